@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Marshal writes v as UTF-8 JSON without HTML escaping, without a \u escape where JSON allows the plain character, and
+// without a newline at the end.
+//
+// The platform stores a \u escape as the six characters that it is written with, in a remark for one:
+// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
+func Marshal(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return unescape(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
+
+// unescape replaces the \u escapes that JSON does not need: encoding/json writes U+2028, U+2029 and U+FFFD so.
+// It works in place, as no character is longer than its escape.
+func unescape(b []byte) []byte {
+	if !bytes.Contains(b, []byte(`\u`)) {
+		return b
+	}
+	out := b[:0]
+	for i := 0; i < len(b); {
+		if b[i] != '\\' {
+			out = append(out, b[i])
+			i++
+			continue
+		}
+		if r, n := unicodeEscape(b[i:]); n > 0 && r >= 0x20 && r != '"' && r != '\\' {
+			out = utf8.AppendRune(out, r)
+			i += n
+			continue
+		}
+		// Both bytes at once: the second one of \\ begins no escape.
+		out = append(out, b[i:i+2]...)
+		i += 2
+	}
+	return out
+}
+
+// unicodeEscape is the character that s begins with as \uXXXX, or as two of them that make a surrogate pair, and the
+// length of that; the length is 0 where s begins otherwise. Half a pair is U+FFFD.
+func unicodeEscape[T string | []byte](s T) (r rune, n int) {
+	r, ok := codeUnit(s)
+	if !ok {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if low, ok := codeUnit(s[6:]); ok {
+		if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+			return r, 12
+		}
+	}
+	return utf8.RuneError, 6
+}
+
+// codeUnit is the number in the \uXXXX that s begins with.
+func codeUnit[T string | []byte](s T) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	var unit [2]byte
+	if _, err := hex.Decode(unit[:], []byte(s[2:6])); err != nil {
+		return 0, false
+	}
+	return rune(binary.BigEndian.Uint16(unit[:])), true
+}

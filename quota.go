@@ -1,0 +1,155 @@
+package wechatuser
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/wire"
+)
+
+// ClearQuota sets the day's counters of all APIs back. It can be done 10 times a month, ClearQuotaByAppSecret and the
+// console included; then the platform answers [CodeClearQuotaLimit]. It is never repeated.
+//
+// clearQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html.
+func (c *Client) ClearQuota(ctx context.Context) error {
+	_, err := call[okResponse](ctx, c, request{ep: &endpoints[clearQuota]}, struct {
+		AppID string `json:"appid"`
+	}{c.appID})
+	return err
+}
+
+// ClearQuotaByAppSecret is [Client.ClearQuota] for when no access token is to be had, since the quota of the token
+// endpoint is used up. It is never repeated.
+//
+// clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
+func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
+	ep := &endpoints[clearQuotaByAppSecret]
+	if c.secret == "" {
+		return ep.refuse("appsecret", "the client was made without the secret: use ClearQuota")
+	}
+	// One official page has the arguments in the body, another one in the query.
+	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret}}
+	_, err := call[okResponse](ctx, c, request{ep: ep, query: query}, struct {
+		AppID  string `json:"appid"`
+		Secret string `json:"appsecret"`
+	}{c.appID, c.secret})
+	return err
+}
+
+// cgiPath is the body of the calls about one API.
+type cgiPath struct {
+	Path string `json:"cgi_path"`
+}
+
+// ClearAPIQuota sets the day's counter of one API back, named by its path, such as "/cgi-bin/user/get". It can be done
+// 50 times a month, and is never repeated.
+//
+// clearApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
+func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
+	ep := &endpoints[clearAPIQuota]
+	if err := ep.checkPath(path); err != nil {
+		return err
+	}
+	_, err := call[okResponse](ctx, c, request{ep: ep}, cgiPath{path})
+	return err
+}
+
+type quotaResponse struct {
+	wire.Envelope
+	Quota *struct {
+		DailyLimit int `json:"daily_limit"`
+		Used       int `json:"used"`
+		Remain     int `json:"remain"`
+	} `json:"quota"`
+	RateLimit          rateLimit `json:"rate_limit"`
+	ComponentRateLimit rateLimit `json:"component_rate_limit"`
+}
+
+type rateLimit struct {
+	Calls   int `json:"call_count"`
+	Seconds int `json:"refresh_second"`
+}
+
+func (l rateLimit) public() RateLimit {
+	return RateLimit{Calls: l.Calls, Period: time.Duration(l.Seconds) * time.Second}
+}
+
+func (r *quotaResponse) missing() string { return missingIf("quota", r.Quota == nil) }
+
+// GetAPIQuota tells how much of the quota of one API is used, named by its path, such as "/cgi-bin/user/get".
+// The numbers lag behind.
+//
+// getApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.
+func (c *Client) GetAPIQuota(ctx context.Context, path string) (*APIQuota, error) {
+	ep := &endpoints[getAPIQuota]
+	if err := ep.checkPath(path); err != nil {
+		return nil, err
+	}
+	res, err := call[quotaResponse](ctx, c, request{ep: ep}, cgiPath{path})
+	if err != nil {
+		return nil, err
+	}
+	return &APIQuota{
+		DailyLimit: res.Quota.DailyLimit, Used: res.Quota.Used, Remain: res.Quota.Remain,
+		RateLimit: res.RateLimit.public(), ComponentRateLimit: res.ComponentRateLimit.public(),
+	}, nil
+}
+
+type ridResponse struct {
+	wire.Envelope
+	Request *struct {
+		InvokeTime   int64  `json:"invoke_time"`
+		CostMS       int64  `json:"cost_in_ms"`
+		RequestURL   string `json:"request_url"`
+		RequestBody  string `json:"request_body"`
+		ResponseBody string `json:"response_body"`
+		ClientIP     string `json:"client_ip"`
+	} `json:"request"`
+}
+
+func (r *ridResponse) missing() string { return missingIf("request", r.Request == nil) }
+
+// GetRIDInfo tells what the platform remembers of a failed call of the last 7 days, named by the RID of its [*Error].
+//
+// getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
+func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
+	ep := &endpoints[getRIDInfo]
+	if rid == "" {
+		return nil, ep.refuse("rid", "empty: it is the RID of an Error")
+	}
+	res, err := call[ridResponse](ctx, c, request{ep: ep}, struct {
+		RID string `json:"rid"`
+	}{rid})
+	if err != nil {
+		return nil, err
+	}
+	r := res.Request
+	clean := func(s string) string {
+		return maskParam(maskParam(wire.Mask(s, c.secret), "access_token="), "secret=")
+	}
+	return &RIDInfo{
+		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
+		RequestURL: clean(r.RequestURL), RequestBody: clean(r.RequestBody), ResponseBody: clean(r.ResponseBody),
+		ClientIP: r.ClientIP,
+	}, nil
+}
+
+type ipListResponse struct {
+	wire.Envelope
+	IPs []string `json:"ip_list"`
+}
+
+func (r *ipListResponse) missing() string { return missingIf("ip_list", r.IPs == nil) }
+
+// GetAPIDomainIP gives the IP addresses of the platform's API, for the rules of an outbound firewall. They change:
+// ask once a day.
+//
+// getApiDomainIp, https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html.
+func (c *Client) GetAPIDomainIP(ctx context.Context) ([]string, error) {
+	res, err := call[ipListResponse](ctx, c, request{ep: &endpoints[getAPIDomainIP]}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.IPs, nil
+}

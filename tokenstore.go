@@ -1,0 +1,84 @@
+package wechatuser
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// TokenStore shares access tokens among clients and processes. A key holds the app ID, never the secret; a value is
+// the token itself, so keep others from reading it.
+//
+// It must be safe for concurrent use, and return when the context ends.
+type TokenStore interface {
+	// Load gives the token under key, the zero Token where there is none.
+	Load(ctx context.Context, key string) (Token, error)
+	// Save writes a token, unless one is there that expires later.
+	Save(ctx context.Context, key string, t Token) error
+	// Delete drops the token under key if it is stale, and no other: by then there may be a newer one.
+	Delete(ctx context.Context, key string, stale Token) error
+}
+
+// TokenLocker is a [TokenStore] with a lock, so that one process alone asks for a new token.
+type TokenLocker interface {
+	// Lock waits until nobody else holds the lock of this key. It must have a lease: a holder that died must not
+	// block the others for longer than that.
+	Lock(ctx context.Context, key string) (unlock func(), err error)
+}
+
+// NewMemoryTokenStore makes a [TokenStore] for the clients of one process. It is a [TokenLocker] too.
+func NewMemoryTokenStore() TokenStore {
+	return &memoryTokenStore{tokens: make(map[string]Token), locks: make(map[string]chan struct{})}
+}
+
+type memoryTokenStore struct {
+	mu     sync.Mutex
+	tokens map[string]Token
+	locks  map[string]chan struct{} // holds one element while locked
+}
+
+func (s *memoryTokenStore) Load(_ context.Context, key string) (Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokens[key], nil
+}
+
+func (s *memoryTokenStore) Save(_ context.Context, key string, t Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.tokens[key]; !ok || !old.ExpiresAt.After(t.ExpiresAt) {
+		s.tokens[key] = t
+	}
+	return nil
+}
+
+func (s *memoryTokenStore) Delete(_ context.Context, key string, stale Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tokens[key].AccessToken == stale.AccessToken {
+		delete(s.tokens, key)
+	}
+	return nil
+}
+
+func (s *memoryTokenStore) Lock(ctx context.Context, key string) (func(), error) {
+	s.mu.Lock()
+	lock, ok := s.locks[key]
+	if !ok {
+		lock = make(chan struct{}, 1)
+		s.locks[key] = lock
+	}
+	s.mu.Unlock()
+	select {
+	case lock <- struct{}{}:
+		return sync.OnceFunc(func() { <-lock }), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Format keeps the tokens out of whatever prints the store.
+func (s *memoryTokenStore) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "wechatuser.MemoryTokenStore")
+}
