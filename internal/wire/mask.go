@@ -44,6 +44,11 @@ func secretLen(s, secret string) int {
 	if len(secret) < minSecret {
 		return 0
 	}
+	switch s[0] {
+	case secret[0], '%', '+', '\\':
+	default:
+		return 0 // most bytes
+	}
 	n := 0
 	if strings.HasPrefix(s, secret) {
 		n = len(secret)

@@ -18,7 +18,7 @@ const ridPattern = `[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}`
 var (
 	// messageForm is a text and after it any number of hints and rids; of several of a kind the last counts.
 	messageForm = regexp.MustCompile(`(?s)^\s*(.*?)` +
-		`(?:[\s,]*(?:hints?:\s*\[\s*(?:req_id:\s*)?([^\]]*?)\s*\]|rid:\s*(` + ridPattern + `)))*` +
+		`(?:[\s,]*(?:hints?:\s*\[\s*(?:req_id:\s*)?([^\[\]]*?)\s*\]|rid:\s*(` + ridPattern + `)))*` +
 		`[\s,]*$`)
 	ridForm = regexp.MustCompile(`^` + ridPattern + `$`)
 )

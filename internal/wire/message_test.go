@@ -59,6 +59,7 @@ func TestParseMessage(t *testing.T) {
 		{"text rid: 634c0b3e-4e213ffb", Message{Text: "text rid: 634c0b3e-4e213ffb"}},
 		{"hint: [H] is wrong", Message{Text: "hint: [H] is wrong"}},
 		{"text hint: [H", Message{Text: "text hint: [H"}},
+		{"text hint:[ hint: [H] rid: " + rid, Message{Text: "text hint:[", Hint: "H", RID: rid}},
 		{"data format error, at line 1 rid: hint: [H] rid: " + rid, Message{Text: "data format error, at line 1 rid:", Hint: "H", RID: rid}},
 		{"\xff\xfe rid: " + rid, Message{Text: "\xff\xfe", RID: rid}},
 	}

@@ -1,0 +1,168 @@
+package wechatusertest
+
+import (
+	"time"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// account is the data of an Official Account, made so that a million followers take little memory.
+type account struct {
+	// users are all who ever followed, in the order in which they came. Nobody is taken out: an openid stays good as
+	// a cursor when its user has left.
+	users []user
+	index map[string]int // openid to place in users
+
+	following, blocked bitset // of places in users
+
+	tags    []*tag // by ascending id, the star tag first
+	nextTag int
+}
+
+type user struct {
+	openID  string
+	remark  string
+	since   int64    // Unix seconds
+	profile *profile // nil for one that is as all others
+}
+
+// profile is what sets a user apart. It is comparable.
+type profile struct {
+	unionID    string
+	scene      wechatuser.SubscribeScene
+	qrScene    int64
+	qrSceneStr string
+	groupID    int
+	language   string
+	nickname   string
+	sex        int
+	city       string
+	province   string
+	country    string
+	headImgURL string
+}
+
+type tag struct {
+	id   int
+	name string
+	fans bitset // of places in users
+}
+
+const (
+	starTag    = 2   // 星标组, which followers can be given as any other tag
+	firstTagID = 100 // the platform keeps the lower ones
+)
+
+// systemTags are names that no other tag can have; the place is the id.
+var systemTags = [...]string{"未分组", "黑名单", "星标组"}
+
+func newAccount() account {
+	return account{
+		index:   make(map[string]int),
+		tags:    []*tag{{id: starTag, name: systemTags[starTag]}},
+		nextTag: firstTagID,
+	}
+}
+
+// follow makes somebody a follower, for the first time or again, and returns their place.
+func (a *account) follow(openID string, now time.Time) int {
+	u, known := a.index[openID]
+	if !known {
+		u = len(a.users)
+		a.users = append(a.users, user{openID: openID})
+		a.index[openID] = u
+	}
+	if !a.following.has(u) {
+		a.users[u].since = now.Unix()
+		a.following.add(u)
+	}
+	return u
+}
+
+func (a *account) unfollow(u int) {
+	a.following.remove(u)
+	for _, t := range a.tags {
+		t.fans.remove(u)
+	}
+}
+
+// addFans adds the first n synthetic openids.
+func (a *account) addFans(n int, now time.Time) {
+	a.users = make([]user, 0, n)
+	a.index = make(map[string]int, n)
+	arena := make([]byte, 0, n*openIDLen)
+	for i := range n {
+		arena = appendOpenID(arena, ownPrefix, i)
+	}
+	all := string(arena) // one allocation that all openids are a part of
+	for i := range n {
+		a.follow(all[i*openIDLen:][:openIDLen], now)
+	}
+}
+
+// setUser gives a follower the profile in info, remark and tags included.
+func (a *account) setUser(u int, info wechatuser.UserInfo) {
+	user := &a.users[u]
+	user.remark = info.Remark
+	if info.SubscribeTime != 0 {
+		user.since = info.SubscribeTime
+	}
+	user.profile = nil
+	p := profile{
+		unionID: info.UnionID, scene: info.SubscribeScene, qrScene: info.QRScene, qrSceneStr: info.QRSceneStr,
+		groupID: info.GroupID, language: info.Language, nickname: info.Nickname, sex: info.Sex,
+		city: info.City, province: info.Province, country: info.Country, headImgURL: info.HeadImgURL,
+	}
+	if p != (profile{}) {
+		user.profile = &p
+	}
+	for _, t := range a.tags {
+		t.fans.remove(u)
+	}
+	for _, id := range info.TagIDList {
+		if id >= starTag {
+			a.ensureTag(id).fans.add(u)
+		}
+	}
+}
+
+// info is what the platform tells of a user.
+func (a *account) info(u int) wechatuser.UserInfo {
+	user := &a.users[u]
+	info := wechatuser.UserInfo{OpenID: user.openID, Language: string(wechatuser.LangZhCN), TagIDList: []int{}}
+	if !a.following.has(u) {
+		return info
+	}
+	info.Subscribe = 1
+	info.SubscribeTime = user.since
+	info.SubscribeScene = wechatuser.SceneSearch
+	info.Remark = user.remark
+	info.TagIDList = a.tagIDs(u)
+	if len(info.TagIDList) > 0 {
+		info.GroupID = info.TagIDList[0]
+	}
+	if p := user.profile; p != nil {
+		info.UnionID, info.QRScene, info.QRSceneStr = p.unionID, p.qrScene, p.qrSceneStr
+		info.Nickname, info.Sex, info.HeadImgURL = p.nickname, p.sex, p.headImgURL
+		info.City, info.Province, info.Country = p.city, p.province, p.country
+		if p.scene != "" {
+			info.SubscribeScene = p.scene
+		}
+		if p.groupID != 0 {
+			info.GroupID = p.groupID
+		}
+		if p.language != "" {
+			info.Language = p.language
+		}
+	}
+	return info
+}
+
+// openIDs are the openids of the members of a set.
+func (a *account) openIDs(set *bitset) []string {
+	list := make([]string, 0, set.n)
+	for _, u := range set.all() {
+		list = append(list, a.users[u].openID)
+	}
+	return list
+}

@@ -1,0 +1,86 @@
+package wechatusertest_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return ln
+}
+
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(1))
+	a.AddUsers(fullUser, wechatuser.UserInfo{OpenID: "oFAKE"})
+	assert.Equal(t, []string{wechatusertest.OpenID(0), "oFAKEfull", "oFAKE"}, a.OpenIDs())
+	users := a.Users()
+	require.Len(t, users, 3)
+	assert.Equal(t, fullUser, users[1])
+	assert.Equal(t, wechatuser.UserInfo{
+		Subscribe: 1, OpenID: "oFAKE", Language: "zh_CN", SubscribeTime: start.Unix(), TagIDList: []int{},
+		SubscribeScene: wechatuser.SceneSearch,
+	}, users[2])
+
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKEfull", Remark: "new"})
+	u, known := a.User("oFAKEfull")
+	assert.True(t, known)
+	assert.Equal(t, "new", u.Remark)
+	assert.Empty(t, u.UnionID, "the whole profile is replaced")
+	assert.Empty(t, u.TagIDList)
+	_, known = a.User("oFAKEnobody")
+	assert.False(t, known)
+}
+
+func TestFollowAndUnfollow(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.AddUsers(fullUser)
+	a.Block("oFAKEfull")
+	a.Follow("oFAKEfull")
+	u, _ := a.User("oFAKEfull")
+	assert.Equal(t, fullUser, u, "a follower stays as they are")
+
+	a.Unfollow("oFAKEfull")
+	a.Advance(time.Hour)
+	assert.Empty(t, a.OpenIDs())
+	assert.Equal(t, 0, a.Tags()[0].Count)
+	assert.Equal(t, []string{"oFAKEfull"}, a.Blacklist())
+	a.Follow("oFAKEfull", "oFAKEnew")
+	u, _ = a.User("oFAKEfull")
+	assert.Equal(t, start.Add(time.Hour).Unix(), u.SubscribeTime)
+	assert.Equal(t, "老客户", u.Remark)
+	assert.Empty(t, u.TagIDList)
+	assert.Equal(t, []string{"oFAKEfull", "oFAKEnew"}, a.OpenIDs())
+}
+
+// What cannot be arranged is a mistake in the test.
+func TestArrangementsThatPanic(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(1))
+	id := wechatusertest.OpenID(0)
+	a.AddTag("vip", id)
+	assert.Equal(t, []string{id}, a.TagFans(100))
+	a.Unfollow(id)
+	for name, arrange := range map[string]func(){
+		"user without openid":    func() { a.AddUsers(wechatuser.UserInfo{}) },
+		"stranger who leaves":    func() { a.Unfollow("oFAKEnobody") },
+		"stranger who is put in": func() { a.Block("oFAKEnobody") },
+		"tag of a stranger":      func() { a.AddTag("x", "oFAKEnobody") },
+		"tag of an ex-follower":  func() { a.AddTag("y", id) },
+		"tag twice":              func() { a.AddTag("vip") },
+	} {
+		assert.Panics(t, arrange, name)
+	}
+	assert.Len(t, a.Tags(), 1)
+}

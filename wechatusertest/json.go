@@ -1,0 +1,123 @@
+package wechatusertest
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// writer writes JSON as the platform does: no spaces, "/" as "\/", everything that is not ASCII as it is.
+type writer struct {
+	b          []byte
+	rawControl bool
+}
+
+// lit writes JSON that is ready.
+func (w *writer) lit(s string) *writer {
+	w.b = append(w.b, s...)
+	return w
+}
+
+func (w *writer) int(n int) *writer { return w.int64(int64(n)) }
+
+func (w *writer) int64(n int64) *writer {
+	w.b = strconv.AppendInt(w.b, n, 10)
+	return w
+}
+
+// str writes a string. Invalid UTF-8 goes out as it came in.
+func (w *writer) str(s string) *writer {
+	w.b = append(w.b, '"')
+	done := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' && c != '/' || c < 0x20 && w.rawControl {
+			continue
+		}
+		w.b = append(w.b, s[done:i]...)
+		done = i + 1
+		switch c {
+		case '"', '\\', '/':
+			w.b = append(w.b, '\\', c)
+		case '\n':
+			w.b = append(w.b, `\n`...)
+		case '\r':
+			w.b = append(w.b, `\r`...)
+		case '\t':
+			w.b = append(w.b, `\t`...)
+		default: // JSON has no other way to write it
+			w.b = append(w.b, `\u00`...)
+			w.b = append(w.b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		}
+	}
+	w.b = append(append(w.b, s[done:]...), '"')
+	return w
+}
+
+// strs writes an array of strings.
+func (w *writer) strs(list []string) *writer {
+	w.lit("[")
+	for i, s := range list {
+		if i > 0 {
+			w.lit(",")
+		}
+		w.str(s)
+	}
+	return w.lit("]")
+}
+
+func (w *writer) ints(list []int) *writer {
+	w.lit("[")
+	for i, n := range list {
+		if i > 0 {
+			w.lit(",")
+		}
+		w.int(n)
+	}
+	return w.lit("]")
+}
+
+// grow makes room for n more bytes.
+func (w *writer) grow(n int) { w.b = slices.Grow(w.b, n) }
+
+// object is a JSON object of a request. Its names are compared exactly, so that "tagId" is not "tagid".
+type object map[string]json.RawMessage
+
+// parseObject reads a body. It is nil for anything but one JSON object in UTF-8.
+func parseObject(body []byte) object {
+	var o object
+	if !utf8.Valid(body) || json.Unmarshal(body, &o) != nil {
+		return nil
+	}
+	return o
+}
+
+// has reports whether the object has a value with that name; null is none.
+func (o object) has(name string) bool {
+	raw, ok := o[name]
+	return ok && string(raw) != "null"
+}
+
+// get reads the value into v, and leaves v alone if there is none. It reports false for a value of another type.
+func (o object) get(name string, v any) bool {
+	return !o.has(name) || json.Unmarshal(o[name], v) == nil
+}
+
+// keepEscapes makes a JSON string in which \uXXXX stands for these six characters, as the platform reads remarks.
+// Other escapes keep their meaning.
+func keepEscapes(raw json.RawMessage) json.RawMessage {
+	var b strings.Builder
+	for i := 0; i < len(raw); i++ {
+		b.WriteByte(raw[i])
+		if raw[i] == '\\' {
+			i++ // the JSON was checked: a character follows
+			if raw[i] == 'u' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(raw[i])
+		}
+	}
+	return json.RawMessage(b.String())
+}

@@ -1,0 +1,26 @@
+package wechatusertest_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestOpenID(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	seen := make(map[string]bool, n)
+	for i := range n {
+		own, foreign := wechatusertest.OpenID(i), wechatusertest.ForeignOpenID(i)
+		assert.Regexp(t, `^oFAKE[A-Za-z0-9_-]{23}$`, own, "the shape of a real openid")
+		assert.Len(t, foreign, 28)
+		seen[own], seen[foreign] = true, true
+	}
+	assert.Len(t, seen, 2*n, "no openid twice")
+	assert.Equal(t, wechatusertest.OpenID(42), wechatusertest.OpenID(42))
+	assert.Regexp(t, `_00000000000042$`, wechatusertest.OpenID(42), "a person can read the number")
+	assert.False(t, slices.IsSorted(ids(10)), "an order by openid is not the order of the list")
+}

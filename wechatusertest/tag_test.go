@@ -1,0 +1,196 @@
+package wechatusertest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func tagging(tagID int, openIDs ...string) string {
+	return fmt.Sprintf(`{"openid_list":%s,"tagid":%d}`, array(openIDs...), tagID)
+}
+
+const (
+	taggingPath   = "/cgi-bin/tags/members/batchtagging"
+	untaggingPath = "/cgi-bin/tags/members/batchuntagging"
+)
+
+// Ids begin at 100 and are never given twice; the platform lists its star tag, with no followers too.
+func TestTagsLifecycle(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(2))
+	assert.Equal(t, `{"tag":{"id":100,"name":"广东"}}`, a.post("/cgi-bin/tags/create", `{"tag":{"name":"广东"}}`))
+	assert.Equal(t, `{"tag":{"id":101,"name":"vip"}}`, a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`))
+	assert.Equal(t, ok, a.post(taggingPath, tagging(101, ids(2)...)))
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/update", `{"tag":{"id":101,"name":"VIP"}}`))
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/update", `{"tag":{"id":101,"name":"VIP"}}`), "its own name is free for it")
+	assert.Equal(t, `{"tags":[{"id":2,"name":"星标组","count":0},{"id":100,"name":"广东","count":0},{"id":101,"name":"VIP","count":2}]}`,
+		a.get("/cgi-bin/tags/get"))
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/delete", `{"tag":{"id":101}}`))
+	assert.Equal(t, `{"tagid_list":[]}`, a.post("/cgi-bin/tags/getidlist", `{"openid":"`+wechatusertest.OpenID(0)+`"}`))
+	assert.Equal(t, `{"tag":{"id":102,"name":"VIP"}}`, a.post("/cgi-bin/tags/create", `{"tag":{"name":"VIP"}}`))
+	assert.Equal(t, []wechatuser.Tag{{ID: 100, Name: "广东"}, {ID: 102, Name: "VIP"}}, a.Tags())
+}
+
+// A name has at most 30 bytes, which is 10 Chinese characters.
+func TestTagNames(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.AddTag("vip")
+	create := func(name string) string {
+		return a.post("/cgi-bin/tags/create", fmt.Sprintf(`{"tag":{"name":%q}}`, name))
+	}
+	msg := refused(t, 45157, create("vip"))
+	assert.Regexp(t, `^invalid tag name hint: \[[A-Za-z0-9-]{16}\] rid: `, msg)
+	refused(t, 45157, create(""))
+	refused(t, 45157, a.post("/cgi-bin/tags/create", `{"tag":{}}`))
+	refused(t, 44002, a.post("/cgi-bin/tags/create", `{}`))
+	refused(t, 47001, a.post("/cgi-bin/tags/create", `{"tag":"vip"}`))
+	refused(t, 47001, a.post("/cgi-bin/tags/create", `{"tag":{"name":1}}`))
+	for _, name := range []string{"未分组", "黑名单", "星标组"} {
+		refused(t, 45157, create(name))
+	}
+	refused(t, 45158, create(strings.Repeat("客", 11)))
+	refused(t, 45158, create(strings.Repeat("x", 31)))
+	assert.Equal(t, `{"tag":{"id":101,"name":"客客客客客客客客客客"}}`, create(strings.Repeat("客", 10)))
+
+	update := func(id int, name string) string {
+		return a.post("/cgi-bin/tags/update", fmt.Sprintf(`{"tag":{"id":%d,"name":%q}}`, id, name))
+	}
+	refused(t, 45157, update(101, "vip"))
+	refused(t, 45157, update(101, ""))
+	refused(t, 45158, update(101, strings.Repeat("客", 11)))
+	refused(t, 45159, update(999, "new"))
+	refused(t, 44002, a.post("/cgi-bin/tags/update", `{"tag":{"name":"new"}}`))
+}
+
+// 0, 1 and 2 are the platform's own tags.
+func TestSystemTags(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(1))
+	for id := range 3 {
+		refused(t, 45058, a.post("/cgi-bin/tags/update", fmt.Sprintf(`{"tag":{"id":%d,"name":"x"}}`, id)))
+		refused(t, 45058, a.post("/cgi-bin/tags/delete", fmt.Sprintf(`{"tag":{"id":%d}}`, id)))
+	}
+	refused(t, 45159, a.post(taggingPath, tagging(0, ids(1)...)))
+	refused(t, 45159, a.post(taggingPath, tagging(1, ids(1)...)))
+	assert.Equal(t, ok, a.post(taggingPath, tagging(2, ids(1)...)), "the star tag can be given")
+	assert.Equal(t, `{"tagid_list":[2]}`, a.post("/cgi-bin/tags/getidlist", `{"openid":"`+wechatusertest.OpenID(0)+`"}`))
+	assert.Empty(t, a.Tags())
+	assert.Equal(t, ids(1), a.TagFans(2))
+}
+
+func TestTagLimits(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(2))
+	for i := range 100 {
+		a.AddTag(fmt.Sprint("tag-", i))
+	}
+	refused(t, 45056, a.post("/cgi-bin/tags/create", `{"tag":{"name":"one more"}}`))
+
+	for i := range 20 {
+		assert.Equal(t, ok, a.post(taggingPath, tagging(100+i, ids(1)...)))
+	}
+	refused(t, 45059, a.post(taggingPath, tagging(120, ids(2)...)))
+	assert.Empty(t, a.TagFans(120), "nothing is applied")
+	assert.Equal(t, ok, a.post(taggingPath, tagging(119, ids(1)...)), "a tag that they have is no new one")
+	u, _ := a.User(wechatusertest.OpenID(0))
+	assert.Len(t, u.TagIDList, 20)
+	assert.Equal(t, 100, u.GroupID)
+}
+
+// A tag with more than 100,000 followers cannot be deleted.
+func TestDeleteTag(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(100_001))
+	vip := a.AddTag("vip", a.OpenIDs()...)
+	body := fmt.Sprintf(`{"tag":{"id":%d}}`, vip)
+	refused(t, 45057, a.post("/cgi-bin/tags/delete", body))
+	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, ids(1)...)))
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/delete", body))
+	refused(t, 45159, a.post("/cgi-bin/tags/delete", body))
+	refused(t, 44002, a.post("/cgi-bin/tags/delete", `{"tag":{}}`))
+	refused(t, 44002, a.post("/cgi-bin/tags/delete", `{}`))
+}
+
+func TestTagging(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(60))
+	vip := a.AddTag("vip")
+	left, fan := wechatusertest.OpenID(59), wechatusertest.OpenID(0)
+	a.Unfollow(left)
+	for _, path := range []string{taggingPath, untaggingPath} {
+		msg := refused(t, 40032, a.post(path, tagging(vip)))
+		assert.Contains(t, msg, " hint: [")
+		refused(t, 40032, a.post(path, fmt.Sprintf(`{"tagid":%d}`, vip)))
+		refused(t, 40032, a.post(path, tagging(vip, ids(51)...)))
+		refused(t, 45159, a.post(path, tagging(999, fan)))
+		refused(t, 45159, a.post(path, fmt.Sprintf(`{"openid_list":%s,"tagId":%d}`, array(fan), vip)))
+		refused(t, 47001, a.post(path, fmt.Sprintf(`{"openid_list":%s,"tagid":"%d"}`, array(fan), vip)))
+		refused(t, 47001, a.post(path, fmt.Sprintf(`{"openid_list":%q,"tagid":%d}`, fan, vip)))
+		refused(t, 40003, a.post(path, tagging(vip, fan, "malformed")))
+		refused(t, 49003, a.post(path, tagging(vip, fan, wechatusertest.ForeignOpenID(0))))
+	}
+	refused(t, 50005, a.post(taggingPath, tagging(vip, fan, left)))
+	assert.Empty(t, a.TagFans(vip), "one wrong openid and nothing is applied")
+	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, left)), "they have the tag no more")
+
+	assert.Equal(t, ok, a.post(taggingPath, tagging(vip, append(ids(49), fan)...)), "an openid may be there twice")
+	assert.Equal(t, ids(49), a.TagFans(vip))
+	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, ids(48)...)))
+	assert.Equal(t, []string{wechatusertest.OpenID(48)}, a.TagFans(vip))
+	assert.Nil(t, a.TagFans(999))
+}
+
+func TestTagFans(t *testing.T) {
+	t.Parallel()
+	const path = "/cgi-bin/user/tag/get"
+	a := newAccount(t, wechatusertest.WithFans(10_001))
+	vip := a.AddTag("vip", a.OpenIDs()...)
+	all, counts := walk(t, func(cursor string) string {
+		return a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":%q}`, vip, cursor))
+	})
+	assert.Equal(t, []int{10_000, 1, 0}, counts)
+	assert.Equal(t, a.OpenIDs(), all)
+
+	star := a.AddTag("star")
+	assert.Equal(t, `{"count":0,"next_openid":""}`, a.post(path, fmt.Sprintf(`{"tagid":%d}`, star)), "no total here")
+	assert.Equal(t, ok, a.post(taggingPath, tagging(star, wechatusertest.OpenID(7))))
+	assert.Equal(t, fmt.Sprintf(`{"count":1,"data":{"openid":[%q]},"next_openid":%[1]q}`, wechatusertest.OpenID(7)),
+		a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":null}`, star)))
+
+	// Whoever loses the tag during a walk is still a good cursor.
+	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, wechatusertest.OpenID(9_999))))
+	got := decode[page](t, a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":%q}`, vip, wechatusertest.OpenID(9_999))))
+	assert.Equal(t, 1, got.Count)
+
+	refused(t, 45159, a.post(path, `{"tagid":999}`))
+	refused(t, 45159, a.post(path, `{}`))
+	refused(t, 40003, a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":"undefined"}`, vip)))
+	refused(t, 47001, a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":1}`, vip)))
+}
+
+func TestTagIDList(t *testing.T) {
+	t.Parallel()
+	const path = "/cgi-bin/tags/getidlist"
+	a := newAccount(t, wechatusertest.WithFans(1))
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", TagIDList: []int{134, 2, 0, 1}})
+	assert.Equal(t, `{"tagid_list":[2,134]}`, a.post(path, `{"openid":"oFAKE"}`))
+	a.Unfollow("oFAKE")
+	assert.Equal(t, `{"tagid_list":[]}`, a.post(path, `{"openid":"oFAKE"}`))
+	refused(t, 40003, a.post(path, `{"openid":"malformed"}`))
+	refused(t, 49003, a.post(path, `{"openid":"`+wechatusertest.ForeignOpenID(0)+`"}`))
+	refused(t, 44002, a.post(path, `{}`))
+	refused(t, 47001, a.post(path, `{"openid":[]}`))
+
+	tags := a.Tags()
+	require.Len(t, tags, 1)
+	assert.Equal(t, 134, tags[0].ID)
+	assert.Equal(t, 135, a.AddTag("next"), "ids go on from the highest")
+}

@@ -1,0 +1,196 @@
+package wechatusertest
+
+import (
+	"cmp"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+const (
+	maxUserInfoBatch = 100
+	fansPage         = 10_000
+	maxRemark        = 30 // bytes
+)
+
+// resolve finds the places of openids. foreign is the refusal for an openid of another account.
+func (s *Server) resolve(openIDs []string, foreign wechatuser.Code) ([]int, wechatuser.Code) {
+	users := make([]int, 0, len(openIDs))
+	for _, id := range openIDs {
+		u, known := s.index[id]
+		switch {
+		case known:
+			users = append(users, u)
+		case s.isForeign(id):
+			return nil, foreign
+		default:
+			return nil, wechatuser.CodeInvalidOpenID
+		}
+	}
+	return users, 0
+}
+
+// userInfo is GET /cgi-bin/user/info.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html
+func (s *Server) userInfo(c *call) wechatuser.Code {
+	openID := c.query.Get("openid")
+	if openID == "" {
+		return wechatuser.CodeOpenIDMissing
+	}
+	u, known := s.index[openID]
+	if !known {
+		return wechatuser.CodeInvalidOpenID
+	}
+	c.out.user(s.info(u))
+	return 0
+}
+
+// batchUserInfo is POST /cgi-bin/user/info/batchget.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html
+func (s *Server) batchUserInfo(c *call) wechatuser.Code {
+	var list []object
+	if !c.fields.get("user_list", &list) {
+		return wechatuser.CodeDataFormat
+	}
+	if len(list) == 0 || len(list) > maxUserInfoBatch {
+		return wechatuser.CodeInvalidOpenIDListSize
+	}
+	var users []int
+	for _, item := range list {
+		var openID, lang string
+		if !item.get("openid", &openID) || !item.get("lang", &lang) {
+			return wechatuser.CodeDataFormat
+		}
+		if u, known := s.index[openID]; known {
+			users = append(users, u)
+		} else if !s.cfg.lenientBatch {
+			return wechatuser.CodeInvalidOpenID
+		}
+	}
+	c.out.lit(`{"user_info_list":[`)
+	for i, u := range users {
+		if i > 0 {
+			c.out.lit(`,`)
+		}
+		c.out.user(s.info(u))
+	}
+	c.out.lit(`]}`)
+	return 0
+}
+
+// user writes a profile. What is left out for somebody who does not follow is what the platform leaves out.
+func (w *writer) user(u wechatuser.UserInfo) {
+	w.lit(`{"subscribe":`).int(u.Subscribe).lit(`,"openid":`).str(u.OpenID).
+		lit(`,"nickname":`).str(u.Nickname).lit(`,"sex":`).int(u.Sex).lit(`,"language":`).str(u.Language).
+		lit(`,"city":`).str(u.City).lit(`,"province":`).str(u.Province).lit(`,"country":`).str(u.Country).
+		lit(`,"headimgurl":`).str(u.HeadImgURL)
+	if u.Subscribed() {
+		w.lit(`,"subscribe_time":`).int64(u.SubscribeTime)
+		if u.UnionID != "" {
+			w.lit(`,"unionid":`).str(u.UnionID)
+		}
+		w.lit(`,"remark":`).str(u.Remark).lit(`,"groupid":`).int(u.GroupID)
+	}
+	w.lit(`,"tagid_list":`).ints(u.TagIDList)
+	if u.Subscribed() {
+		w.lit(`,"subscribe_scene":`).str(string(u.SubscribeScene)).
+			lit(`,"qr_scene":`).int64(u.QRScene).lit(`,"qr_scene_str":`).str(u.QRSceneStr)
+	}
+	w.lit(`}`)
+}
+
+// getFans is GET /cgi-bin/user/get.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
+func (s *Server) getFans(c *call) wechatuser.Code {
+	c.out.lit(`{"total":`).int(s.following.n).lit(`,`)
+	return s.list(c, &s.following, c.query.Get("next_openid"), fansPage)
+}
+
+// list writes the page of a set that comes after the cursor, from its count on.
+func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.Code {
+	start := 0
+	if cursor != "" {
+		u, known := s.index[cursor]
+		if !known {
+			return wechatuser.CodeInvalidOpenID
+		}
+		start = u + 1
+	}
+	s.page = set.from(s.page[:0], start, cmp.Or(s.cfg.pageSize, size))
+	c.out.lit(`"count":`).int(len(s.page))
+	next := ""
+	if len(s.page) > 0 {
+		next = s.users[s.page[len(s.page)-1]].openID
+		c.out.grow(len(s.page) * (len(next) + len(`"",`)))
+		c.out.lit(`,"data":{"openid":[`)
+		for i, u := range s.page {
+			if i > 0 {
+				c.out.lit(`,`)
+			}
+			c.out.str(s.users[u].openID)
+		}
+		c.out.lit(`]}`)
+	}
+	c.out.lit(`,"next_openid":`).str(next).lit(`}`)
+	return 0
+}
+
+// updateRemark is POST /cgi-bin/user/info/updateremark.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_updateremark.html
+func (s *Server) updateRemark(c *call) wechatuser.Code {
+	if raw, ok := c.fields["remark"]; ok && !s.cfg.decodeEscapes {
+		c.fields["remark"] = keepEscapes(raw)
+	}
+	var openID, remark string
+	if !c.fields.get("openid", &openID) || !c.fields.get("remark", &remark) {
+		return wechatuser.CodeDataFormat
+	}
+	if !c.fields.has("openid") || !c.fields.has("remark") {
+		return wechatuser.CodeEmptyPostData
+	}
+	if len(remark) > maxRemark {
+		return wechatuser.CodeInvalidRemark
+	}
+	u, known := s.index[openID]
+	switch {
+	case !known:
+		return wechatuser.CodeInvalidOpenID
+	case !s.following.has(u):
+		return wechatuser.CodeRequireSubscribe
+	}
+	s.users[u].remark = remark
+	return 0
+}
+
+// changeOpenID is POST /cgi-bin/changeopenid.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html
+func (s *Server) changeOpenID(c *call) wechatuser.Code {
+	var (
+		fromAppID string
+		openIDs   []string
+	)
+	if !c.fields.get("from_appid", &fromAppID) || !c.fields.get("openid_list", &openIDs) {
+		return wechatuser.CodeDataFormat
+	}
+	switch {
+	case len(openIDs) == 0:
+		return wechatuser.CodeMigrationNoOpenIDs
+	case len(openIDs) > maxUserInfoBatch:
+		return wechatuser.CodeMigrationTooManyOpenIDs
+	case fromAppID == "" || fromAppID != s.cfg.fromAppID:
+		return wechatuser.CodeMigrationInvalidAppID
+	}
+	c.out.lit(`{"errcode":0,"errmsg":"ok","result_list":[`)
+	for i, old := range openIDs {
+		if i > 0 {
+			c.out.lit(`,`)
+		}
+		c.out.lit(`{"ori_openid":`).str(old)
+		if changed, ok := s.cfg.migration[old]; ok {
+			c.out.lit(`,"new_openid":`).str(changed).lit(`,"err_msg":"ok"}`)
+		} else {
+			c.out.lit(`,"err_msg":"ori_openid error"}`)
+		}
+	}
+	c.out.lit(`]}`)
+	return 0
+}
