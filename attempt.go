@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // perform makes attempts until the request is settled.
-func (c *Client) perform(ctx context.Context, req *request) (res Result, err error) {
+func (c *Client) perform(ctx context.Context, req request) (ans answer, res Result, err error) {
 	start := time.Now()
 	defer func() { res.Duration = time.Since(start) }()
 	var (
@@ -23,19 +24,15 @@ func (c *Client) perform(ctx context.Context, req *request) (res Result, err err
 		applied bool // an earlier attempt of a write may have been applied
 	)
 	for try := 1; ; {
-		var token Token
-		if !req.ep.noAuth {
-			if token, err = c.tokens.get(ctx); err != nil {
-				return res, ambiguously(c.noToken(req, res, err), applied)
-			}
-		}
-		if req.before != nil {
-			if err := req.before(); err != nil {
-				return res, err
-			}
+		token, err := c.ready(ctx, &req, res.Attempts)
+		if err != nil {
+			return nil, res, ambiguously(err, applied)
 		}
 		res.Attempts++
-		a := c.attempt(ctx, req, token, &res)
+		a := c.attempt(ctx, &req, token, &res)
+		if res.StatusCode != 0 || a.maybeApplied {
+			countSent(ctx)
+		}
 		applied = applied || req.ep.write && a.maybeApplied
 		err = ambiguously(a.err, applied)
 
@@ -46,52 +43,79 @@ func (c *Client) perform(ctx context.Context, req *request) (res Result, err err
 				continue
 			}
 			if errors.Is(renewErr, errNoOtherToken) {
-				return res, err // the refusal says it best
+				return nil, res, err // the refusal says it best
 			}
-			return res, ambiguously(c.noToken(req, res, renewErr), applied)
+			return nil, res, ambiguously(c.noToken(&req, res.Attempts, renewErr, token), applied)
 		}
-		if try >= c.retry.MaxAttempts || !a.repeatable(req) {
-			return res, err
-		}
-		if a.verdict == partial {
-			if req.body, err = req.narrow(a.failed); err != nil {
-				return res, err
-			}
+		if try >= c.retry.MaxAttempts || !a.repeatable(req.ep) {
+			return a.answer, res, err
 		}
 		wait := max(c.retry.delay(try), a.retryAfter)
 		if a.otherHost {
 			wait = 0
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
-			return res, err
+			return nil, res, err
 		}
 		if ctxErr := pause(ctx, wait); ctxErr != nil {
-			return res, ambiguously(&TransportError{
+			return nil, res, ambiguously(&TransportError{
 				API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("%w while waiting to repeat it after: %w", ctxErr, err),
 			}, applied)
+		}
+		if a.verdict == partial {
+			req.openIDs = a.failed
+			if req.body, err = req.narrow(a.failed); err != nil {
+				return nil, res, err
+			}
 		}
 		try++
 	}
 }
 
-// attempted is the outcome of one attempt. err is nil after a success.
+// ready gives the token for an attempt, the zero Token where the endpoint takes none, or says why nothing can be sent.
+func (c *Client) ready(ctx context.Context, req *request, attempts int) (token Token, err error) {
+	if !req.ep.noAuth {
+		if token, err = c.tokens.get(ctx); err != nil {
+			return Token{}, c.noToken(req, attempts, err, Token{})
+		}
+	}
+	if ctx.Err() != nil {
+		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: ended(ctx)}
+	}
+	if req.before != nil {
+		err = req.before()
+	}
+	return token, err
+}
+
+// noToken is the error of a call that could not be sent for want of a token, or of another one than that.
+func (c *Client) noToken(req *request, attempts int, err error, token Token) error {
+	err = sealed(err, c.secret, token.AccessToken)
+	if te := (*TransportError)(nil); isEnd(err) && !errors.As(err, &te) {
+		return &TransportError{API: req.ep.api, Attempts: attempts, Err: err}
+	}
+	return err
+}
+
+// attempted is the outcome of one attempt.
 type attempted struct {
 	verdict      verdict
-	err          error
-	maybeApplied bool // the platform may have applied it
-	otherHost    bool // another address can be tried at once
+	answer       answer // after a success
+	err          error  // otherwise
+	maybeApplied bool   // the platform may have applied it
+	otherHost    bool   // another address can be tried at once
 	retryAfter   time.Duration
 	failed       []string // openids that were not processed, where the verdict is partial
 }
 
-func (a *attempted) repeatable(req *request) bool {
+func (a *attempted) repeatable(ep *endpoint) bool {
 	switch a.verdict {
 	case notSent, later:
 		return true
 	case unclear:
-		return req.ep.repeat != repeatNever && a.retryAfter <= maxRetryAfter
+		return ep.repeat != repeatNever && (a.otherHost || a.retryAfter <= maxRetryAfter)
 	case partial:
-		return req.narrow != nil && len(a.failed) > 0
+		return len(a.failed) > 0
 	case settled, tokenRefused:
 	}
 	return false
@@ -118,8 +142,11 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 
 	secrets := []string{c.secret, token.AccessToken}
 	switch {
-	case err != nil && (ex.status == 0 || ctx.Err() != nil || limited.Err() != nil):
-		a.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: sealed(err, secrets)}
+	case err != nil && (ex.status == 0 || limited.Err() != nil):
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err) // net/http gives the cause alone
+		}
+		a.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: sealed(err, secrets...)}
 		a.maybeApplied = left
 		switch {
 		case ctx.Err() != nil: // the caller has gone; it says nothing about the host
@@ -147,31 +174,37 @@ func (c *Client) judge(req *request, res *Result, ex exchange, secrets []string)
 	if err := wire.CheckObject(ex.body); err != nil {
 		return c.notTheAnswer(req, res, ex, err, secrets)
 	}
-	ans, err := req.decode(ex.body)
+	ans := req.fresh()
+	err := wire.Unmarshal(ex.body, ans)
+	env := ans.Head()
+	if code, _ := env.Code(); code != 0 { // whatever is wrong with the rest of the answer
+		return refusal(req, res, Code(code), env, secrets)
+	}
 	if err != nil {
 		return c.notTheAnswer(req, res, ex, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
-	}
-	env := ans.Head()
-	code, _ := env.Code()
-	res.Code = Code(code)
-	if code != 0 {
-		msg := wire.ParseMessage(wire.Mask(env.ErrMsg, secrets...))
-		res.RID = msg.RID
-		v := judgeCode(Code(code))
-		return attempted{
-			verdict: v,
-			err: &Error{
-				API: req.ep.api, Code: Code(code), Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
-				Attempts: res.Attempts, FailedOpenIDs: env.FailOpenIDList,
-			},
-			maybeApplied: v == unclear,
-			failed:       env.FailOpenIDList,
-		}
 	}
 	if field := ans.missing(); field != "" {
 		return c.notTheAnswer(req, res, ex, fmt.Errorf("the answer has no %s", field), secrets)
 	}
-	return attempted{}
+	return attempted{answer: ans}
+}
+
+// refusal is the outcome of an attempt that the platform answered with an errcode.
+func refusal(req *request, res *Result, code Code, env *wire.Envelope, secrets []string) attempted {
+	msg := wire.ParseMessage(masked(env.ErrMsg, secrets...))
+	res.Code, res.RID = code, msg.RID
+	// Nobody else than those who were sent, whatever the answer says.
+	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
+	v := judgeCode(code)
+	return attempted{
+		verdict: v,
+		err: &Error{
+			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
+			Attempts: res.Attempts, FailedOpenIDs: failed,
+		},
+		maybeApplied: v == unclear,
+		failed:       failed,
+	}
 }
 
 // snippetLength is how much of a body an error shows.
@@ -181,11 +214,11 @@ const snippetLength = 200
 func (c *Client) notTheAnswer(req *request, res *Result, ex exchange, cause error, secrets []string) attempted {
 	retryAfter := parseRetryAfter(ex.header.Get("Retry-After"))
 	snippet := ex.body[:min(len(ex.body), maxBody>>6)]
-	text := wire.Mask(strings.ToValidUTF8(string(snippet), "\uFFFD"), secrets...)
+	text := masked(strings.ToValidUTF8(string(snippet), "\uFFFD"), secrets...)
 	if isTokenAPI(req.ep.api) && strings.Contains(text, "access_token") {
 		text = "" // a token that nobody knows yet can't be masked
 	}
-	if runes := []rune(text[:min(len(text), 4*snippetLength)]); len(runes) > snippetLength {
+	if runes := []rune(text[:min(len(text), 4*(snippetLength+1))]); len(runes) > snippetLength {
 		text = string(runes[:snippetLength]) + "…"
 	}
 	if cause == nil {
@@ -194,12 +227,12 @@ func (c *Client) notTheAnswer(req *request, res *Result, ex exchange, cause erro
 	a := attempted{
 		err: &ResponseError{
 			API: req.ep.api, StatusCode: ex.status, Attempts: res.Attempts, RetryAfter: retryAfter,
-			ContentType: wire.Mask(ex.header.Get("Content-Type"), secrets...),
-			Snippet:     text, Err: sealed(cause, secrets),
+			ContentType: masked(ex.header.Get("Content-Type"), secrets...),
+			Snippet:     text, Err: sealed(cause, secrets...),
 		},
 		retryAfter: retryAfter,
 	}
-	if repeatableStatus(ex.status) && !errors.Is(cause, errBodyTooLarge) {
+	if errors.Is(a.err, ErrTemporary) {
 		a.verdict = unclear
 	}
 	// Status 4xx, 429 among them, and redirects say that the request got no further.
@@ -219,7 +252,7 @@ func statusText(status int) string {
 
 // parseRetryAfter reads both forms of the header; 0 where there is none.
 func parseRetryAfter(v string) time.Duration {
-	if seconds, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {
+	if seconds, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(max(0, min(seconds, 1<<31))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
@@ -228,19 +261,9 @@ func parseRetryAfter(v string) time.Duration {
 	return 0
 }
 
-// noToken is the error of a call that could not be sent for want of a token.
-func (c *Client) noToken(req *request, res Result, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		if te := (*TransportError)(nil); !errors.As(err, &te) {
-			return &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("waiting for an access token: %w", err)}
-		}
-	}
-	return err
-}
-
-// logAttempt writes what an attempt came to. Its arguments hold no secret and no openid.
+// logAttempt writes what an attempt came to, and no secret or openid.
 func (c *Client) logAttempt(ctx context.Context, req *request, res *Result, host int, d time.Duration, err error) {
-	if !c.log.Enabled(ctx, slog.LevelDebug) {
+	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -252,7 +275,17 @@ func (c *Client) logAttempt(ctx context.Context, req *request, res *Result, host
 		attrs = append(attrs, slog.String("rid", res.RID))
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", err.Error()))
+		attrs = append(attrs, slog.String("error", errorForLog(err)))
 	}
-	c.log.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+	c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+}
+
+// errorForLog is the text of an error without what can show an openid: the body of a stranger's answer, and a URL.
+func errorForLog(err error) string {
+	if re, ok := err.(*ResponseError); ok { //nolint:errorlint // an attempt's own error is not wrapped
+		brief := *re
+		brief.Snippet = ""
+		err = &brief
+	}
+	return maskParam(err.Error(), "openid=")
 }

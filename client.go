@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -21,15 +20,9 @@ const Version = "0.1.0"
 //
 // It is immutable and safe for concurrent use; make one for an account and keep it. It has nothing to close.
 type Client struct {
-	appID, secret string
-
-	tokens       tokens
-	sender       *sender
-	timeout      time.Duration
-	retry        RetryPolicy
-	limiter      Limiter
-	interceptors []Interceptor
-	log          *slog.Logger
+	*config // a pointer, so that printing a copy of a Client shows no secret either
+	tokens  tokens
+	sender  *sender
 }
 
 // New makes a client for the account with this app ID and secret. It makes no request and starts no goroutine.
@@ -53,15 +46,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	if err := errors.Join(append(errs, cfg.settle()...)...); err != nil {
 		return nil, err
 	}
-	c := &Client{
-		appID: appID, secret: secret,
-		sender:       newSender(&cfg),
-		timeout:      cfg.timeout,
-		retry:        cfg.retry,
-		limiter:      cfg.limiter,
-		interceptors: cfg.interceptors,
-		log:          cfg.logger,
-	}
+	c := &Client{config: &cfg, sender: newSender(&cfg)}
 	if cfg.tokenSource != nil {
 		c.tokens = foreignTokens{cfg.tokenSource}
 	} else {
@@ -110,7 +95,7 @@ func (c *Client) HTTPClient() *http.Client { return c.sender.rc.GetClient() }
 
 // String names the account, and no secret.
 func (c *Client) String() string {
-	if c == nil {
+	if c == nil || c.config == nil {
 		return "wechatuser.Client(nil)"
 	}
 	return "wechatuser.Client(" + c.appID + ")"
@@ -130,10 +115,12 @@ type request struct {
 	ep    *endpoint
 	query url.Values
 	body  []byte
-	// decode reads an answer into a fresh value.
-	decode func(data []byte) (answer, error)
-	// narrow makes the body for the openids that were not processed; nil where there is no such thing.
-	narrow func(openIDs []string) ([]byte, error)
+	// fresh makes the value that an answer is decoded into.
+	fresh func() answer
+	// openIDs are those in the body, and narrow makes the body for some of them; nil where the platform processes all
+	// or none.
+	openIDs []string
+	narrow  func(openIDs []string) ([]byte, error)
 	// before goes ahead of each attempt and can forbid it; nil for none.
 	before func() error
 }
@@ -145,7 +132,7 @@ type answer interface {
 	missing() string
 }
 
-// call is the path of every request. It encodes in, sends it, and returns the payload, a fresh one for each attempt.
+// call is the path of every request. It encodes in, sends it, and returns the payload.
 func call[R any, P interface {
 	*R
 	answer
@@ -157,22 +144,16 @@ func call[R any, P interface {
 		}
 		req.body = body
 	}
-	var out *R
-	req.decode = func(data []byte) (answer, error) {
-		out = new(R)
-		return P(out), wire.Unmarshal(data, out)
-	}
-	if err := c.do(ctx, &req); err != nil {
+	req.fresh = func() answer { return P(new(R)) }
+	ans, err := c.do(ctx, req)
+	if err != nil {
 		return nil, err
 	}
-	if out == nil {
-		return nil, fmt.Errorf("wechatuser: %s: an interceptor returned no error and did not call next", req.ep.api)
-	}
-	return out, nil
+	return (*R)(ans.(P)), nil
 }
 
-// do sends a request through the interceptors and the limiter.
-func (c *Client) do(ctx context.Context, req *request) error {
+// do sends a request through the interceptors and the limiter. The answer is not nil without an error.
+func (c *Client) do(ctx context.Context, req request) (ans answer, err error) {
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
 	next := func(ctx context.Context) (Result, error) {
 		if c.limiter != nil && !isTokenAPI(req.ep.api) {
@@ -180,12 +161,21 @@ func (c *Client) do(ctx context.Context, req *request) error {
 				return Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
 			}
 		}
-		return c.perform(ctx, req)
+		got, res, err := c.perform(ctx, req)
+		if err == nil {
+			ans = got
+		}
+		return res, err
 	}
 	for i := len(c.interceptors) - 1; i >= 0; i-- {
 		around, inner := c.interceptors[i], next
 		next = func(ctx context.Context) (Result, error) { return around(ctx, info, inner) }
 	}
-	_, err := next(ctx)
-	return err
+	if _, err := next(ctx); err != nil {
+		return nil, err
+	}
+	if ans == nil {
+		return nil, fmt.Errorf("wechatuser: %s: an interceptor returned no error, and there is no answer: it must call next, and pass its error on", req.ep.api)
+	}
+	return ans, nil
 }

@@ -156,7 +156,7 @@ func (e *TransportError) Error() string {
 // Unwrap is the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary], unless the caller's context ended the call, and [ErrAmbiguous].
+// Is matches [ErrTemporary], unless the caller cancelled the call, and [ErrAmbiguous].
 func (e *TransportError) Is(target error) bool {
 	var set class
 	if !errors.Is(e.Err, context.Canceled) {
@@ -219,7 +219,7 @@ func (e *ResponseError) Unwrap() error { return e.Err }
 // Is matches [ErrTemporary] for what may pass, [ErrRateLimited] for status 429, and [ErrAmbiguous].
 func (e *ResponseError) Is(target error) bool {
 	var set class
-	if repeatableStatus(e.StatusCode) {
+	if repeatableStatus(e.StatusCode) && !errors.Is(e.Err, errBodyTooLarge) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {
@@ -256,7 +256,7 @@ type OpenIDError struct {
 }
 
 // Error names the openid and the cause.
-func (e *OpenIDError) Error() string { return fmt.Sprintf("openid %q: %v", e.OpenID, e.Err) }
+func (e *OpenIDError) Error() string { return oneLine(fmt.Sprintf("openid %q: %v", e.OpenID, e.Err)) }
 
 // Unwrap is the cause.
 func (e *OpenIDError) Unwrap() error { return e.Err }

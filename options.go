@@ -73,7 +73,7 @@ func WithHTTPClient(hc *http.Client) Option {
 // Middleware around a transport sees the request's URL, and the access token in it: see that it records none.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
-		if rt == nil {
+		if isNil(rt) {
 			return optionError("WithTransport", "nil transport: leave the option out for the default")
 		}
 		c.transport = rt
@@ -214,7 +214,7 @@ func WithLogger(l *slog.Logger) Option {
 // WithUserAgent replaces the User-Agent header, which defaults to "wechatuser/" and [Version].
 func WithUserAgent(ua string) Option {
 	return func(c *config) error {
-		if ua == "" || strings.ContainsFunc(ua, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		if strings.TrimSpace(ua) == "" || strings.ContainsFunc(ua, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 			return optionError("WithUserAgent", "a header takes printable ASCII, and not nothing")
 		}
 		c.userAgent = ua

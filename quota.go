@@ -125,13 +125,12 @@ func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 		return nil, err
 	}
 	r := res.Request
-	clean := func(s string) string {
-		return maskParam(maskParam(wire.Mask(s, c.secret), "access_token="), "secret=")
-	}
 	return &RIDInfo{
 		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
-		RequestURL: clean(r.RequestURL), RequestBody: clean(r.RequestBody), ResponseBody: clean(r.ResponseBody),
-		ClientIP: r.ClientIP,
+		RequestURL:   masked(r.RequestURL, c.secret),
+		RequestBody:  masked(r.RequestBody, c.secret),
+		ResponseBody: masked(r.ResponseBody, c.secret),
+		ClientIP:     r.ClientIP,
 	}, nil
 }
 

@@ -2,6 +2,8 @@ package wechatuser
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -49,7 +51,7 @@ func (p RetryPolicy) delay(attempt int) time.Duration {
 	if shift := attempt - 1; shift < 32 && p.MinDelay<<shift>>shift == p.MinDelay {
 		bound = min(bound, p.MinDelay<<shift)
 	}
-	return rand.N(bound + 1)
+	return rand.N(bound)
 }
 
 // maxRetryAfter is the longest Retry-After that a call waits for; asked to wait longer, it fails.
@@ -96,7 +98,7 @@ func repeatableStatus(status int) bool {
 // pause waits for d, or less where the context ends.
 func pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return ctx.Err()
+		return ended(ctx)
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -104,6 +106,20 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return ended(ctx)
 	}
+}
+
+// ended is nil, or why the context is no more: its error, and its cause where that is another one.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// isEnd reports whether err is that of a context that is no more.
+func isEnd(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -2,27 +2,16 @@ package wechatuser
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// sealed keeps secrets out of an error that comes from elsewhere, such as a transport. An error whose text is clean
-// stays as it is, so that errors.As finds what is in it.
-func sealed(err error, secrets []string) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	clean := wire.Mask(text, secrets...)
-	if clean == text && !strings.Contains(text, "access_token=") && !strings.Contains(text, "secret=") {
-		return err
-	}
-	for _, mark := range []string{"access_token=", "secret="} {
-		clean = maskParam(clean, mark)
-	}
-	return &sealedError{text: clean, is: func(target error) bool { return errors.Is(err, target) }, timeout: isTimeout(err)}
+// masked keeps secrets out of a text that comes from elsewhere: these ones, and what a URL in it names as one.
+func masked(text string, secrets ...string) string {
+	return maskParam(maskParam(wire.Mask(text, secrets...), "access_token="), "secret=")
 }
 
 // maskParam masks the values of a query parameter, whoever they belong to.
@@ -34,13 +23,45 @@ func maskParam(text, mark string) string {
 		if !found {
 			return b.String()
 		}
-		b.WriteString(mark + "***")
-		end := strings.IndexFunc(after, func(r rune) bool { return r == '&' || r == '"' || r == '\'' || unicode.IsSpace(r) })
-		if end < 0 {
-			return b.String()
+		b.WriteString(mark)
+		text = strings.TrimLeft(after, paramValue)
+		if len(text) < len(after) {
+			b.WriteString("***")
 		}
-		text = after[end:]
 	}
+}
+
+// paramValue is what the value of a query parameter consists of.
+const paramValue = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%+/=*"
+
+// sealed keeps secrets out of an error that comes from elsewhere, such as a transport. An error that shows none stays
+// as it is, so that errors.As finds what is in it.
+func sealed(err error, secrets ...string) error {
+	if err == nil || !shows(err, secrets) {
+		return err
+	}
+	return &sealedError{
+		text:    masked(err.Error(), secrets...),
+		is:      func(target error) bool { return errors.Is(err, target) },
+		timeout: isTimeout(err),
+	}
+}
+
+// shows reports whether a secret is seen when the error, or one that it wraps, is printed in any way.
+func shows(err error, secrets []string) bool {
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if text := fmt.Sprintf(verb, err); masked(text, secrets...) != text {
+			return true
+		}
+	}
+	switch e := err.(type) { //nolint:errorlint // this walks the chain itself
+	case interface{ Unwrap() error }:
+		inner := e.Unwrap()
+		return inner != nil && shows(inner, secrets)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(inner error) bool { return inner != nil && shows(inner, secrets) })
+	}
+	return false
 }
 
 // sealedError is an error of which only the text without secrets is left, and what errors.Is said of it.

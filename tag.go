@@ -29,7 +29,7 @@ type tagResponse struct {
 	Tag *Tag `json:"tag"`
 }
 
-func (r *tagResponse) missing() string { return missingIf("tag", r.Tag == nil) }
+func (r *tagResponse) missing() string { return missingIf("tag", r.Tag == nil || r.Tag.ID == 0) }
 
 // CreateTag makes a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has up to 100 tags.
 //
@@ -184,7 +184,7 @@ func (c *Client) tagMembers(ctx context.Context, ep *endpoint, tagID int, openID
 		TagID   int      `json:"tagid"`
 	}
 	narrow := func(failed []string) ([]byte, error) { return wire.Marshal(body{failed, tagID}) }
-	_, err := call[okResponse](ctx, c, request{ep: ep, narrow: narrow}, body{openIDs, tagID})
+	_, err := call[okResponse](ctx, c, request{ep: ep, openIDs: openIDs, narrow: narrow}, body{openIDs, tagID})
 	return err
 }
 

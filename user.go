@@ -13,7 +13,11 @@ type UserInfoOption func(url.Values)
 
 // WithLang asks for the names of places in this language. It has no effect today: the platform fills none in.
 func WithLang(lang Lang) UserInfoOption {
-	return func(query url.Values) { query.Set("lang", string(lang)) }
+	return func(query url.Values) {
+		if lang != "" {
+			query.Set("lang", string(lang))
+		}
+	}
 }
 
 type userInfoResponse struct {
@@ -97,7 +101,7 @@ type pageResponse struct {
 
 func (r *pageResponse) missing() string {
 	if value(r.Count) > 0 && len(r.Data.OpenIDs) == 0 {
-		return "data, and a count above zero"
+		return "data, though its count is above zero"
 	}
 	return missingIf("count", r.Count == nil && r.Total == nil && r.Data.OpenIDs == nil && r.NextOpenID == nil)
 }

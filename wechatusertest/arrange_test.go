@@ -1,7 +1,6 @@
 package wechatusertest_test
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -11,13 +10,6 @@ import (
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
-
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return ln
-}
 
 func TestUsers(t *testing.T) {
 	t.Parallel()

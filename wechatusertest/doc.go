@@ -1,7 +1,7 @@
 // Package wechatusertest is a WeChat Official Account in memory, for tests.
 //
-// A [Server] answers the user-management API over HTTP as the platform does: openid by openid, limit by limit,
-// errcode by errcode.
+// A [Server] answers the user-management API over HTTP as the platform does, with its limits, its errcodes and the
+// forms of its errmsg.
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithFans(25_000))
 //	defer srv.Close()

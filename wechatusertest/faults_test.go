@@ -191,31 +191,3 @@ func TestDelayEndsWithTheContext(t *testing.T) {
 		assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"))
 	})
 }
-
-// A client that goes away during a delay frees the server's goroutine at once, after a POST too.
-func TestDelayEndsWhenTheClientGoes(t *testing.T) {
-	t.Parallel()
-	srv := wechatusertest.NewServer()
-	defer srv.Close()
-	srv.Delay("*", time.Hour)
-	gone := make(chan struct{})
-	front := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer close(gone)
-		srv.ServeHTTP(w, r)
-	})}
-	defer front.Close()
-	ln := listen(t)
-	go func() { _ = front.Serve(ln) }()
-	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+ln.Addr().String()+"/cgi-bin/tags/create", strings.NewReader("{}"))
-	require.NoError(t, err)
-	go func() {
-		for srv.Calls("*") == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		cancel()
-	}()
-	_, err = (&http.Client{Transport: &http.Transport{}}).Do(req) //nolint:bodyclose // there is none
-	require.ErrorIs(t, err, context.Canceled)
-	<-gone
-}

@@ -1,6 +1,7 @@
 package wechatusertest
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -27,13 +28,22 @@ func (w *writer) int64(n int64) *writer {
 	return w
 }
 
+// special are the bytes that do not stand for themselves in a string.
+var special = func() (set [256]bool) {
+	for c := range 0x20 {
+		set[c] = true
+	}
+	set['"'], set['\\'], set['/'] = true, true, true
+	return set
+}()
+
 // str writes a string. Invalid UTF-8 goes out as it came in.
 func (w *writer) str(s string) *writer {
 	w.b = append(w.b, '"')
 	done := 0
 	for i := range len(s) {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c != '/' || c < 0x20 && w.rawControl {
+		if !special[c] || c < 0x20 && w.rawControl {
 			continue
 		}
 		w.b = append(w.b, s[done:i]...)
@@ -102,7 +112,15 @@ func (o object) has(name string) bool {
 
 // get reads the value into v, and leaves v alone if there is none. It reports false for a value of another type.
 func (o object) get(name string, v any) bool {
-	return !o.has(name) || json.Unmarshal(o[name], v) == nil
+	if !o.has(name) {
+		return true
+	}
+	raw := o[name]
+	if s, ok := v.(*string); ok && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		*s = string(raw[1 : len(raw)-1]) // most of what lists of users hold
+		return true
+	}
+	return json.Unmarshal(raw, v) == nil
 }
 
 // keepEscapes makes a JSON string in which \uXXXX stands for these six characters, as the platform reads remarks.

@@ -10,7 +10,7 @@ const (
 	foreignPrefix = "oFAKEz"
 )
 
-// OpenID is the i-th synthetic openid, such as "oFAKEa9bQ2xKf_00000000000042": the same at each call, and 28 characters
+// OpenID is the i-th synthetic openid, such as "oFAKEaV626vYi_00000000000042": the same at each call, and 28 characters
 // of [A-Za-z0-9_-] as real ones are. Sorting them does not sort the numbers.
 //
 // [WithFans](n) adds OpenID(0) to OpenID(n-1).

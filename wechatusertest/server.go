@@ -26,9 +26,8 @@ type Server struct {
 	Secret string `json:"-"`
 
 	cfg    config
-	stop   context.CancelFunc // ends the requests that wait
-	server *http.Server       // nil without a listener
-	served chan struct{}      // closed when server has ended
+	server *http.Server  // nil without a listener
+	served chan struct{} // closed when server has ended
 
 	mu       sync.Mutex
 	rand     *rand.Rand
@@ -77,15 +76,9 @@ func (s *Server) listen() {
 	if err != nil {
 		panic(fmt.Sprintf("wechatusertest: %v", err))
 	}
-	var ctx context.Context
-	ctx, s.stop = context.WithCancel(context.Background())
 	s.URL = "http://" + listener.Addr().String()
 	s.served = make(chan struct{})
-	s.server = &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	go func() {
 		defer close(s.served)
 		_ = s.server.Serve(listener) // it ends with Close, which is no news
@@ -98,7 +91,6 @@ func (s *Server) Close() {
 	if s.server == nil {
 		return
 	}
-	s.stop()
 	_ = s.server.Close()
 	<-s.served
 }

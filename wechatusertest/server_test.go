@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -83,19 +84,58 @@ func TestListener(t *testing.T) {
 	srv.Close()
 }
 
+// arrivals is a clock that tells when the server looks at it, which it does as a call arrives.
+func arrivals() (wechatusertest.Option, <-chan struct{}) {
+	looked := make(chan struct{}, 1)
+	return wechatusertest.WithClock(func() time.Time {
+		select {
+		case looked <- struct{}{}:
+		default:
+		}
+		return time.Now()
+	}), looked
+}
+
 func TestCloseEndsWaitingCalls(t *testing.T) {
 	t.Parallel()
-	srv := wechatusertest.NewServer()
+	clock, looked := arrivals()
+	srv := wechatusertest.NewServer(clock)
+	<-looked
 	srv.Delay("*", time.Hour)
 	ended := make(chan error)
 	go func() {
 		hc := &http.Client{Transport: &http.Transport{}}
-		_, err := hc.Get(srv.URL + "/cgi-bin/user/get")
+		_, err := hc.Get(srv.URL + "/cgi-bin/user/get") //nolint:bodyclose // there is none
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return srv.Calls("/cgi-bin/user/get") == 1 }, 10*time.Second, time.Millisecond)
+	<-looked
 	srv.Close()
 	require.Error(t, <-ended)
+}
+
+// A client that goes away during a delay ends the server's wait, after a POST too.
+func TestDelayEndsWhenTheClientGoes(t *testing.T) {
+	t.Parallel()
+	clock, looked := arrivals()
+	srv := wechatusertest.NewServer(clock, wechatusertest.WithoutListener())
+	<-looked
+	srv.Delay("*", time.Hour)
+	served := make(chan struct{})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(served)
+		srv.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-looked
+		cancel()
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL+"/cgi-bin/tags/create", strings.NewReader("{}"))
+	require.NoError(t, err)
+	_, err = front.Client().Do(req) //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, context.Canceled)
+	<-served
 }
 
 func TestTransport(t *testing.T) {

@@ -193,4 +193,7 @@ func TestTagIDList(t *testing.T) {
 	require.Len(t, tags, 1)
 	assert.Equal(t, 134, tags[0].ID)
 	assert.Equal(t, 135, a.AddTag("next"), "ids go on from the highest")
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/delete", `{"tag":{"id":135}}`))
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", TagIDList: []int{120}})
+	assert.Equal(t, 136, a.AddTag("next"), "that there ever was")
 }

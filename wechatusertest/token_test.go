@@ -154,6 +154,8 @@ func TestExpireTokens(t *testing.T) {
 	a.use(legacy.AccessToken, 40001)
 	a.use(stable.AccessToken, 40001)
 	a.use(decode[tokenAnswer](t, a.stable(false)).AccessToken, 0)
+	a.use(decode[tokenAnswer](t, a.legacy()).AccessToken, 0)
+	a.use(legacy.AccessToken, 40001) // a replacement gives it no 5 minutes more
 	a.Advance(3 * time.Hour)
 	a.use(stable.AccessToken, 40001)
 }

@@ -66,6 +66,7 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 			return wechatuser.CodeInvalidOpenID
 		}
 	}
+	c.out.grow(len(users) * 400)
 	c.out.lit(`{"user_info_list":[`)
 	for i, u := range users {
 		if i > 0 {

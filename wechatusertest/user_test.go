@@ -177,6 +177,7 @@ func TestUpdateRemark(t *testing.T) {
 	assert.Contains(t, msg, "invalid openid hint: [")
 	refused(t, 40003, a.post(path, remark(wechatusertest.ForeignOpenID(0), `""`)))
 	refused(t, 44002, a.post(path, `{"remark":"x"}`))
+	refused(t, 44002, a.post(path, `{"openid":null,"remark":"x"}`))
 	refused(t, 44002, a.post(path, `{"openid":"`+id+`"}`))
 	refused(t, 47001, a.post(path, remark(id, `1`)))
 	a.Unfollow(id)

@@ -62,7 +62,7 @@ var (
 // CheckObject is nil for what begins as a JSON object with something in it, as each answer of the platform does.
 // Otherwise the error says what the body is instead; it holds nothing of it.
 //
-// encoding/json takes null and an empty object for success, and calls the rest an invalid character.
+// encoding/json reads null and an empty object without an error, and would call HTML an invalid character.
 func CheckObject(data []byte) error {
 	data = bytes.Trim(trimBOM(data), jsonSpace)
 	if len(data) == 0 {

@@ -1,0 +1,634 @@
+package wechatuser_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"iter"
+	"math/bits"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// Trouble that a saboteur makes.
+type trouble int
+
+const (
+	none          trouble = iota
+	dialFails             // never sent
+	dropRequest           // not carried out, no answer
+	dropAnswer            // carried out, no answer
+	hangBefore            // not carried out, no answer until the attempt's time is over
+	hangAfter             // carried out, no answer until the attempt's time is over
+	busy                  // -1, not carried out
+	busyAfter             // -1, and carried out
+	badGateway            // HTML with status 502, not carried out
+	minuteQuota           // 45011
+	concurrent            // 45169
+	someFail              // 45171: carried out but for some
+	falseNoTag            // 45159, although the tag exists
+	dailyQuota            // 45009
+	troubles              // how many there are
+	harmless      = someFail
+	troubleOdds   = 100
+	fatalPermille = 20
+)
+
+// saboteur is a transport between a client and a simulator. What it does to a request depends on the seed, the request
+// and how often that request has come, and not on which of two that are under way comes first.
+type saboteur struct {
+	next    http.RoundTripper
+	seed    uint64
+	percent uint64 // of requests that get into trouble
+	fatal   bool   // whether 45009 is among the trouble
+	delays  bool
+
+	mu       sync.Mutex
+	off      bool
+	times    map[string]uint64
+	sent     int // API requests, tokens not counted
+	inFlight map[string]int
+	running  int
+	most     int      // requests at a time
+	twice    []string // openids that were in two requests at a time
+}
+
+func (s *saboteur) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/cgi-bin/stable_token" {
+		return s.next.RoundTrip(req)
+	}
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+	}
+	var parsed struct {
+		OpenIDs []string `json:"openid_list"`
+		TagID   int      `json:"tagid"`
+	}
+	_ = json.Unmarshal(body, &parsed)
+
+	what, dice := s.begin(req, body, parsed.OpenIDs)
+	defer s.end(parsed.OpenIDs)
+
+	if s.delays {
+		select {
+		case <-time.After(time.Duration(dice%700) * time.Millisecond):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	forward := func(openIDs []string) (*http.Response, error) {
+		data := body
+		if openIDs != nil {
+			data, _ = json.Marshal(map[string]any{"openid_list": openIDs, "tagid": parsed.TagID})
+		}
+		again := req.Clone(context.WithoutCancel(req.Context()))
+		again.Body = io.NopCloser(bytes.NewReader(data))
+		return s.next.RoundTrip(again)
+	}
+	hang := func() (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	switch what {
+	case dialFails:
+		return nil, &net.OpError{Op: "dial", Err: errors.New("no route to host")}
+	case dropRequest:
+		return nil, io.ErrUnexpectedEOF
+	case dropAnswer:
+		_, _ = forward(nil)
+		return nil, io.ErrUnexpectedEOF
+	case hangBefore:
+		return hang()
+	case hangAfter:
+		_, _ = forward(nil)
+		return hang()
+	case busyAfter:
+		_, _ = forward(nil)
+		fallthrough
+	case busy:
+		return refuses(wechatuser.CodeSystemBusy)(req)
+	case badGateway:
+		return answers(http.StatusBadGateway, "<html>Bad Gateway</html>", "Content-Type", "text/html")(req)
+	case minuteQuota:
+		return refuses(wechatuser.CodeMinuteQuotaExceeded)(req)
+	case concurrent:
+		return refuses(wechatuser.CodeConcurrentTagging)(req)
+	case falseNoTag:
+		return refuses(wechatuser.CodeInvalidTagID)(req)
+	case dailyQuota:
+		return refuses(wechatuser.CodeDailyQuotaExceeded)(req)
+	case someFail:
+		return s.failSome(req, parsed.OpenIDs, dice, forward)
+	}
+	return forward(nil)
+}
+
+// failSome carries a request out but for some of its openids.
+func (s *saboteur) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
+	var failed, rest []string
+	for i, id := range openIDs {
+		if i == int(dice%uint64(len(openIDs))) || (dice>>(i%60))&3 == 3 {
+			failed = append(failed, id)
+		} else {
+			rest = append(rest, id)
+		}
+	}
+	if len(rest) > 0 {
+		resp, err := forward(rest)
+		if err != nil {
+			return nil, err
+		}
+		data, _ := io.ReadAll(resp.Body)
+		if !bytes.Contains(data, []byte(`"errcode":0`)) {
+			resp.Body = io.NopCloser(bytes.NewReader(data))
+			return resp, nil
+		}
+	}
+	list, _ := json.Marshal(failed)
+	return says(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)(req)
+}
+
+func (s *saboteur) begin(req *http.Request, body []byte, openIDs []string) (trouble, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent++
+	s.running++
+	s.most = max(s.most, s.running)
+	for _, id := range openIDs {
+		if s.inFlight[id]++; s.inFlight[id] > 1 {
+			s.twice = append(s.twice, id)
+		}
+	}
+	key := req.URL.Path + string(body)
+	s.times[key]++
+	h := fnv.New64a()
+	fmt.Fprint(h, s.seed, key, s.times[key])
+	rng := rand.New(rand.NewPCG(h.Sum64(), s.seed))
+	dice := rng.Uint64()
+	switch {
+	case s.off:
+		return none, dice
+	case s.fatal && rng.IntN(1000) < fatalPermille:
+		return dailyQuota, dice
+	case rng.Uint64N(troubleOdds) >= s.percent:
+		return none, dice
+	}
+	what := trouble(1 + rng.IntN(int(dailyQuota)-1))
+	tagging := strings.HasSuffix(req.URL.Path, "tagging")
+	if !tagging && (what == concurrent || what == someFail || what == falseNoTag) {
+		what = minuteQuota // which the blacklist does not know the others of
+	}
+	if what == dialFails {
+		s.sent--
+	}
+	return what, dice
+}
+
+func (s *saboteur) end(openIDs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	for _, id := range openIDs {
+		s.inFlight[id]--
+	}
+}
+
+func sabotage(next http.RoundTripper, seed uint64) *saboteur {
+	return &saboteur{next: next, seed: seed, times: make(map[string]uint64), inFlight: make(map[string]int)}
+}
+
+// bulkCase is one random job, and what an independent view of the account says about it.
+type bulkCase struct {
+	seed  uint64
+	rng   *rand.Rand
+	srv   *wechatusertest.Server
+	trap  *saboteur
+	c     *wechatuser.Client
+	kind  string
+	limit int
+	tag   int
+
+	input    []string
+	inputErr error                      // after the input, nil for none
+	bad      map[string]wechatuser.Code // openids that the platform refuses in this job
+	distinct bool                       // no openid comes twice
+
+	concurrency int
+	cancelAfter time.Duration // 0 for never
+}
+
+const (
+	pathTagging     = "/cgi-bin/tags/members/batchtagging"
+	pathUntagging   = "/cgi-bin/tags/members/batchuntagging"
+	pathBlacklist   = "/cgi-bin/tags/members/batchblacklist"
+	pathUnblacklist = "/cgi-bin/tags/members/batchunblacklist"
+	pathBatchInfo   = "/cgi-bin/user/info/batchget"
+)
+
+func newBulkCase(seed uint64) *bulkCase {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	b := &bulkCase{seed: seed, rng: rng, bad: make(map[string]wechatuser.Code), distinct: rng.IntN(4) > 0}
+	b.kind = []string{"tag", "tag", "untag", "block", "unblock"}[rng.IntN(5)]
+	b.limit = wechatuser.MaxTaggingBatch
+	if b.kind == "block" || b.kind == "unblock" {
+		b.limit = wechatuser.MaxBlacklistBatch
+	}
+	fans := rng.IntN([]int{2, b.limit + 2, 8 * b.limit}[rng.IntN(3)])
+	b.srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans))
+	for i := range fans {
+		b.input = append(b.input, wechatusertest.OpenID(i))
+	}
+	b.tag = b.srv.AddTag("vip")
+	switch b.kind {
+	case "untag":
+		b.tag = b.srv.AddTag("old", b.input...)
+	case "unblock":
+		b.srv.Block(b.input...)
+	}
+	b.spoil(fans)
+	if !b.distinct && len(b.input) > 0 {
+		for range 1 + rng.IntN(2*len(b.input)) {
+			b.input = append(b.input, b.input[rng.IntN(len(b.input))])
+		}
+	}
+	if rng.IntN(3) > 0 {
+		rng.Shuffle(len(b.input), func(i, j int) { b.input[i], b.input[j] = b.input[j], b.input[i] })
+	}
+	b.trap = sabotage(b.srv.Transport(), seed)
+	b.trap.delays = rng.IntN(2) == 0
+	if rng.IntN(3) > 0 {
+		b.trap.percent = []uint64{3, 15, 50}[rng.IntN(3)]
+		b.trap.fatal = rng.IntN(4) == 0
+	}
+	if rng.IntN(4) == 0 {
+		b.cancelAfter = time.Duration(rng.Int64N(int64(20 * time.Second)))
+	}
+	if rng.IntN(6) == 0 {
+		b.inputErr = errors.New("the database has gone")
+	}
+	b.concurrency = 1 + rng.IntN(6)
+	opts := []wechatuser.Option{wechatuser.WithTransport(b.trap)}
+	if rng.IntN(4) == 0 {
+		opts = append(opts, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1 + rng.IntN(2)}))
+	}
+	b.c = b.srv.Client(opts...)
+	return b
+}
+
+// spoil adds openids that will be refused, and some that are none.
+func (b *bulkCase) spoil(fans int) {
+	tags := func(n int) (ids []int) {
+		for i := range n {
+			ids = append(ids, 500+i)
+		}
+		return ids
+	}
+	for i := range b.rng.IntN([]int{1, 4, 20}[b.rng.IntN(3)]) {
+		switch b.rng.IntN(6) {
+		case 0:
+			id := wechatusertest.ForeignOpenID(i)
+			b.input = append(b.input, id)
+			b.bad[id] = wechatuser.CodeOpenIDMismatch
+		case 1, 2:
+			id := fmt.Sprintf("oFAKEunknown%016d", i)
+			b.input = append(b.input, id)
+			b.bad[id] = wechatuser.CodeInvalidOpenID
+		case 3:
+			if fans > 0 {
+				id := wechatusertest.OpenID(b.rng.IntN(fans))
+				b.srv.Unfollow(id)
+				switch b.kind {
+				case "tag":
+					b.bad[id] = wechatuser.CodeUserUnsubscribed
+				case "block":
+					b.bad[id] = wechatuser.CodeInvalidOpenID
+				}
+			}
+		case 4:
+			id := fmt.Sprintf("oFAKEcollector%014d", i)
+			b.srv.AddUsers(wechatuser.UserInfo{OpenID: id, TagIDList: tags(20)})
+			b.input = append(b.input, id)
+			if b.kind == "tag" {
+				b.bad[id] = wechatuser.CodeTooManyTagsOnUser
+			}
+		case 5:
+			b.input = append(b.input, []string{"", " ", "oFAKE with space", "oFAKE\n", "\xff"}[i%5]+strings.Repeat(" ", i/5))
+		}
+	}
+}
+
+func isMalformed(openID string) bool {
+	return openID == "" || strings.ContainsAny(openID, " \n\xff")
+}
+
+// ids is the input as an iterator, which ends with the input's error.
+func (b *bulkCase) ids(input []string, err error) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, id := range input {
+			if !yield(id, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+	switch b.kind {
+	case "tag":
+		return b.c.BulkTagging(ctx, b.tag, ids, opts...)
+	case "untag":
+		return b.c.BulkUntagging(ctx, b.tag, ids, opts...)
+	case "block":
+		return b.c.BulkBlacklist(ctx, ids, opts...)
+	default:
+		return b.c.BulkUnblacklist(ctx, ids, opts...)
+	}
+}
+
+// applied is the truth, from the account: those for whom the job's change is in effect.
+func (b *bulkCase) applied() map[string]bool {
+	set := make(map[string]bool)
+	switch b.kind {
+	case "tag":
+		for _, id := range b.srv.TagFans(b.tag) {
+			set[id] = true
+		}
+	case "block":
+		for _, id := range b.srv.Blacklist() {
+			set[id] = true
+		}
+	default:
+		there := b.srv.Blacklist()
+		if b.kind == "untag" {
+			there = b.srv.TagFans(b.tag)
+		}
+		for _, id := range b.input {
+			set[id] = !isMalformed(id) && b.bad[id] == 0
+		}
+		for _, id := range there {
+			delete(set, id)
+		}
+	}
+	return set
+}
+
+// alreadyApplied are those for whom the change was in effect before the job: they are no witnesses.
+func (b *bulkCase) alreadyApplied() map[string]bool {
+	before := make(map[string]bool)
+	for id, yes := range b.applied() {
+		if yes {
+			before[id] = true
+		}
+	}
+	return before
+}
+
+func (b *bulkCase) check(t *testing.T) {
+	before := b.alreadyApplied()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if b.cancelAfter > 0 {
+		var stop context.CancelFunc
+		if b.rng.IntN(2) == 0 {
+			ctx, stop = context.WithTimeout(ctx, b.cancelAfter)
+			defer stop()
+		} else {
+			timer := time.AfterFunc(b.cancelAfter, cancel)
+			defer timer.Stop()
+		}
+	}
+	var progress []wechatuser.Progress
+	report, err := b.run(ctx, b.ids(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	interrupted := ctx.Err() != nil
+	calls := b.trap.sent
+
+	require.NotNil(t, report)
+	assert.Zero(t, b.trap.running, "requests under way after the end")
+	assert.LessOrEqual(t, b.trap.most, b.concurrency+1, "requests at a time, with one for tags/get")
+	assert.Empty(t, b.trap.twice, "openids in two requests at a time")
+	assert.Equal(t, report.Total, report.Applied+len(report.Failed))
+	assert.Equal(t, calls, report.Calls, "calls")
+	b.checkProgress(t, progress, report)
+	why := b.checkError(t, report, err)
+	named := b.checkNamed(t, report, before)
+	b.checkPrefix(t, report, named, why)
+	if b.distinct {
+		truth, n := b.applied(), 0
+		for _, id := range b.input {
+			if truth[id] && !before[id] && named[id] == nil || before[id] && named[id] == nil {
+				n++
+			}
+		}
+		if why == nil {
+			assert.Equal(t, n, report.Applied, "applied and not named")
+		}
+		untouched := 0
+		for id := range before {
+			if named[id] == nil {
+				untouched++
+			}
+		}
+		assert.LessOrEqual(t, report.Applied, n)
+		assert.GreaterOrEqual(t, report.Applied, n-untouched, "applied in truth, and not reported")
+	}
+	if b.trap.percent == 0 && !b.trap.fatal && !interrupted && b.inputErr == nil {
+		b.checkUndisturbed(t, report, named)
+	}
+	b.checkResume(t, report, named)
+}
+
+func (b *bulkCase) checkProgress(t *testing.T, progress []wechatuser.Progress, report *wechatuser.BulkReport) {
+	for i, p := range progress {
+		assert.Equal(t, -1, p.Total)
+		if i > 0 {
+			assert.Greater(t, p.Done, progress[i-1].Done)
+		}
+	}
+	if report.Total > 0 && assert.NotEmpty(t, progress) {
+		assert.Equal(t, report.Total, progress[len(progress)-1].Done)
+	}
+}
+
+// checkError returns why the job was stopped, nil if it was not.
+func (b *bulkCase) checkError(t *testing.T, report *wechatuser.BulkReport, err error) error {
+	if err == nil {
+		assert.Empty(t, report.Failed)
+		assert.Len(t, b.input, report.Total)
+		return nil
+	}
+	var be *wechatuser.BulkError
+	require.ErrorAs(t, err, &be)
+	assert.Same(t, report, be.Report)
+	assert.NotContains(t, err.Error(), "\n")
+	switch {
+	case be.Err == nil:
+		assert.NotEmpty(t, report.Failed)
+		assert.Len(t, b.input, report.Total)
+	case b.inputErr != nil && len(b.input) == report.Total:
+		assert.ErrorIs(t, be.Err, b.inputErr)
+	}
+	return be.Err
+}
+
+// checkNamed looks at the openids that the report names.
+func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, before map[string]bool) map[string]error {
+	truth := b.applied()
+	times := make(map[string]int)
+	for _, id := range b.input {
+		times[id]++
+	}
+	named := make(map[string]error)
+	for _, f := range report.Failed {
+		times[f.OpenID]--
+		assert.GreaterOrEqual(t, times[f.OpenID], 0, "%q is named more often than it came", f.OpenID)
+		named[f.OpenID] = f.Err
+		if truth[f.OpenID] && !before[f.OpenID] && b.distinct {
+			assert.ErrorIs(t, f.Err, wechatuser.ErrAmbiguous, "%q was applied", f.OpenID)
+		}
+		var refusal *wechatuser.Error
+		switch code := b.bad[f.OpenID]; {
+		case isMalformed(f.OpenID):
+			assert.ErrorIs(t, f.Err, wechatuser.ErrInvalidArgument)
+		case !errors.As(f.Err, &refusal):
+			assert.True(t, isLost(f.Err), "%q: %v", f.OpenID, f.Err)
+		case code == 0:
+			assert.Contains(t, []wechatuser.Code{wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging, wechatuser.CodeSomeOpenIDsFailed,
+				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, refusal.Code, "a good openid")
+		}
+	}
+	return named
+}
+
+// isLost reports whether an openid failed since the platform could not be reached.
+func isLost(err error) bool {
+	var (
+		te *wechatuser.TransportError
+		re *wechatuser.ResponseError
+	)
+	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) || errors.Is(err, wechatuser.ErrAmbiguous)
+}
+
+// checkPrefix looks at the openids up to ResumeAfter.
+func (b *bulkCase) checkPrefix(t *testing.T, report *wechatuser.BulkReport, named map[string]error, why error) {
+	if why == nil {
+		last := ""
+		for _, id := range b.input {
+			if !isMalformed(id) {
+				last = id
+			}
+		}
+		assert.Equal(t, last, report.ResumeAfter)
+	}
+	truth := b.applied()
+	for _, id := range b.input[:b.resumeAt(t, report)] {
+		assert.True(t, truth[id] || named[id] != nil, "%q is before ResumeAfter, and neither applied nor named", id)
+	}
+}
+
+// resumeAt is the place in the input to go on from.
+func (b *bulkCase) resumeAt(t *testing.T, report *wechatuser.BulkReport) int {
+	if report.ResumeAfter == "" {
+		return 0
+	}
+	i := slices.Index(b.input, report.ResumeAfter)
+	require.GreaterOrEqual(t, i, 0)
+	return i + 1
+}
+
+// checkUndisturbed is for a job that nothing went wrong with but bad openids: it needs few calls, and has no excuse.
+func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
+	good, bad := make(map[string]bool), make(map[string]bool)
+	truth := b.applied()
+	for _, id := range b.input {
+		switch {
+		case isMalformed(id):
+			assert.NotNil(t, named[id])
+		case b.bad[id] != 0:
+			bad[id] = true
+			assert.ErrorIs(t, named[id], b.bad[id])
+		default:
+			good[id] = true
+			assert.True(t, truth[id])
+			assert.NoError(t, named[id])
+		}
+	}
+	n, k, limit := len(b.input), len(bad), b.limit
+	if b.distinct {
+		n = len(good) + len(bad)
+	} else {
+		k = len(report.Failed) // a bad one that comes again later is looked for again
+	}
+	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)), "calls for %d openids, %d of them bad", n, k)
+	if k == 0 && b.distinct {
+		assert.Equal(t, (n+limit-1)/limit, report.Calls)
+	}
+}
+
+// checkResume goes on from ResumeAfter with nothing in the way.
+func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
+	b.trap.off = true
+	rest := b.input[b.resumeAt(t, report):]
+	again, err := b.run(t.Context(), b.ids(rest, nil))
+	var be *wechatuser.BulkError
+	if errors.As(err, &be) {
+		assert.NoError(t, be.Err)
+	}
+	assert.Equal(t, len(rest), again.Total)
+	truth := b.applied()
+	for _, id := range b.input {
+		switch err := named[id]; {
+		case isMalformed(id), b.bad[id] != 0, truth[id]:
+		default:
+			assert.True(t, errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed),
+				"%q is good and not applied after resuming: %v", id, err)
+		}
+	}
+	for _, f := range again.Failed {
+		assert.True(t, isMalformed(f.OpenID) || errors.Is(f.Err, b.bad[f.OpenID]), "%v", &f)
+	}
+}
+
+// modelCases is how many random cases each model goes through.
+const modelCases = 3000
+
+func TestBulkWriteModel(t *testing.T) {
+	forSeeds(t, modelCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
+}
+
+// forSeeds runs a case for each seed, in a bubble of its own where waiting takes no time, until one fails.
+func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
+	const parts = 2
+	for part := range uint64(parts) {
+		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
+			t.Parallel()
+			for seed := part; seed < n && !t.Failed(); seed += parts {
+				synctest.Test(t, func(t *testing.T) { run(t, seed) })
+				if t.Failed() {
+					t.Logf("this was seed %d", seed)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,367 @@
+package wechatuser_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+var noRepeats = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})
+
+// What a proxy, a captive portal or a broken line makes of an answer is never a result.
+func TestWhatIsNoAnswer(t *testing.T) {
+	tests := []struct {
+		name        string
+		status      int
+		contentType string
+		body        string
+		want        string // the error says so
+	}{
+		{"null", 200, "application/json", `null`, "the body is null"},
+		{"empty object", 200, "application/json", ` {} `, "the body is an empty object"},
+		{"empty array", 200, "application/json", `[]`, "the body is an array"},
+		{"array", 200, "application/json", `[{"errcode":0}]`, "the body is an array"},
+		{"true", 200, "application/json", `true`, "the body is not a JSON object"},
+		{"empty", 200, "application/json", ``, "the body is empty"},
+		{"blank", 200, "", "\r\n", "the body is empty"},
+		{"no content", 204, "", ``, "the body is empty"},
+		{"text", 200, "text/plain", `OK`, "the body is not JSON"},
+		{"HTML", 200, "text/html", `<html>Log in</html>`, "the body is HTML"},
+		{"other object", 200, "application/json", `{"hello":1}`, "the answer has no "},
+		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode is not a whole number"},
+		{"two objects", 200, "application/json", okBody + okBody, "the body is not the platform's JSON: invalid character"},
+		{"bad gateway", 502, "text/html", `<html>502</html>`, "Bad Gateway"},
+		{"platform's JSON with 500", 500, "application/json", okBody, "Internal Server Error"},
+		{"not found", 404, "application/json", `{"message":"no route"}`, "Not Found"},
+		{"gone elsewhere", 302, "text/html", ``, "a redirect, which is not followed"},
+		{"not modified", 304, "", ``, "a redirect, which is not followed"},
+		{"odd status", 299, "application/json", ``, "the body is empty"},
+		{"odder status", 999, "", ``, "unknown status"},
+	}
+	for _, call := range apiCalls {
+		for _, tt := range append(tests, struct {
+			name        string
+			status      int
+			contentType string
+			body        string
+			want        string
+		}{"cut", 200, "application/json", call.answer[:len(call.answer)-1], "unexpected end of JSON input"}) {
+			t.Run(call.name+"/"+tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := play(answers(tt.status, tt.body, "Content-Type", tt.contentType))
+					got, err := call.do(t.Context(), call.client(t, s, noRepeats))
+					require.Empty(t, got)
+					var re *wechatuser.ResponseError
+					require.ErrorAs(t, err, &re)
+					assert.Equal(t, call.api, re.API)
+					assert.Equal(t, tt.status, re.StatusCode)
+					assert.Equal(t, tt.contentType, re.ContentType)
+					assert.Equal(t, 1, re.Attempts)
+					assert.ErrorContains(t, re.Err, tt.want)
+					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not an answer of the platform: HTTP status %d", call.api, tt.status))
+					if strings.Contains(tt.body, "access_token") {
+						assert.Empty(t, re.Snippet, "this token may be a good one")
+					} else {
+						assert.True(t, strings.HasPrefix(tt.body, strings.TrimSuffix(re.Snippet, "…")), re.Snippet)
+						assert.Equal(t, tt.body == "", re.Snippet == "")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A success of a write says nothing that a read was asked for.
+func TestSuccessWithoutPayload(t *testing.T) {
+	for _, call := range apiCalls {
+		if call.answer == okBody {
+			continue
+		}
+		t.Run(call.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got, err := call.do(t.Context(), call.client(t, play(says(okBody)), noRepeats))
+				require.Empty(t, got)
+				var re *wechatuser.ResponseError
+				require.ErrorAs(t, err, &re)
+				assert.ErrorContains(t, re.Err, "the answer has no ")
+			})
+		})
+	}
+}
+
+func TestPayloadThatIsNone(t *testing.T) {
+	for _, tt := range []struct{ method, body, want string }{
+		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
+		{"BatchUserInfo", `{"user_info_list":null}`, "no user_info_list"},
+		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is above zero"},
+		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is above zero"},
+		{"CreateTag", `{"tag":null}`, "no tag"},
+		{"CreateTag", `{"tag":{}}`, "no tag"},
+		{"GetTags", `{"tags":null}`, "no tags"},
+		{"GetTags", `{"tags":{}}`, "cannot unmarshal object"},
+		{"GetTagIDList", `{"tagid_list":null}`, "no tagid_list"},
+		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, "no result_list"},
+		{"GetAPIQuota", `{"errcode":0,"quota":null}`, "no quota"},
+		{"GetRIDInfo", `{"errcode":0,"request":null}`, "no request"},
+		{"GetAPIDomainIP", `{"ip_list":null}`, "no ip_list"},
+		{"BatchTagging", `{"errmsg":"ok"}`, "no errcode"},
+		{"Token", `{"access_token":"","expires_in":7200}`, "no access_token"},
+		{"Token", `{"access_token":"FAKE"}`, "no expires_in above zero"},
+		{"Token", `{"access_token":"FAKE","expires_in":-1}`, "no expires_in above zero"},
+	} {
+		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				call := callTo(t, tt.method)
+				got, err := call.do(t.Context(), call.client(t, play(says(tt.body)), noRepeats))
+				require.Empty(t, got)
+				var re *wechatuser.ResponseError
+				require.ErrorAs(t, err, &re)
+				assert.ErrorContains(t, re.Err, tt.want)
+			})
+		})
+	}
+}
+
+// callTo finds the call of a method.
+func callTo(t *testing.T, method string) apiCall {
+	t.Helper()
+	for _, call := range apiCalls {
+		if call.name == method {
+			return call
+		}
+	}
+	require.Fail(t, "no call of "+method)
+	return apiCall{}
+}
+
+// An errcode counts, whatever else is in the body.
+func TestRefusal(t *testing.T) {
+	bodies := map[string]string{
+		"plain":           `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testRID + `"}`,
+		"code in quotes":  `{"errcode":"48001","errmsg":"api unauthorized rid: ` + testRID + `"}`,
+		"empty payload":   `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testRID + `","data":"","tags":"","tag":[],"user_info_list":{},"openid":0,"quota":[],"request":"","access_token":7}`,
+		"text and spaces": " {\n\"errmsg\" : \"\x07api unauthorized rid: " + testRID + "\", \"errcode\" : 48001 }\r\n",
+	}
+	for _, call := range apiCalls {
+		for name, body := range bodies {
+			t.Run(call.name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := play(says(body))
+					got, err := call.do(t.Context(), call.client(t, s))
+					require.Empty(t, got)
+					var e *wechatuser.Error
+					require.ErrorAs(t, err, &e)
+					assert.Equal(t, call.api, e.API)
+					assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
+					assert.Equal(t, "api unauthorized", strings.TrimLeft(e.Message, "\x07"))
+					assert.Equal(t, testRID, e.RID)
+					assert.Equal(t, 1, e.Attempts)
+					assert.Equal(t, 1, s.count())
+				})
+			})
+		}
+	}
+}
+
+func TestContentTypeDoesNotMatter(t *testing.T) {
+	for _, header := range [][]string{
+		nil,
+		{"Content-Type", "text/plain"},
+		{"Content-Type", "text/html; charset=gbk"},
+		{"Content-Type", "application/octet-stream"},
+		{"Content-Type", "application/json; encoding=utf-8"},
+		{"Content-Type", "not a type;;"},
+	} {
+		tags, err := newClient(t, play(answers(200, tagsBody, header...))).GetTags(t.Context())
+		require.NoError(t, err, "%q", header)
+		assert.Len(t, tags, 2)
+
+		err = newClient(t, play(answers(200, `{"errcode":40003,"errmsg":"invalid openid"}`, header...))).UpdateRemark(t.Context(), alice, "r")
+		require.ErrorIs(t, err, wechatuser.CodeInvalidOpenID, "%q", header)
+	}
+}
+
+// The platform stores a \u escape as it is written.
+func TestTextIsSentAsItIs(t *testing.T) {
+	for text, want := range map[string]string{
+		"a&b<c>d":         `"a&b<c>d"`,
+		"大客户":             `"大客户"`,
+		"👩‍👩‍👧":           `"👩‍👩‍👧"`,
+		"\u2028\u2029":    "\"\u2028\u2029\"",
+		"\u007f\u0085":    "\"\u007f\u0085\"",
+		"�":               `"�"`,
+		`"\/`:             `"\"\\/"`,
+		`\u5927`:          `"\\u5927"`,
+		"\n\r\t\b\f":      `"\n\r\t\b\f"`,
+		"\x00\x1f":        `"\u0000\u001f"`, // JSON does not allow the plain characters
+		"\ufeff\u200bé":   "\"\ufeff\u200bé\"",
+		"😀":               `"😀"`,
+		"' ; -- /* {} []": `"' ; -- /* {} []"`,
+	} {
+		s := play(says(okBody))
+		require.NoError(t, newClient(t, s).UpdateRemark(t.Context(), alice, text))
+		assert.Equal(t, `{"openid":"`+alice+`","remark":`+want+`}`, s.requests()[0].Body)
+	}
+}
+
+func TestTextIsReadAsItIs(t *testing.T) {
+	for name, want := range map[string]string{
+		"a&b<c>d":                  "a&b<c>d",
+		`https:\/\/wx.qlogo.cn\/0`: "https://wx.qlogo.cn/0",
+		"a\x14b\x07c\nd":           "a\x14b\x07c\nd",
+		"\x00":                     "\x00",
+		"a\xffb\xe5\xb9":           "a\ufffdb\ufffd\ufffd",
+		"\u2028😀":                  "\u2028😀",
+		`\u5927\ud83d\ude00`:       "大😀",
+		`\\u5927`:                  `\u5927`,
+		`\ud83d`:                   "\ufffd",
+	} {
+		body := `{"new":{"a":[null]},"tags":[{"id":100,"name":"` + name + `","count":1,"color":7}]}`
+		tags, err := newClient(t, play(says(body))).GetTags(t.Context())
+		require.NoError(t, err, "%q", name)
+		assert.Equal(t, []wechatuser.Tag{{ID: 100, Name: want, Count: 1}}, tags)
+	}
+}
+
+func TestEmptyPages(t *testing.T) {
+	for _, body := range []string{
+		`{"total":7,"count":0,"next_openid":""}`,
+		`{"total":7,"count":0,"data":null,"next_openid":null}`,
+		`{"total":7,"count":0,"data":{"openid":null}}`,
+		`{"total":7,"count":0,"data":{"openid":[]}}`,
+		`{"errcode":0,"errmsg":"ok","total":7,"count":0}`,
+		`{"total":7}`,
+	} {
+		got, err := newClient(t, play(says(body))).GetBlacklist(t.Context(), "")
+		require.NoError(t, err, body)
+		assert.Empty(t, got.OpenIDs)
+		assert.Equal(t, wechatuser.OpenIDPage{Total: 7, OpenIDs: got.OpenIDs}, *got)
+	}
+}
+
+// A body that does not end is read up to a limit, and one that unpacks to more than that too.
+func TestBodyThatIsTooLarge(t *testing.T) {
+	const chunk = 1 << 20
+	spaces := []byte(strings.Repeat(" ", chunk))
+	tests := map[string]http.HandlerFunc{
+		"plain": func(w http.ResponseWriter, _ *http.Request) { endless(w, spaces) },
+		"gzip": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			zw := gzip.NewWriter(w)
+			defer zw.Close()
+			endless(zw, spaces)
+		},
+	}
+	for name, handler := range tests {
+		t.Run(name, func(t *testing.T) {
+			requests := 0
+			srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+				requests++
+				w.Header().Set("Content-Type", "application/json")
+				handler(w, r)
+			})
+			_, err := newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)).GetTags(t.Context())
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re)
+			assert.EqualError(t, re.Err, "the body is over 16 MiB")
+			assert.Equal(t, 200, re.StatusCode)
+			assert.Equal(t, "application/json", re.ContentType)
+			assert.Equal(t, strings.Repeat(" ", 200)+"…", re.Snippet)
+			assert.NotErrorIs(t, err, wechatuser.ErrTemporary)
+			assert.Equal(t, 1, requests, "the next one would be as large")
+		})
+	}
+}
+
+// endless writes 1 GiB, or as much as the reader takes.
+func endless(w io.Writer, chunk []byte) {
+	for range 1 << 10 {
+		if _, err := w.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+// The largest body that is read is one byte smaller than the smallest one that is not.
+func TestBodyAtTheLimit(t *testing.T) {
+	const limit = 16 << 20
+	for size, ok := range map[int]bool{limit: true, limit + 1: false} {
+		body := `{"tags":[]` + strings.Repeat(" ", size-len(`{"tags":[]}`)) + "}"
+		_, err := newClient(t, play(says(body)), noRepeats).GetTags(t.Context())
+		assert.Equal(t, ok, err == nil, "%d: %v", size, err)
+	}
+}
+
+func TestContentLengthThatIsWrong(t *testing.T) {
+	for name, tt := range map[string]struct{ announced, wantErr, wantSnippet string }{
+		"too long":  {"1000", "unexpected EOF", tagsBody},
+		"too short": {"20", "unexpected end of JSON input", tagsBody[:20]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+tt.announced+"\r\n\r\n"+tagsBody)
+			})
+			_, err := newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), noRepeats).GetTags(t.Context())
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re)
+			assert.Equal(t, 200, re.StatusCode)
+			assert.Equal(t, "text/plain", re.ContentType)
+			assert.ErrorContains(t, re.Err, tt.wantErr)
+			assert.True(t, strings.HasPrefix(re.Snippet, tt.wantSnippet[:20]), re.Snippet)
+		})
+	}
+}
+
+// net/http unpacks gzip by itself; a transport of another kind may leave it to the client.
+func TestGzipFromATransportThatDoesNotUnpack(t *testing.T) {
+	var packed strings.Builder
+	zw := gzip.NewWriter(&packed)
+	_, _ = io.WriteString(zw, tagsBody)
+	require.NoError(t, zw.Close())
+
+	tags, err := newClient(t, play(answers(200, packed.String(), "Content-Encoding", "GZIP"))).GetTags(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, tags, 2)
+
+	for body, want := range map[string]string{
+		tagsBody:                         "the body is not the gzip that its header says: gzip: invalid header",
+		packed.String()[:packed.Len()-4]: "unexpected EOF",
+	} {
+		_, err = newClient(t, play(answers(200, body, "Content-Encoding", "gzip")), noRepeats).GetTags(t.Context())
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, err, &re)
+		assert.EqualError(t, re.Err, want)
+	}
+}
+
+func TestSnippet(t *testing.T) {
+	for name, tt := range map[string]struct{ body, want string }{
+		"short":         {"<p>no</p>", "<p>no</p>"},
+		"200 letters":   {"<" + strings.Repeat("a", 199), "<" + strings.Repeat("a", 199)},
+		"201 letters":   {"<" + strings.Repeat("a", 200), "<" + strings.Repeat("a", 199) + "…"},
+		"201 emoji":     {"<" + strings.Repeat("😀", 200), "<" + strings.Repeat("😀", 199) + "…"},
+		"only emoji":    {strings.Repeat("😀", 201), strings.Repeat("😀", 200) + "…"},
+		"invalid UTF-8": {"<\xff\xfe大", "<\ufffd大"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newClient(t, play(answers(403, tt.body))).GetTags(t.Context())
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re)
+			assert.Equal(t, tt.want, re.Snippet)
+		})
+	}
+}
