@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -80,4 +82,49 @@ func exportedReceiver(t ast.Expr) bool {
 	}
 	ident, ok := t.(*ast.Ident)
 	return ok && ident.IsExported()
+}
+
+// TestREADMEsAreInStep: the two READMEs have the same parts and the same code.
+func TestREADMEsAreInStep(t *testing.T) {
+	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
+
+	assert.Equal(t, english.headings, chinese.headings)
+	assert.Equal(t, english.code, chinese.code)
+	assert.NotEmpty(t, english.code)
+}
+
+// TestLinksOfTheDocs: what the documents link to in the repository is there.
+func TestLinksOfTheDocs(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	for _, name := range []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+			_, err := os.Stat(match[1])
+			assert.NoError(t, err, "%s links to %s", name, match[1])
+		}
+	}
+}
+
+type parts struct {
+	headings []int // their levels
+	code     []string
+}
+
+func readme(t *testing.T, name string) (p parts) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	for i, part := range strings.Split(string(text), "```") {
+		if i%2 == 1 {
+			p.code = append(p.code, part)
+			continue
+		}
+		for line := range strings.Lines(part) {
+			if level := len(line) - len(strings.TrimLeft(line, "#")); level > 0 {
+				p.headings = append(p.headings, level)
+			}
+		}
+	}
+	return p
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// account is whose followers are exported.
+type account struct {
+	*wechatuser.Client
+	calls *atomic.Int64 // requests sent, those for tokens not among them
+}
+
+// openAccount is the real account, or without app ID and secret one in memory.
+func openAccount(appID, secret string, fans int) (account, error) {
+	calls, count := countCalls()
+	if appID == "" && secret == "" {
+		return account{newAccount(fans).Client(count), calls}, nil
+	}
+	c, err := wechatuser.New(appID, secret, count)
+	return account{c, calls}, err
+}
+
+func countCalls() (*atomic.Int64, wechatuser.Option) {
+	calls := new(atomic.Int64)
+	return calls, wechatuser.WithInterceptor(func(
+		ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+	) (wechatuser.Result, error) {
+		res, err := next(ctx)
+		if call.Path != "/cgi-bin/stable_token" {
+			calls.Add(int64(res.Attempts))
+		}
+		return res, err
+	})
+}
+
+// newAccount is an account in memory that is the same each time. Its app ID says how many followers it has.
+func newAccount(fans int, opts ...wechatusertest.Option) *wechatusertest.Server {
+	began := time.Date(2020, 1, 1, 8, 0, 0, 0, beijing)
+	srv := wechatusertest.NewServer(append(opts,
+		wechatusertest.WithoutListener(),
+		wechatusertest.WithAccount(fmt.Sprintf("wxfa4e%012d", fans), strings.Repeat("0", 32)),
+		wechatusertest.WithClock(func() time.Time { return began }))...)
+	var tags []int
+	for _, name := range []string{"会员", "新客", "老客户", "VIP", "上海", "海外", "已退款", "活动"} {
+		tags = append(tags, srv.AddTag(name))
+	}
+	for i := range fans {
+		srv.AddUsers(newFan(i, began, tags))
+	}
+	return srv
+}
+
+// newFan is a follower who is like no other, and the same each time.
+func newFan(i int, began time.Time, tags []int) wechatuser.UserInfo {
+	scenes := []wechatuser.SubscribeScene{
+		wechatuser.SceneSearch, wechatuser.SceneQRCode, wechatuser.SceneProfileCard, wechatuser.ScenePaid,
+		wechatuser.SceneWechatAdvertisement, wechatuser.SceneChannels, wechatuser.SceneMiniProgram, wechatuser.SceneOthers,
+	}
+	remarks := []string{
+		"", "", "", "", "金牌客户", "王女士, 浦东店", `说"再看看"`, "两行\n备注", "=1+1", "-10% 优惠", "@客服", "🍵 茶友", "a;b", `C:\tmp`, "'引号'",
+	}
+	r := rand.New(rand.NewPCG(uint64(i), 0))
+	user := wechatuser.UserInfo{
+		OpenID:         wechatusertest.OpenID(i),
+		UnionID:        fmt.Sprintf("oFAKEunion%018d", i),
+		SubscribeTime:  began.Unix() + int64(i)*60 + r.Int64N(60),
+		SubscribeScene: scenes[r.IntN(len(scenes))],
+		Remark:         remarks[r.IntN(len(remarks))],
+	}
+	if user.SubscribeScene == wechatuser.SceneQRCode {
+		if user.QRScene = r.Int64N(5); user.QRScene == 0 {
+			user.QRSceneStr = fmt.Sprintf("shop-%d", r.IntN(20))
+		}
+	}
+	for _, tag := range tags {
+		if r.IntN(5) == 0 {
+			user.TagIDList = append(user.TagIDList, tag)
+		}
+	}
+	return user
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// childEnv makes the test binary run as the program itself.
+const childEnv = "WECHATUSER_EXPORT_CHILD"
+
+// child is main, with smaller batches.
+func child() int {
+	cfg, err := parse(os.Args[1:], os.Stderr)
+	if err == nil {
+		cfg.batch = 50
+		var acc account
+		if acc, err = openAccount("", "", cfg.fans); err == nil {
+			err = export(context.Background(), acc, cfg, os.Stdout, os.Stderr)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// TestKilledAtAnyMoment kills the program again and again, at random moments, until it comes to its end in spite of it.
+// The file is then as if nothing had happened.
+func TestKilledAtAnyMoment(t *testing.T) {
+	const seed = 20260101
+	for i, format := range formats {
+		t.Run(format, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, uint64(i)))
+			dir := t.TempDir()
+			whole := filepath.Join(dir, "whole."+format)
+			began := time.Now()
+			require.True(t, runAndKill(t, time.Hour, whole))
+			usual := time.Since(began)
+
+			kills, parts := 0, make(map[int64]bool)
+			for round, first := 0, usual/2; kills < 12 || len(parts) < 4; round++ {
+				file := filepath.Join(dir, fmt.Sprintf("%d.%s", round, format))
+				before := kills
+				// The longer it takes the more time a child gets, so that there is an end.
+				for limit := first; !runAndKill(t, time.Duration(r.Int64N(int64(limit))), file); limit += usual / 10 {
+					kills++
+					if info, err := os.Stat(file + ".part"); err == nil {
+						parts[info.Size()] = true
+					}
+					if exists(file) {
+						assertSame(t, whole, file) // killed behind the very end
+					}
+				}
+				assertSame(t, whole, file)
+				require.NoError(t, os.Remove(file))
+				if kills-before < 2 {
+					first = max(first/2, 1) // this machine has become faster
+				}
+			}
+			assert.Equal(t, []string{"whole." + format}, names(t, dir), "nothing else is left")
+			t.Logf("%d kills, %d different sizes of the part, %v for a run without", kills, len(parts), usual.Round(time.Millisecond))
+		})
+	}
+}
+
+// runAndKill runs the program, kills it after some time, and reports whether it had come to its end before.
+func runAndKill(t *testing.T, after time.Duration, file string) bool {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-out", file, "-fans", "4000")
+	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0") // it would sleep for a second at its end
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	err := cmd.Wait()
+	if err == nil {
+		return true
+	}
+	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "killed, and not failed: %s", out.String())
+	return false
+}
