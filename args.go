@@ -21,10 +21,15 @@ func (e *endpoint) checkOpenID(field, openID string) error {
 	switch {
 	case openID == "":
 		return e.refuse(field, "empty openid")
-	case !utf8.ValidString(openID) || strings.ContainsFunc(openID, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+	case !isWord(openID):
 		return e.refuse(field, "%q is no openid: it holds a space or a control character", openID)
 	}
 	return nil
+}
+
+// isWord is false for what holds a character that no identifier has.
+func isWord(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
 // checkCursor is checkOpenID where empty means the beginning of a list.
@@ -78,7 +83,7 @@ func (e *endpoint) checkTagID(tagID int) error {
 
 // checkPath checks the path of an API, such as "/cgi-bin/user/get".
 func (e *endpoint) checkPath(path string) error {
-	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") || strings.Contains(path, "//") {
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#") || strings.Contains(path, "//") || !isWord(path) {
 		return e.refuse("cgi_path", "%q is no path of an API: give it with its leading slash, without host and query, such as %q", path, endpoints[getFans].path)
 	}
 	return nil

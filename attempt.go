@@ -15,18 +15,26 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
+// maxRenewals is how often one call has the token renewed: once, and once more if that brought one that was there
+// already and is dead too.
+const maxRenewals = 2
+
 // perform makes attempts until the request is settled.
 func (c *Client) perform(ctx context.Context, req request) (ans answer, res Result, err error) {
 	start := time.Now()
 	defer func() { res.Duration = time.Since(start) }()
 	var (
-		renewed bool // the one repeat with another token is spent
-		applied bool // an earlier attempt of a write may have been applied
+		renewals int  // of the token, after it was refused
+		applied  bool // an earlier attempt of a write may have been applied
+		partly   bool // an earlier attempt was applied for some openids; only 45171 says for which
 	)
 	for try := 1; ; {
-		token, err := c.ready(ctx, &req, res.Attempts)
-		if err != nil {
-			return nil, res, ambiguously(err, applied)
+		token, notReady := c.ready(ctx, &req, res.Attempts)
+		if notReady != nil {
+			if be := (*budgetError)(nil); err == nil || !errors.As(notReady, &be) { // err tells why the budget was used up
+				err = ambiguously(notReady, applied || partly)
+			}
+			return nil, res, err
 		}
 		res.Attempts++
 		a := c.attempt(ctx, &req, token, &res)
@@ -34,18 +42,24 @@ func (c *Client) perform(ctx context.Context, req request) (ans answer, res Resu
 			countSent(ctx)
 		}
 		applied = applied || req.ep.write && a.maybeApplied
-		err = ambiguously(a.err, applied)
+		err = ambiguously(a.err, applied || partly && a.verdict != partial)
 
-		if a.verdict == tokenRefused && !req.ep.noAuth && !renewed {
-			renewed = true
-			renewErr := c.tokens.renew(ctx, token)
+		if err == nil && !req.ep.noAuth {
+			c.tokens.worked(token)
+		}
+		if a.verdict == tokenRefused && !req.ep.noAuth && renewals < maxRenewals {
+			renewals++
+			fetched, renewErr := c.tokens.renew(ctx, token)
+			if fetched {
+				renewals = maxRenewals
+			}
 			if renewErr == nil {
 				continue
 			}
 			if errors.Is(renewErr, errNoOtherToken) {
 				return nil, res, err // the refusal says it best
 			}
-			return nil, res, ambiguously(c.noToken(&req, res.Attempts, renewErr, token), applied)
+			return nil, res, ambiguously(noToken(req.ep.api, res.Attempts, renewErr), applied || partly)
 		}
 		if try >= c.retry.MaxAttempts || !a.repeatable(req.ep) {
 			return a.answer, res, err
@@ -60,9 +74,10 @@ func (c *Client) perform(ctx context.Context, req request) (ans answer, res Resu
 		if ctxErr := pause(ctx, wait); ctxErr != nil {
 			return nil, res, ambiguously(&TransportError{
 				API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("%w while waiting to repeat it after: %w", ctxErr, err),
-			}, applied)
+			}, applied || partly)
 		}
 		if a.verdict == partial {
+			partly = true
 			req.openIDs = a.failed
 			if req.body, err = req.narrow(a.failed); err != nil {
 				return nil, res, err
@@ -76,7 +91,7 @@ func (c *Client) perform(ctx context.Context, req request) (ans answer, res Resu
 func (c *Client) ready(ctx context.Context, req *request, attempts int) (token Token, err error) {
 	if !req.ep.noAuth {
 		if token, err = c.tokens.get(ctx); err != nil {
-			return Token{}, c.noToken(req, attempts, err, Token{})
+			return Token{}, noToken(req.ep.api, attempts, err)
 		}
 	}
 	if ctx.Err() != nil {
@@ -89,10 +104,9 @@ func (c *Client) ready(ctx context.Context, req *request, attempts int) (token T
 }
 
 // noToken is the error of a call that could not be sent for want of a token, or of another one than that.
-func (c *Client) noToken(req *request, attempts int, err error, token Token) error {
-	err = sealed(err, c.secret, token.AccessToken)
+func noToken(api string, attempts int, err error) error {
 	if te := (*TransportError)(nil); isEnd(err) && !errors.As(err, &te) {
-		return &TransportError{API: req.ep.api, Attempts: attempts, Err: err}
+		return &TransportError{API: api, Attempts: attempts, Err: err}
 	}
 	return err
 }
@@ -140,7 +154,7 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 	ex, left, err := c.sender.send(limited, c.sender.hosts.bases[host], req.ep, query, req.body)
 	res.StatusCode = ex.status
 
-	secrets := []string{c.secret, token.AccessToken}
+	secrets := []string{c.secret(), token.AccessToken}
 	switch {
 	case err != nil && (ex.status == 0 || limited.Err() != nil):
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
@@ -163,7 +177,6 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 			a.otherHost = c.sender.hosts.failed(host)
 		}
 	default:
-		c.sender.hosts.worked(host)
 		a = c.judge(req, res, ex, secrets)
 	}
 	return a
@@ -215,8 +228,8 @@ func (c *Client) notTheAnswer(req *request, res *Result, ex exchange, cause erro
 	retryAfter := parseRetryAfter(ex.header.Get("Retry-After"))
 	snippet := ex.body[:min(len(ex.body), maxBody>>6)]
 	text := masked(strings.ToValidUTF8(string(snippet), "\uFFFD"), secrets...)
-	if isTokenAPI(req.ep.api) && strings.Contains(text, "access_token") {
-		text = "" // a token that nobody knows yet can't be masked
+	if isTokenAPI(req.ep.api) && (strings.Contains(text, "access_token") || strings.Contains(text, `"`) && !strings.HasPrefix(strings.TrimSpace(text), "<")) {
+		text = "" // what looks like JSON, or a part of it, may hold a token that nobody knows yet
 	}
 	if runes := []rune(text[:min(len(text), 4*(snippetLength+1))]); len(runes) > snippetLength {
 		text = string(runes[:snippetLength]) + "…"

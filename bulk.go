@@ -30,13 +30,15 @@ type bulkConfig struct {
 
 var bulkDefaults = bulkConfig{concurrency: 4, total: -1}
 
-// WithConcurrency lets a job make up to n calls at a time, at least 1. Defaults to 4.
+const maxConcurrency = 1000
+
+// WithConcurrency lets a job make up to n calls at a time, at least 1. Defaults to 4. More than 1,000 are 1,000.
 func WithConcurrency(n int) BulkOption {
 	return bulkOption(func(cfg *bulkConfig) *ArgumentError {
 		if n < 1 {
 			return badOption("WithConcurrency", "%d calls at a time: give at least 1", n)
 		}
-		cfg.concurrency = n
+		cfg.concurrency = min(n, maxConcurrency)
 		return nil
 	})
 }
@@ -117,14 +119,13 @@ func (e *BulkError) Error() string {
 	if r == nil {
 		r = new(BulkReport)
 	}
-	fmt.Fprintf(&b, "%d of %d applied", r.Applied, r.Total)
 	switch n := len(r.Failed); {
-	case e.Err != nil && n > 0:
-		fmt.Fprintf(&b, ", %d failed, then stopped: %v", n, e.Err)
 	case e.Err != nil:
-		fmt.Fprintf(&b, ", then stopped: %v", e.Err)
+		fmt.Fprintf(&b, "stopped after %d openids (%d applied, %d failed): %v", r.Total, r.Applied, n, e.Err)
 	case n > 0:
-		fmt.Fprintf(&b, ", %d refused; first: %v", n, &r.Failed[0])
+		fmt.Fprintf(&b, "%d of %d applied, %d failed; first: %v", r.Applied, r.Total, n, &r.Failed[0])
+	default:
+		fmt.Fprintf(&b, "%d of %d applied", r.Applied, r.Total)
 	}
 	return oneLine(b.String())
 }
@@ -221,7 +222,7 @@ func (c *Client) bulkWrite(ctx context.Context, name string, w write, openIDs it
 	}
 	report := new(BulkReport)
 	if err == nil {
-		err = c.apply(ctx, name, w, &pace{c: c, tagID: w.tagID}, openIDs, cfg, report)
+		err = c.apply(ctx, name, w, newPace(c, w.tagID), openIDs, cfg, report)
 	}
 	return report, err
 }

@@ -339,8 +339,8 @@ func isMalformed(openID string) bool {
 	return openID == "" || strings.ContainsAny(openID, " \n\xff")
 }
 
-// ids is the input as an iterator, which ends with the input's error.
-func (b *bulkCase) ids(input []string, err error) iter.Seq2[string, error] {
+// listThen is a list that ends with an error, unless it is nil.
+func listThen(input []string, err error) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, id := range input {
 			if !yield(id, nil) {
@@ -419,14 +419,14 @@ func (b *bulkCase) check(t *testing.T) {
 		}
 	}
 	var progress []wechatuser.Progress
-	report, err := b.run(ctx, b.ids(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
+	report, err := b.run(ctx, listThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	interrupted := ctx.Err() != nil
 	calls := b.trap.sent
 
 	require.NotNil(t, report)
 	assert.Zero(t, b.trap.running, "requests under way after the end")
-	assert.LessOrEqual(t, b.trap.most, b.concurrency+1, "requests at a time, with one for tags/get")
+	assert.LessOrEqual(t, b.trap.most, b.concurrency, "requests at a time")
 	assert.Empty(t, b.trap.twice, "openids in two requests at a time")
 	assert.Equal(t, report.Total, report.Applied+len(report.Failed))
 	assert.Equal(t, calls, report.Calls, "calls")
@@ -590,7 +590,7 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
 	b.trap.off = true
 	rest := b.input[b.resumeAt(t, report):]
-	again, err := b.run(t.Context(), b.ids(rest, nil))
+	again, err := b.run(t.Context(), listThen(rest, nil))
 	var be *wechatuser.BulkError
 	if errors.As(err, &be) {
 		assert.NoError(t, be.Err)
@@ -610,11 +610,15 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 	}
 }
 
-// modelCases is how many random cases each model goes through.
-const modelCases = 3000
+// How many random cases each model goes through: some seconds' worth.
+const (
+	writeCases = 3000
+	readCases  = 600
+	syncCases  = 1200
+)
 
 func TestBulkWriteModel(t *testing.T) {
-	forSeeds(t, modelCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
+	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
 }
 
 // forSeeds runs a case for each seed, in a bubble of its own where waiting takes no time, until one fails.
@@ -624,11 +628,194 @@ func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
 			t.Parallel()
 			for seed := part; seed < n && !t.Failed(); seed += parts {
-				synctest.Test(t, func(t *testing.T) { run(t, seed) })
-				if t.Failed() {
-					t.Logf("this was seed %d", seed)
-				}
+				synctest.Test(t, func(t *testing.T) {
+					defer func() {
+						if t.Failed() {
+							t.Logf("seed %d", seed)
+						}
+					}()
+					run(t, seed)
+				})
 			}
 		})
 	}
+}
+
+// readCase is a random job that reads.
+type readCase struct {
+	rng   *rand.Rand
+	trap  *saboteur
+	c     *wechatuser.Client
+	input []string
+	bad   int // openids that the platform does not know
+}
+
+func newReadCase(seed uint64) *readCase {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	r := &readCase{rng: rng, trap: sabotage(srv.Transport(), seed)}
+	for i := range rng.IntN([]int{2, 102, 600}[rng.IntN(3)]) {
+		id := wechatusertest.OpenID(i)
+		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: "union of " + id})
+		r.input = append(r.input, id)
+	}
+	r.bad = rng.IntN(5)
+	for i := range r.bad {
+		r.input = append(r.input, fmt.Sprintf("oFAKEunknown%016d", i))
+	}
+	if len(r.input) > 0 && rng.IntN(2) == 0 {
+		r.input = append(r.input, "", r.input[rng.IntN(len(r.input))])
+	}
+	rng.Shuffle(len(r.input), func(i, j int) { r.input[i], r.input[j] = r.input[j], r.input[i] })
+	r.trap.delays = rng.IntN(2) == 0
+	r.trap.percent = []uint64{0, 3, 15, 50}[rng.IntN(4)]
+	r.trap.fatal = r.trap.percent > 0 && rng.IntN(4) == 0
+	r.c = srv.Client(wechatuser.WithTransport(r.trap))
+	return r
+}
+
+// read goes through the profiles of the input from a place on, to another place or as far as it gets, and returns how
+// far that is.
+func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
+	done = from
+	for user, err := range r.c.BulkUserInfo(ctx, list(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
+		require.NoError(t, last, "nothing comes after the job's error")
+		var one *wechatuser.OpenIDError
+		switch {
+		case errors.As(err, &one):
+			assert.Equal(t, r.input[done], one.OpenID)
+			assert.True(t, isMalformed(one.OpenID) || strings.HasPrefix(one.OpenID, "oFAKEunknown") && errors.Is(err, wechatuser.CodeInvalidOpenID), "%v", err)
+		case err != nil:
+			last = err
+			continue
+		default:
+			assert.Equal(t, r.input[done], user.OpenID)
+			assert.Equal(t, "union of "+user.OpenID, user.UnionID)
+		}
+		if done++; done == to {
+			break
+		}
+	}
+	assert.Zero(t, r.trap.running, "requests under way after the end")
+	return done, last
+}
+
+// TestBulkReadModel reads random profiles through random trouble, and goes on after the last that came.
+func TestBulkReadModel(t *testing.T) {
+	forSeeds(t, readCases, func(t *testing.T, seed uint64) {
+		r := newReadCase(seed)
+		ctx, to := t.Context(), len(r.input)+1
+		if r.rng.IntN(4) == 0 {
+			limited, cancel := context.WithTimeout(ctx, time.Duration(1+r.rng.Int64N(int64(10*time.Second))))
+			defer cancel()
+			ctx = limited
+		}
+		if r.rng.IntN(4) == 0 {
+			to = 1 + r.rng.IntN(len(r.input)+1)
+		}
+		done, err := r.read(ctx, t, 0, to)
+		switch {
+		case err != nil:
+			assert.True(t, ctx.Err() != nil || r.trap.percent > 0, "%v", err)
+		case to > len(r.input):
+			assert.Equal(t, len(r.input), done)
+			if r.trap.percent == 0 {
+				assert.LessOrEqual(t, r.trap.sent, (len(r.input)+99)/100+2*r.bad*7, "calls")
+			}
+		}
+		r.trap.off = true
+		done, err = r.read(t.Context(), t, done, len(r.input)+1)
+		assert.NoError(t, err)
+		assert.Equal(t, len(r.input), done)
+	})
+}
+
+// TestSyncModel interrupts a sync in random ways and runs it again.
+func TestSyncModel(t *testing.T) {
+	forSeeds(t, syncCases, func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		fans := rng.IntN([]int{5, 60, 300}[rng.IntN(3)])
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans), wechatusertest.WithPageSize(1+rng.IntN(100)))
+		pick := func() (ids []string) {
+			share := rng.IntN(11)
+			for i := range fans {
+				if rng.IntN(10) < share {
+					ids = append(ids, wechatusertest.OpenID(i))
+				}
+			}
+			rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+			return ids
+		}
+		there, wanted := pick(), pick()
+		tag := srv.AddTag("vip", there...)
+		srv.Block(there...)
+		trap := sabotage(srv.Transport(), seed)
+		trap.percent = []uint64{0, 3, 15}[rng.IntN(3)]
+		trap.fatal = rng.IntN(3) == 0
+		c := srv.Client(wechatuser.WithTransport(trap))
+		members := func() []string { return srv.TagFans(tag) }
+		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
+			return c.SyncTag(ctx, tag, ids, opts...)
+		}
+		if rng.IntN(3) == 0 {
+			members = srv.Blacklist
+			run = c.SyncBlacklist
+		}
+		strangers := []string{wechatusertest.ForeignOpenID(1), "no openid"}[:rng.IntN(3)]
+		input := slices.Concat(wanted, strangers)
+		if len(input) > 0 {
+			input = append(input, input[rng.IntN(len(input))])
+		}
+		opts := []wechatuser.SyncOption{wechatuser.WithConcurrency(1 + rng.IntN(5))}
+		keep := rng.IntN(4) == 0
+		if keep {
+			opts = append(opts, wechatuser.WithoutRemoval())
+		}
+		var inputErr error
+		if rng.IntN(6) == 0 {
+			inputErr = io.ErrNoProgress
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rng.Int64N(int64(2*time.Minute))))
+		defer cancel()
+
+		report, err := run(ctx, listThen(input, inputErr), opts...)
+		assert.Equal(t, trap.sent, report.Calls)
+		after := members()
+		var stopped *wechatuser.BulkError
+		switch {
+		case inputErr != nil:
+			assert.ErrorIs(t, err, inputErr)
+			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
+			assert.Zero(t, report.Calls)
+		case err == nil || trap.percent == 0 && !trap.fatal && ctx.Err() == nil:
+			assert.Len(t, report.Added.Failed, len(strangers))
+			assert.Equal(t, len(strangers) == 0, err == nil)
+			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
+			if keep {
+				assert.Zero(t, report.Removed)
+				assert.Subset(t, after, there)
+			} else {
+				assert.ElementsMatch(t, wanted, after)
+				assert.Equal(t, len(there), report.Removed.Applied+report.Unchanged)
+			}
+		default:
+			require.ErrorAs(t, err, &stopped)
+		}
+		for _, id := range after {
+			assert.True(t, slices.Contains(there, id) || slices.Contains(wanted, id))
+		}
+		for _, id := range there {
+			if keep || slices.Contains(wanted, id) {
+				assert.Contains(t, after, id, "who is to stay is never taken out")
+			}
+		}
+
+		trap.off = true
+		_, _ = run(t.Context(), list(input))
+		assert.ElementsMatch(t, wanted, members(), "after running it again")
+		before := srv.Calls("*")
+		again, err := run(t.Context(), list(wanted))
+		require.NoError(t, err)
+		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again, "nothing is left to do")
+	})
 }

@@ -118,8 +118,8 @@ func blamesOpenID(err error) bool {
 		return errors.Is(err, errMisaligned)
 	}
 	switch refusal.Code {
-	case CodeInvalidOpenID, CodeInvalidOpenIDList, CodeOpenIDMissing, CodeRequireSubscribe, CodeUserNotFound,
-		CodeOpenIDMismatch, CodeUserUnsubscribed, CodeTooManyTagsOnUser, CodeConcurrentTagging, CodeSomeOpenIDsFailed:
+	case CodeInvalidOpenID, CodeInvalidOpenIDList, CodeOpenIDMismatch, CodeUserNotFound, CodeRequireSubscribe,
+		CodeUserUnsubscribed, CodeTooManyTagsOnUser, CodeConcurrentTagging, CodeSomeOpenIDsFailed:
 		return true
 	}
 	return false
@@ -137,9 +137,13 @@ type pace struct {
 	why    error     // the first reason to end the job, other than the end of the caller's context
 	nextAt time.Time // no call before that
 
-	tagMu    sync.Mutex
-	tagKnown bool // that tagFound says whether the tag exists
+	asking   chan struct{} // held while somebody asks about the tag, which takes time
+	tagKnown bool          // that tagFound says whether the tag exists
 	tagFound bool
+}
+
+func newPace(c *Client, tagID int) *pace {
+	return &pace{c: c, tagID: tagID, asking: make(chan struct{}, 1)}
 }
 
 // begin must go ahead of everything else. The caller ends ctx.
@@ -222,8 +226,12 @@ func (p *pace) nextMinute(ctx context.Context, err error) error {
 
 // tagExists asks the platform, once in a job, whether it knows the tag: it has been seen to deny tags that exist.
 func (p *pace) tagExists(ctx context.Context) (bool, error) {
-	p.tagMu.Lock()
-	defer p.tagMu.Unlock()
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-p.halt.Done():
+		return false, ended(p.halt)
+	}
 	if p.tagKnown || p.tagID < 0 {
 		return p.tagFound, nil
 	}

@@ -8,8 +8,8 @@ import (
 )
 
 // job takes openids from an input, cuts them into chunks, works on some chunks at a time, and delivers each openid in
-// the order of the input. The input, deliver and the progress function run in the goroutine of the caller. A goroutine
-// works on one chunk, and none is left when run returns.
+// the order of the input. The input, deliver and the progress function run in the goroutine of the caller. Up to
+// cfg.concurrency others work on a chunk each, and none is left when run returns.
 //
 // R is what a call gives for an openid.
 type job[R any] struct {
@@ -22,12 +22,13 @@ type job[R any] struct {
 	deliver func(*slot[R]) bool
 
 	filling  *chunk[R]           // takes what the input gives
-	queue    []*chunk[R]         // started and not delivered yet, in the order of the input
+	queue    []*chunk[R]         // filled and not delivered yet, in the order of the input
 	inFlight map[string]*slot[R] // of filling and queue, by openid
-	places   chan struct{}       // of those that work, which are fewer than those that are started
-	workers  sync.WaitGroup
-	done     int // openids that were delivered with an outcome
-	gaps     bool
+	todo     chan *chunk[R]      // the part of queue that nobody works on yet
+	workers  int
+	working  sync.WaitGroup
+	done     int  // openids that were delivered with an outcome
+	gaps     bool // some openid has no outcome, or none that is final
 }
 
 // slot is one openid on its way.
@@ -81,15 +82,15 @@ func (c *chunk[R]) isDone() bool {
 // run is the whole job. Its error is why the job ended before its input did, or without an outcome for each openid.
 func (j *job[R]) run(caller context.Context, openIDs iter.Seq2[string, error]) error {
 	ctx, cancel := context.WithCancel(caller)
-	defer j.workers.Wait()
-	defer cancel()
 	j.begin(ctx)
 	j.inFlight = make(map[string]*slot[R])
-	j.places = make(chan struct{}, j.cfg.concurrency)
+	// Twice as many chunks as workers, so that a slow one does not keep the others waiting.
+	j.todo = make(chan *chunk[R], 2*j.cfg.concurrency)
+	defer j.working.Wait()
+	defer close(j.todo)
+	defer cancel()
 	j.renew()
 
-	// Twice as many as work at a time, so that one slow chunk does not keep the others waiting.
-	most := 2 * min(j.cfg.concurrency, 1<<20)
 	var inputErr error
 	for id, err := range openIDs {
 		if err != nil {
@@ -103,7 +104,7 @@ func (j *job[R]) run(caller context.Context, openIDs iter.Seq2[string, error]) e
 		if j.take(id); j.filling.full() {
 			j.start(ctx)
 		}
-		for len(j.queue) > 0 && (len(j.queue) >= most || j.queue[0].isDone()) {
+		for len(j.queue) > 0 && (len(j.queue) == cap(j.todo) || j.queue[0].isDone()) {
 			if !j.deliverFirst() {
 				return j.reason(caller)
 			}
@@ -144,7 +145,7 @@ func (j *job[R]) take(openID string) {
 	j.filling.items = append(j.filling.items, s)
 }
 
-// start sets a goroutine to work on the chunk that was filled.
+// start hands the chunk that was filled to the workers.
 func (j *job[R]) start(ctx context.Context) {
 	ch := j.filling
 	if len(ch.items) == 0 {
@@ -156,11 +157,16 @@ func (j *job[R]) start(ctx context.Context) {
 		close(ch.done)
 		return
 	}
-	j.workers.Go(func() {
-		defer close(ch.done)
-		j.places <- struct{}{}
-		defer func() { <-j.places }()
-		j.work(ctx, ch)
+	j.todo <- ch
+	if j.workers == j.cfg.concurrency {
+		return
+	}
+	j.workers++
+	j.working.Go(func() {
+		for ch := range j.todo {
+			j.work(ctx, ch)
+			close(ch.done)
+		}
 	})
 }
 

@@ -2,7 +2,6 @@ package wechatuser
 
 import (
 	"context"
-	"fmt"
 	"iter"
 )
 
@@ -90,7 +89,7 @@ func bulkRead[R any](ctx context.Context, c *Client, name string, r read[R], ope
 		}
 		left := false
 		j := &job[R]{
-			pace: &pace{c: c, tagID: -1}, ep: r.ep, cfg: cfg,
+			pace: newPace(c, -1), ep: r.ep, cfg: cfg,
 			send: func(ctx context.Context, slots []*slot[R]) error {
 				answers, err := r.ask(ctx, openIDsOf(slots))
 				if err != nil {
@@ -112,7 +111,7 @@ func bulkRead[R any](ctx context.Context, c *Client, name string, r read[R], ope
 			},
 		}
 		if err := j.run(ctx, openIDs); err != nil && !left {
-			yield(none, fmt.Errorf("wechatuser: %s: %w", name, err))
+			yield(none, err)
 		}
 	}
 }

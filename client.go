@@ -20,9 +20,9 @@ const Version = "0.1.0"
 //
 // It is immutable and safe for concurrent use; make one for an account and keep it. It has nothing to close.
 type Client struct {
-	*config // a pointer, so that printing a copy of a Client shows no secret either
-	tokens  tokens
-	sender  *sender
+	*config
+	tokens tokens
+	sender *sender
 }
 
 // New makes a client for the account with this app ID and secret. It makes no request and starts no goroutine.
@@ -30,7 +30,7 @@ type Client struct {
 // What is wrong with the arguments and options comes back as one error that holds an [*ArgumentError] for each.
 func New(appID, secret string, opts ...Option) (*Client, error) {
 	cfg := config{
-		appID: appID, secret: secret,
+		appID: appID, secret: func() string { return secret },
 		userAgent: "wechatuser/" + Version,
 		retry:     RetryPolicy{}.withDefaults(),
 		logger:    slog.New(slog.DiscardHandler),
@@ -48,7 +48,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	}
 	c := &Client{config: &cfg, sender: newSender(&cfg)}
 	if cfg.tokenSource != nil {
-		c.tokens = foreignTokens{cfg.tokenSource}
+		c.tokens = foreignTokens{src: cfg.tokenSource, secret: cfg.secret}
 	} else {
 		c.tokens = newOwnTokens(&cfg, c.fetchToken)
 	}
@@ -57,7 +57,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 
 // settle checks what is not one option's matter and fills in the defaults.
 func (cfg *config) settle() (errs []error) {
-	for _, arg := range []struct{ field, value string }{{"appID", cfg.appID}, {"secret", cfg.secret}} {
+	for _, arg := range []struct{ field, value string }{{"appID", cfg.appID}, {"secret", cfg.secret()}} {
 		switch {
 		case arg.value == "" && (arg.field == "appID" || cfg.tokenSource == nil):
 			errs = append(errs, optionError(arg.field, "empty: the console of the account shows it, https://mp.weixin.qq.com"))

@@ -50,19 +50,19 @@ func (c class) has(target error) bool {
 	return ok && c&t != 0
 }
 
-// Error names the class.
-func (c class) Error() string {
-	names := [...]string{
-		"access token refused", "credential refused", "rate limited", "no permission",
-		"user does not follow", "invalid argument", "temporary failure", "outcome unknown",
-	}
-	for i, name := range names {
-		if c == 1<<i {
-			return "wechatuser: " + name
-		}
-	}
-	return fmt.Sprintf("wechatuser: error class %d", uint16(c))
+var classNames = map[class]string{
+	classInvalidToken:    "access token refused",
+	classCredential:      "credential refused",
+	classRateLimited:     "rate limited",
+	classPermission:      "no permission",
+	classNotFollowing:    "user does not follow",
+	classInvalidArgument: "invalid argument",
+	classTemporary:       "temporary failure",
+	classAmbiguous:       "outcome unknown",
 }
+
+// Error names the class.
+func (c class) Error() string { return "wechatuser: " + classNames[c] }
 
 // Error is a refusal by the platform: an answer with an errcode.
 //
@@ -142,7 +142,7 @@ type TransportError struct {
 	API string
 	// Attempts is how many requests were sent or tried for this call.
 	Attempts int
-	// Err is the cause. No URL is in it, nor any secret.
+	// Err is the cause. No secret is in it, nor the URL of the request.
 	Err error
 
 	ambiguous bool

@@ -10,3 +10,21 @@ func EndpointAPIs() (names []string) {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// Endpoint is a row of the endpoint table.
+type Endpoint struct {
+	API, Path              string
+	Write, NoAuth          bool
+	Never, ClearsUp, Force bool // repeatNever, repeatCleanUp, the row of forced renewals
+}
+
+// Endpoints are all rows of the endpoint table.
+func Endpoints() (rows []Endpoint) {
+	for id, ep := range endpoints {
+		rows = append(rows, Endpoint{
+			API: ep.api, Path: ep.path, Write: ep.write, NoAuth: ep.noAuth,
+			Never: ep.repeat == repeatNever, ClearsUp: ep.repeat == repeatCleanUp, Force: endpointID(id) == forcedToken,
+		})
+	}
+	return rows
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -187,3 +188,6 @@ func newServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Cleanup(srv.Close)
 	return srv
 }
+
+// discard is a log that nobody reads.
+var discard = log.New(io.Discard, "", 0)

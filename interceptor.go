@@ -22,7 +22,8 @@ type Result struct {
 }
 
 // Interceptor goes around one API call with all its attempts: for metrics, traces, logs or a policy of one's own.
-// It must call next once, or return an error. Requests for tokens are calls too.
+// It must call next, or return an error. It can replace the error of next, and not drop it: there is no success without
+// an answer. Requests for tokens are calls too.
 //
 // It must be safe for concurrent use.
 type Interceptor func(ctx context.Context, call Call, next func(context.Context) (Result, error)) (Result, error)

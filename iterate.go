@@ -112,8 +112,7 @@ func walk(ctx context.Context, name string, opts []ListOption, fetch pageFunc) i
 			return pages(ctx, name, cfg.after, fetch)
 		}) {
 			for _, id := range page {
-				if ctx.Err() != nil {
-					err = fmt.Errorf("wechatuser: %s: %w", name, endOf(ctx))
+				if err = ended(ctx); err != nil {
 					break
 				}
 				if !yield(id, nil) {
@@ -207,15 +206,6 @@ func ahead[T any](ctx context.Context, n int, sequence func(context.Context) ite
 			}
 		}
 	}
-}
-
-// endOf says why a context has ended: with what errors.Is looks for, and with the caller's cause if there is one.
-func endOf(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || cause == err { //nolint:errorlint // the very same
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // configure applies the options of a job or a list.

@@ -31,7 +31,8 @@ type Option func(*config) error
 
 // config is what the options write and New reads.
 type config struct {
-	appID, secret string
+	appID  string
+	secret func() string // printing shows the text of a field, however deep it is, and none of a function
 
 	baseURLs     []string
 	recovery     bool

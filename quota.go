@@ -25,15 +25,15 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 // clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
 func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 	ep := &endpoints[clearQuotaByAppSecret]
-	if c.secret == "" {
+	if c.secret() == "" {
 		return ep.refuse("appsecret", "the client was made without the secret: use ClearQuota")
 	}
 	// One official page has the arguments in the body, another one in the query.
-	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret}}
+	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret()}}
 	_, err := call[okResponse](ctx, c, request{ep: ep, query: query}, struct {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
-	}{c.appID, c.secret})
+	}{c.appID, c.secret()})
 	return err
 }
 
@@ -115,8 +115,8 @@ func (r *ridResponse) missing() string { return missingIf("request", r.Request =
 // getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
 func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	ep := &endpoints[getRIDInfo]
-	if rid == "" {
-		return nil, ep.refuse("rid", "empty: it is the RID of an Error")
+	if rid == "" || !isWord(rid) {
+		return nil, ep.refuse("rid", "%q: give the RID of an Error", rid)
 	}
 	res, err := call[ridResponse](ctx, c, request{ep: ep}, struct {
 		RID string `json:"rid"`
@@ -127,9 +127,9 @@ func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	r := res.Request
 	return &RIDInfo{
 		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
-		RequestURL:   masked(r.RequestURL, c.secret),
-		RequestBody:  masked(r.RequestBody, c.secret),
-		ResponseBody: masked(r.ResponseBody, c.secret),
+		RequestURL:   masked(r.RequestURL, c.secret()),
+		RequestBody:  masked(r.RequestBody, c.secret()),
+		ResponseBody: masked(r.ResponseBody, c.secret()),
 		ClientIP:     r.ClientIP,
 	}, nil
 }

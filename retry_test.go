@@ -447,13 +447,8 @@ func TestPartialFailure(t *testing.T) {
 	partial := func(openIDs string) reply {
 		return says(`{"errcode":45171,"errmsg":"some openid fail rid: ` + testRID + `","fail_openid_list":` + openIDs + `}`)
 	}
-	calls := map[string]func(*wechatuser.Client) error{
-		"batchtagging": func(c *wechatuser.Client) error {
-			return c.BatchTagging(context.Background(), 100, []string{alice, bob, carol})
-		},
-		"batchuntagging": func(c *wechatuser.Client) error {
-			return c.BatchUntagging(context.Background(), 100, []string{alice, bob, carol})
-		},
+	calls := map[string]func(*wechatuser.Client, context.Context, int, []string) error{
+		"batchtagging": (*wechatuser.Client).BatchTagging, "batchuntagging": (*wechatuser.Client).BatchUntagging,
 	}
 	tests := []struct {
 		name    string
@@ -481,7 +476,7 @@ func TestPartialFailure(t *testing.T) {
 			t.Run(path+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := play(tt.replies...)
-					err := call(newClient(t, s))
+					err := call(newClient(t, s), t.Context(), 100, []string{alice, bob, carol})
 					assert.Equal(t, 1+len(tt.bodies), s.count())
 					for i, r := range s.requests()[1:] {
 						assert.Equal(t, "/cgi-bin/tags/members/"+path, r.Path)

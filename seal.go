@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,18 +35,20 @@ func maskParam(text, mark string) string {
 // paramValue is what the value of a query parameter consists of.
 const paramValue = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%+/=*"
 
-// sealed keeps secrets out of an error that comes from elsewhere, such as a transport. An error that shows none stays
-// as it is, so that errors.As finds what is in it.
+// sealed keeps secrets out of an error that comes from elsewhere, such as a transport, and the URL that they were in.
+// An error that shows none stays as it is, so that errors.As finds what is in it.
 func sealed(err error, secrets ...string) error {
 	if err == nil || !shows(err, secrets) {
 		return err
 	}
 	return &sealedError{
-		text:    masked(err.Error(), secrets...),
+		text:    masked(anyURL.ReplaceAllString(err.Error(), "***"), secrets...),
 		is:      func(target error) bool { return errors.Is(err, target) },
 		timeout: isTimeout(err),
 	}
 }
+
+var anyURL = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>\\]*`)
 
 // shows reports whether a secret is seen when the error, or one that it wraps, is printed in any way.
 func shows(err error, secrets []string) bool {

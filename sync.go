@@ -87,7 +87,7 @@ func (c *Client) sync(ctx context.Context, name string, add, remove write, list 
 	if err != nil {
 		return report, err
 	}
-	p := &pace{c: c, tagID: add.tagID}
+	p := newPace(c, add.tagID)
 	lacking, extra, err := c.compare(ctx, name, p, list, openIDs, report)
 	if err != nil {
 		return report, &BulkError{Report: &report.Added, Err: err, job: name}

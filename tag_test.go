@@ -16,7 +16,9 @@ import (
 // byPath is a transport with a script for each path.
 type byPath map[string]*script
 
-func (p byPath) RoundTrip(req *http.Request) (*http.Response, error) { return p[req.URL.Path].RoundTrip(req) }
+func (p byPath) RoundTrip(req *http.Request) (*http.Response, error) {
+	return p[req.URL.Path].RoundTrip(req)
+}
 
 // twice is a policy of two attempts.
 var twice = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2})

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// tokenBudget bounds the token requests of a client whatever happens. The first ten of a minute may come at once;
-// the other ten are kept apart, so that a platform that was down for a while is found again within seconds.
+// tokenBudget bounds the token requests of a client whatever happens. The first ten of a minute may come at once; after
+// those, each waits a while for the one before it. So there are never more than twenty in a minute, and a platform
+// that was down is found again within seconds.
 type tokenBudget struct {
 	sent []time.Time // within the last minute
 }
@@ -15,28 +16,28 @@ type tokenBudget struct {
 const (
 	budgetWindow = time.Minute
 	budgetBurst  = 10
-	budgetMost   = 20
-	budgetGap    = budgetWindow / budgetBurst
+	budgetGap    = 6 * time.Second
+	budgetMost   = budgetBurst + int(budgetWindow/budgetGap)
 )
 
-// spend takes one request and gives 0, or says how long to wait for one.
-func (b *tokenBudget) spend(now time.Time) time.Duration {
+// wait is how long there is no request to be had.
+func (b *tokenBudget) wait(now time.Time) time.Duration {
 	for len(b.sent) > 0 && now.Sub(b.sent[0]) >= budgetWindow {
 		b.sent = b.sent[1:]
 	}
 	n := len(b.sent)
-	var next time.Time
-	switch {
-	case n >= budgetMost:
-		next = b.sent[0].Add(budgetWindow)
-	case n >= budgetBurst:
-		next = b.sent[n-1].Add(budgetGap)
+	if n < budgetBurst {
+		return 0
 	}
-	if now.Before(next) {
-		return next.Sub(now)
+	return max(b.sent[n-1].Add(budgetGap).Sub(now), 0)
+}
+
+// spend takes one request, if there is none to wait for.
+func (b *tokenBudget) spend(now time.Time) (wait time.Duration) {
+	if wait = b.wait(now); wait == 0 {
+		b.sent = append(b.sent, now)
 	}
-	b.sent = append(b.sent, now)
-	return 0
+	return wait
 }
 
 // budgetError says that the client has sent its share of token requests.
@@ -57,33 +58,60 @@ func (e *budgetError) Unwrap() error { return e.last }
 
 func (e *budgetError) Is(target error) bool { return (classTemporary | classRateLimited).has(target) }
 
-// tokenFailure remembers that asking for a token is of no use until a person has acted, so that a wrong secret under
-// a thousand calls a second does not make a thousand token requests.
-type tokenFailure struct {
-	err   error
-	pause time.Duration
-	until time.Time
+// forcedBudget bounds forced renewals: WeChat allows so many a day, and ignores those that follow too closely.
+type forcedBudget struct {
+	sent []time.Time // the last ones
 }
 
 const (
-	failurePauseMin = time.Second
-	failurePauseMax = time.Minute
+	forcedPause  = 30 * time.Second
+	forcedPerDay = 20
 )
 
-// remember notes a failure if it is a lasting one. Each in a row is remembered for twice as long.
-func (f *tokenFailure) remember(err error, now time.Time) {
-	var refusal *Error
-	if !errors.As(err, &refusal) || !refusal.Code.permanentTokenFailure() {
-		return
-	}
-	f.pause = min(max(2*f.pause, failurePauseMin), failurePauseMax)
-	f.err, f.until = err, now.Add(f.pause)
+func (b *forcedBudget) allow(now time.Time) bool {
+	n := len(b.sent)
+	return n == 0 || now.Sub(b.sent[n-1]) >= forcedPause && (n < forcedPerDay || now.Sub(b.sent[0]) >= 24*time.Hour)
 }
 
-// remembered is the failure as long as it is remembered.
-func (f *tokenFailure) remembered(now time.Time) error {
-	if f.err == nil || !now.Before(f.until) {
-		return nil
+func (b *forcedBudget) spend(now time.Time) {
+	if len(b.sent) == forcedPerDay {
+		b.sent = b.sent[1:]
 	}
-	return f.err
+	b.sent = append(b.sent, now)
+}
+
+// pauses are the times for which something that fails is left alone, each twice as long as the one before.
+type pauses struct {
+	last time.Duration
+	end  time.Time
+}
+
+const (
+	pauseMin = time.Second
+	pauseMax = time.Minute
+)
+
+// begin begins the next pause.
+func (p *pauses) begin(now time.Time) {
+	p.last = min(max(2*p.last, pauseMin), pauseMax)
+	p.end = now.Add(p.last)
+}
+
+// on reports whether a pause goes on.
+func (p *pauses) on(now time.Time) bool { return now.Before(p.end) }
+
+// tokenFailure remembers that asking for a token is of no use until a person has acted or the day is over, so that a
+// wrong secret under a thousand calls a second does not make a thousand token requests.
+type tokenFailure struct {
+	pauses
+	err error
+}
+
+// remember notes a failure if it is a lasting one.
+func (f *tokenFailure) remember(err error, now time.Time) {
+	var refusal *Error
+	if errors.As(err, &refusal) && (refusal.Code.permanentTokenFailure() || refusal.Code == CodeDailyQuotaExceeded) {
+		f.begin(now)
+		f.err = err
+	}
 }

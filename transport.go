@@ -178,13 +178,6 @@ func (h *hosts) failed(i int) bool {
 	return h.downUntil[h.pick()].Load() <= now.UnixNano()
 }
 
-// worked ends an address's rest.
-func (h *hosts) worked(i int) {
-	if h.downUntil[i].Load() != 0 {
-		h.downUntil[i].Store(0)
-	}
-}
-
 // sentTrace watches whether net/http began to write the request. Other transports do not tell.
 type sentTrace struct {
 	asked, wrote atomic.Bool

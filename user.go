@@ -173,8 +173,8 @@ func (r *changeOpenIDResponse) missing() string { return missingIf("result_list"
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {
 	ep := &endpoints[changeOpenID]
-	if fromAppID == "" {
-		return nil, ep.refuse("from_appid", "empty: the app ID of the account that was migrated")
+	if fromAppID == "" || !isWord(fromAppID) {
+		return nil, ep.refuse("from_appid", "%q: give the app ID of the account that was migrated", fromAppID)
 	}
 	if err := ep.checkOpenIDs("openid_list", openIDs); err != nil {
 		return nil, err

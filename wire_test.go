@@ -19,13 +19,14 @@ var noRepeats = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})
 
 // What a proxy, a captive portal or a broken line makes of an answer is never a result.
 func TestWhatIsNoAnswer(t *testing.T) {
-	tests := []struct {
+	type test struct {
 		name        string
 		status      int
 		contentType string
 		body        string
 		want        string // the error says so
-	}{
+	}
+	tests := []test{
 		{"null", 200, "application/json", `null`, "the body is null"},
 		{"empty object", 200, "application/json", ` {} `, "the body is an empty object"},
 		{"empty array", 200, "application/json", `[]`, "the body is an array"},
@@ -38,23 +39,20 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"HTML", 200, "text/html", `<html>Log in</html>`, "the body is HTML"},
 		{"other object", 200, "application/json", `{"hello":1}`, "the answer has no "},
 		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode is not a whole number"},
+		{"HTML around a token", 200, "text/html", `<pre>{"access_token":"FAKE"}</pre>`, "the body is HTML"},
 		{"two objects", 200, "application/json", okBody + okBody, "the body is not the platform's JSON: invalid character"},
 		{"bad gateway", 502, "text/html", `<html>502</html>`, "Bad Gateway"},
 		{"platform's JSON with 500", 500, "application/json", okBody, "Internal Server Error"},
 		{"not found", 404, "application/json", `{"message":"no route"}`, "Not Found"},
 		{"gone elsewhere", 302, "text/html", ``, "a redirect, which is not followed"},
 		{"not modified", 304, "", ``, "a redirect, which is not followed"},
+		{"switching protocols", 101, "", ``, "Switching Protocols"},
 		{"odd status", 299, "application/json", ``, "the body is empty"},
 		{"odder status", 999, "", ``, "unknown status"},
 	}
 	for _, call := range apiCalls {
-		for _, tt := range append(tests, struct {
-			name        string
-			status      int
-			contentType string
-			body        string
-			want        string
-		}{"cut", 200, "application/json", call.answer[:len(call.answer)-1], "unexpected end of JSON input"}) {
+		cut := test{"cut", 200, "application/json", call.answer[:len(call.answer)-1], "unexpected end of JSON input"}
+		for _, tt := range append(tests, cut) {
 			t.Run(call.name+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := play(answers(tt.status, tt.body, "Content-Type", tt.contentType))
@@ -68,8 +66,8 @@ func TestWhatIsNoAnswer(t *testing.T) {
 					assert.Equal(t, 1, re.Attempts)
 					assert.ErrorContains(t, re.Err, tt.want)
 					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not an answer of the platform: HTTP status %d", call.api, tt.status))
-					if strings.Contains(tt.body, "access_token") {
-						assert.Empty(t, re.Snippet, "this token may be a good one")
+					if call.tokenCall() && strings.Contains(tt.body, `"`) {
+						assert.Empty(t, re.Snippet, "there may be a good token in it")
 					} else {
 						assert.True(t, strings.HasPrefix(tt.body, strings.TrimSuffix(re.Snippet, "…")), re.Snippet)
 						assert.Equal(t, tt.body == "", re.Snippet == "")

@@ -1,0 +1,233 @@
+package wechatuser_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// What is wrong with an argument is found before anything is sent, a token request included.
+func TestArguments(t *testing.T) {
+	const notUTF8 = "o\xffFAKE"
+	badOpenIDs := []string{"oFAKE 1", "oFAKE\n", " oFAKE", "oFAKE\x00", "oFAKE\u3000", notUTF8}
+	type test struct {
+		name, api, field, want string
+		call                   func(context.Context, *wechatuser.Client) error
+	}
+	var tests []test
+	add := func(name, api, field, want string, call func(context.Context, *wechatuser.Client) error) {
+		tests = append(tests, test{name: name, api: api, field: field, want: want, call: call})
+	}
+
+	// One openid.
+	for _, m := range []struct {
+		name, api, field string
+		cursor           bool // empty is the beginning
+		call             func(ctx context.Context, c *wechatuser.Client, openID string) error
+	}{
+		{"GetUserInfo", "userInfo", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.GetUserInfo(ctx, id)
+			return err
+		}},
+		{"BatchUserInfo", "batchUserinfo", "user_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: alice}, {OpenID: id}})
+			return err
+		}},
+		{"UpdateRemark", "updateRemark", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			return c.UpdateRemark(ctx, id, "r")
+		}},
+		{"GetTagIDList", "getTagidList", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.GetTagIDList(ctx, id)
+			return err
+		}},
+		{"ChangeOpenID", "changeOpenid", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.ChangeOpenID(ctx, "wxOLD", []string{alice, id})
+			return err
+		}},
+		{"BatchTagging", "batchTagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			return c.BatchTagging(ctx, 100, []string{id, alice})
+		}},
+		{"BatchUntagging", "batchUntagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			return c.BatchUntagging(ctx, 100, []string{id})
+		}},
+		{"BatchBlacklist", "batchBlacklist", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			return c.BatchBlacklist(ctx, []string{id})
+		}},
+		{"BatchUnblacklist", "batchUnblacklist", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			return c.BatchUnblacklist(ctx, []string{id})
+		}},
+		{"GetFans", "getFans", "next_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.GetFans(ctx, id)
+			return err
+		}},
+		{"GetTagFans", "getTagFans", "next_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.GetTagFans(ctx, 100, id)
+			return err
+		}},
+		{"GetBlacklist", "getBlacklist", "begin_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
+			_, err := c.GetBlacklist(ctx, id)
+			return err
+		}},
+	} {
+		for _, id := range badOpenIDs {
+			add(m.name+" of a bad openid", m.api, m.field, "holds a space or a control character", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
+		}
+		if !m.cursor {
+			add(m.name+" of no openid", m.api, m.field, "empty", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, "") })
+		}
+	}
+
+	// Lists.
+	for _, m := range []struct {
+		name, api, field string
+		limit            int
+		want             string
+		call             func(ctx context.Context, c *wechatuser.Client, openIDs []string) error
+	}{
+		{"BatchUserInfo", "batchUserinfo", "user_list", wechatuser.MaxUserInfoBatch, "101 openids, at most 100 in one call: use BulkUserInfo for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
+				var users []wechatuser.UserQuery
+				for _, id := range ids {
+					users = append(users, wechatuser.UserQuery{OpenID: id})
+				}
+				_, err := c.BatchUserInfo(ctx, users)
+				return err
+			}},
+		{"ChangeOpenID", "changeOpenid", "openid_list", wechatuser.MaxUserInfoBatch, "101 openids, at most 100 in one call: use BulkChangeOpenID for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
+				_, err := c.ChangeOpenID(ctx, "wxOLD", ids)
+				return err
+			}},
+		{"BatchTagging", "batchTagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, at most 50 in one call: use BulkTagging for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
+				return c.BatchTagging(ctx, 100, ids)
+			}},
+		{"BatchUntagging", "batchUntagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, at most 50 in one call: use BulkUntagging for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
+				return c.BatchUntagging(ctx, 100, ids)
+			}},
+		{"BatchBlacklist", "batchBlacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, at most 20 in one call: use BulkBlacklist for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error { return c.BatchBlacklist(ctx, ids) }},
+		{"BatchUnblacklist", "batchUnblacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, at most 20 in one call: use BulkUnblacklist for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
+				return c.BatchUnblacklist(ctx, ids)
+			}},
+	} {
+		add(m.name+" of nobody", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
+		add(m.name+" of too many", m.api, m.field, m.want, func(ctx context.Context, c *wechatuser.Client) error {
+			return m.call(ctx, c, slices.Repeat([]string{alice}, m.limit+1))
+		})
+	}
+
+	// Names, remarks, ids and the rest.
+	long := strings.Repeat("大", 10) + "x" // 31 bytes
+	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, long) })
+	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, notUTF8) })
+	add("CreateTag empty", "createTag", "name", "empty name", createTag(""))
+	add("CreateTag too long", "createTag", "name", "31 bytes in UTF-8, at most 30", createTag(long))
+	add("CreateTag not UTF-8", "createTag", "name", "not valid UTF-8", createTag(notUTF8))
+	add("UpdateTag empty", "updateTag", "name", "empty name", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, "") })
+	add("UpdateTag too long", "updateTag", "name", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
+	add("UpdateTag below zero", "updateTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, -1, "vip") })
+	add("DeleteTag below zero", "deleteTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, -1) })
+	add("BatchTagging below zero", "batchTagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+		return c.BatchTagging(ctx, -1, []string{alice})
+	})
+	add("BatchUntagging below zero", "batchUntagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+		return c.BatchUntagging(ctx, -1, []string{alice})
+	})
+	add("GetTagFans below zero", "getTagFans", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+		_, err := c.GetTagFans(ctx, -1, "")
+		return err
+	})
+	for _, from := range []string{"", "wx OLD", notUTF8} {
+		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "give the app ID", func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.ChangeOpenID(ctx, from, []string{alice})
+			return err
+		})
+	}
+	for _, path := range []string{"", "cgi-bin/user/get", "https://api.weixin.qq.com/cgi-bin/user/get", "/cgi-bin/user/get?x=1", "/cgi-bin/user/get#x", "//cgi-bin", "/cgi-bin/user get", "/cgi-bin/user/get\n", notUTF8} {
+		add("GetAPIQuota "+path, "getApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.GetAPIQuota(ctx, path)
+			return err
+		})
+		add("ClearAPIQuota "+path, "clearApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error { return c.ClearAPIQuota(ctx, path) })
+	}
+	for _, r := range []string{"", " ", testRID + "\n", notUTF8} {
+		add("GetRIDInfo", "getRidInfo", "rid", "give the RID of an Error", func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.GetRIDInfo(ctx, r)
+			return err
+		})
+	}
+
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := play(says(tokenBody))
+			c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(s),
+				wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+					assert.Fail(t, "there was a call")
+					return wechatuser.Result{}, nil
+				}))
+			require.NoError(t, err)
+			err = tt.call(t.Context(), c)
+			var ae *wechatuser.ArgumentError
+			require.ErrorAs(t, err, &ae)
+			assert.Equal(t, tt.api, ae.API)
+			assert.Equal(t, tt.field, ae.Field)
+			assert.Contains(t, ae.Reason, tt.want)
+			assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+			assert.NotErrorIs(t, err, wechatuser.ErrTemporary)
+			assert.Zero(t, s.count())
+		})
+	}
+}
+
+func createTag(name string) func(context.Context, *wechatuser.Client) error {
+	return func(ctx context.Context, c *wechatuser.Client) error {
+		_, err := c.CreateTag(ctx, name)
+		return err
+	}
+}
+
+// What is at the limit goes out.
+func TestArgumentsAtTheLimit(t *testing.T) {
+	ctx := t.Context()
+	full := strings.Repeat("大", 10) // 30 bytes
+	for name, call := range map[string]func(*wechatuser.Client) error{
+		"remark of 30 bytes":   func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, full) },
+		"tag name of 30 bytes": func(c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, full) },
+		"the tag 星标组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 2, []string{alice}) },
+		"the tag 未分组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 0, []string{alice}) },
+		"50 openids to tag":    func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 100, slices.Repeat([]string{alice}, 50)) },
+		"50 openids to untag": func(c *wechatuser.Client) error {
+			return c.BatchUntagging(ctx, 100, slices.Repeat([]string{alice}, 50))
+		},
+		"20 openids to block":   func(c *wechatuser.Client) error { return c.BatchBlacklist(ctx, slices.Repeat([]string{alice}, 20)) },
+		"20 openids to unblock": func(c *wechatuser.Client) error { return c.BatchUnblacklist(ctx, slices.Repeat([]string{alice}, 20)) },
+		"an unusual openid":     func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, "用户<&>\"1\"", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := play(says(okBody))
+			require.NoError(t, call(newClient(t, s)))
+			assert.Equal(t, 1, s.count())
+		})
+	}
+
+	s := play(says(`{"user_info_list":[],"result_list":[]}`))
+	_, err := newClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: alice}}, 100))
+	require.NoError(t, err)
+	_, err = newClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{alice}, 100))
+	require.NoError(t, err)
+	assert.Equal(t, 2, s.count())
+}
+
+// The limits are the platform's.
+func TestLimits(t *testing.T) {
+	assert.Equal(t, []int{100, 50, 20}, []int{wechatuser.MaxUserInfoBatch, wechatuser.MaxTaggingBatch, wechatuser.MaxBlacklistBatch})
+}

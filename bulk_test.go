@@ -1,0 +1,845 @@
+package wechatuser_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// bulkWrites are the four jobs that change an account, each with its path and its limit. The tag is that of fans.
+var bulkWrites = []struct {
+	name, path string
+	limit      int
+	extra      int // calls to find one openid that is refused, at most
+	run        func(*wechatuser.Client, context.Context, int, iter.Seq2[string, error], ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
+}{
+	{"BulkTagging", pathTagging, 50, 12, (*wechatuser.Client).BulkTagging},
+	{"BulkUntagging", pathUntagging, 50, 12, (*wechatuser.Client).BulkUntagging},
+	{"BulkBlacklist", pathBlacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+		return c.BulkBlacklist(ctx, ids, opts...)
+	}},
+	{"BulkUnblacklist", pathUnblacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+		return c.BulkUnblacklist(ctx, ids, opts...)
+	}},
+}
+
+// fans is a server without a socket that has n followers, its client, and a tag that nobody has.
+func fans(t testing.TB, n int, opts ...wechatuser.Option) (*wechatusertest.Server, *wechatuser.Client, int) {
+	t.Helper()
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(n))
+	return srv, srv.Client(opts...), srv.AddTag("vip")
+}
+
+// list is OpenIDs of a slice.
+func list(ids []string) iter.Seq2[string, error] { return wechatuser.OpenIDs(ids...) }
+
+func TestBulkNeedsNoMoreCallsThanChunks(t *testing.T) {
+	for _, job := range bulkWrites {
+		for _, n := range []int{0, 1, job.limit - 1, job.limit, job.limit + 1, 1000} {
+			srv, c, tag := fans(t, n)
+			ids := openIDs(n)
+			report, err := job.run(c, t.Context(), tag, list(ids))
+			require.NoError(t, err)
+			want := wechatuser.BulkReport{Total: n, Applied: n, Calls: (n + job.limit - 1) / job.limit}
+			if n > 0 {
+				want.ResumeAfter = ids[n-1]
+			}
+			assert.Equal(t, want, *report, "%s of %d", job.name, n)
+			assert.Equal(t, want.Calls, srv.Calls("*"))
+			switch job.path {
+			case pathTagging:
+				assert.Len(t, srv.TagFans(tag), n)
+			case pathBlacklist:
+				assert.Len(t, srv.Blacklist(), n)
+			}
+		}
+	}
+}
+
+func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
+	for _, job := range bulkWrites {
+		worst := 0
+		for at := range job.limit {
+			srv, c, tag := fans(t, job.limit)
+			ids := openIDs(job.limit)
+			ids[at] = wechatusertest.ForeignOpenID(7)
+			report, err := job.run(c, t.Context(), tag, list(ids))
+			var be *wechatuser.BulkError
+			require.ErrorAs(t, err, &be)
+			assert.NoError(t, be.Err, "the job ran to its end")
+			assert.Equal(t, job.limit, report.Total)
+			assert.Equal(t, job.limit-1, report.Applied)
+			require.Equal(t, []string{ids[at]}, report.FailedOpenIDs())
+			assert.ErrorIs(t, report.Failed[0].Err, wechatuser.CodeOpenIDMismatch)
+			assert.Equal(t, ids[job.limit-1], report.ResumeAfter)
+			assert.Equal(t, srv.Calls("*"), report.Calls)
+			worst = max(worst, report.Calls-1)
+		}
+		assert.LessOrEqual(t, worst, job.extra, "%s: calls to find one", job.name)
+	}
+}
+
+func TestBulkWhereAllAreRefused(t *testing.T) {
+	for _, job := range bulkWrites {
+		_, c, tag := fans(t, 0)
+		var ids []string
+		for i := range 3 * job.limit {
+			ids = append(ids, wechatusertest.ForeignOpenID(i))
+		}
+		report, err := job.run(c, t.Context(), tag, list(ids))
+		assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
+		assert.Zero(t, report.Applied)
+		assert.Equal(t, ids, report.FailedOpenIDs(), "in the order of the input")
+		assert.LessOrEqual(t, report.Calls, 3+2*3*job.limit)
+	}
+}
+
+func TestBulkErrorTellsEverything(t *testing.T) {
+	srv, c, tag := fans(t, 1000)
+	ids := openIDs(1000)
+	ids[40] = wechatusertest.ForeignOpenID(0)
+	ids[700] = "oFAKEunknown"
+	srv.Unfollow(ids[701])
+	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	assert.Len(t, srv.TagFans(tag), 997)
+	assert.LessOrEqual(t, report.Calls, 20+3*12)
+
+	assert.Regexp(t, `^wechatuser: BulkTagging: 997 of 1000 applied, 3 failed; first: openid "oFAKEz[^"]+": wechatuser: batchTagging: 49003 .+$`, err.Error())
+	assert.Regexp(t, `^997 of 1000 applied, 3 failed, \d+ calls$`, report.String())
+	assert.NotContains(t, fmt.Sprint(*report), "oFAKE")
+	for _, target := range []error{
+		wechatuser.CodeOpenIDMismatch, wechatuser.CodeInvalidOpenID, wechatuser.CodeUserUnsubscribed, wechatuser.ErrNotFollowing,
+	} {
+		assert.ErrorIs(t, err, target)
+	}
+	assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+	var one *wechatuser.OpenIDError
+	require.ErrorAs(t, err, &one)
+	assert.Equal(t, ids[40], one.OpenID)
+	var refusal *wechatuser.Error
+	require.ErrorAs(t, err, &refusal)
+	assert.NotEmpty(t, refusal.RID)
+
+	stopped := &wechatuser.BulkError{Err: context.Canceled, Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)}}
+	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled", stopped.Error())
+	assert.ErrorIs(t, stopped, context.Canceled)
+	assert.Equal(t, "wechatuser: bulk job: 0 of 0 applied", new(wechatuser.BulkError).Error())
+	assert.Empty(t, new(wechatuser.BulkError).Unwrap())
+}
+
+func TestBulkSendsNothingMalformed(t *testing.T) {
+	srv, _, tag := fans(t, 60)
+	s := &recorder{next: srv.Transport()}
+	c := srv.Client(wechatuser.WithTransport(s))
+	wrong := []string{"", " ", "oFAKE x", "oFAKE\n", "oFAKE\x00", "\u00a0", "oFAKE\xff"}
+	ids := slices.Concat(wrong[:3], openIDs(60), wrong[3:])
+	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+	assert.Equal(t, wrong, report.FailedOpenIDs())
+	for _, f := range report.Failed {
+		var bad *wechatuser.ArgumentError
+		require.ErrorAs(t, f.Err, &bad)
+		assert.Equal(t, "batchTagging", bad.API)
+	}
+	assert.Equal(t, 2, report.Calls, "they take no room in a chunk")
+	assert.Equal(t, 67, report.Total)
+	assert.Equal(t, wechatusertest.OpenID(59), report.ResumeAfter, "an openid, and not what is none")
+	for _, req := range s.sent {
+		assert.NotContains(t, req.Body, `""`)
+		assert.NotContains(t, req.Body, "oFAKE ")
+	}
+
+	report, err = c.BulkTagging(t.Context(), tag, list(wrong))
+	assert.Error(t, err)
+	assert.Zero(t, report.Calls)
+	assert.Empty(t, report.ResumeAfter)
+}
+
+func TestBulkMergesEqualOpenIDs(t *testing.T) {
+	srv, _, tag := fans(t, 50)
+	s := &recorder{next: srv.Transport()}
+	c := srv.Client(wechatuser.WithTransport(s))
+	ids := slices.Repeat(openIDs(50), 3)
+	foreign := wechatusertest.ForeignOpenID(0)
+	ids[3], ids[53], ids[103] = foreign, foreign, foreign
+	slices.Sort(ids) // so that equal ones come together
+	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
+	assert.Equal(t, 150, report.Total, "each of the input counts")
+	assert.Equal(t, 147, report.Applied)
+	assert.Equal(t, []string{foreign, foreign, foreign}, report.FailedOpenIDs())
+	assert.LessOrEqual(t, report.Calls, 1+12)
+	for _, req := range s.sent {
+		var body struct {
+			OpenIDs []string `json:"openid_list"`
+		}
+		if json.Unmarshal([]byte(req.Body), &body) == nil {
+			slices.Sort(body.OpenIDs)
+			assert.Equal(t, len(body.OpenIDs), len(slices.Compact(body.OpenIDs)))
+		}
+	}
+
+	// An input that repeats itself for ever does not fill the memory, and does not keep the first ones waiting.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	report, err = c.BulkTagging(ctx, tag, func(yield func(string, error) bool) {
+		for i := 0; yield(wechatusertest.OpenID(i%2), nil); i++ {
+			if i == 10_000 {
+				cancel()
+			}
+		}
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Positive(t, report.Applied)
+}
+
+func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
+	for _, code := range []wechatuser.Code{
+		wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeAPIUnauthorized, wechatuser.CodeAccountLimited,
+		wechatuser.CodeDataFormat, wechatuser.CodeInvalidOpenIDListSize, 99999,
+	} {
+		srv, c, tag := fans(t, 500)
+		ids := openIDs(500)
+		done := 0
+		report, err := c.BulkTagging(t.Context(), tag, list(ids), wechatuser.WithConcurrency(1),
+			wechatuser.WithProgress(func(p wechatuser.Progress) {
+				if done = p.Done; done == 100 {
+					srv.FailNext(pathTagging, code, 1)
+				}
+			}))
+		var be *wechatuser.BulkError
+		require.ErrorAs(t, err, &be)
+		assert.ErrorIs(t, be.Err, code)
+		assert.Empty(t, report.Failed, "the platform did not refuse anybody in particular")
+		assert.Equal(t, report.Applied, len(srv.TagFans(tag)))
+		assert.Equal(t, report.Total, report.Applied)
+		assert.Equal(t, ids[report.Applied-1], report.ResumeAfter)
+		assert.Less(t, report.Applied, 500)
+		calls := srv.Calls(pathTagging)
+		assert.Equal(t, calls, report.Calls)
+
+		rest, err := c.BulkTagging(t.Context(), tag, c.AllFans(t.Context(), wechatuser.StartAfter(report.ResumeAfter)))
+		require.NoError(t, err)
+		assert.Equal(t, 500, report.Applied+rest.Applied)
+		assert.Len(t, srv.TagFans(tag), 500)
+	}
+}
+
+func TestBulkWithoutCredentials(t *testing.T) {
+	srv, _, tag := fans(t, 500)
+	c, err := wechatuser.New(srv.AppID, "wrong", wechatuser.WithTransport(srv.Transport()))
+	require.NoError(t, err)
+	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(500)))
+	assert.ErrorIs(t, err, wechatuser.ErrCredential)
+	assert.Equal(t, wechatuser.BulkReport{}, *report)
+	assert.Zero(t, srv.Calls("*"))
+}
+
+func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := fans(t, 400)
+		ids := openIDs(400)
+		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			switch body := peek(req); {
+			case strings.Contains(body, ids[60]): // the second chunk
+				return after(time.Second, refuses(wechatuser.CodeDailyQuotaExceeded))(req)
+			case strings.Contains(body, "openid_list"):
+				return after(5*time.Second, srv.Transport().RoundTrip)(req)
+			}
+			return srv.Transport().RoundTrip(req)
+		})))
+		report, err := c.BulkTagging(t.Context(), tag, list(ids))
+		assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+		assert.Equal(t, 150, report.Applied, "the first, third and fourth chunk were under way")
+		assert.Len(t, srv.TagFans(tag), 150)
+		assert.Equal(t, 4, report.Calls, "and no other was begun")
+		assert.Equal(t, ids[49], report.ResumeAfter)
+		assert.Empty(t, report.Failed)
+	})
+}
+
+// roundTrip is a function as a transport.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// recorder is a transport that notes what goes through it.
+type recorder struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	sent []sent
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	r.sent = append(r.sent, sent{Path: req.URL.Path, Body: peek(req), At: time.Now()})
+	r.mu.Unlock()
+	return r.next.RoundTrip(req)
+}
+
+// peek reads the body of a request and puts it back.
+func peek(req *http.Request) string {
+	if req.Body == nil {
+		return ""
+	}
+	body, _ := io.ReadAll(req.Body)
+	req.Body = io.NopCloser(strings.NewReader(string(body)))
+	return string(body)
+}
+
+func TestBulkAndATagThatIsNotThere(t *testing.T) {
+	srv, c, _ := fans(t, 500)
+	report, err := c.BulkTagging(t.Context(), 12345, list(openIDs(500)))
+	var be *wechatuser.BulkError
+	require.ErrorAs(t, err, &be)
+	assert.ErrorIs(t, be.Err, wechatuser.CodeInvalidTagID)
+	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/get"), "all chunks share the answer")
+	assert.LessOrEqual(t, srv.Calls(pathTagging), 4, "no repeats")
+	assert.Equal(t, wechatuser.BulkReport{Calls: srv.Calls("*")}, *report)
+
+	srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeAPIUnauthorized, 1)
+	_, err = c.BulkTagging(t.Context(), 12345, list(openIDs(1)))
+	assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
+	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "whether it exists is not known")
+}
+
+func TestBulkAndATagThatIsDenied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 200)
+		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 6)
+		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(200)))
+		require.NoError(t, err)
+		assert.Equal(t, 200, report.Applied)
+		assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/get"))
+		assert.Equal(t, 4+6+1, report.Calls)
+
+		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1000)
+		start := time.Now()
+		report, err = c.BulkUntagging(t.Context(), tag, list(openIDs(200)))
+		require.NoError(t, err, "another call, another path")
+		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
+		assert.Equal(t, 1+5+1, report.Calls, "bounded")
+		assert.Positive(t, time.Since(start))
+		assert.Empty(t, report.Failed)
+	})
+}
+
+func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := fans(t, 100)
+		busy := wechatusertest.OpenID(33)
+		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			if strings.Contains(peek(req), busy) {
+				return refuses(wechatuser.CodeConcurrentTagging)(req)
+			}
+			return srv.Transport().RoundTrip(req)
+		})))
+		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+		var be *wechatuser.BulkError
+		require.ErrorAs(t, err, &be)
+		assert.NoError(t, be.Err)
+		assert.Equal(t, []string{busy}, report.FailedOpenIDs())
+		assert.ErrorIs(t, err, wechatuser.CodeConcurrentTagging)
+		assert.Len(t, srv.TagFans(tag), 99)
+		assert.Positive(t, report.Calls)
+	})
+}
+
+func TestBulkAndAnswersForSome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 100)
+		some := openIDs(100)[10:13]
+		srv.FailOpenIDs(2, some...)
+		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+		require.NoError(t, err, "the third attempt succeeds")
+		assert.Equal(t, 2+2, report.Calls)
+
+		srv.FailOpenIDs(1000, some...)
+		report, err = c.BulkUntagging(t.Context(), tag, list(openIDs(100)))
+		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
+		assert.Equal(t, some, report.FailedOpenIDs())
+		assert.Equal(t, 97, report.Applied)
+		assert.Equal(t, 2+2, report.Calls)
+		assert.Equal(t, some, srv.TagFans(tag))
+		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+	})
+}
+
+func TestBulkWaitsForTheNextMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+			wechatusertest.WithQuota(pathTagging, 0, 5))
+		tag := srv.AddTag("vip")
+		s := &recorder{next: srv.Transport()}
+		c := srv.Client(wechatuser.WithTransport(s))
+		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(1000)))
+		require.NoError(t, err)
+		assert.Equal(t, 1000, report.Applied)
+
+		perMinute := map[time.Time]int{}
+		for _, req := range s.sent {
+			if req.Path == pathTagging {
+				perMinute[req.At.Truncate(time.Minute)]++
+			}
+		}
+		assert.Len(t, perMinute, 4, "20 calls at 5 a minute")
+		for at, n := range perMinute {
+			assert.LessOrEqual(t, n, 5+4, "at %v: the others do not go on while one waits", at)
+		}
+	})
+}
+
+func TestBulkDoesNotWaitBeyondTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 100)
+		srv.FailNext(pathTagging, wechatuser.CodeMinuteQuotaExceeded, 1000)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		start := time.Now()
+		report, err := c.BulkTagging(ctx, tag, list(openIDs(100)))
+		assert.ErrorIs(t, err, wechatuser.CodeMinuteQuotaExceeded)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Zero(t, time.Since(start), "the next minute is too late, which is known at once")
+		assert.Zero(t, report.Total)
+
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(90*time.Second, cancel)
+		report, err = c.BulkTagging(ctx, tag, list(openIDs(100)))
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, 90*time.Second, time.Since(start))
+		assert.Zero(t, report.Total, "nobody was tagged, and nobody is to blame")
+	})
+}
+
+func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
+	for name, tt := range map[string]struct {
+		trouble   func(*wechatusertest.Server)
+		ambiguous bool
+	}{
+		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(pathTagging, 3) }, true},
+		"no answer arrives":       {func(s *wechatusertest.Server) { s.DropAnswers(pathTagging, 3) }, true},
+		"a gateway answers":       {func(s *wechatusertest.Server) { s.FailNextHTTP(pathTagging, 502, "<html>", 3) }, true},
+		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(pathTagging, wechatuser.CodeSystemBusy, 3) }, true},
+		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(pathTagging, 403, "<html>", 1) }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			srv, c, tag := fans(t, 400)
+			ids := openIDs(400)
+			report, err := c.BulkTagging(t.Context(), tag, list(ids), wechatuser.WithConcurrency(1),
+				wechatuser.WithProgress(func(p wechatuser.Progress) {
+					if p.Done == 100 {
+						tt.trouble(srv)
+					}
+				}))
+			var be *wechatuser.BulkError
+			require.ErrorAs(t, err, &be, name)
+			assert.Error(t, be.Err, name)
+			require.Len(t, report.Failed, 50, name)
+			for _, f := range report.Failed {
+				assert.Equal(t, tt.ambiguous, errors.Is(f.Err, wechatuser.ErrAmbiguous), name)
+			}
+			first := slices.Index(ids, report.Failed[0].OpenID)
+			assert.Equal(t, ids[first-1], report.ResumeAfter, "%s: resuming tries them again", name)
+			assert.Equal(t, first, report.Applied, name)
+			want := report.Applied
+			if name == "no answer arrives" {
+				want += 50
+			}
+			assert.Len(t, srv.TagFans(tag), want, name)
+
+			_, err = c.BulkTagging(t.Context(), tag, c.AllFans(t.Context(), wechatuser.StartAfter(report.ResumeAfter)))
+			require.NoError(t, err, name)
+			assert.Len(t, srv.TagFans(tag), 400, name)
+		})
+	}
+}
+
+func TestBulkInputThatFails(t *testing.T) {
+	srv, c, tag := fans(t, 400)
+	gone := errors.New("the database has gone")
+	input := func(n int) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) {
+			for _, id := range openIDs(n) {
+				if !yield(id, nil) {
+					return
+				}
+			}
+			assert.False(t, yield("oFAKEignored", gone), "no use going on")
+		}
+	}
+	report, err := c.BulkTagging(t.Context(), tag, input(333))
+	var be *wechatuser.BulkError
+	require.ErrorAs(t, err, &be)
+	assert.Same(t, gone, be.Err)
+	assert.Equal(t, 333, report.Applied, "what came before is done")
+	assert.Len(t, srv.TagFans(tag), 333)
+	assert.Equal(t, wechatusertest.OpenID(332), report.ResumeAfter)
+
+	srv.FailNext(pathUntagging, wechatuser.CodeAPIUnauthorized, 1)
+	_, err = c.BulkUntagging(t.Context(), tag, input(10))
+	assert.ErrorIs(t, err, gone, "both went wrong")
+	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
+
+	users, errs := all(c.BulkUserInfo(t.Context(), input(333)))
+	assert.Len(t, users, 333)
+	require.Len(t, errs, 1)
+	assert.Same(t, gone, errs[0])
+}
+
+func TestBulkEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 1000)
+		srv.Delay("*", time.Second)
+		shutdown := errors.New("shutting down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(2500*time.Millisecond, func() { cancel(shutdown) })
+		endless := func(yield func(string, error) bool) {
+			for i := 0; yield(wechatusertest.OpenID(i%1000), nil); i++ {
+			}
+		}
+		start := time.Now()
+		report, err := c.BulkTagging(ctx, tag, endless)
+		assert.Equal(t, 2500*time.Millisecond, time.Since(start))
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.ErrorIs(t, err, shutdown)
+		assert.Equal(t, 400, report.Applied, "4 calls a second")
+		assert.Equal(t, wechatusertest.OpenID(399), report.ResumeAfter)
+		for _, f := range report.Failed {
+			assert.ErrorIs(t, f.Err, wechatuser.ErrAmbiguous, "a call that was cut off")
+		}
+		assert.Len(t, report.Failed, 200)
+
+		for _, err := range c.BulkUserInfo(ctx, endless) {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		report, err = c.BulkTagging(ctx, tag, endless)
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.Zero(t, report.Calls)
+	})
+}
+
+func TestBulkConcurrency(t *testing.T) {
+	for _, n := range []int{1, 2, 4, 9} {
+		synctest.Test(t, func(t *testing.T) {
+			srv, _, tag := fans(t, 2000)
+			watch := sabotage(srv.Transport(), 1)
+			watch.delays = true
+			c := srv.Client(wechatuser.WithTransport(watch))
+			opts := []wechatuser.BulkOption{wechatuser.WithConcurrency(n)}
+			if n == 4 {
+				opts = nil
+			}
+			_, err := c.BulkTagging(t.Context(), tag, list(openIDs(2000)), opts...)
+			require.NoError(t, err)
+			assert.Equal(t, n, watch.most)
+			users, errs := all(c.BulkUserInfo(t.Context(), list(openIDs(2000)), opts...))
+			assert.Empty(t, errs)
+			assert.Len(t, users, 2000)
+			assert.Equal(t, n, watch.most)
+		})
+	}
+}
+
+func TestBulkProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := fans(t, 501)
+		watch := sabotage(srv.Transport(), 1)
+		watch.delays = true
+		c := srv.Client(wechatuser.WithTransport(watch))
+		var got []wechatuser.Progress
+		_, err := c.BulkTagging(t.Context(), tag, list(openIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+			got = append(got, p)
+		}))
+		require.NoError(t, err)
+		require.Len(t, got, 11)
+		for i, p := range got {
+			assert.Equal(t, wechatuser.Progress{Done: min(50*(i+1), 501), Total: -1}, p)
+		}
+		n := 0
+		for _, err := range c.BulkUserInfo(t.Context(), list(openIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1}, p)
+		})) {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, 501, n)
+	})
+}
+
+func TestBulkArguments(t *testing.T) {
+	s := play(fails(io.ErrUnexpectedEOF))
+	c := newClient(t, s)
+	ctx, ids := t.Context(), wechatuser.OpenIDs(alice)
+	for name, err := range map[string]error{
+		"nobody at a time":     errorOf(c.BulkTagging(ctx, 100, ids, wechatuser.WithConcurrency(0))),
+		"less than nobody":     errorOf(c.BulkUnblacklist(ctx, ids, wechatuser.WithConcurrency(-1))),
+		"no progress function": errorOf(c.BulkBlacklist(ctx, ids, wechatuser.WithProgress(nil))),
+		"nil option":           errorOf(c.BulkUntagging(ctx, 100, ids, wechatuser.WithConcurrency(1), nil)),
+		"nil input":            errorOf(c.BulkTagging(ctx, 100, nil)),
+		"negative tag":         errorOf(c.BulkTagging(ctx, -1, ids)),
+		"read, option":         onlyError(t, c.BulkUserInfo(ctx, ids, wechatuser.WithConcurrency(0))),
+		"read, nil option":     onlyError(t, c.BulkUserInfo(ctx, ids, nil)),
+		"read, nil input":      onlyError(t, c.BulkUserInfo(ctx, nil)),
+		"change, no account":   onlyError(t, c.BulkChangeOpenID(ctx, "", ids)),
+		"sync, option":         errorOf(c.SyncTag(ctx, 100, ids, wechatuser.WithConcurrency(0))),
+		"sync, nil option":     errorOf(c.SyncBlacklist(ctx, ids, nil)),
+		"sync, nil input":      errorOf(c.SyncBlacklist(ctx, nil)),
+		"sync, negative tag":   errorOf(c.SyncTag(ctx, -1, ids)),
+	} {
+		var bad *wechatuser.ArgumentError
+		require.ErrorAs(t, err, &bad, name)
+		assert.NotEmpty(t, bad.API, name)
+		assert.NotEmpty(t, bad.Field, name)
+		var be *wechatuser.BulkError
+		assert.False(t, errors.As(err, &be), "%s: nothing was begun", name)
+	}
+	assert.Zero(t, s.count())
+
+	report, err := c.BulkTagging(ctx, 100, nil)
+	assert.Error(t, err)
+	assert.NotNil(t, report, "never nil")
+}
+
+func errorOf[T any](_ T, err error) error { return err }
+
+func onlyError[T any](t *testing.T, list iter.Seq2[T, error]) error {
+	t.Helper()
+	got, errs := all(list)
+	assert.Empty(t, got)
+	require.Len(t, errs, 1)
+	return errs[0]
+}
+
+func TestBulkLeavesNothingRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	srv, _, tag := fans(t, 1000)
+	var running sync.WaitGroup
+	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/cgi-bin/stable_token" {
+			return srv.Transport().RoundTrip(req)
+		}
+		running.Add(1)
+		defer running.Done()
+		if strings.Contains(peek(req), wechatusertest.OpenID(0)) {
+			return srv.Transport().RoundTrip(req)
+		}
+		return hangs(req)
+	})))
+	gone := func(when string) {
+		t.Helper()
+		running.Wait() // hangs where a request was not cancelled
+		require.NoError(t, goleak.Find(before), when)
+	}
+	for range c.BulkUserInfo(t.Context(), list(openIDs(1000))) {
+		break
+	}
+	gone("after a break")
+	assert.Panics(t, func() {
+		for range c.BulkUserInfo(t.Context(), list(openIDs(1000))) {
+			panic("in the loop")
+		}
+	})
+	gone("after a panic in the loop")
+	assert.Panics(t, func() {
+		_, _ = c.BulkTagging(t.Context(), tag, list(openIDs(1000)), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
+	})
+	gone("after a panic in the progress function")
+	assert.Panics(t, func() {
+		_, _ = c.BulkTagging(t.Context(), tag, func(yield func(string, error) bool) {
+			_, _ = all(list(openIDs(200)))
+			for _, id := range openIDs(200) {
+				yield(id, nil)
+			}
+			panic("in the input")
+		})
+	})
+	gone("after a panic in the input")
+}
+
+func TestBulkUserInfo(t *testing.T) {
+	srv, c, _ := fans(t, 250)
+	ids := openIDs(250)
+	foreign := wechatusertest.ForeignOpenID(1)
+	srv.Unfollow(ids[7])
+	input := slices.Concat(ids[:120], []string{foreign, "", ids[3]}, ids[120:])
+	profiles := c.BulkUserInfo(t.Context(), list(input))
+	assert.Zero(t, srv.Calls("*"), "no call before the loop")
+	for range 2 {
+		i := 0
+		for user, err := range profiles {
+			switch want := input[i]; want {
+			case foreign, "":
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one)
+				assert.Equal(t, want, one.OpenID)
+				assert.Equal(t, want == foreign, errors.Is(err, wechatuser.CodeInvalidOpenID))
+				assert.Empty(t, user)
+			default:
+				require.NoError(t, err)
+				assert.Equal(t, want, user.OpenID)
+				assert.Equal(t, want != ids[7], user.Subscribed())
+			}
+			i++
+		}
+		assert.Equal(t, len(input), i)
+	}
+	assert.LessOrEqual(t, srv.Calls(pathBatchInfo), 2*(3+14))
+}
+
+func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
+	srv, _, _ := fans(t, 0)
+	ids := openIDs(240)
+	for i, id := range ids {
+		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
+	}
+	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
+	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithLenientBatch())
+	lenient.AddUsers(srv.Users()...)
+	for name, answer := range map[string]func(*batchAnswer, int){
+		"short":    func(*batchAnswer, int) {},
+		"reversed": func(a *batchAnswer, _ int) { slices.Reverse(a.Users) },
+		"mixed up where somebody is missing": func(a *batchAnswer, asked int) {
+			if n := len(a.Users); n > 1 && n < asked {
+				first := a.Users[0]["unionid"]
+				for i := range n - 1 {
+					a.Users[i]["unionid"] = a.Users[i+1]["unionid"]
+				}
+				a.Users[n-1]["unionid"] = first
+			}
+		},
+		"somebody else where somebody is missing": func(a *batchAnswer, asked int) {
+			if len(a.Users) < asked {
+				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
+			}
+		},
+	} {
+		c := lenient.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			asked := strings.Count(peek(req), `"openid"`)
+			resp, err := lenient.Transport().RoundTrip(req)
+			if err != nil || req.URL.Path != pathBatchInfo {
+				return resp, err
+			}
+			var a batchAnswer
+			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+				return nil, err
+			}
+			answer(&a, asked)
+			body, err := json.Marshal(a)
+			if err != nil {
+				return nil, err
+			}
+			return says(string(body))(req)
+		})))
+		i := 0
+		for user, err := range c.BulkUserInfo(t.Context(), list(input)) {
+			if strings.HasPrefix(input[i], "oFAKEunknown") {
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one, name)
+				assert.Equal(t, input[i], one.OpenID, name)
+				assert.ErrorContains(t, err, "nothing about this openid", name)
+			} else {
+				require.NoError(t, err, name)
+				assert.Equal(t, input[i], user.OpenID, name)
+				assert.Equal(t, fmt.Sprint("union-", slices.Index(ids, user.OpenID)), user.UnionID, name)
+			}
+			i++
+		}
+		assert.Equal(t, len(input), i, name)
+	}
+	assert.LessOrEqual(t, lenient.Calls(pathBatchInfo), 4*(3+2*14))
+}
+
+type batchAnswer struct {
+	Users []map[string]any `json:"user_info_list"`
+}
+
+func TestBulkUserInfoEndsWithTheJobsError(t *testing.T) {
+	srv, c, _ := fans(t, 1000)
+	var last error
+	n := 0
+	for user, err := range c.BulkUserInfo(t.Context(), c.AllFans(t.Context()), wechatuser.WithConcurrency(2)) {
+		require.NoError(t, last, "nothing comes after it")
+		if last = err; err != nil {
+			continue
+		}
+		assert.Equal(t, wechatusertest.OpenID(n), user.OpenID)
+		if n++; n == 100 {
+			srv.FailNext(pathBatchInfo, wechatuser.CodeDailyQuotaExceeded, 1000)
+		}
+	}
+	assert.ErrorIs(t, last, wechatuser.CodeDailyQuotaExceeded)
+	assert.GreaterOrEqual(t, n, 100)
+	assert.Less(t, n, 1000)
+	assert.Zero(t, n%100)
+
+	srv.FailNext(pathBatchInfo, 0, 0)
+	rest, errs := all(c.BulkUserInfo(t.Context(), c.AllFans(t.Context(), wechatuser.StartAfter(wechatusertest.OpenID(n-1)))))
+	assert.Empty(t, errs)
+	assert.Len(t, rest, 1000-n)
+}
+
+func TestBulkUserInfoWaitsForTheNextMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+			wechatusertest.WithQuota(pathBatchInfo, 0, 3))
+		start := time.Now()
+		users, errs := all(srv.Client().BulkUserInfo(t.Context(), list(openIDs(1000))))
+		assert.Empty(t, errs)
+		assert.Len(t, users, 1000)
+		assert.Equal(t, 3*time.Minute, time.Since(start))
+	})
+}
+
+func TestBulkChangeOpenID(t *testing.T) {
+	moved := map[string]string{}
+	var input []string
+	for i := range 250 {
+		old := wechatusertest.ForeignOpenID(i)
+		input = append(input, old)
+		if i%50 != 7 {
+			moved[old] = wechatusertest.OpenID(i)
+		}
+	}
+	input = append(input, "", input[0])
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithMigration("wxOLD", moved))
+	c := srv.Client()
+	i := 0
+	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", list(input)) {
+		assert.Equal(t, input[i], ch.From)
+		assert.Equal(t, moved[input[i]], ch.To)
+		assert.Equal(t, err, ch.Err)
+		if moved[input[i]] == "" {
+			var one *wechatuser.OpenIDError
+			require.ErrorAs(t, err, &one)
+			assert.Equal(t, input[i], one.OpenID)
+		} else {
+			require.NoError(t, err)
+		}
+		i++
+	}
+	assert.Equal(t, len(input), i)
+	assert.Equal(t, 3, srv.Calls("/cgi-bin/changeopenid"))
+
+	changes, errs := all(c.BulkChangeOpenID(t.Context(), "wxANOTHER", list(input)))
+	assert.Empty(t, changes)
+	require.Len(t, errs, 1)
+	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
+}

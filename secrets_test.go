@@ -1,0 +1,391 @@
+package wechatuser_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// assertClean fails where a text holds a beginning or an end of token or secret, in letters or in hex.
+func assertClean(t *testing.T, text string) {
+	t.Helper()
+	hexed := hex.EncodeToString([]byte(sentinel))
+	for _, form := range []string{sentinel, hexed, strings.ToUpper(hexed)} {
+		assert.NotContains(t, text, form)
+	}
+}
+
+// assertCleanValue prints a value in each way there is.
+func assertCleanValue(t *testing.T, v any) {
+	t.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%#q", "%d", "%x", "%X", "%p"} {
+		assertClean(t, fmt.Sprintf(verb, v))
+	}
+	if data, err := json.Marshal(v); err == nil {
+		assertClean(t, string(data))
+	}
+	for _, handler := range []func(io.Writer, *slog.HandlerOptions) slog.Handler{
+		func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) },
+		func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) },
+	} {
+		var log bytes.Buffer
+		slog.New(handler(&log, nil)).Error("failed", "value", v)
+		assertClean(t, log.String())
+	}
+}
+
+// assertCleanError does that with an error and with each one that is in it.
+func assertCleanError(t *testing.T, err error) {
+	t.Helper()
+	assertCleanValue(t, err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			assertCleanError(t, inner)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			assertCleanError(t, inner)
+		}
+	}
+}
+
+// Errors of a transport that show the request's URL, each in its own way.
+type (
+	openError  struct{ Message string }  // in its text
+	fieldError struct{ URL string }      // in a field
+	valueError struct{ url string }      // in a field of a value
+	quietError struct{ cause error }     // in what it wraps
+	groupError struct{ causes []error }  // in one of those that it wraps
+	stackError struct{ request string }  // where more is asked for
+	deepError  struct{ req *url.URL }    // behind a pointer
+	loudError  struct{ text func() any } // in a text that it makes when asked
+)
+
+func (e *openError) Error() string    { return e.Message }
+func (*fieldError) Error() string     { return "request failed" }
+func (valueError) Error() string      { return "request failed" }
+func (*quietError) Error() string     { return "request failed" }
+func (e *quietError) Unwrap() error   { return e.cause }
+func (*groupError) Error() string     { return "requests failed" }
+func (e *groupError) Unwrap() []error { return e.causes }
+func (*stackError) Error() string     { return "request failed" }
+func (e *deepError) Error() string    { return "request failed" }
+func (e *loudError) Error() string    { return fmt.Sprint(e.text()) }
+
+func (e *stackError) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, e.Error())
+	if f.Flag('+') {
+		_, _ = io.WriteString(f, ": "+e.request)
+	}
+}
+
+// echoes are the ways in which a URL comes back in a text.
+var echoes = []func(u string) string{
+	func(u string) string { return u },
+	unescaped,
+	func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
+	func(u string) string { return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u) },
+	func(u string) string { return url.PathEscape(unescaped(u)) },
+	func(string) string { return "access_token=" + testToken[:20] }, // cut
+}
+
+func unescaped(u string) string {
+	plain, _ := url.QueryUnescape(u)
+	return plain
+}
+
+// faults is all that can go wrong on the way, with the secrets in it.
+func faults(t *testing.T) map[string]http.RoundTripper {
+	t.Helper()
+	fail := func(err func(*http.Request) error) http.RoundTripper {
+		return play(func(req *http.Request) (*http.Response, error) { return nil, err(req) })
+	}
+	all := map[string]http.RoundTripper{
+		"text":  fail(func(r *http.Request) error { return errors.New("GET " + r.URL.String() + " failed") }),
+		"field": fail(func(r *http.Request) error { return &fieldError{r.URL.String()} }),
+		"value": fail(func(r *http.Request) error { return valueError{r.URL.String()} }),
+		"quiet": fail(func(r *http.Request) error { return &quietError{errors.New(r.URL.String())} }),
+		"quiet of quiet": fail(func(r *http.Request) error {
+			return fmt.Errorf("a: %w", &quietError{&quietError{&fieldError{r.URL.String()}}})
+		}),
+		"group":   fail(func(r *http.Request) error { return &groupError{[]error{nil, io.EOF, errors.New(r.URL.String())}} }),
+		"stack":   fail(func(r *http.Request) error { return &stackError{r.URL.String()} }),
+		"deep":    fail(func(r *http.Request) error { return &deepError{r.URL} }),
+		"loud":    fail(func(r *http.Request) error { return &loudError{func() any { return r.URL }} }),
+		"wrapped": fail(func(r *http.Request) error { return fmt.Errorf("proxy: %w", &openError{r.URL.String()}) }),
+		"joined":  fail(func(r *http.Request) error { return errors.Join(io.EOF, &openError{r.URL.String()}) }),
+		"url.Error": fail(func(r *http.Request) error {
+			return &url.Error{Op: "Get", URL: r.URL.String(), Err: context.DeadlineExceeded}
+		}),
+		"url.Error inside": fail(func(r *http.Request) error {
+			return fmt.Errorf("retried: %w", &url.Error{Op: "Get", URL: r.URL.String(), Err: io.EOF})
+		}),
+		"DNS":     fail(func(*http.Request) error { return &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com"} }),
+		"body":    fail(func(r *http.Request) error { return fmt.Errorf("cannot send %q", bodyOf(r)) }),
+		"timeout": play(hangs),
+		"redirect": play(func(r *http.Request) (*http.Response, error) {
+			return answers(302, "", "Location", "https://example.com/?from="+url.QueryEscape(r.URL.String()))(r)
+		}),
+		"redirect to nowhere": play(func(r *http.Request) (*http.Response, error) {
+			return answers(307, "", "Location", "https://[::1/%zz?"+r.URL.RawQuery)(r)
+		}),
+		"header": play(func(r *http.Request) (*http.Response, error) {
+			return answers(403, "", "Content-Type", "text/html; url="+r.URL.String(), "Retry-After", r.URL.String(), "Server", r.URL.String())(r)
+		}),
+		"status text": play(func(r *http.Request) (*http.Response, error) {
+			resp, err := answers(403, "")(r)
+			resp.Status = "403 " + r.URL.String()
+			return resp, err
+		}),
+		"body that fails": play(func(r *http.Request) (*http.Response, error) {
+			resp, err := says(okBody)(r)
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(okBody[:5]), failingReader{&quietError{errors.New(r.URL.String())}}))
+			return resp, err
+		}),
+		"new token, cut":         play(says(tokenBody[:len(tokenBody)-1])),
+		"new token with 500":     play(answers(500, tokenBody)),
+		"new token in HTML":      play(answers(200, "<pre>"+tokenBody)),
+		"new token, wrong type":  play(says(`{"access_token":"` + testToken + `","expires_in":"soon"}`)),
+		"new token, no lifetime": play(says(`{"access_token":"` + testToken + `"}`)),
+		"new token as text":      play(says(`"` + testToken + `"`)),
+		"new token in an array":  play(says(`[` + tokenBody + `]`)),
+		"httpmock":               httpmock.NewMockTransport(),
+	}
+	for i, echoed := range echoes {
+		echo := func(format string) reply {
+			return func(r *http.Request) (*http.Response, error) {
+				quoted, _ := json.Marshal(echoed(r.URL.String()) + " " + bodyOf(r))
+				return answers(200, fmt.Sprintf(format, strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`)))(r)
+			}
+		}
+		all[fmt.Sprint("errmsg ", i)] = play(echo(`{"errcode":48001,"errmsg":"%s"}`))
+		all[fmt.Sprint("hint ", i)] = play(echo(`{"errcode":48001,"errmsg":"no hint: [%s]"}`))
+		all[fmt.Sprint("list ", i)] = play(echo(`{"errcode":45171,"errmsg":"some","fail_openid_list":["%s"]}`))
+		all[fmt.Sprint("JSON ", i)] = play(echo(`{"message":"%s"}`))
+		all[fmt.Sprint("page ", i)] = play(func(r *http.Request) (*http.Response, error) {
+			return answers(502, "<p>"+echoed(r.URL.String())+"</p>"+bodyOf(r))(r)
+		})
+	}
+	nearMiss := httpmock.NewMockTransport()
+	nearMiss.RegisterResponder("DELETE", `=~^https://api\.weixin\.qq\.com/`, httpmock.NewStringResponder(200, okBody))
+	all["httpmock, near miss"] = nearMiss
+	return all
+}
+
+// bodyOf is a request's body.
+func bodyOf(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
+	data, _ := io.ReadAll(body)
+	return string(data)
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestNothingLeaks(t *testing.T) {
+	calls := []apiCall{
+		callTo(t, "GetTags"), callTo(t, "UpdateRemark"), callTo(t, "BatchTagging"), callTo(t, "CreateTag"), callTo(t, "GetRIDInfo"),
+		callTo(t, "ClearQuotaByAppSecret"), callTo(t, "Token"), callTo(t, "Token/WithLegacyToken"), callTo(t, "RefreshToken"),
+	}
+	for name, transport := range faults(t) {
+		for _, call := range calls {
+			if strings.HasPrefix(name, "new token") && !call.tokenCall() {
+				continue // nobody else is given one
+			}
+			t.Run(call.name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log bytes.Buffer
+					c := call.client(t, transport,
+						wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2}),
+						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do next) (wechatuser.Result, error) {
+							assertCleanValue(t, call)
+							res, err := do(ctx)
+							assertCleanValue(t, res)
+							assertCleanError(t, err)
+							return res, err
+						}))
+					got, err := call.do(t.Context(), c)
+					if err == nil { // a fault for the calls of tokens only
+						assert.Equal(t, callTo(t, "UpdateRemark").want, got)
+						return
+					}
+					assertCleanError(t, err)
+					assertClean(t, log.String())
+					assert.Positive(t, log.Len())
+					assertCleanValue(t, c)
+					assertCleanValue(t, *c)
+
+					var (
+						open  *openError
+						field *fieldError
+						value valueError
+						stack *stackError
+						ue    *url.Error
+					)
+					if call.tokenCall() && !call.legacy {
+						return // there is no secret in the URL
+					}
+					assert.NotErrorAs(t, err, &open)
+					assert.NotErrorAs(t, err, &field)
+					assert.NotErrorAs(t, err, &value)
+					assert.NotErrorAs(t, err, &stack)
+					assert.NotErrorAs(t, err, &ue)
+				})
+			})
+		}
+	}
+}
+
+// An error of a transport that shows no secret stays what it is.
+func TestCleanErrorsAreNotSealed(t *testing.T) {
+	for _, cause := range []error{&openError{"proxy https://proxy.example.com refused"}, &quietError{&openError{"no"}}, &groupError{[]error{&openError{"no"}}}} {
+		err := getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
+		var open *openError
+		require.ErrorAs(t, err, &open)
+		require.ErrorIs(t, err, cause)
+	}
+}
+
+// A sealed error is still the error that it was for errors.Is, and tells whether it was a timeout.
+func TestSealedErrors(t *testing.T) {
+	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testToken), alice, errReset)
+	err := getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
+	require.ErrorIs(t, err, errReset)
+	require.ErrorIs(t, err, cause)
+	require.NotErrorIs(t, err, io.EOF)
+	assert.EqualError(t, err, "wechatuser: getTags: no answer: GET *** connection reset by peer")
+	var ne net.Error
+	require.ErrorAs(t, err, &ne)
+	assert.False(t, ne.Timeout())
+
+	cause = fmt.Errorf("GET /x?access_token=%s&lang=en: %w", url.QueryEscape(testToken), &net.DNSError{IsTimeout: true})
+	err = getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
+	require.ErrorAs(t, err, &ne)
+	assert.True(t, ne.Timeout())
+	assert.ErrorContains(t, err, "GET /x?access_token=***&lang=en: lookup")
+}
+
+// The token of somebody else is a secret too.
+func TestOthersSecretsInAnAnswer(t *testing.T) {
+	for body, want := range map[string]string{
+		"see /x?access_token=70_OTHER-token&openid=o1 there":  "see /x?access_token=***&openid=o1 there",
+		`see "/x?appid=wx&secret=OTHER%2B"!`:                  `see "/x?appid=wx&secret=***"!`,
+		"(access_token=***)(access_token=A)(access_token=)":   "(access_token=***)(access_token=***)(access_token=)",
+		"appsecret=A&secret=B access_token=C&access_token=D.": "appsecret=***&secret=*** access_token=***&access_token=***",
+	} {
+		_, err := newClient(t, play(answers(404, body))).GetTags(t.Context())
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, err, &re)
+		assert.Equal(t, want, re.Snippet)
+	}
+}
+
+// What the platform remembers of a request holds the token that the request had.
+func TestRIDInfoIsMasked(t *testing.T) {
+	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testSecret +
+		`\"}","response_body":"appsecret=` + url.QueryEscape(testSecret) + `"}}`
+	info, err := newClient(t, play(says(body))).GetRIDInfo(t.Context(), testRID)
+	require.NoError(t, err)
+	assert.Equal(t, "access_token=***&lang=en", info.RequestURL)
+	assert.Equal(t, `{"secret":"***"}`, info.RequestBody)
+	assert.Equal(t, "appsecret=***", info.ResponseBody)
+	assertCleanValue(t, info)
+}
+
+// A source of tokens can show a token in its own errors.
+func TestErrorsOfATokenSource(t *testing.T) {
+	for name, source := range map[string]wechatuser.TokenSource{
+		"Token": wechatuser.TokenSourceFunc(func(context.Context) (wechatuser.Token, error) {
+			return wechatuser.Token{}, &quietError{errors.New(testSecret)}
+		}),
+		"Invalidate": sourceThatFails{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := getTags(t.Context(), newClient(t, play(refuses(40001)), wechatuser.WithTokenSource(source)))
+			require.Error(t, err)
+			assertCleanError(t, err)
+		})
+	}
+}
+
+type sourceThatFails struct{}
+
+func (sourceThatFails) Token(context.Context) (wechatuser.Token, error) {
+	return wechatuser.Token{AccessToken: testToken}, nil
+}
+
+func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) error {
+	return fmt.Errorf("DEL %s: %w", refused.AccessToken, io.EOF)
+}
+
+// Faults of real connections.
+func TestNothingLeaksFromSockets(t *testing.T) {
+	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tlsServer.Config.ErrorLog = discard
+	tlsServer.StartTLS()
+	defer tlsServer.Close()
+	hijacks := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\n%s\r\n\r\n", r.RequestURI, r.RequestURI)
+	})
+	proxy, err := url.Parse("http://me:" + url.QueryEscape(testSecret) + "@" + hijacks.Listener.Addr().String())
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		base      string
+		transport *http.Transport
+	}{
+		"certificate": {tlsServer.URL, &http.Transport{}},
+		"bad answer":  {hijacks.URL, &http.Transport{}},
+		"proxy":       {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
+		"refused":     {"http://127.0.0.1:1", &http.Transport{}},
+		"timeout": {"http://127.0.0.1:1", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(2 * time.Millisecond)
+			return nil, io.EOF
+		}}},
+	} {
+		for _, call := range []apiCall{callTo(t, "GetTags"), callTo(t, "ClearQuotaByAppSecret"), callTo(t, "Token/WithLegacyToken")} {
+			t.Run(call.name+"/"+name, func(t *testing.T) {
+				defer tt.transport.CloseIdleConnections()
+				opts := []wechatuser.Option{wechatuser.WithBaseURL(tt.base), noRepeats}
+				if name == "timeout" {
+					opts = append(opts, wechatuser.WithTimeout(time.Millisecond))
+				}
+				_, err := call.do(t.Context(), call.client(t, tt.transport, opts...))
+				require.Error(t, err)
+				assertCleanError(t, err)
+			})
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package wechatuser_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestSyncTag(t *testing.T) {
+	srv, c, _ := fans(t, 1000)
+	ids := openIDs(1000)
+	tag := srv.AddTag("members", ids[:600]...)
+	report, err := c.SyncTag(t.Context(), tag, list(ids[500:900]))
+	require.NoError(t, err)
+	assert.Equal(t, wechatuser.SyncReport{
+		Added:     wechatuser.BulkReport{Total: 300, Applied: 300, Calls: 6, ResumeAfter: ids[899]},
+		Removed:   wechatuser.BulkReport{Total: 500, Applied: 500, Calls: 10, ResumeAfter: ids[499]},
+		Unchanged: 100,
+		Calls:     2 + 6 + 10,
+	}, *report)
+	assert.Equal(t, ids[500:900], srv.TagFans(tag))
+	assert.Equal(t, report.Calls, srv.Calls("*"))
+	assert.Equal(t, "added 300 of 300, removed 500 of 500, 100 unchanged, 18 calls", report.String())
+
+	report, err = c.SyncTag(t.Context(), tag, c.AllTagFans(t.Context(), tag))
+	require.NoError(t, err)
+	assert.Equal(t, wechatuser.SyncReport{Unchanged: 400, Calls: 2}, *report, "it is so already")
+
+	report, err = c.SyncTag(t.Context(), tag, list(nil))
+	require.NoError(t, err)
+	assert.Equal(t, 400, report.Removed.Applied)
+	assert.Empty(t, srv.TagFans(tag), "nobody is wanted")
+}
+
+func TestSyncBlacklist(t *testing.T) {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100), wechatusertest.WithPageSize(7))
+	ids := openIDs(100)
+	srv.Block(ids[:60]...)
+	report, err := srv.Client().SyncBlacklist(t.Context(), list(ids[30:80]))
+	require.NoError(t, err)
+	assert.Equal(t, 20, report.Added.Applied)
+	assert.Equal(t, 30, report.Removed.Applied)
+	assert.Equal(t, 30, report.Unchanged)
+	assert.Equal(t, (60+6)/7+1+1+2, report.Calls)
+	assert.Equal(t, ids[30:80], srv.Blacklist())
+}
+
+func TestSyncOptions(t *testing.T) {
+	srv, c, _ := fans(t, 100)
+	ids := openIDs(100)
+	tag := srv.AddTag("members", ids[:60]...)
+	wanted := list(slices.Concat(ids[50:80], []string{"no openid"}))
+
+	report, err := c.SyncTag(t.Context(), tag, wanted, wechatuser.WithDryRun())
+	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "what can be known before is told")
+	assert.Equal(t, 21, report.Added.Total)
+	assert.Zero(t, report.Added.Applied)
+	assert.Equal(t, []string{"no openid"}, report.Added.FailedOpenIDs())
+	assert.Equal(t, 50, report.Removed.Total)
+	assert.Zero(t, report.Removed.Applied)
+	assert.Equal(t, 10, report.Unchanged)
+	assert.Equal(t, 2, report.Calls)
+	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")
+
+	var progress []wechatuser.Progress
+	report, err = c.SyncTag(t.Context(), tag, list(ids[50:80]), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	require.NoError(t, err)
+	assert.Equal(t, ids[:80], srv.TagFans(tag))
+	assert.Equal(t, 20, report.Added.Applied)
+	assert.Zero(t, report.Removed)
+	assert.Equal(t, 10, report.Unchanged)
+	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 20}}, progress)
+
+	progress = nil
+	_, err = c.SyncTag(t.Context(), tag, list(ids[70:]), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	require.NoError(t, err)
+	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}}, progress)
+}
+
+func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
+	srv, c, _ := fans(t, 100)
+	ids := openIDs(100)
+	tag := srv.AddTag("members", ids[:60]...)
+	gone := errors.New("the database has gone")
+	report, err := c.SyncTag(t.Context(), tag, listThen(ids[50:80], gone))
+	assert.ErrorIs(t, err, gone)
+	var be *wechatuser.BulkError
+	require.ErrorAs(t, err, &be)
+	assert.Same(t, gone, be.Err)
+	assert.Zero(t, *report)
+	assert.Zero(t, srv.Calls("*"))
+	assert.Equal(t, ids[:60], srv.TagFans(tag))
+
+	srv.FailNext(pathTagFans, wechatuser.CodeAPIUnauthorized, 1)
+	_, err = c.SyncTag(t.Context(), tag, list(ids[50:80]))
+	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
+	assert.Equal(t, ids[:60], srv.TagFans(tag), "nor when the list can't be read")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = c.SyncTag(ctx, tag, func(yield func(string, error) bool) {
+		for i := 0; yield(ids[i%100], nil); i++ {
+			if i == 1000 {
+				cancel()
+			}
+		}
+	})
+	assert.ErrorIs(t, err, context.Canceled, "an input without end")
+	assert.Equal(t, ids[:60], srv.TagFans(tag))
+}
+
+func TestSyncNamesWhomItCannotAdd(t *testing.T) {
+	srv, c, _ := fans(t, 100)
+	ids := openIDs(100)
+	tag := srv.AddTag("members", ids[:10]...)
+	srv.Unfollow(ids[50])
+	foreign := wechatusertest.ForeignOpenID(0)
+	report, err := c.SyncTag(t.Context(), tag, list(slices.Concat(ids[40:60], []string{foreign})))
+	assert.ErrorIs(t, err, wechatuser.CodeUserUnsubscribed)
+	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
+	assert.ErrorContains(t, err, "wechatuser: SyncTag: adding: 19 of 21 applied, 2 failed; first: ")
+	assert.Equal(t, []string{ids[50], foreign}, report.Added.FailedOpenIDs())
+	assert.Equal(t, 10, report.Removed.Applied, "the rest goes on")
+	assert.Len(t, srv.TagFans(tag), 19)
+}
+
+func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
+	srv, c, _ := fans(t, 100)
+	ids := openIDs(100)
+	tag := srv.AddTag("members", ids[:10]...)
+	srv.FailNext(pathTagging, wechatuser.CodeDailyQuotaExceeded, 1)
+	report, err := c.SyncTag(t.Context(), tag, list(ids[40:60]))
+	assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+	assert.Equal(t, wechatuser.SyncReport{Added: wechatuser.BulkReport{Calls: 1}, Calls: 3}, *report)
+	assert.Equal(t, ids[:10], srv.TagFans(tag))
+
+	srv.FailNext(pathUntagging, wechatuser.CodeAPIUnauthorized, 1)
+	report, err = c.SyncTag(t.Context(), tag, list(slices.Concat(ids[40:60], []string{"no openid"})))
+	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "both tell")
+	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+	assert.NotContains(t, err.Error(), "\n")
+	assert.Equal(t, 20, report.Added.Applied)
+	assert.Zero(t, report.Removed.Applied)
+}
+
+func TestSyncReadsTheListPatiently(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, _ := fans(t, 100)
+		ids := openIDs(100)
+		tag := srv.AddTag("members", ids[:10]...)
+		srv.FailNext(pathTagFans, wechatuser.CodeMinuteQuotaExceeded, 1)
+		srv.FailNext(pathTagFans, wechatuser.CodeInvalidTagID, 2)
+		start := time.Now()
+		report, err := c.SyncTag(t.Context(), tag, list(ids[:20]))
+		require.NoError(t, err)
+		assert.Equal(t, 10, report.Added.Applied)
+		assert.Equal(t, 3+2+1+1, report.Calls, "refused, the list, tags/get, the tagging")
+		assert.GreaterOrEqual(t, time.Since(start), time.Minute)
+
+		_, err = c.SyncTag(t.Context(), 12345, list(ids[:20]))
+		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
+		assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"), "asked once more, and it does not exist")
+	})
+}

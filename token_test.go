@@ -1,0 +1,1229 @@
+package wechatuser_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// families are the two kinds of token.
+var families = map[string][]wechatuser.Option{
+	"stable": nil,
+	"legacy": {wechatuser.WithLegacyToken()},
+}
+
+func TestOneTokenRequestForAThousandCallsOnAColdClient(t *testing.T) {
+	for name, opts := range families {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{delay: 30 * time.Millisecond, noOverlap: true}
+				c := tokenClient(t, acc, opts...)
+				for _, err := range together(1000, func(int) error { return getTags(t.Context(), c) }) {
+					require.NoError(t, err)
+				}
+				require.Len(t, acc.asked(), 1)
+				assert.Equal(t, name == "legacy", acc.asked()[0].Legacy)
+				assert.False(t, acc.asked()[0].Force)
+				assert.Equal(t, 1000, acc.called())
+			})
+		})
+	}
+}
+
+// A token that dies under load costs one token request and no call, whatever the errcode and the method, whether older
+// tokens live on beside a new one or not, and also where normal mode goes on giving the dead token out.
+func TestDeadTokenHealsWithoutAFailedCall(t *testing.T) {
+	type variant struct {
+		family    string
+		code      wechatuser.Code
+		noOverlap bool
+		stubborn  bool
+		scattered bool // calls begin at random times around the token's death
+	}
+	var variants []variant
+	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired} {
+		for family := range families {
+			for _, noOverlap := range []bool{false, true} {
+				for _, scattered := range []bool{false, true} {
+					variants = append(variants, variant{family: family, code: code, noOverlap: noOverlap, scattered: scattered})
+				}
+			}
+		}
+		variants = append(variants, variant{family: "stable", code: code, stubborn: true})
+	}
+	for _, v := range variants {
+		t.Run(fmt.Sprintf("%+v", v), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{
+					delay: 30 * time.Millisecond, callDelay: 10 * time.Millisecond,
+					deadCode: v.code, noOverlap: v.noOverlap, stubborn: v.stubborn,
+				}
+				c := tokenClient(t, acc, families[v.family]...)
+				require.NoError(t, getTags(t.Context(), c))
+				time.AfterFunc(50*time.Millisecond, acc.kill)
+				errs := together(500, func(i int) error {
+					if v.scattered {
+						time.Sleep(rand.N(100 * time.Millisecond))
+					} else {
+						time.Sleep(50*time.Millisecond + time.Nanosecond)
+					}
+					if i%2 == 0 {
+						return c.UpdateRemark(t.Context(), alice, "x")
+					}
+					return getTags(t.Context(), c)
+				})
+				for _, err := range errs {
+					require.NoError(t, err)
+				}
+				want := 2 // the first one, and one for the dead token
+				if v.stubborn {
+					want = 3
+				}
+				assert.Len(t, acc.asked(), want)
+				assert.Equal(t, want-2, acc.forced())
+			})
+		})
+	}
+}
+
+// A waiter leaves when its own context ends, and disturbs nobody.
+func TestWaitersLeaveOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: 4 * time.Second}
+		c := tokenClient(t, acc)
+		start := time.Now()
+		type outcome struct {
+			err   error
+			after time.Duration
+		}
+		call := func(ctx context.Context, to *outcome) func() {
+			return func() { *to = outcome{getTags(ctx, c), time.Since(start)} }
+		}
+		withDeadline, cancel1 := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel1()
+		cancelled, cancel2 := context.WithCancel(t.Context())
+		time.AfterFunc(300*time.Millisecond, cancel2)
+
+		var first, second, third, fourth outcome
+		var wg sync.WaitGroup
+		wg.Go(call(t.Context(), &first))
+		synctest.Wait() // so that the first one's is the call that fetches
+		wg.Go(call(withDeadline, &second))
+		wg.Go(call(cancelled, &third))
+		wg.Go(call(t.Context(), &fourth))
+		wg.Wait()
+
+		assert.Equal(t, outcome{nil, 4 * time.Second}, first)
+		assert.Equal(t, outcome{nil, 4 * time.Second}, fourth)
+		assert.Len(t, acc.asked(), 1)
+
+		assert.Equal(t, 200*time.Millisecond, second.after)
+		assert.ErrorIs(t, second.err, context.DeadlineExceeded)
+		assert.Equal(t, 300*time.Millisecond, third.after)
+		assert.ErrorIs(t, third.err, context.Canceled)
+		for _, err := range []error{second.err, third.err} {
+			var te *wechatuser.TransportError
+			require.ErrorAs(t, err, &te)
+			assert.Equal(t, "getTags", te.API)
+			assert.Equal(t, 1, strings.Count(err.Error(), "waiting for an access token"), err)
+		}
+	})
+}
+
+func TestFetchGoesOnAfterAllWaitersHaveLeft(t *testing.T) {
+	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 200*time.Millisecond)
+		},
+		"cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(200*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{delay: 4 * time.Second}
+				c := tokenClient(t, acc)
+				ctx, cancel := leave(t.Context())
+				defer cancel()
+				start := time.Now()
+				_, err := c.Token(ctx)
+				require.ErrorIs(t, err, ctx.Err())
+				assert.Equal(t, 200*time.Millisecond, time.Since(start))
+
+				time.Sleep(4 * time.Second)
+				start = time.Now()
+				require.NoError(t, getTags(t.Context(), c))
+				assert.Zero(t, time.Since(start))
+				assert.Len(t, acc.asked(), 1)
+			})
+		})
+	}
+}
+
+func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, getTags(ctx, c), context.Canceled)
+		synctest.Wait()
+		assert.Empty(t, acc.asked())
+	})
+}
+
+// The life of a token: silence, renewal in the background, and the new one.
+func TestEarlyRenewal(t *testing.T) {
+	for name, opts := range families {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{delay: 2 * time.Second}
+				c := tokenClient(t, acc, opts...)
+				first, err := c.Token(t.Context())
+				require.NoError(t, err)
+
+				time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Nanosecond)))
+				for _, err := range together(100, func(int) error { return getTags(t.Context(), c) }) {
+					require.NoError(t, err)
+				}
+				synctest.Wait()
+				require.Len(t, acc.asked(), 1, "nothing is renewed earlier than 5 minutes before the end")
+
+				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
+				start := time.Now()
+				for range 10 {
+					for _, err := range together(100, func(int) error {
+						got, err := c.Token(t.Context())
+						assert.Equal(t, first, got)
+						return err
+					}) {
+						require.NoError(t, err)
+					}
+				}
+				assert.Zero(t, time.Since(start), "no call waits while the old token serves")
+				synctest.Wait()
+				require.Len(t, acc.asked(), 2, "one renewal, and not one for each call")
+
+				time.Sleep(2*time.Second + time.Nanosecond)
+				second, err := c.Token(t.Context())
+				require.NoError(t, err)
+				assert.NotEqual(t, first.AccessToken, second.AccessToken)
+				assert.Equal(t, start.Add(2*time.Hour).Round(0), second.ExpiresAt)
+				assert.Len(t, acc.asked(), 2)
+			})
+		})
+	}
+}
+
+// Many processes that got their tokens together do not renew them together.
+func TestEarlyRenewalHasJitter(t *testing.T) {
+	seen := map[time.Duration]bool{}
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			acc := &account{}
+			c := tokenClient(t, acc)
+			first, err := c.Token(t.Context())
+			require.NoError(t, err)
+			time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Second)))
+			for len(acc.asked()) == 1 {
+				time.Sleep(time.Second)
+				require.NoError(t, getTags(t.Context(), c))
+				synctest.Wait()
+			}
+			before := first.ExpiresAt.Sub(acc.asked()[1].At)
+			assert.GreaterOrEqual(t, before, 4*time.Minute-time.Second)
+			assert.LessOrEqual(t, before, 5*time.Minute)
+			seen[before] = true
+		})
+	}
+	assert.Greater(t, len(seen), 5)
+}
+
+func TestCallsWaitForTheRenewalInTheLastMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: 2 * time.Second}
+		c := tokenClient(t, acc)
+		first, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(first.ExpiresAt.Add(-time.Minute)))
+		start := time.Now()
+		for _, err := range together(100, func(int) error {
+			got, err := c.Token(t.Context())
+			assert.NotEqual(t, first.AccessToken, got.AccessToken)
+			return err
+		}) {
+			require.NoError(t, err)
+		}
+		assert.Equal(t, 2*time.Second, time.Since(start))
+		assert.Len(t, acc.asked(), 2)
+	})
+}
+
+// While renewals fail the old token serves to its end, and calls share the cost of new attempts.
+func TestOldTokenServesToItsEndWhileRenewalFails(t *testing.T) {
+	for name, failure := range map[string]reply{
+		"network":       fails(errReset),
+		"not reachable": fails(errRefused),
+		"busy":          refuses(wechatuser.CodeSystemBusy),
+		"gateway":       answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"wrong secret":  refuses(wechatuser.CodeInvalidSecret),
+		"quota":         refuses(wechatuser.CodeDailyQuotaExceeded),
+		"hanging":       hangs,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down := false
+				acc := &account{tokenReply: func(ask) reply {
+					if down {
+						return failure
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				tok, err := c.Token(t.Context())
+				require.NoError(t, err)
+				down = true
+				time.Sleep(time.Until(tok.ExpiresAt.Add(-6 * time.Minute)))
+				calls, longest := 0, time.Duration(0)
+				for time.Until(tok.ExpiresAt) > 100*time.Millisecond {
+					start := time.Now()
+					if name != "hanging" { // there a call of the last minute can outlive the token
+						require.NoError(t, getTags(t.Context(), c))
+					} else if _, err := c.Token(t.Context()); time.Until(tok.ExpiresAt) > 0 {
+						require.NoError(t, err)
+					}
+					longest = max(longest, time.Since(start))
+					calls++
+					time.Sleep(100 * time.Millisecond)
+				}
+				assert.Greater(t, calls, 2000)
+				assert.Less(t, len(acc.asked())-1, 80, "token requests in 5 minutes")
+				if name != "hanging" {
+					assert.Less(t, longest, time.Second)
+				}
+
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				require.Error(t, getTags(t.Context(), c))
+				down = false
+				time.Sleep(time.Minute)
+				require.NoError(t, getTags(t.Context(), c))
+			})
+		})
+	}
+}
+
+// WeChat hands out the same token until 5 minutes before its end, by its own clock.
+func TestSameTokenFromAnEarlyRenewalIsAskedForAgainLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{newBefore: 2 * time.Minute}
+		c := tokenClient(t, acc)
+		first, err := c.Token(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Until(first.ExpiresAt.Add(-5 * time.Minute)))
+		renewed := time.Time{}
+		for time.Until(first.ExpiresAt) > 0 {
+			got, err := c.Token(t.Context())
+			require.NoError(t, err)
+			if got.AccessToken != first.AccessToken {
+				renewed = time.Now()
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.False(t, renewed.IsZero())
+		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(renewed), float64(16*time.Second))
+		asked := acc.asked()
+		assert.LessOrEqual(t, len(asked), 1+180/15+1)
+		for i := range asked[2:] {
+			assert.GreaterOrEqual(t, asked[i+2].At.Sub(asked[i+1].At), 15*time.Second)
+		}
+	})
+}
+
+// The refusal of an old token arrives when there is a new one already, and does it no harm.
+func TestLateRefusalOfAnOldTokenDropsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: 10 * time.Millisecond}
+		slow := &slowFirst{account: acc, delay: time.Minute}
+		c := tokenClient(t, slow, wechatuser.WithTimeout(time.Hour))
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		late := make(chan error)
+		go func() { late <- c.UpdateRemark(t.Context(), alice, "x") }() // refused at once, told a minute later
+		synctest.Wait()
+		require.NoError(t, getTags(t.Context(), c))
+		require.Len(t, acc.asked(), 2)
+		second, err := c.Token(t.Context())
+		require.NoError(t, err)
+
+		require.NoError(t, <-late)
+		third, err := c.Token(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, second, third)
+		assert.Len(t, acc.asked(), 2)
+	})
+}
+
+// slowFirst keeps the first refusal of a remark back for a while.
+type slowFirst struct {
+	*account
+	delay time.Duration
+	once  sync.Once
+}
+
+func (s *slowFirst) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.account.RoundTrip(req)
+	if strings.HasSuffix(req.URL.Path, "/updateremark") {
+		s.once.Do(func() { time.Sleep(s.delay) })
+	}
+	return resp, err
+}
+
+// A platform that refuses every token costs little, and each call's error is its own.
+func TestTokenRefusedForEver(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		acc      *account
+		opts     []wechatuser.Option
+		requests int // for tokens, at most, in 1,000 seconds
+		forced   int
+	}{
+		{"stable", &account{noneWorks: true}, nil, 60, 20},
+		{"stable, stubborn", &account{noneWorks: true, stubborn: true}, nil, 60, 20},
+		{"stable, nothing forced", &account{noneWorks: true, stubborn: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
+		{"legacy", &account{noneWorks: true}, families["legacy"], 30, 0},
+		{"legacy, stubborn", &account{noneWorks: true, stubborn: true}, families["legacy"], 30, 0},
+	} {
+		for _, burst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					acc := &account{noneWorks: true, stubborn: tt.acc.stubborn}
+					c := tokenClient(t, acc, tt.opts...)
+					check := func(err error) {
+						var e *wechatuser.Error
+						require.ErrorAs(t, err, &e)
+						assert.Equal(t, "getTags", e.API)
+						assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+						assert.LessOrEqual(t, e.Attempts, 2)
+						assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
+					}
+					if burst {
+						for _, err := range together(1000, func(int) error { return getTags(t.Context(), c) }) {
+							check(err)
+						}
+						assert.LessOrEqual(t, len(acc.asked()), 4)
+						assert.LessOrEqual(t, acc.forced(), 1)
+						assert.LessOrEqual(t, acc.called(), 2000)
+						return
+					}
+					for range 1000 {
+						check(getTags(t.Context(), c))
+						time.Sleep(time.Second)
+					}
+					t.Logf("%d token requests, %d forced", len(acc.asked()), acc.forced())
+					assert.LessOrEqual(t, len(acc.asked()), tt.requests)
+					assert.LessOrEqual(t, acc.forced(), tt.forced)
+					forcedApart(t, acc)
+
+					acc.mu.Lock()
+					acc.noneWorks = false
+					acc.mu.Unlock()
+					require.NoError(t, getTags(t.Context(), c), "the token at hand is still tried")
+				})
+			})
+		}
+	}
+}
+
+// forcedApart checks the two limits of forced renewals.
+func forcedApart(t *testing.T, acc *account) {
+	t.Helper()
+	var at []time.Time
+	for _, in := range acc.asked() {
+		if in.Force {
+			at = append(at, in.At)
+		}
+	}
+	for i := range at {
+		if i >= 1 {
+			assert.GreaterOrEqual(t, at[i].Sub(at[i-1]), 30*time.Second)
+		}
+		if i >= 20 {
+			assert.GreaterOrEqual(t, at[i].Sub(at[i-20]), 24*time.Hour)
+		}
+	}
+}
+
+// Where normal mode keeps giving out a dead token, it is forced out: not sooner than 30 seconds after the last time.
+func TestForcedRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		require.NoError(t, getTags(t.Context(), c))
+		require.Equal(t, 1, acc.forced())
+
+		time.Sleep(20 * time.Second)
+		acc.kill()
+		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		require.Equal(t, 1, acc.forced())
+		time.Sleep(10 * time.Second)
+		require.NoError(t, getTags(t.Context(), c))
+		require.Equal(t, 2, acc.forced())
+	})
+}
+
+func TestNoMoreThanTwentyForcedRenewalsADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc)
+		start := time.Now()
+		for time.Since(start) < 23*time.Hour {
+			acc.kill()
+			if acc.forced() < 20 {
+				require.NoError(t, getTags(t.Context(), c))
+			} else {
+				require.NoError(t, or40001(getTags(t.Context(), c)))
+			}
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, 20, acc.forced())
+		for time.Since(start) < 49*time.Hour {
+			acc.kill()
+			require.NoError(t, or40001(getTags(t.Context(), c)))
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, 60, acc.forced())
+		forcedApart(t, acc)
+	})
+}
+
+// or40001 passes a refused token.
+func or40001(err error) error {
+	if errors.Is(err, wechatuser.CodeInvalidCredential) {
+		return nil
+	}
+	return err
+}
+
+// A forced renewal that fails is no news to the caller, whose token was refused; the answer of the next one counts.
+func TestForcedRenewalThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		acc.tokenReply = func(in ask) reply {
+			if in.Force {
+				return refuses(wechatuser.CodeDailyQuotaExceeded)
+			}
+			return nil
+		}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		var e *wechatuser.Error
+		require.ErrorAs(t, getTags(t.Context(), c), &e)
+		assert.Equal(t, "getTags", e.API)
+		assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+		assert.Equal(t, 1, acc.forced())
+	})
+}
+
+// No mishap makes a client send more than 20 token requests in a minute.
+func TestTokenBudget(t *testing.T) {
+	mishaps := map[string]reply{
+		"not reachable": fails(errRefused),
+		"no answer":     fails(errReset),
+		"busy":          refuses(wechatuser.CodeSystemBusy),
+		"gateway":       answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"empty":         says(""),
+		"no token":      says(`{"expires_in":7200}`),
+		"cut":           says(`{"access_token":"SENTI`),
+		"throttled":     answers(http.StatusTooManyRequests, "slow down"),
+		"minute quota":  refuses(wechatuser.CodeMinuteQuotaExceeded),
+		"none works":    nil, // but all calls are refused
+		"short lived":   nil,
+		"revoked often": nil,
+	}
+	for name, mishap := range mishaps {
+		for family, opts := range families {
+			t.Run(name+", "+family, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					acc := &account{tokenReply: func(ask) reply { return mishap }, noneWorks: name == "none works"}
+					if name == "short lived" {
+						acc.life = time.Second
+					}
+					c := tokenClient(t, acc, opts...)
+					start := time.Now()
+					longest := 0
+					for time.Since(start) < 10*time.Minute {
+						if name == "revoked often" {
+							acc.kill()
+						}
+						err := getTags(t.Context(), c)
+						if mishap != nil {
+							require.Error(t, err)
+						}
+						if err != nil {
+							longest = max(longest, len(err.Error()))
+						}
+						switch rand.N(4) {
+						case 0:
+							time.Sleep(rand.N(10 * time.Second))
+						case 1:
+							_, _ = c.RefreshToken(t.Context())
+						default:
+							time.Sleep(rand.N(20 * time.Millisecond))
+						}
+					}
+					asked := acc.asked()
+					require.Greater(t, len(asked), 10)
+					for i := range asked {
+						if i >= 20 {
+							require.GreaterOrEqual(t, asked[i].At.Sub(asked[i-20].At), time.Minute)
+						}
+					}
+					assert.Less(t, longest, 1000, "errors do not grow")
+				})
+			})
+		}
+	}
+}
+
+// After an outage of the token endpoint under load the first token is there within seconds.
+func TestRecoveryAfterAnOutage(t *testing.T) {
+	for _, outage := range []time.Duration{5 * time.Second, 50 * time.Second, 10 * time.Minute} {
+		t.Run(outage.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down := true
+				acc := &account{tokenReply: func(ask) reply {
+					if down {
+						return fails(errRefused)
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				start := time.Now()
+				var err error
+				for time.Since(start) < outage {
+					err = getTags(t.Context(), c)
+					require.Error(t, err)
+					assert.ErrorIs(t, err, wechatuser.ErrTemporary)
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.ErrorIs(t, err, errRefused, "the error says why there is no token")
+				down = false
+				back := time.Now()
+				for getTags(t.Context(), c) != nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.LessOrEqual(t, time.Since(back), 6*time.Second+20*time.Millisecond)
+			})
+		})
+	}
+}
+
+// A failure that only a person can end is remembered for growing times.
+func TestPermanentFailuresAreRemembered(t *testing.T) {
+	var asks []time.Duration // when: at once, and after pauses of 1, 2, 4 … 60 seconds
+	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+pause, min(2*pause, time.Minute) {
+		asks = append(asks, at)
+	}
+	for _, code := range []wechatuser.Code{
+		40001, 40013, 40125, 40164, 40243, 41002, 41004, 50004, 50007, 89501, 89502, 89503, 89504, 89505, 89506, 89507,
+	} {
+		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wrong := true
+				acc := &account{tokenReply: func(ask) reply {
+					if wrong {
+						return refuses(code)
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				interval := 100 * time.Millisecond
+				if code == wechatuser.CodeInvalidSecret {
+					interval = time.Millisecond
+				}
+				start := time.Now()
+				for time.Since(start) < 10*time.Minute {
+					before := time.Now()
+					err := getTags(t.Context(), c)
+					if !errors.Is(err, code) || !errors.Is(err, wechatuser.ErrCredential) ||
+						errors.Is(err, wechatuser.ErrInvalidToken) || time.Since(before) != 0 {
+						t.Fatalf("%v after %v", err, time.Since(before))
+					}
+					time.Sleep(interval)
+				}
+				var at []time.Duration
+				for _, in := range acc.asked() {
+					at = append(at, in.At.Sub(start))
+				}
+				assert.Equal(t, asks, at)
+				assert.Zero(t, acc.called())
+
+				wrong = false
+				healed := time.Now()
+				for getTags(t.Context(), c) != nil {
+					time.Sleep(interval)
+				}
+				assert.LessOrEqual(t, time.Since(healed), time.Minute)
+			})
+		})
+	}
+}
+
+// After a success a failure starts at the shortest pause again.
+func TestSuccessEndsTheMemoryOfFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrong := true
+		acc := &account{tokenReply: func(ask) reply {
+			if wrong {
+				return refuses(wechatuser.CodeIPNotAllowed)
+			}
+			return nil
+		}}
+		c := tokenClient(t, acc)
+		for range 100 {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			time.Sleep(time.Second)
+		}
+		wrong = false
+		time.Sleep(time.Minute)
+		require.NoError(t, getTags(t.Context(), c))
+		wrong = true
+		acc.kill()
+		before := len(acc.asked())
+		for range 10 {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, before+4, len(acc.asked())) // after 0, 1, 3 and 7 seconds
+	})
+}
+
+func TestRefreshToken(t *testing.T) {
+	for name, opts := range families {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{delay: time.Second}
+				c := tokenClient(t, acc, opts...)
+				require.NoError(t, getTags(t.Context(), c))
+				old, err := c.Token(t.Context())
+				require.NoError(t, err)
+
+				for _, err := range together(50, func(int) error {
+					got, err := c.RefreshToken(t.Context())
+					assert.NotEqual(t, old.AccessToken, got.AccessToken)
+					return err
+				}) {
+					require.NoError(t, err)
+				}
+				require.Len(t, acc.asked(), 2, "those who come together share one")
+				assert.Equal(t, name == "stable", acc.asked()[1].Force)
+
+				now, err := c.Token(t.Context())
+				require.NoError(t, err)
+				assert.NotEqual(t, old.AccessToken, now.AccessToken)
+				require.NoError(t, getTags(t.Context(), c))
+				assert.Len(t, acc.asked(), 2)
+			})
+		})
+	}
+}
+
+// Calls go on during a forced renewal, and those whose token it ended heal.
+func TestCallsDuringRefreshToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: time.Second, callDelay: 10 * time.Millisecond}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		errs := together(500, func(i int) error {
+			if i == 0 {
+				_, err := c.RefreshToken(t.Context())
+				return err
+			}
+			time.Sleep(rand.N(2 * time.Second))
+			return getTags(t.Context(), c)
+		})
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		assert.Len(t, acc.asked(), 2)
+	})
+}
+
+func TestRefreshTokenIsNotRepeated(t *testing.T) {
+	for name, mishap := range map[string]reply{
+		"no answer": fails(errReset),
+		"gateway":   answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"busy":      refuses(wechatuser.CodeSystemBusy),
+		"hanging":   hangs,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{tokenReply: func(in ask) reply {
+					if in.Force {
+						return mishap
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				require.NoError(t, getTags(t.Context(), c))
+				_, err := c.RefreshToken(t.Context())
+				require.Error(t, err)
+				assert.Len(t, acc.asked(), 2)
+				assert.Equal(t, 1, acc.forced())
+				require.NoError(t, getTags(t.Context(), c), "the old token serves on")
+			})
+		})
+	}
+}
+
+func TestRefreshTokenWaitsForARenewalUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: time.Second}
+		c := tokenClient(t, acc)
+		go func() { _, _ = c.Token(t.Context()) }()
+		synctest.Wait()
+		got, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		require.Len(t, acc.asked(), 2)
+		assert.False(t, acc.asked()[0].Force)
+		assert.True(t, acc.asked()[1].Force)
+		assert.Equal(t, time.Second, acc.asked()[1].At.Sub(acc.asked()[0].At))
+		now, err := c.Token(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, got, now)
+	})
+}
+
+// A forced renewal that fails is its caller's matter: others who waited for it get their token in the normal way.
+func TestFailedRefreshTokenFailsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{delay: time.Second}
+		acc.tokenReply = func(in ask) reply {
+			if in.Force {
+				return after(time.Second, fails(errReset))
+			}
+			return nil
+		}
+		c := tokenClient(t, acc)
+		forced := make(chan error)
+		go func() {
+			_, err := c.RefreshToken(t.Context())
+			forced <- err
+		}()
+		synctest.Wait()
+		go func() { assert.NoError(t, getTags(t.Context(), c)) }()
+		require.ErrorIs(t, <-forced, errReset)
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		assert.Len(t, acc.asked(), 2)
+		assert.Equal(t, 1, acc.called())
+	})
+}
+
+// A forced renewal that finds the limit of 30 seconds gets the current token, which is as good as before.
+func TestRefreshTokenThatBringsTheSameToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc)
+		first, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		acc.tokenReply = func(ask) reply {
+			return says(fmt.Sprintf(`{"access_token":%q,"expires_in":7190}`, first.AccessToken))
+		}
+		time.Sleep(10 * time.Second)
+		second, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, first, second)
+		time.Sleep(time.Hour)
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Len(t, acc.asked(), 2)
+	})
+}
+
+// What is no token request's answer is a ResponseError, and shows no token, not even one that nobody knows yet.
+func TestTokenEndpointBodies(t *testing.T) {
+	for name, answer := range map[string]reply{
+		"empty token":         says(`{"access_token":"","expires_in":7200}`),
+		"no token":            says(`{"expires_in":7200}`),
+		"no expires_in":       says(`{"access_token":"SENTINEL-new"}`),
+		"zero expires_in":     says(`{"access_token":"SENTINEL-new","expires_in":0}`),
+		"negative expires_in": says(`{"access_token":"SENTINEL-new","expires_in":-7200}`),
+		"text expires_in":     says(`{"access_token":"SENTINEL-new","expires_in":"soon"}`),
+		"upper case":          says(`{"ACCESS_TOKEN":"SENTINEL-new"}`),
+		"cut in the token":    says(`{"access_token":"SENTINEL-ne`),
+		"cut after the token": says(`{"access_token":"SENTINEL-new","exp`),
+		"cut at the front":    says(`en":"SENTINEL-new","expires_in":7200}`),
+		"in a list":           says(`[{"access_token":"SENTINEL-new","expires_in":7200}]`),
+		"text":                says(`"SENTINEL-new"`),
+		"null":                says(`null`),
+		"empty object":        says(`{}`),
+		"nothing":             says(``),
+		"html":                answers(http.StatusOK, `<html>sign in</html>`),
+		"bad gateway":         answers(http.StatusBadGateway, `<html>bad gateway</html>`),
+		"token with 500":      answers(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
+		"redirect":            answers(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
+		"echo of the request": answers(http.StatusBadGateway, `<html>POST secret=`+testSecret+`</html>`),
+	} {
+		for family, opts := range families {
+			t.Run(name+", "+family, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log strings.Builder
+					logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+					acc := &account{tokenReply: func(ask) reply { return answer }}
+					c := tokenClient(t, acc, append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
+					_, err := c.Token(t.Context())
+					var re *wechatuser.ResponseError
+					require.ErrorAs(t, err, &re)
+					assert.Contains(t, []string{"getStableAccessToken", "getAccessToken"}, re.API)
+					for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, re), re.Snippet, fmt.Sprint(re.Err), log.String()} {
+						assert.NotContains(t, text, sentinel)
+					}
+					assert.NotEmpty(t, log.String())
+					if name == "html" || name == "bad gateway" {
+						assert.Contains(t, err.Error(), "<html>", "what a proxy says is of use")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A token's time runs from when it was asked for, by the wall clock.
+func TestTokenTimes(t *testing.T) {
+	for name, opts := range families {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{delay: 3 * time.Second}
+				flaky := false
+				acc.tokenReply = func(ask) reply {
+					if flaky = !flaky; flaky {
+						return after(time.Second, fails(errReset))
+					}
+					return nil
+				}
+				c := tokenClient(t, acc, opts...)
+				tok, err := c.Token(t.Context())
+				require.NoError(t, err)
+				require.Len(t, acc.asked(), 2)
+				assert.True(t, acc.asked()[1].At.Add(2*time.Hour).Equal(tok.ExpiresAt))
+				assert.NotContains(t, tok.ExpiresAt.String(), "m=", "the monotonic clock stands still while a machine sleeps")
+			})
+		})
+	}
+}
+
+// The life of a token may be any number of seconds.
+func TestTokenOfAnyLife(t *testing.T) {
+	for _, life := range []time.Duration{20 * time.Second, time.Minute, 10 * time.Minute, 1000 * time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &account{life: life, newBefore: life / 2}
+				c := tokenClient(t, acc)
+				start := time.Now()
+				for time.Since(start) < 20*life {
+					require.NoError(t, getTags(t.Context(), c))
+					synctest.Wait()
+					time.Sleep(life / 10)
+				}
+				assert.InDelta(t, 30, len(acc.asked()), 12)
+			})
+		})
+	}
+}
+
+func TestTokenSource(t *testing.T) {
+	errDown := errors.New("the token service is down")
+
+	t.Run("its errors are wrapped", func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+			func(context.Context) (wechatuser.Token, error) { return wechatuser.Token{}, errDown })))
+		err := getTags(t.Context(), c)
+		require.ErrorIs(t, err, errDown)
+		assert.Contains(t, err.Error(), "token source")
+		_, err = c.Token(t.Context())
+		require.ErrorIs(t, err, errDown)
+		assert.Zero(t, acc.called())
+	})
+	t.Run("its errors show no secret", func(t *testing.T) {
+		c := tokenClient(t, &account{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+			func(context.Context) (wechatuser.Token, error) {
+				return wechatuser.Token{}, fmt.Errorf("Get %q: %w", "http://127.0.0.1/?secret="+testSecret, errDown)
+			})))
+		for _, err := range []error{getTags(t.Context(), c), second(c.Token(t.Context())), second(c.RefreshToken(t.Context()))} {
+			require.Error(t, err)
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), sentinel)
+		}
+	})
+	t.Run("an empty token is an error", func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("")))
+		require.ErrorContains(t, getTags(t.Context(), c), "empty token")
+		assert.Zero(t, acc.called())
+	})
+	t.Run("a refused static token is tried once", func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("dead")))
+		var e *wechatuser.Error
+		require.ErrorAs(t, getTags(t.Context(), c), &e)
+		assert.Equal(t, "getTags", e.API)
+		assert.Equal(t, 1, e.Attempts)
+		assert.ErrorIs(t, e, wechatuser.ErrInvalidToken)
+		assert.Equal(t, 1, acc.called())
+		assert.Empty(t, acc.asked(), "the SDK itself fetches none")
+	})
+	t.Run("it ends with the caller's context", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := tokenClient(t, &account{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+				func(ctx context.Context) (wechatuser.Token, error) {
+					<-ctx.Done()
+					return wechatuser.Token{}, ctx.Err()
+				})))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err := getTags(ctx, c)
+			var te *wechatuser.TransportError
+			require.ErrorAs(t, err, &te)
+			assert.Equal(t, "getTags", te.API)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	})
+}
+
+func second[A any](_ A, err error) error { return err }
+
+// A source that knows of a newer token by itself heals a call without being told.
+func TestTokenSourceThatHealsByItself(t *testing.T) {
+	acc := &account{}
+	issuer := tokenClient(t, acc) // a client as another one's source
+	c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(issuer.Token)))
+	require.NoError(t, getTags(t.Context(), c))
+	acc.kill()
+	require.NoError(t, getTags(t.Context(), issuer))
+	require.NoError(t, getTags(t.Context(), c))
+	require.Len(t, acc.asked(), 2)
+
+	calls := 0
+	rotating := wechatuser.TokenSourceFunc(func(ctx context.Context) (wechatuser.Token, error) {
+		if calls++; calls == 1 {
+			return wechatuser.Token{AccessToken: "dead"}, nil
+		}
+		return issuer.Token(ctx)
+	})
+	require.NoError(t, getTags(t.Context(), tokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
+}
+
+// invalidator is a source that gives the next token when it is told to.
+type invalidator struct {
+	mu      sync.Mutex
+	tokens  []string
+	dropped []string
+	err     error
+}
+
+func (s *invalidator) Token(context.Context) (wechatuser.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wechatuser.Token{AccessToken: s.tokens[0]}, nil
+}
+
+func (s *invalidator) Invalidate(_ context.Context, refused wechatuser.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped = append(s.dropped, refused.AccessToken)
+	if s.err != nil {
+		return fmt.Errorf("%w: %s", s.err, refused.AccessToken)
+	}
+	if s.tokens[0] == refused.AccessToken && len(s.tokens) > 1 {
+		s.tokens = s.tokens[1:]
+	}
+	return nil
+}
+
+func TestTokenInvalidator(t *testing.T) {
+	alive := func(names ...string) *account {
+		acc := &account{alive: map[string]bool{}, ends: map[string]time.Time{}}
+		for _, name := range names {
+			acc.alive[name], acc.ends[name] = true, time.Now().Add(time.Hour)
+		}
+		return acc
+	}
+	t.Run("it is told which token was refused", func(t *testing.T) {
+		src := &invalidator{tokens: []string{"dead", "good"}}
+		acc := alive("good")
+		c := tokenClient(t, acc, wechatuser.WithTokenSource(src))
+		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Equal(t, []string{"dead"}, src.dropped)
+		assert.Equal(t, 3, acc.called())
+		assert.Empty(t, acc.asked())
+	})
+	t.Run("one renewal for a call", func(t *testing.T) {
+		src := &invalidator{tokens: []string{"dead", "dead too", "good"}}
+		c := tokenClient(t, alive("good"), wechatuser.WithTokenSource(src))
+		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		assert.Equal(t, []string{"dead"}, src.dropped)
+	})
+	t.Run("its error is the call's", func(t *testing.T) {
+		src := &invalidator{tokens: []string{sentinel}, err: errors.New("it is down")}
+		acc := alive()
+		err := getTags(t.Context(), tokenClient(t, acc, wechatuser.WithTokenSource(src)))
+		require.ErrorIs(t, err, src.err)
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), sentinel)
+		assert.Equal(t, 1, acc.called())
+	})
+	t.Run("RefreshToken drops the current token", func(t *testing.T) {
+		src := &invalidator{tokens: []string{"first", "second"}}
+		c := tokenClient(t, alive("first", "second"), wechatuser.WithTokenSource(src))
+		got, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "second", got.AccessToken)
+		assert.Equal(t, []string{"first"}, src.dropped)
+	})
+	t.Run("RefreshToken needs an invalidator", func(t *testing.T) {
+		c := tokenClient(t, alive("first"), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("first")))
+		_, err := c.RefreshToken(t.Context())
+		var ae *wechatuser.ArgumentError
+		require.ErrorAs(t, err, &ae)
+		assert.Contains(t, ae.Reason, "TokenInvalidator")
+	})
+	t.Run("RefreshToken fails where the source has no other token", func(t *testing.T) {
+		src := &invalidator{tokens: []string{"only"}}
+		c := tokenClient(t, alive("only"), wechatuser.WithTokenSource(src))
+		_, err := c.RefreshToken(t.Context())
+		require.Error(t, err)
+	})
+}
+
+// A transport or a store of a test that ends the goroutine, as t.FailNow does, leaves nobody waiting.
+func TestRenewalThatIsBrokenOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := true
+		acc := &account{tokenReply: func(ask) reply {
+			if broken {
+				runtime.Goexit()
+			}
+			return nil
+		}}
+		c := tokenClient(t, acc)
+		require.ErrorContains(t, getTags(t.Context(), c), "broken off")
+		broken = false
+		require.NoError(t, getTags(t.Context(), c))
+	})
+}
+
+func TestRenewalsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewal","key":"wechatuser:token:stable:`+testAppID+`"`)
+		acc.kill()
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		require.Error(t, getTags(t.Context(), c))
+		assert.Contains(t, log.String(), `"level":"WARN"`)
+		assert.NotContains(t, log.String(), sentinel)
+	})
+}
+
+// A log handler that makes a call of its own is no trap.
+func TestLogHandlerMayUseTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *wechatuser.Client
+		var inner error
+		h := handlerFunc(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			inner = second(c.Token(ctx))
+		})
+		c = tokenClient(t, &account{}, wechatuser.WithLogger(slog.New(h)))
+		require.NoError(t, getTags(t.Context(), c))
+		synctest.Wait()
+		assert.NoError(t, inner)
+	})
+}
+
+type handlerFunc func()
+
+func (h handlerFunc) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (h handlerFunc) WithAttrs([]slog.Attr) slog.Handler           { return h }
+func (h handlerFunc) WithGroup(string) slog.Handler                { return h }
+func (h handlerFunc) Handle(context.Context, slog.Record) error {
+	h()
+	return nil
+}
+
+// Whatever is printed, and in whichever way: no token, no secret.
+func TestPrintingShowsNothingSecret(t *testing.T) {
+	type holder struct {
+		Token   wechatuser.Token
+		Pointer *wechatuser.Token
+		List    []wechatuser.Token
+		Map     map[string]wechatuser.Token
+		Any     any
+		Client  *wechatuser.Client
+		Store   wechatuser.TokenStore
+		private *wechatuser.Client
+	}
+	tok := wechatuser.Token{AccessToken: sentinel + "-secret-token", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	store := wechatuser.NewMemoryTokenStore()
+	require.NoError(t, store.Save(t.Context(), "key", tok))
+	c := tokenClient(t, &account{}, wechatuser.WithTokenStore(store))
+	require.NoError(t, getTags(t.Context(), c))
+	h := holder{tok, &tok, []wechatuser.Token{tok}, map[string]wechatuser.Token{"a": tok}, tok, c, store, c}
+
+	values := map[string]any{
+		"token": tok, "pointer": &tok, "client": c, "store": store, "no token": wechatuser.Token{},
+		"token without end": wechatuser.Token{AccessToken: sentinel},
+		"struct":            h, "pointer to struct": &h, "list": []any{h, tok, &tok}, "map": map[wechatuser.Token]any{tok: h},
+		"error": fmt.Errorf("%v: %w", tok, errReset),
+	}
+	for name, v := range values {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%t", "%c", "%U", "%e", "%10.3v", "%-40s", "%[2]*[1]v"} {
+			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), sentinel, "%s with %s", name, verb)
+			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), fmt.Sprintf("%X", sentinel), "%s with %s", name, verb)
+		}
+		assert.NotContains(t, fmt.Sprintln(v), sentinel)
+		assert.NotContains(t, fmt.Errorf("wrong: %v", v).Error(), sentinel)
+
+		var log strings.Builder
+		text := slog.New(slog.NewTextHandler(&log, nil))
+		text.With("with", v).WithGroup("group").Info("line", "value", v, slog.Group("inner", "value", v))
+		assert.NotContains(t, log.String(), sentinel, name)
+	}
+	for name, v := range map[string]any{"token": tok, "pointer": &tok, "client": c, "store": store} {
+		var log strings.Builder
+		json := slog.New(slog.NewJSONHandler(&log, nil))
+		json.With("with", v).WithGroup("group").Info("line", "value", v, slog.Group("inner", "value", v))
+		assert.NotContains(t, log.String(), sentinel, name)
+	}
+
+	assert.Equal(t, "Token(***, expires 2026-01-02T03:04:05Z)", tok.String())
+	assert.Equal(t, "Token(none)", fmt.Sprint(wechatuser.Token{}))
+	assert.Equal(t, "Token(***)", fmt.Sprint(wechatuser.Token{AccessToken: sentinel}))
+	assert.Equal(t, tok.String(), fmt.Sprintf("%#v", tok))
+}

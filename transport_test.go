@@ -1,0 +1,507 @@
+package wechatuser_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+const tagsURL = wechatuser.BaseURL + "/cgi-bin/tags/get"
+
+// withToken makes a client as programs do, without a transport.
+func withToken(t testing.TB, opts ...wechatuser.Option) *wechatuser.Client {
+	t.Helper()
+	c, err := wechatuser.New(testAppID, testSecret, append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)))...)
+	require.NoError(t, err)
+	return c
+}
+
+func TestHTTPMockActivate(t *testing.T) {
+	c := withToken(t)
+	httpmock.Activate(t)
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	tags, err := c.GetTags(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, tags, 2)
+	assert.Equal(t, 1, httpmock.GetTotalCallCount())
+}
+
+func TestHTTPMockActivateWithAPlainClient(t *testing.T) {
+	httpmock.Activate(t)
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	for _, hc := range []*http.Client{{}, http.DefaultClient} {
+		require.NoError(t, getTags(t.Context(), withToken(t, wechatuser.WithHTTPClient(hc))))
+	}
+	assert.Equal(t, 2, httpmock.GetTotalCallCount())
+}
+
+func TestHTTPMockActivateNonDefaultOnTheClientsOwn(t *testing.T) {
+	c := withToken(t)
+	httpmock.ActivateNonDefault(c.HTTPClient())
+	defer httpmock.DeactivateAndReset()
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	require.NoError(t, getTags(t.Context(), c))
+	assert.Equal(t, 1, httpmock.GetTotalCallCount())
+
+	httpmock.Reset()
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(302, "").HeaderSet(http.Header{"Location": {"https://example.com/"}}))
+	var re *wechatuser.ResponseError
+	require.ErrorAs(t, getTags(t.Context(), c), &re, "no redirect is followed then either")
+}
+
+func TestHTTPMockActivateNonDefaultOnTheUsersClient(t *testing.T) {
+	hc := &http.Client{}
+	c := withToken(t, wechatuser.WithHTTPClient(hc))
+	httpmock.ActivateNonDefault(hc)
+	defer httpmock.DeactivateAndReset()
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	require.NoError(t, getTags(t.Context(), c))
+	assert.Equal(t, 1, httpmock.GetTotalCallCount())
+}
+
+func TestHTTPMockTransportsInParallel(t *testing.T) {
+	for i := range 8 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			mock := httpmock.NewMockTransport()
+			mock.RegisterMatcherResponder("POST", wechatuser.BaseURL+"/cgi-bin/tags/create",
+				httpmock.BodyContainsString(fmt.Sprintf(`{"tag":{"name":"vip %d"}}`, i)).WithName("name"),
+				httpmock.NewStringResponder(200, fmt.Sprintf(`{"tag":{"id":%d,"name":"vip %d"}}`, 100+i, i)))
+			tag, err := withToken(t, wechatuser.WithTransport(mock)).CreateTag(t.Context(), fmt.Sprintf("vip %d", i))
+			require.NoError(t, err)
+			assert.Equal(t, 100+i, tag.ID)
+			assert.Equal(t, 1, mock.GetTotalCallCount())
+		})
+	}
+}
+
+// A request that no responder matches is an error of the caller's test, which httpmock can tell.
+func TestHTTPMockWithoutAResponder(t *testing.T) {
+	err := getTags(t.Context(), withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), noRepeats))
+	require.ErrorIs(t, err, httpmock.NoResponderFound)
+}
+
+// A program's client is its own: nothing of it changes, and what the program changes takes effect.
+func TestTheUsersClientIsNotModified(t *testing.T) {
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	follow := func(*http.Request, []*http.Request) error { return nil }
+	first, second := play(answers(200, tagsBody, "Set-Cookie", "a=b")), play(says(tagsBody))
+	hc := &http.Client{Transport: first, CheckRedirect: follow, Jar: jar, Timeout: time.Minute}
+	c := withToken(t, wechatuser.WithHTTPClient(hc))
+	require.NoError(t, getTags(t.Context(), c))
+	require.NoError(t, getTags(t.Context(), c))
+	assert.Equal(t, 2, first.count())
+	assert.Empty(t, first.requests()[1].Header.Get("Cookie"))
+
+	assert.Same(t, first, hc.Transport)
+	assert.Equal(t, time.Minute, hc.Timeout)
+	assert.Same(t, jar, hc.Jar)
+	assert.Empty(t, jar.Cookies(&url.URL{Scheme: "https", Host: "api.weixin.qq.com"}))
+	assert.Equal(t, fmt.Sprintf("%p", follow), fmt.Sprintf("%p", hc.CheckRedirect))
+	assert.NotSame(t, hc, c.HTTPClient())
+
+	hc.Transport = second
+	require.NoError(t, getTags(t.Context(), c))
+	assert.Equal(t, 1, second.count())
+}
+
+func TestTheDefaultClientIsNotModified(t *testing.T) {
+	before, transport := *http.DefaultClient, http.DefaultTransport
+	mock := play(says(tagsBody))
+	c := withToken(t, wechatuser.WithHTTPClient(http.DefaultClient))
+	http.DefaultTransport = mock
+	defer func() { http.DefaultTransport = transport }()
+	require.NoError(t, getTags(t.Context(), c))
+	assert.Equal(t, before, *http.DefaultClient)
+	assert.Same(t, mock, http.DefaultTransport)
+	assert.Equal(t, 1, mock.count())
+}
+
+// Neither a cookie nor a redirect takes anything to another host.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	var stranger []string
+	other := newServer(t, func(_ http.ResponseWriter, r *http.Request) { stranger = append(stranger, r.Method+" "+r.RequestURI) })
+	var status, requests int
+	var location string
+	srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		assert.Empty(t, r.Header["Cookie"])
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
+		w.Header()["Location"] = []string{location}
+		w.WriteHeader(status)
+	})
+	for _, status = range []int{300, 301, 302, 303, 304, 305, 307, 308} {
+		for _, location = range []string{other.URL + "/cgi-bin/tags/get", "/elsewhere", "//" + other.Listener.Addr().String(), ""} {
+			for _, call := range []apiCall{callTo(t, "GetTags"), callTo(t, "BatchTagging"), callTo(t, "Token"), callTo(t, "Token/WithLegacyToken"), callTo(t, "ClearQuotaByAppSecret")} {
+				requests = 0
+				got, err := call.do(t.Context(), call.client(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)))
+				require.Empty(t, got)
+				var re *wechatuser.ResponseError
+				require.ErrorAs(t, err, &re, "%d to %q", status, location)
+				assert.Equal(t, status, re.StatusCode)
+				assert.ErrorContains(t, err, "a redirect, which is not followed")
+				assert.NotErrorIs(t, err, wechatuser.ErrTemporary)
+				assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+				assert.Equal(t, 1, requests)
+			}
+		}
+	}
+	assert.Empty(t, stranger)
+}
+
+// What did not reach the platform may be repeated without a second thought, and what did may not.
+func TestNotSent(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	refused := "http://" + closed.Addr().String()
+
+	quiet := func(srv *httptest.Server) *httptest.Server {
+		srv.Config.ErrorLog = discard
+		return srv
+	}
+	untrusted := quiet(httptest.NewUnstartedServer(http.NotFoundHandler()))
+	untrusted.StartTLS()
+	defer untrusted.Close()
+	plain := quiet(newServer(t, func(http.ResponseWriter, *http.Request) { assert.Fail(t, "that was TLS") }))
+	drops := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			conn.Close()
+		}
+	})
+	hangUp, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer hangUp.Close()
+	go func() {
+		for {
+			conn, err := hangUp.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	refusedURL, err := url.Parse(refused)
+	require.NoError(t, err)
+
+	for name, tt := range map[string]struct {
+		base      string
+		transport *http.Transport
+		sent      bool
+	}{
+		"refused":                    {refused, &http.Transport{}, false},
+		"no such host":               {"https://api.example.com", &http.Transport{DialContext: dialError(&net.DNSError{Err: "no such host", Name: "api.example.com", IsNotFound: true})}, false},
+		"dial error of another kind": {"https://api.example.com", &http.Transport{DialContext: dialError(errors.New("no route"))}, false},
+		"untrusted certificate":      {untrusted.URL, &http.Transport{}, false},
+		"certificate of another":     {untrusted.URL, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: untrusted.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.org"}}, false},
+		"TLS with a plain server":    {"https" + plain.URL[len("http"):], &http.Transport{}, false},
+		"hung up in the handshake":   {"https://" + hangUp.Addr().String(), &http.Transport{}, false},
+		"refused by the proxy":       {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(refusedURL)}, false},
+		"dropped by the server":      {drops.URL, &http.Transport{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer tt.transport.CloseIdleConnections()
+			c := newClient(t, tt.transport, wechatuser.WithBaseURL(tt.base), wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
+			err := c.BatchTagging(t.Context(), 100, []string{alice})
+			var te *wechatuser.TransportError
+			require.ErrorAs(t, err, &te)
+			assert.Equal(t, 3, te.Attempts)
+			assert.Equal(t, tt.sent, errors.Is(err, wechatuser.ErrAmbiguous), err.Error())
+
+			err = c.ClearQuota(t.Context())
+			require.ErrorAs(t, err, &te)
+			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "a call that is never repeated once it was sent")
+		})
+	}
+}
+
+func dialError(err error) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) { return nil, err }
+}
+
+// A connection that nobody answers on is not one on which something was sent.
+func TestTimeoutWhileConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(5 * time.Second) // net/http dials on after the request has gone
+			return nil, errors.New("no route")
+		}}
+		c := newClient(t, transport, wechatuser.WithTimeout(time.Second))
+		err := c.BatchTagging(t.Context(), 100, []string{alice})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+		assert.Equal(t, 3, attemptsOf(t, err))
+		time.Sleep(5 * time.Second)
+	})
+}
+
+// The per-attempt timeout ends a body that does not come, on a real connection.
+func TestTimeoutOnASocket(t *testing.T) {
+	done := make(chan struct{})
+	srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, tagsBody[:9])
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-done:
+		}
+	})
+	defer close(done)
+	err := getTags(t.Context(), newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(50*time.Millisecond), noRepeats))
+	var te *wechatuser.TransportError
+	require.ErrorAs(t, err, &te)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	transport := roundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := srv.Client().Transport.RoundTrip(req)
+		cancel()
+		return resp, err
+	})
+	require.ErrorIs(t, getTags(ctx, newClient(t, transport, wechatuser.WithBaseURL(srv.URL))), context.Canceled)
+}
+
+// 64 calls at once need 64 connections, and so do the next 64, and those of another client: the same ones.
+func TestConnectionsAreReused(t *testing.T) {
+	var mu sync.Mutex
+	opened := 0
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-leave
+		_, _ = io.WriteString(w, tagsBody)
+	}))
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			mu.Lock()
+			opened++
+			mu.Unlock()
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+
+	var c *wechatuser.Client
+	for range 3 {
+		c = withToken(t, wechatuser.WithBaseURL(srv.URL))
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() { assert.NoError(t, getTags(t.Context(), c)) })
+		}
+		for range 64 { // all are there
+			<-arrived
+		}
+		for range 64 {
+			leave <- struct{}{}
+		}
+		wg.Wait()
+	}
+	mu.Lock()
+	assert.LessOrEqual(t, opened, 64)
+	mu.Unlock()
+	c.HTTPClient().CloseIdleConnections()
+}
+
+// Nothing of a client is left when it is dropped, and CloseIdleConnections closes what it shares with others.
+func TestNothingIsLeft(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/cgi-bin/stable_token" {
+			_, _ = io.WriteString(w, tokenBody)
+			return
+		}
+		_, _ = io.WriteString(w, tagsBody)
+	}))
+	var c *wechatuser.Client
+	for range 1000 {
+		var err error
+		c, err = wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(srv.URL))
+		require.NoError(t, err)
+		require.NoError(t, getTags(t.Context(), c))
+	}
+	c.HTTPClient().CloseIdleConnections()
+	srv.Close()
+	goleak.VerifyNone(t, before)
+}
+
+func TestCloseIdleConnections(t *testing.T) {
+	for _, transport := range []http.RoundTripper{&closer{}, roundTripperFunc(nil)} {
+		hc := &http.Client{Transport: transport}
+		withToken(t, wechatuser.WithHTTPClient(hc)).HTTPClient().CloseIdleConnections()
+		if c, ok := transport.(*closer); ok {
+			assert.Equal(t, 1, c.closed)
+		}
+	}
+}
+
+type closer struct {
+	http.RoundTripper
+	closed int
+}
+
+func (c *closer) CloseIdleConnections() { c.closed++ }
+
+// byHost is a transport with a reply for each host. The hosts that are asked are noted.
+type byHost struct {
+	replies map[string]reply
+	asked   []string
+}
+
+func (h *byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	h.asked = append(h.asked, req.URL.Host)
+	return h.replies[req.URL.Host](req)
+}
+
+// next are the hosts that were asked since the last time.
+func (h *byHost) next() []string {
+	asked := h.asked
+	h.asked = nil
+	return asked
+}
+
+var threeHosts = wechatuser.WithBaseURL("https://a", "https://b", "https://c")
+
+func TestHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &byHost{replies: map[string]reply{"a": fails(errRefused), "b": says(tagsBody), "c": says(tagsBody)}}
+		c := newClient(t, h, threeHosts)
+		start := time.Now()
+		get := func(want ...string) {
+			t.Helper()
+			require.NoError(t, getTags(t.Context(), c))
+			assert.Equal(t, want, h.next())
+		}
+		get("a", "b")
+		assert.Zero(t, time.Since(start), "there is no pause before another host")
+		get("b")
+		time.Sleep(30*time.Second - 1)
+		get("b")
+
+		time.Sleep(time.Nanosecond) // the rest of a is over
+		get("a", "b")
+		h.replies["b"] = fails(errRefused)
+		get("b", "c")
+		h.replies["a"] = says(tagsBody)
+		get("c")
+		time.Sleep(30 * time.Second)
+		get("a")
+		h.replies["a"] = fails(errRefused)
+		get("a", "b", "c")
+	})
+}
+
+// When all hosts are down, the one that has rested longest is asked after a pause.
+func TestAllHostsAreDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := after(time.Second, fails(errRefused))
+		h := &byHost{replies: map[string]reply{"a": down, "b": down, "c": down}}
+		c := newClient(t, h, threeHosts, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5, MinDelay: 1, MaxDelay: 1}))
+		require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+		assert.Equal(t, []string{"a", "b", "c", "a", "b"}, h.next())
+		h.replies["c"] = says(tagsBody)
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Equal(t, []string{"c"}, h.next())
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Equal(t, []string{"c"}, h.next(), "which goes on as long as the others rest")
+	})
+}
+
+// What makes a host rest: that it can't be reached, and what says so of what is behind it. An errcode never does.
+func TestWhatMakesAHostRest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		outcome reply
+		rests   bool
+	}{
+		"refused connection": {fails(errRefused), true},
+		"reset":              {fails(errReset), true},
+		"timeout":            {hangs, true},
+		"500":                {answers(500, ""), true},
+		"503 for long":       {answers(503, "", "Retry-After", "3600"), true},
+		"-1":                 {refuses(-1), false},
+		"45009":              {refuses(45009), false},
+		"40001":              {refuses(40001), false},
+		"429":                {answers(429, ""), false},
+		"404":                {answers(404, ""), false},
+		"redirect":           {answers(302, ""), false},
+		"HTML":               {answers(200, "<html>"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &byHost{replies: map[string]reply{"a": tt.outcome, "b": says(tagsBody), "c": says(tagsBody)}}
+				c := newClient(t, h, threeHosts)
+				err := getTags(t.Context(), c)
+				if tt.rests {
+					require.NoError(t, err)
+					assert.Equal(t, []string{"a", "b"}, h.next())
+				} else {
+					require.Error(t, err)
+					assert.NotContains(t, h.next(), "b")
+				}
+				h.replies["a"] = says(tagsBody)
+				require.NoError(t, getTags(t.Context(), c))
+				assert.Equal(t, tt.rests, slices.Equal([]string{"b"}, h.next()))
+			})
+		})
+	}
+}
+
+// A caller who goes says nothing about the host.
+func TestCancelDoesNotMakeAHostRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &byHost{replies: map[string]reply{"a": hangs, "b": says(tagsBody)}}
+		c := newClient(t, h, threeHosts)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, getTags(ctx, c))
+		h.replies["a"] = says(tagsBody)
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Equal(t, []string{"a", "a"}, h.next())
+	})
+}
+
+// A write goes to another host only as often as it may be repeated.
+func TestWritesAndHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &byHost{replies: map[string]reply{"a": fails(errReset), "b": says(okBody), "c": says(okBody)}}
+		require.ErrorIs(t, newClient(t, h, threeHosts).ClearQuota(t.Context()), wechatuser.ErrAmbiguous)
+		assert.Equal(t, []string{"a"}, h.next())
+		h.replies["a"] = fails(errRefused)
+		require.NoError(t, newClient(t, h, threeHosts).ClearQuota(t.Context()))
+		assert.Equal(t, []string{"a", "b"}, h.next())
+	})
+}
+
+func TestDisasterRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := play(fails(errRefused))
+		c := newClient(t, s, wechatuser.WithDisasterRecovery(), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
+		start := time.Now()
+		require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+		var hosts []string
+		for _, r := range s.requests() {
+			hosts = append(hosts, r.Host)
+		}
+		assert.Equal(t, []string{"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com"}, hosts)
+		assert.Zero(t, time.Since(start))
+	})
+}
