@@ -16,7 +16,7 @@ import (
 
 // TestEveryExportedNameHasAComment reads the public packages as godoc does.
 func TestEveryExportedNameHasAComment(t *testing.T) {
-	for _, dir := range []string{".", "wechatusertest"} {
+	for _, dir := range []string{".", "wechatusertest", "redisstore"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		require.NoError(t, err)
 		fset, names := token.NewFileSet(), 0

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// TokenStore shares access tokens among clients and processes. A key holds the app ID, never the secret; a value is
-// the token itself, so keep others from reading it.
+// TokenStore shares access tokens among clients and processes. A key is "wechatuser:token:stable:" or
+// "wechatuser:token:legacy:" and the app ID, and never holds the secret; a value is the token itself, so keep others from
+// reading it.
 //
 // It must be safe for concurrent use, and return when the context ends.
 type TokenStore interface {
