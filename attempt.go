@@ -177,6 +177,7 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 			a.otherHost = c.sender.hosts.failed(host)
 		}
 	default:
+		c.sender.hosts.worked(host)
 		a = c.judge(req, res, ex, secrets)
 	}
 	return a

@@ -93,6 +93,11 @@ func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
 			worst = max(worst, report.Calls-1)
 		}
 		assert.LessOrEqual(t, worst, job.extra, "%s: calls to find one", job.name)
+
+		// Where each left half is good, the right one is known to hold it, and is not asked about as a whole.
+		_, c, tag := fans(t, job.limit)
+		report, _ := job.run(c, t.Context(), tag, list(slices.Concat(openIDs(job.limit-1), []string{"oFAKEunknown"})))
+		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
 	}
 }
 
@@ -330,14 +335,18 @@ func TestBulkAndATagThatIsDenied(t *testing.T) {
 		assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/get"))
 		assert.Equal(t, 4+6+1, report.Calls)
 
-		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1000)
+		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1)
+		srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeMinuteQuotaExceeded, 1)
 		start := time.Now()
-		report, err = c.BulkUntagging(t.Context(), tag, list(openIDs(200)))
-		require.NoError(t, err, "another call, another path")
+		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		require.NoError(t, err)
+		assert.Equal(t, 2+2, report.Calls)
+		assert.GreaterOrEqual(t, time.Since(start), time.Minute, "tags/get has a quota too")
+
+		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1000)
 		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(50)))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 1+5+1, report.Calls, "bounded")
-		assert.Positive(t, time.Since(start))
 		assert.Empty(t, report.Failed)
 	})
 }
@@ -363,6 +372,16 @@ func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
 	})
 }
 
+func TestBulkWaitsForSomebodyWhoIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 50)
+		srv.FailNext(pathTagging, wechatuser.CodeConcurrentTagging, 3+3)
+		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		require.NoError(t, err)
+		assert.Equal(t, 3+3+1, report.Calls, "three calls for the whole chunk, with three attempts each")
+	})
+}
+
 func TestBulkAndAnswersForSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := fans(t, 100)
@@ -381,6 +400,21 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 		assert.Equal(t, some, srv.TagFans(tag))
 		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 	})
+}
+
+func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
+	srv, _, tag := fans(t, 100)
+	bad := wechatusertest.OpenID(66)
+	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		if strings.Contains(peek(req), bad) {
+			return refuses(wechatuser.CodeSomeOpenIDsFailed)(req)
+		}
+		return srv.Transport().RoundTrip(req)
+	})))
+	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+	assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
+	assert.Equal(t, []string{bad}, report.FailedOpenIDs())
+	assert.Len(t, srv.TagFans(tag), 99)
 }
 
 func TestBulkWaitsForTheNextMinute(t *testing.T) {
@@ -533,6 +567,42 @@ func TestBulkEndsWithTheContext(t *testing.T) {
 		report, err = c.BulkTagging(ctx, tag, endless)
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Zero(t, report.Calls)
+	})
+}
+
+// waits is a function as a wechatuser.Limiter.
+type waits func(context.Context) error
+
+func (f waits) Wait(ctx context.Context) error { return f(ctx) }
+
+func TestBulkBlamesNobodyForWhatWasNotSent(t *testing.T) {
+	_, c, tag := fans(t, 400, wechatuser.WithLimiter(waits(func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	report, err := c.BulkTagging(ctx, tag, list(openIDs(400)))
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Zero(t, *report)
+}
+
+func TestBulkGoesOnBehindASlowChunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := fans(t, 1000)
+		begun := 0
+		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			if body := peek(req); strings.Contains(body, wechatusertest.OpenID(0)) {
+				return after(time.Hour, srv.Transport().RoundTrip)(req)
+			}
+			begun++
+			return after(time.Second, srv.Transport().RoundTrip)(req)
+		})), wechatuser.WithTimeout(2*time.Hour))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.BulkTagging(ctx, tag, list(openIDs(1000)), wechatuser.WithConcurrency(2))
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 3+1, begun, "three chunks, and the token; what is in memory is bounded")
 	})
 }
 
@@ -702,6 +772,30 @@ func TestBulkUserInfo(t *testing.T) {
 		assert.Equal(t, len(input), i)
 	}
 	assert.LessOrEqual(t, srv.Calls(pathBatchInfo), 2*(3+14))
+}
+
+func TestBulkUserInfoDoesNotHoldBackWhatItHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := fans(t, 150)
+		read, got := 0, 0
+		slow := func(yield func(string, error) bool) {
+			for _, id := range openIDs(150) {
+				if read++; read > 100 {
+					time.Sleep(time.Second)
+				}
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+		for _, err := range c.BulkUserInfo(t.Context(), slow) {
+			require.NoError(t, err)
+			if got++; got == 100 {
+				assert.Less(t, read, 105, "the first hundred come while the input is slow")
+			}
+		}
+		assert.Equal(t, 150, got)
+	})
 }
 
 func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {

@@ -195,6 +195,20 @@ func TestInterceptorCanCallNextTwice(t *testing.T) {
 	})
 }
 
+// The answer is that of the last run that had one.
+func TestInterceptorCanPreferTheFirstAnswer(t *testing.T) {
+	c := newClient(t, play(says(tagsBody), refuses(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do next) (wechatuser.Result, error) {
+		first, err := do(ctx)
+		if err == nil {
+			_, _ = do(ctx) // for good measure
+		}
+		return first, err
+	}))
+	tags, err := c.GetTags(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, tags, 2)
+}
+
 // Requests for tokens are calls of their own, inside the call that needs one.
 func TestInterceptorSeesTokenRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

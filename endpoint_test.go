@@ -76,13 +76,15 @@ var apiCalls = []apiCall{
 	{
 		name: "GetUserInfo", api: "userInfo", method: "GET", path: "/cgi-bin/user/info",
 		query: url.Values{"openid": {alice}}, answer: aliceBody, want: &aliceInfo,
-		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetUserInfo(ctx, alice) },
+		do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.GetUserInfo(ctx, alice, nil, wechatuser.WithLang(""))
+		},
 	},
 	{
 		name: "GetUserInfo/WithLang", api: "userInfo", method: "GET", path: "/cgi-bin/user/info",
 		query: url.Values{"openid": {alice}, "lang": {"zh_TW"}}, answer: aliceBody, want: &aliceInfo,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
-			return c.GetUserInfo(ctx, alice, nil, wechatuser.WithLang(""), wechatuser.WithLang(wechatuser.LangZhTW))
+			return c.GetUserInfo(ctx, alice, wechatuser.WithLang(wechatuser.LangZhTW))
 		},
 	},
 	{

@@ -28,3 +28,13 @@ func Endpoints() (rows []Endpoint) {
 	}
 	return rows
 }
+
+// CurrentToken is the token that a client has, without asking for one.
+func CurrentToken(c *Client) Token {
+	if own, ok := c.tokens.(*ownTokens); ok {
+		if t := own.current.Load(); t != nil {
+			return t.Token
+		}
+	}
+	return Token{}
+}

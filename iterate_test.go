@@ -230,9 +230,9 @@ func TestBreakCancelsThePrefetch(t *testing.T) {
 		<-started
 		break
 	}
-	require.NoError(t, goleak.Find(before), "right after the loop")
-	require.Len(t, cancelled, 1)
+	require.Len(t, cancelled, 1, "the loop has waited for it")
 	assert.ErrorIs(t, <-cancelled, context.Canceled)
+	require.NoError(t, goleak.Find(before))
 	assert.Equal(t, 2, s.count())
 
 	assert.Panics(t, func() {
@@ -241,8 +241,8 @@ func TestBreakCancelsThePrefetch(t *testing.T) {
 			panic("in the loop")
 		}
 	})
-	require.NoError(t, goleak.Find(before), "right after a panic")
-	require.Len(t, cancelled, 1)
+	require.Len(t, cancelled, 1, "after a panic too")
+	require.NoError(t, goleak.Find(before))
 }
 
 func TestListEndsWithTheContext(t *testing.T) {

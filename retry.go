@@ -14,7 +14,7 @@ import (
 // What is repeated is not a matter of policy: see "Retries" in the package documentation.
 type RetryPolicy struct {
 	// MaxAttempts is how many requests a call may send; 1 for no repeats. Defaults to 3.
-	// The one repeat after a renewal of the token does not count.
+	// Repeats after a renewal of the token do not count.
 	MaxAttempts int
 	// MinDelay is the upper bound of the first pause, which doubles with each attempt. The pause itself is random.
 	// Defaults to 200 ms.

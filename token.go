@@ -97,9 +97,9 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 // RefreshToken replaces the access token even if it is good, and ends it at once for everybody. No call needs it: a
 // token that ends or is refused is renewed without. It is for a token that has become known to others.
 //
-// WeChat allows 20 of them a day and account, and gives the current token again within 30 seconds of the last one.
-// With [WithLegacyToken] it fetches a token, and the old one ends after five minutes. With [WithTokenSource] the
-// source must be a [TokenInvalidator]. It is never repeated.
+// WeChat allows 20 of them a day and account, so that it is never repeated; within 30 seconds of the last one it gives
+// the current token again. With [WithLegacyToken] it fetches a token as usual, and the old one ends after five minutes.
+// With [WithTokenSource] the source must be a [TokenInvalidator].
 //
 // getStableAccessToken with force_refresh,
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.

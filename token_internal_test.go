@@ -130,6 +130,26 @@ func TestTokenBudgetProperty(t *testing.T) {
 	}
 }
 
+// However many forced renewals are wanted: 20 in a day, 30 seconds apart, and no fewer than these limits allow.
+func TestForcedBudgetProperty(t *testing.T) {
+	for range 200 {
+		var b forcedBudget
+		var sent []time.Time
+		now := time.Now()
+		pace := time.Second << rand.N(14) // up to five hours
+		for range 200 {
+			now = now.Add(rand.N(pace))
+			n := len(sent)
+			want := n == 0 || now.Sub(sent[n-1]) >= 30*time.Second && (n < 20 || now.Sub(sent[n-20]) >= 24*time.Hour)
+			require.Equal(t, want, b.allow(now))
+			if want {
+				b.spend(now)
+				sent = append(sent, now)
+			}
+		}
+	}
+}
+
 func TestBudgetError(t *testing.T) {
 	cause := &Error{API: "getStableAccessToken", Code: CodeInvalidSecret}
 	err := error(&budgetError{wait: 5 * time.Second, last: cause})
@@ -139,6 +159,27 @@ func TestBudgetError(t *testing.T) {
 	assert.Contains(t, err.Error(), "5s")
 	assert.Contains(t, err.Error(), "40125")
 	assert.NotErrorIs(t, &budgetError{}, ErrCredential)
+}
+
+// An interceptor that repeats token requests on its own uses the budget up, and errors do not grow by it.
+func TestBudgetErrorsOfFetchesDoNotNest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config{appID: "wxFAKE", logger: slog.New(slog.DiscardHandler)}
+		m := newOwnTokens(&cfg, func(_ context.Context, _ endpointID, spend func() error) (Token, error) {
+			for {
+				if err := spend(); err != nil {
+					return Token{}, err
+				}
+			}
+		})
+		for range 1000 {
+			_, err := m.get(t.Context())
+			var be *budgetError
+			require.ErrorAs(t, err, &be)
+			require.NoError(t, be.last)
+			time.Sleep(time.Second / 10)
+		}
+	})
 }
 
 // The error of a budget that is used up names the failure behind it, not another such error.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type account struct {
 	stubborn  bool            // the same token is given out also when it is dead, unless the renewal is forced
 	deadCode  wechatuser.Code // for a call with a dead token, 40001 if it is zero
 	noneWorks bool            // all calls are refused like this
+	noTags    bool            // getTags is
 	delay     time.Duration   // of each token request
 	callDelay time.Duration   // of each other one
 
@@ -123,7 +125,8 @@ func (a *account) answer(req *http.Request) reply {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls = append(a.calls, time.Now())
-	if t := req.URL.Query().Get("access_token"); a.noneWorks || !a.alive[t] || !time.Now().Before(a.ends[t]) {
+	refused := a.noneWorks || a.noTags && strings.HasSuffix(req.URL.Path, "/tags/get")
+	if t := req.URL.Query().Get("access_token"); refused || !a.alive[t] || !time.Now().Before(a.ends[t]) {
 		return refuses(cmp.Or(a.deadCode, wechatuser.CodeInvalidCredential))
 	}
 	if req.Method == http.MethodGet {

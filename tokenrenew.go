@@ -13,10 +13,9 @@ import (
 
 // The clocks of a token.
 const (
-	renewAhead  = 5 * time.Minute  // before the end: renewal begins, while calls go on with the token
-	renewJitter = 1 * time.Minute  // by up to so much later, so that processes do not all renew at once
-	waitAhead   = 1 * time.Minute  // before the end: calls wait for the renewal
-	renewAgain  = 15 * time.Second // after a renewal that brought nothing new
+	renewAhead = 5 * time.Minute  // before the end, or up to a minute later: renewal begins, and calls go on
+	waitAhead  = 1 * time.Minute  // before the end: calls wait for the renewal
+	renewAgain = 15 * time.Second // after a renewal that brought nothing new
 )
 
 // ownTokens gets tokens from WeChat, and shares them through a store if there is one.
@@ -88,11 +87,12 @@ func newOwnTokens(cfg *config, fetch func(context.Context, endpointID, func() er
 	return m
 }
 
-// plan says when to renew a token: late in its life, and in a life shorter than usual in proportion.
+// plan says when to renew a token: late in its life, and in a life shorter than usual in proportion. Chance keeps
+// processes that got it together from renewing it together.
 func plan(t Token, now time.Time) *cachedToken {
 	life := max(t.ExpiresAt.Sub(now), 0)
 	ahead, wait := min(renewAhead, life/2), min(waitAhead, life/10)
-	jitter := rand.N(min(renewJitter, ahead/5) + 1)
+	jitter := rand.N(ahead/5 + 1)
 	return &cachedToken{Token: t, renewAt: t.ExpiresAt.Add(jitter - ahead), waitAt: t.ExpiresAt.Add(-wait)}
 }
 
@@ -205,7 +205,7 @@ func (m *ownTokens) join(want demand) (*renewal, error) {
 	now, t := time.Now(), m.current.Load()
 	isRefused := t != nil && t.AccessToken == want.refused
 	good := t != nil && !isRefused && !want.force
-	if good && (now.Before(t.renewAt) || want.refused != "" && now.Before(t.waitAt)) {
+	if good && now.Before(t.renewAt) {
 		return done(t.Token), nil // another caller was faster
 	}
 	if m.running != nil {

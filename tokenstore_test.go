@@ -327,6 +327,23 @@ func TestStoreThatLagsBehind(t *testing.T) {
 	}
 }
 
+// A store that is slow to forget a dead token gives it out in vain.
+func TestStoreThatKeepsADeadToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &account{}, &forgetless{}
+		c := tokenClient(t, acc, wechatuser.WithTokenStore(store))
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Len(t, acc.asked(), 2)
+		assert.Equal(t, 3, acc.called(), "the dead token is not tried again")
+	})
+}
+
+type forgetless struct{ plainStore }
+
+func (*forgetless) Delete(context.Context, string, wechatuser.Token) error { return nil }
+
 // What another process put into the store may be dead as well. Then the platform is asked.
 func TestDeadTokenInTheStore(t *testing.T) {
 	for name, opts := range families {

@@ -147,18 +147,19 @@ var sharedTransport = sync.OnceValue(func() http.RoundTripper {
 // hosts are the addresses of one client, in the order of preference.
 type hosts struct {
 	bases     []string
-	downUntil []atomic.Int64 // Unix nanoseconds, by index
+	downUntil []atomic.Int64 // Unix nanoseconds, by index; 0 for one that does not rest
 }
 
 // hostRest is how long an address that failed is left alone.
 const hostRest = 30 * time.Second
 
-// pick is the first address that is not resting, or the one that has rested longest.
+// pick is the first address that is not resting, or the one that has rested longest. An address whose rest is over is
+// tried by one call, while the others go on elsewhere until that has worked: one that hangs holds up a single call.
 func (h *hosts) pick() int {
-	now, best := time.Now().UnixNano(), 0
+	now, best := time.Now(), 0
 	for i := range h.downUntil {
 		until := h.downUntil[i].Load()
-		if until <= now {
+		if until == 0 || until <= now.UnixNano() && h.downUntil[i].CompareAndSwap(until, now.Add(hostRest).UnixNano()) {
 			return i
 		}
 		if until < h.downUntil[best].Load() {
@@ -175,7 +176,19 @@ func (h *hosts) failed(i int) bool {
 	}
 	now := time.Now()
 	h.downUntil[i].Store(now.Add(hostRest).UnixNano())
-	return h.downUntil[h.pick()].Load() <= now.UnixNano()
+	for j := range h.downUntil {
+		if h.downUntil[j].Load() <= now.UnixNano() {
+			return true
+		}
+	}
+	return false
+}
+
+// worked ends an address's rest.
+func (h *hosts) worked(i int) {
+	if h.downUntil[i].Load() != 0 {
+		h.downUntil[i].Store(0)
+	}
 }
 
 // sentTrace watches whether net/http began to write the request. Other transports do not tell.

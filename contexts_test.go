@@ -1,0 +1,490 @@
+package wechatuser_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// place is somewhere that a call can wait.
+type place struct {
+	name string
+	// call begins to wait at once, and would for more than a second.
+	call func(t *testing.T) func(context.Context) error
+	// foresees says that the call knows a deadline that it can't keep, and ends before it.
+	foresees bool
+	// doubts says that the error is the one that the wait was to settle.
+	doubts bool
+}
+
+const contextEnd = time.Second
+
+// tags makes the call that most places are looked at with.
+func tags(c *wechatuser.Client) func(context.Context) error {
+	return func(ctx context.Context) error { return getTags(ctx, c) }
+}
+
+// last reads a list and gives its last error.
+func last[T any](list iter.Seq2[T, error]) (err error) {
+	for _, e := range list {
+		err = e
+	}
+	return err
+}
+
+// silence is a transport that answers nothing on these paths.
+type silence struct {
+	paths string
+	next  http.RoundTripper
+}
+
+func (s silence) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.Contains(s.paths, req.URL.Path) {
+		return hangs(req)
+	}
+	return s.next.RoundTrip(req)
+}
+
+// overPipe is a transport with connections in memory, at the other end of which serve is.
+func overPipe(t *testing.T, serve func(net.Conn)) *http.Transport {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			serve(server)
+		}()
+		return client, nil
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// mute reads for ever, and says nothing.
+func mute(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// halfway answers a request with the beginning of an answer.
+func halfway(conn net.Conn) {
+	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+		_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+okBody[:5])
+	}
+	mute(conn)
+}
+
+// waitingInput is an input that waits for the end of its context, and says so.
+func waitingInput(ctx context.Context, before ...string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, id := range before {
+			if !yield(id, nil) {
+				return
+			}
+		}
+		<-ctx.Done()
+		yield("", ctx.Err())
+	}
+}
+
+var verySlow = wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1 << 60})
+
+var places = []place{
+	// The token.
+	{name: "token of a new client", call: func(t *testing.T) func(context.Context) error {
+		return tags(tokenClient(t, play(hangs)))
+	}},
+	{name: "legacy token", call: func(t *testing.T) func(context.Context) error {
+		return tags(tokenClient(t, play(hangs), wechatuser.WithLegacyToken()))
+	}},
+	{name: "Token", call: func(t *testing.T) func(context.Context) error {
+		c := tokenClient(t, play(hangs))
+		return func(ctx context.Context) error { _, err := c.Token(ctx); return err }
+	}},
+	{name: "RefreshToken", call: func(t *testing.T) func(context.Context) error {
+		c := tokenClient(t, play(hangs))
+		return func(ctx context.Context) error { _, err := c.RefreshToken(ctx); return err }
+	}},
+	{name: "token after a refusal", call: func(t *testing.T) func(context.Context) error {
+		acc := &account{}
+		acc.tokenReply = func(ask) reply {
+			if len(acc.asked()) > 1 {
+				return hangs
+			}
+			return nil
+		}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		return tags(c)
+	}},
+	{name: "repeats of a token request", call: func(t *testing.T) func(context.Context) error {
+		return tags(tokenClient(t, play(answers(503, "", "Retry-After", "30"))))
+	}},
+	{name: "token source", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(says(tagsBody)), wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+			func(ctx context.Context) (wechatuser.Token, error) {
+				<-ctx.Done()
+				return wechatuser.Token{}, ctx.Err()
+			}))))
+	}},
+	{name: "token invalidator", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(refuses(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
+	}},
+
+	// The store. Its operations end with the renewal's own time, and a caller before them.
+	{name: "store: load", call: inStore("load", false)},
+	{name: "store: lock", call: inStore("lock", false)},
+	{name: "store: save", call: inStore("save", false)},
+	{name: "store: delete", call: inStore("delete", false)},
+	{name: "store that watches no context: load", call: inStore("load", true)},
+	{name: "store that watches no context: lock", call: inStore("lock", true)},
+	{name: "store that watches no context: save", call: inStore("save", true)},
+	{name: "store that watches no context: delete", call: inStore("delete", true)},
+	{name: "lock of another client", call: func(t *testing.T) func(context.Context) error {
+		store := wechatuser.NewMemoryTokenStore()
+		unlock, err := store.(wechatuser.TokenLocker).Lock(t.Context(), stableKey)
+		require.NoError(t, err)
+		t.Cleanup(unlock)
+		return tags(tokenClient(t, &account{}, wechatuser.WithTokenStore(store)))
+	}},
+
+	// A call.
+	{name: "limiter", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(says(tagsBody)), wechatuser.WithLimiter(closedLimiter{})))
+	}},
+	{name: "back-off", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(refuses(-1)), verySlow))
+	}},
+	{name: "back-off before another host", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(refuses(-1)), verySlow, threeHosts))
+	}},
+	{name: "Retry-After", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(answers(503, "", "Retry-After", "30"))))
+	}},
+	{name: "transport", call: func(t *testing.T) func(context.Context) error { return tags(newClient(t, play(hangs))) }},
+	{name: "body of a transport", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, play(slowBody)))
+	}},
+	{name: "dial", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(time.Minute) // net/http gives it a context that the caller's end does not end
+			return nil, errRefused
+		}}))
+	}},
+	{name: "TLS handshake", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, overPipe(t, mute)))
+	}},
+	{name: "request that nobody reads", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, overPipe(t, func(net.Conn) { time.Sleep(time.Minute) }), loopback))
+	}},
+	{name: "answer", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, overPipe(t, mute), loopback))
+	}},
+	{name: "end of the answer", call: func(t *testing.T) func(context.Context) error {
+		return tags(newClient(t, overPipe(t, halfway), loopback))
+	}},
+	{name: "a connection that is not free", call: func(t *testing.T) func(context.Context) error {
+		transport := overPipe(t, mute)
+		transport.MaxConnsPerHost = 1
+		c := newClient(t, transport, loopback)
+		go func() { _ = getTags(context.Background(), c) }()
+		synctest.Wait()
+		return tags(c)
+	}},
+	{name: "looking a tag up: CreateTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, byPath{"/cgi-bin/tags/create": play(answers(503, "", "Retry-After", "61")), "/cgi-bin/tags/get": play(hangs)})
+		return func(ctx context.Context) error { _, err := c.CreateTag(ctx, "vip"); return err }
+	}},
+	{name: "looking a tag up: DeleteTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, byPath{"/cgi-bin/tags/delete": play(answers(503, "", "Retry-After", "61")), "/cgi-bin/tags/get": play(hangs)})
+		return func(ctx context.Context) error { return c.DeleteTag(ctx, 134) }
+	}},
+
+	// Lists.
+	{name: "AllFans: first page", call: inList(hangs)},
+	{name: "AllFans: next page", call: inList(fanPage(2, bob, alice, bob), hangs)},
+	{name: "AllFans: back-off", foresees: true, call: inList(fanPage(2, bob, alice, bob), answers(503, "", "Retry-After", "30"))},
+	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(fanPage(2, bob, alice, bob), hangs))
+		return func(ctx context.Context) error { return last(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
+	}},
+
+	// Jobs.
+	{name: "BulkTagging: call", call: inJob(hangs)},
+	{name: "BulkTagging: minute's quota", foresees: true, call: inJob(refuses(45011))},
+	{name: "BulkTagging: another job with the same user", call: inJob(refuses(45169), verySlow), foresees: true},
+	{name: "BulkTagging: Retry-After", call: inJob(answers(503, "", "Retry-After", "30")), foresees: true},
+	{name: "BulkTagging: whether the tag exists", call: func(t *testing.T) func(context.Context) error {
+		return tagging(newClient(t, byPath{pathTagging: play(refuses(45159)), "/cgi-bin/tags/get": play(hangs)}), wechatuser.OpenIDs(alice))
+	}},
+	{name: "BulkTagging: whether the tag exists, next minute", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		return tagging(newClient(t, byPath{pathTagging: play(refuses(45159)), "/cgi-bin/tags/get": play(refuses(45011))}), wechatuser.OpenIDs(alice))
+	}},
+	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
+		return tagging(tokenClient(t, play(hangs)), wechatuser.OpenIDs(alice))
+	}},
+	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(says(okBody)))
+		return func(ctx context.Context) error { return tagging(c, waitingInput(ctx, alice, bob))(ctx) }
+	}},
+	{name: "BulkTagging: a list as input", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, silence{pathFans, play(says(okBody))})
+		return func(ctx context.Context) error { return tagging(c, c.AllFans(ctx))(ctx) }
+	}},
+	{name: "BulkUserInfo: call", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(hangs))
+		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, wechatuser.OpenIDs(alice))) }
+	}},
+	{name: "BulkUserInfo: minute's quota", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(refuses(45011)))
+		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, wechatuser.OpenIDs(alice))) }
+	}},
+	{name: "BulkUserInfo: input", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(says(`{"user_info_list":[]}`)))
+		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, waitingInput(ctx))) }
+	}},
+	{name: "SyncTag: list", call: inSync(silence{pathTagFans, play(says(okBody))})},
+	{name: "SyncTag: list, next minute", foresees: true, call: inSync(byPath{pathTagFans: play(refuses(45011))})},
+	{name: "SyncTag: adding", call: inSync(silence{pathTagging, play(fanPage(0, ""))})},
+	{name: "SyncTag: removing", call: inSync(silence{pathUntagging, byPath{
+		pathTagFans: play(fanPage(1, "", carol)), pathTagging: play(says(okBody)),
+	}})},
+	{name: "SyncTag: input", call: func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(says(okBody)))
+		return func(ctx context.Context) error { _, err := c.SyncTag(ctx, 134, waitingInput(ctx)); return err }
+	}},
+}
+
+var loopback = wechatuser.WithBaseURL("http://127.0.0.1")
+
+type slowInvalidator struct{}
+
+func (slowInvalidator) Token(context.Context) (wechatuser.Token, error) {
+	return wechatuser.Token{AccessToken: testToken}, nil
+}
+
+func (slowInvalidator) Invalidate(ctx context.Context, _ wechatuser.Token) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+type closedLimiter struct{}
+
+func (closedLimiter) Wait(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// inStore waits in an operation of the store; in one that watches no context, for an hour.
+func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error {
+	return func(t *testing.T) func(context.Context) error {
+		acc, store := &account{}, newSpyStore()
+		c := tokenClient(t, acc, wechatuser.WithTokenStore(store))
+		if op == "delete" {
+			require.NoError(t, getTags(t.Context(), c))
+			acc.kill()
+		}
+		store.before = func(ctx context.Context, now string) error {
+			switch {
+			case !strings.HasPrefix(now, op):
+				return nil
+			case deaf:
+				time.Sleep(time.Hour)
+				return nil
+			default:
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		}
+		return tags(c)
+	}
+}
+
+func inList(replies ...reply) func(*testing.T) func(context.Context) error {
+	return func(t *testing.T) func(context.Context) error {
+		c := newClient(t, play(replies...))
+		return func(ctx context.Context) error { return last(c.AllFans(ctx)) }
+	}
+}
+
+func tagging(c *wechatuser.Client, input iter.Seq2[string, error]) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := c.BulkTagging(ctx, 134, input)
+		return err
+	}
+}
+
+func inJob(r reply, opts ...wechatuser.Option) func(*testing.T) func(context.Context) error {
+	return func(t *testing.T) func(context.Context) error {
+		return tagging(newClient(t, play(r), opts...), wechatuser.OpenIDs(openIDs(170)...))
+	}
+}
+
+func inSync(rt http.RoundTripper) func(*testing.T) func(context.Context) error {
+	return func(t *testing.T) func(context.Context) error {
+		c := newClient(t, rt)
+		return func(ctx context.Context) error { _, err := c.SyncTag(ctx, 134, wechatuser.OpenIDs(alice)); return err }
+	}
+}
+
+// Every wait ends when the context does, at the very moment, and nothing is left of it.
+func TestEveryWaitEndsWithTheContext(t *testing.T) {
+	why := errors.New("the shop has closed")
+	for _, p := range places {
+		for name, with := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+			"cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(ctx)
+				time.AfterFunc(contextEnd, cancel)
+				return ctx, cancel
+			},
+			"cancel with a cause": func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancelCause(ctx)
+				time.AfterFunc(contextEnd, func() { cancel(why) })
+				return ctx, func() { cancel(nil) }
+			},
+			"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(ctx, contextEnd)
+			},
+		} {
+			t.Run(p.name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					call := p.call(t)
+					ctx, cancel := with(context.Background())
+					defer cancel()
+					start := time.Now()
+					err := call(ctx)
+					took := time.Since(start)
+					switch {
+					case p.foresees && name == "deadline":
+						require.Error(t, err)
+						assert.LessOrEqual(t, took, contextEnd)
+					case p.doubts:
+						require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
+						assert.Equal(t, contextEnd, took)
+					default:
+						require.ErrorIs(t, err, ctx.Err())
+						assert.Equal(t, contextEnd, took)
+					}
+					time.Sleep(2 * time.Hour) // what outlives a call, such as a renewal of the token, has ended by then
+				})
+			})
+		}
+	}
+}
+
+// The same on real connections: when the server is where it should be, the context ends, and so does the call.
+func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
+	listen := func(t *testing.T, serve func(net.Conn, func())) (addr string, reached chan struct{}) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		reached, served := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(served)
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serve(conn, func() { close(reached) })
+			mute(conn) // until the client hangs up
+			conn.Close()
+		}()
+		t.Cleanup(func() {
+			ln.Close()
+			<-served
+		})
+		return ln.Addr().String(), reached
+	}
+	for name, tt := range map[string]struct {
+		scheme   string
+		serve    func(conn net.Conn, reached func())
+		doubtful bool
+	}{
+		"TLS handshake": {"https://", func(conn net.Conn, reached func()) {
+			_, _ = conn.Read(make([]byte, 1))
+			reached()
+		}, false},
+		"answer": {"http://", func(conn net.Conn, reached func()) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			reached()
+		}, true},
+		"body": {"http://", func(conn net.Conn, reached func()) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+okBody[:5])
+			reached()
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, reached := listen(t, tt.serve)
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			c := newClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr), wechatuser.WithTimeout(time.Hour))
+			err := endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, alice, "r") })
+			assert.Equal(t, tt.doubtful, errors.Is(err, wechatuser.ErrAmbiguous), err)
+		})
+	}
+	t.Run("DNS", func(t *testing.T) {
+		server, err := net.ListenPacket("udp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer server.Close()
+		reached := make(chan struct{})
+		go func() {
+			_, _, _ = server.ReadFrom(make([]byte, 1))
+			close(reached)
+		}()
+		// net/http dials on after the caller has gone, until the dialer's own time is over.
+		giveUp, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(giveUp, "udp", server.LocalAddr().String())
+			if err == nil {
+				context.AfterFunc(giveUp, func() { conn.Close() })
+			}
+			return conn, err
+		}}
+		dialed := make(chan struct{})
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			defer close(dialed)
+			return (&net.Dialer{Resolver: resolver}).DialContext(ctx, network, addr)
+		}
+		c := newClient(t, &http.Transport{DialContext: dial}, wechatuser.WithTimeout(time.Hour))
+		err = endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, alice, "r") })
+		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+		cancel()
+		<-dialed
+	})
+}
+
+// endedBy makes a call, ends its context when it is where it should be, and gives its error. A call that goes on then is
+// one that hangs.
+func endedBy(t *testing.T, reached <-chan struct{}, call func(context.Context) error) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- call(ctx) }()
+	safety := time.After(10 * time.Second)
+	for {
+		select {
+		case <-reached:
+			reached = nil
+			cancel()
+		case err := <-done:
+			require.Nil(t, reached, "it ended before its context: %v", err)
+			require.ErrorIs(t, err, context.Canceled)
+			return err
+		case <-safety:
+			require.Fail(t, "it hangs")
+		}
+	}
+}

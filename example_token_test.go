@@ -1,0 +1,72 @@
+package wechatuser_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// Clients that share a store share one access token. For clients in several processes there is a store on Redis in the
+// module redisstore.
+func ExampleWithTokenStore() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	store := wechatuser.NewMemoryTokenStore()
+	ctx := context.Background()
+	for range 3 {
+		c := srv.Client(wechatuser.WithTokenStore(store))
+		if _, err := c.GetTags(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println("token requests:", srv.Calls("/cgi-bin/stable_token"))
+	// Output: token requests: 1
+}
+
+// The access token comes from a service of one's own, and the SDK never asks WeChat for one.
+func ExampleWithTokenSource() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	central := srv.Client() // stands for the token service
+
+	source := wechatuser.TokenSourceFunc(func(ctx context.Context) (wechatuser.Token, error) {
+		return central.Token(ctx) // a request to the service, whose answer is kept for a while
+	})
+	c := srv.Client(wechatuser.WithTokenSource(source))
+	tags, err := c.GetTags(context.Background())
+	fmt.Println(len(tags), err)
+	// Output: 1 <nil>
+}
+
+// The token for a call that this package does not have.
+func ExampleClient_Token() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	c := srv.Client()
+
+	ctx := context.Background()
+	token, err := c.Token(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, wechatuser.BaseURL+"/cgi-bin/getcallbackip", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	req.URL.RawQuery = "access_token=" + token.AccessToken
+	fmt.Println(req.URL.Path, token.AccessToken != "")
+	// Output: /cgi-bin/getcallbackip true
+}
+
+// Whatever prints a token shows when it ends, and not what it is.
+func ExampleToken() {
+	token := wechatuser.Token{AccessToken: "FAKE-TOKEN"}
+	fmt.Println(token)
+	fmt.Printf("%+v %#v %q\n", token, token, token)
+	// Output:
+	// Token(***)
+	// Token(***) Token(***) Token(***)
+}

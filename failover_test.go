@@ -1,0 +1,114 @@
+package wechatuser_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// hostLoad counts what each host is asked for.
+type hostLoad struct {
+	troubled map[string]func(time.Duration) reply // by the time since the start
+	start    time.Time
+
+	mu            sync.Mutex
+	asked, failed map[string]int
+}
+
+func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
+	h.mu.Lock()
+	h.asked[req.URL.Host]++
+	h.mu.Unlock()
+	r := after(10*time.Millisecond, says(tagsBody))
+	if f := h.troubled[req.URL.Host]; f != nil {
+		r = f(time.Since(h.start))
+	}
+	resp, err := r(req)
+	if err != nil {
+		h.mu.Lock()
+		h.failed[req.URL.Host]++
+		h.mu.Unlock()
+	}
+	return resp, err
+}
+
+// run makes a call each half a second in each of so many goroutines, for so long. It gives how many there were, and how
+// many took longer than a second.
+func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, slow int) {
+	t.Helper()
+	c := newClient(t, h, threeHosts)
+	end := time.Now().Add(d)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				start := time.Now()
+				assert.NoError(t, getTags(t.Context(), c))
+				took := time.Since(start)
+				mu.Lock()
+				calls++
+				if took > time.Second {
+					slow++
+				}
+				mu.Unlock()
+				time.Sleep(500 * time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	return calls, slow
+}
+
+// hostRest is how long a host that failed is left alone.
+const hostRest = 30 * time.Second
+
+// While a host is dead, slow or flapping no call fails. It costs one request in half a minute, and when the trouble
+// begins one for each call that is under way by then; a host that hangs holds up no others.
+func TestFailover(t *testing.T) {
+	dead := func(time.Duration) reply { return fails(errRefused) }
+	slow := func(time.Duration) reply { return hangs }
+	flaps := func(at time.Duration) reply {
+		if at/(7*time.Second)%2 == 0 {
+			return fails(errReset)
+		}
+		return after(10*time.Millisecond, says(tagsBody))
+	}
+	for name, troubled := range map[string]map[string]func(time.Duration) reply{
+		"dead":          {"a": dead},
+		"two dead":      {"a": dead, "b": dead},
+		"slow":          {"a": slow},
+		"slow and dead": {"a": slow, "b": dead},
+		"flapping":      {"a": flaps},
+	} {
+		for _, goroutines := range []int{1, 20} {
+			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const d = 5 * time.Minute
+					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
+					calls, slow := h.run(t, goroutines, d)
+					most := goroutines + int(d/hostRest)
+					if name == "flapping" { // the trouble begins again each time that it has worked
+						most = goroutines * int(d/hostRest)
+					}
+					for host := range troubled {
+						assert.LessOrEqual(t, h.failed[host], most, "requests to %s", host)
+						assert.Positive(t, h.failed[host], "requests to %s", host)
+					}
+					assert.LessOrEqual(t, slow, most)
+					all := 0
+					for _, n := range h.asked {
+						all += n
+					}
+					assert.LessOrEqual(t, all, calls+most*len(troubled))
+					t.Log(calls, "calls,", slow, "of them slow; requests:", h.asked)
+				})
+			})
+		}
+	}
+}

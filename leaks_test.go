@@ -1,0 +1,218 @@
+package wechatuser_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// The tests of each package fail where a goroutine is left.
+func TestGoleakIsInEachPackage(t *testing.T) {
+	dirs := map[string]bool{}
+	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		dirs[filepath.Dir(path)] = dirs[filepath.Dir(path)] || bytes.Contains(text, []byte("goleak.VerifyTestMain(m"))
+		return err
+	}))
+	assert.Greater(t, len(dirs), 5)
+	for dir, has := range dirs {
+		assert.True(t, has, "no TestMain with goleak in %s", dir)
+	}
+}
+
+// Clients have nothing to close: what they need goes when they go.
+func TestManyClientsLeaveNothing(t *testing.T) {
+	const clients, most = 10_000, 8 << 20
+	answer := func(req *http.Request) (*http.Response, error) {
+		if isTokenPath(req.URL.Path) {
+			return says(tokenBody)(req)
+		}
+		return says(tagsBody)(req)
+	}
+	use := func(n int) {
+		for range n {
+			c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(roundTripperFunc(answer)))
+			require.NoError(t, err)
+			require.NoError(t, getTags(t.Context(), c))
+		}
+	}
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	use(100) // what is made once
+	goroutines, before := runtime.NumGoroutine(), heap()
+	use(clients)
+	grown := heap() - before
+	assert.Less(t, grown, most)
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines+2) // a renewal can be on its way out
+	t.Logf("%d clients left %d bytes", clients, grown)
+}
+
+// Clients share their connections, and CloseIdleConnections of one closes them all.
+func TestManyClientsShareTheirConnections(t *testing.T) {
+	const clients, calls, atATime = 200, 5, 8
+	var (
+		mu     sync.Mutex
+		closed = sync.NewCond(&mu)
+		opened int
+		open   = map[net.Conn]bool{}
+	)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isTokenPath(r.URL.Path) {
+			_, _ = w.Write([]byte(tokenBody))
+			return
+		}
+		_, _ = w.Write([]byte(tagsBody))
+	}))
+	srv.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch state {
+		case http.StateNew:
+			opened++
+			open[conn] = true
+		case http.StateClosed, http.StateHijacked:
+			delete(open, conn)
+			closed.Broadcast()
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+
+	var last *wechatuser.Client
+	var wg sync.WaitGroup
+	places := make(chan struct{}, atATime)
+	for range clients {
+		c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(srv.URL))
+		require.NoError(t, err)
+		last = c
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			for range calls {
+				assert.NoError(t, getTags(t.Context(), c))
+			}
+		})
+	}
+	wg.Wait()
+	mu.Lock()
+	assert.Less(t, opened, clients, "fewer than one each")
+	t.Logf("%d clients, %d requests, %d connections", clients, clients*(calls+1), opened)
+	mu.Unlock()
+
+	last.HTTPClient().CloseIdleConnections()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		mu.Lock()
+		defer mu.Unlock()
+		for len(open) > 0 {
+			closed.Wait()
+		}
+	}()
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		srv.CloseClientConnections()
+		require.Fail(t, "connections are left")
+	}
+}
+
+// A panic in what a user has put in goes through, holds no secret, and leaves nothing locked.
+func TestPanicInATransportOrAnInterceptor(t *testing.T) {
+	broken := true
+	transport := roundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		if broken && !isTokenPath(req.URL.Path) {
+			panic("broken transport")
+		}
+		if isTokenPath(req.URL.Path) {
+			return says(tokenBody)(req)
+		}
+		return says(tagsBody)(req)
+	})
+	interceptor := func(ctx context.Context, _ wechatuser.Call, do next) (wechatuser.Result, error) {
+		res, err := do(ctx)
+		if broken {
+			panic("broken interceptor")
+		}
+		return res, err
+	}
+	for name, opts := range map[string][]wechatuser.Option{
+		"broken transport":   {wechatuser.WithTransport(transport)},
+		"broken interceptor": {wechatuser.WithTransport(play(says(tagsBody))), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)), wechatuser.WithInterceptor(interceptor)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken = true
+			c, err := wechatuser.New(testAppID, testSecret, opts...)
+			require.NoError(t, err)
+			func() {
+				defer func() {
+					v := recover()
+					assert.Equal(t, name, v)
+					assertClean(t, fmt.Sprintf("%v\n%s", v, debug.Stack()))
+				}()
+				_ = getTags(t.Context(), c)
+				assert.Fail(t, "no panic")
+			}()
+			broken = false
+			require.NoError(t, getTags(t.Context(), c))
+		})
+	}
+}
+
+// crashes are panics in goroutines of the SDK's own, which end the program.
+var crashes = map[string]func(){
+	"renewal of a token": func() {
+		c, _ := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(roundTripperFunc(
+			func(*http.Request) (*http.Response, error) { panic("broken transport") })))
+		_, _ = c.Token(context.Background())
+	},
+	"bulk job": func() {
+		c, _ := wechatuser.New(testAppID, testSecret, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)),
+			wechatuser.WithTransport(roundTripperFunc(func(*http.Request) (*http.Response, error) { panic("broken transport") })))
+		_, _ = c.BulkTagging(context.Background(), 134, wechatuser.OpenIDs(alice, bob))
+	},
+}
+
+// The trace that is left of such a program holds no secret.
+func TestTraceOfACrash(t *testing.T) {
+	if crash := crashes[os.Getenv("WECHATUSER_TEST_CRASH")]; crash != nil {
+		crash()
+		return
+	}
+	for name := range crashes {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTraceOfACrash$")
+			cmd.Env = append(os.Environ(), "WECHATUSER_TEST_CRASH="+name, "GOTRACEBACK=all")
+			trace, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			assert.Contains(t, string(trace), "panic: broken transport")
+			assertClean(t, string(trace))
+		})
+	}
+}

@@ -1,0 +1,477 @@
+package wechatuser_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// A platform that refuses every token costs little, and each call's error is its own.
+func TestTokenRefusedForEver(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		acc      *account
+		opts     []wechatuser.Option
+		requests int // for tokens, at most, in 1,000 seconds
+		forced   int
+	}{
+		{"stable", &account{noneWorks: true}, nil, 60, 20},
+		{"stable, stubborn", &account{noneWorks: true, stubborn: true}, nil, 60, 20},
+		{"stable, nothing forced", &account{noneWorks: true, stubborn: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
+		{"legacy", &account{noneWorks: true}, families["legacy"], 30, 0},
+		{"legacy, stubborn", &account{noneWorks: true, stubborn: true}, families["legacy"], 30, 0},
+	} {
+		for _, burst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					acc := &account{noneWorks: true, stubborn: tt.acc.stubborn}
+					c := tokenClient(t, acc, tt.opts...)
+					check := func(err error) {
+						var e *wechatuser.Error
+						require.ErrorAs(t, err, &e)
+						assert.Equal(t, "getTags", e.API)
+						assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+						assert.LessOrEqual(t, e.Attempts, 2)
+						assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
+					}
+					if burst {
+						for _, err := range together(1000, func(int) error { return getTags(t.Context(), c) }) {
+							check(err)
+						}
+						assert.LessOrEqual(t, len(acc.asked()), 4)
+						assert.LessOrEqual(t, acc.forced(), 1)
+						assert.LessOrEqual(t, acc.called(), 2000)
+						return
+					}
+					for range 1000 {
+						check(getTags(t.Context(), c))
+						time.Sleep(time.Second)
+					}
+					t.Logf("%d token requests, %d forced", len(acc.asked()), acc.forced())
+					assert.LessOrEqual(t, len(acc.asked()), tt.requests)
+					assert.LessOrEqual(t, acc.forced(), tt.forced)
+					forcedApart(t, acc)
+
+					acc.mu.Lock()
+					acc.noneWorks = false
+					acc.mu.Unlock()
+					require.NoError(t, getTags(t.Context(), c), "the token at hand is still tried")
+				})
+			})
+		}
+	}
+}
+
+// forcedApart checks the two limits of forced renewals.
+func forcedApart(t *testing.T, acc *account) {
+	t.Helper()
+	var at []time.Time
+	for _, in := range acc.asked() {
+		if in.Force {
+			at = append(at, in.At)
+		}
+	}
+	for i := range at {
+		if i >= 1 {
+			assert.GreaterOrEqual(t, at[i].Sub(at[i-1]), 30*time.Second)
+		}
+		if i >= 20 {
+			assert.GreaterOrEqual(t, at[i].Sub(at[i-20]), 24*time.Hour)
+		}
+	}
+}
+
+// An API that refuses each token, while others take it, makes no token request at each call.
+func TestTokenRefusedByOneAPIForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{noTags: true, stubborn: true}
+		c := tokenClient(t, acc, wechatuser.WithoutForcedRenewal())
+		for range 600 {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+			require.NoError(t, c.UpdateRemark(t.Context(), alice, "x"))
+			time.Sleep(time.Second)
+		}
+		assert.LessOrEqual(t, len(acc.asked()), 20)
+		assert.Zero(t, acc.forced())
+	})
+}
+
+// A token that keeps dying is renewed as far as the budget allows; then the call fails with its own error.
+func TestTokenThatDiesTooOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{}
+		c := tokenClient(t, acc)
+		for i := range 30 {
+			err := getTags(t.Context(), c)
+			if i < 10 {
+				require.NoError(t, err)
+			} else {
+				var e *wechatuser.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, "getTags", e.API)
+				assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+			}
+			acc.kill()
+		}
+		assert.Len(t, acc.asked(), 10)
+		time.Sleep(6 * time.Second)
+		require.NoError(t, getTags(t.Context(), c))
+	})
+}
+
+// Where normal mode keeps giving out a dead token, it is forced out: not sooner than 30 seconds after the last time.
+func TestForcedRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		require.NoError(t, getTags(t.Context(), c))
+		require.Equal(t, 1, acc.forced())
+
+		time.Sleep(20 * time.Second)
+		acc.kill()
+		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		require.Equal(t, 1, acc.forced())
+		time.Sleep(10 * time.Second)
+		require.NoError(t, getTags(t.Context(), c))
+		require.Equal(t, 2, acc.forced())
+	})
+}
+
+func TestNoMoreThanTwentyForcedRenewalsADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc)
+		start := time.Now()
+		for time.Since(start) < 23*time.Hour {
+			acc.kill()
+			if acc.forced() < 20 {
+				require.NoError(t, getTags(t.Context(), c))
+			} else {
+				require.NoError(t, or40001(getTags(t.Context(), c)))
+			}
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, 20, acc.forced())
+		for time.Since(start) < 49*time.Hour {
+			acc.kill()
+			require.NoError(t, or40001(getTags(t.Context(), c)))
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, 60, acc.forced())
+		forcedApart(t, acc)
+	})
+}
+
+// or40001 passes a refused token.
+func or40001(err error) error {
+	if errors.Is(err, wechatuser.CodeInvalidCredential) {
+		return nil
+	}
+	return err
+}
+
+// The limits count RefreshToken too.
+func TestNoForcedRenewalSoonAfterRefreshToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		c := tokenClient(t, acc)
+		_, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		acc.kill()
+		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		assert.Equal(t, 1, acc.forced())
+		time.Sleep(30 * time.Second)
+		require.NoError(t, getTags(t.Context(), c))
+		assert.Equal(t, 2, acc.forced())
+	})
+}
+
+// Forced renewals have limits of their own: that they are used up says nothing of normal mode.
+func TestNormalModeAfterTheLimitOfForcedRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{}
+		acc.tokenReply = func(in ask) reply {
+			if in.Force {
+				return refuses(wechatuser.CodeDailyQuotaExceeded)
+			}
+			return nil
+		}
+		c := tokenClient(t, acc)
+		_, err := c.RefreshToken(t.Context())
+		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+		require.NoError(t, getTags(t.Context(), c))
+	})
+}
+
+// WeChat ignores a forced renewal that comes too early, and gives the dead token once more.
+func TestForcedRenewalThatBringsTheDeadToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		acc.tokenReply = func(in ask) reply {
+			if in.Force {
+				return says(acc.give(ask{}))
+			}
+			return nil
+		}
+		var log strings.Builder
+		c := tokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		assert.Equal(t, 2, acc.called(), "the dead token is not tried again")
+		assert.Equal(t, 1, acc.forced())
+		assert.Contains(t, log.String(), "there is no other access token")
+	})
+}
+
+// A forced renewal that fails is no news to the caller, whose token was refused; the answer of the next one counts.
+func TestForcedRenewalThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{stubborn: true}
+		acc.tokenReply = func(in ask) reply {
+			if in.Force {
+				return refuses(wechatuser.CodeDailyQuotaExceeded)
+			}
+			return nil
+		}
+		c := tokenClient(t, acc)
+		require.NoError(t, getTags(t.Context(), c))
+		acc.kill()
+		var e *wechatuser.Error
+		require.ErrorAs(t, getTags(t.Context(), c), &e)
+		assert.Equal(t, "getTags", e.API)
+		assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+		assert.Equal(t, 1, acc.forced())
+	})
+}
+
+// No mishap makes a client send more than 20 token requests in a minute.
+func TestTokenBudget(t *testing.T) {
+	mishaps := map[string]reply{
+		"not reachable": fails(errRefused),
+		"no answer":     fails(errReset),
+		"busy":          refuses(wechatuser.CodeSystemBusy),
+		"gateway":       answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"empty":         says(""),
+		"no token":      says(`{"expires_in":7200}`),
+		"cut":           says(`{"access_token":"SENTI`),
+		"throttled":     answers(http.StatusTooManyRequests, "slow down"),
+		"minute quota":  refuses(wechatuser.CodeMinuteQuotaExceeded),
+		"none works":    nil, // but all calls are refused
+		"short lived":   nil,
+		"revoked often": nil,
+	}
+	for name, mishap := range mishaps {
+		for family, opts := range families {
+			t.Run(name+", "+family, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					acc := &account{tokenReply: func(ask) reply { return mishap }, noneWorks: name == "none works"}
+					if name == "short lived" {
+						acc.life = time.Second
+					}
+					c := tokenClient(t, acc, opts...)
+					start := time.Now()
+					longest := 0
+					for time.Since(start) < 10*time.Minute {
+						if name == "revoked often" {
+							acc.kill()
+						}
+						err := getTags(t.Context(), c)
+						if mishap != nil {
+							require.Error(t, err)
+						}
+						if err != nil {
+							longest = max(longest, len(err.Error()))
+						}
+						switch rand.N(4) {
+						case 0:
+							time.Sleep(rand.N(10 * time.Second))
+						case 1:
+							_, _ = c.RefreshToken(t.Context())
+						default:
+							time.Sleep(rand.N(20 * time.Millisecond))
+						}
+					}
+					asked := acc.asked()
+					require.Greater(t, len(asked), 10)
+					for i := range asked {
+						if i >= 20 {
+							require.GreaterOrEqual(t, asked[i].At.Sub(asked[i-20].At), time.Minute)
+						}
+					}
+					assert.Less(t, longest, 1000, "errors do not grow")
+				})
+			})
+		}
+	}
+}
+
+// Where the budget ends the repeats of a token request, the error is still that of the request.
+func TestBudgetEndsTheRepeatsOfATokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{tokenReply: func(ask) reply { return fails(errRefused) }}
+		c := tokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
+		var te *wechatuser.TransportError
+		err := getTags(t.Context(), c)
+		require.ErrorAs(t, err, &te)
+		assert.Equal(t, 10, te.Attempts)
+		assert.ErrorIs(t, te.Err, errRefused)
+		assert.NotContains(t, err.Error(), "no more token requests")
+		assert.Len(t, acc.asked(), 10)
+	})
+}
+
+// A client whose budget is used up leaves the store and the log in peace too.
+func TestNoRenewalsWithoutABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		acc, store := &account{tokenReply: func(ask) reply { return fails(errRefused) }}, newSpyStore()
+		c := tokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		for range 1000 {
+			require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+		}
+		assert.LessOrEqual(t, strings.Count(log.String(), "\n"), 10)
+		assert.LessOrEqual(t, len(store.did()), 40)
+	})
+}
+
+// After an outage of the token endpoint under load the first token is there within seconds.
+func TestRecoveryAfterAnOutage(t *testing.T) {
+	for _, outage := range []time.Duration{5 * time.Second, 50 * time.Second, 10 * time.Minute} {
+		t.Run(outage.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down := true
+				acc := &account{tokenReply: func(ask) reply {
+					if down {
+						return fails(errRefused)
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				start := time.Now()
+				var err error
+				for time.Since(start) < outage {
+					err = getTags(t.Context(), c)
+					require.Error(t, err)
+					assert.ErrorIs(t, err, wechatuser.ErrTemporary)
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.ErrorIs(t, err, errRefused, "the error says why there is no token")
+				down = false
+				back := time.Now()
+				for getTags(t.Context(), c) != nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.LessOrEqual(t, time.Since(back), 6*time.Second+20*time.Millisecond)
+			})
+		})
+	}
+}
+
+// A failure that only a person can end is remembered for growing times.
+func TestPermanentFailuresAreRemembered(t *testing.T) {
+	var asks []time.Duration // when: at once, and after pauses of 1, 2, 4 … 60 seconds
+	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+pause, min(2*pause, time.Minute) {
+		asks = append(asks, at)
+	}
+	for _, code := range []wechatuser.Code{
+		40001, 40013, 40125, 40164, 40243, 41002, 41004, 50004, 50007, 89501, 89502, 89503, 89504, 89505, 89506, 89507,
+	} {
+		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wrong := true
+				acc := &account{tokenReply: func(ask) reply {
+					if wrong {
+						return refuses(code)
+					}
+					return nil
+				}}
+				c := tokenClient(t, acc)
+				interval := 100 * time.Millisecond
+				if code == wechatuser.CodeInvalidSecret {
+					interval = time.Millisecond
+				}
+				start := time.Now()
+				for time.Since(start) < 10*time.Minute {
+					before := time.Now()
+					err := getTags(t.Context(), c)
+					if !errors.Is(err, code) || !errors.Is(err, wechatuser.ErrCredential) ||
+						errors.Is(err, wechatuser.ErrInvalidToken) || time.Since(before) != 0 {
+						t.Fatalf("%v after %v", err, time.Since(before))
+					}
+					time.Sleep(interval)
+				}
+				var at []time.Duration
+				for _, in := range acc.asked() {
+					at = append(at, in.At.Sub(start))
+				}
+				assert.Equal(t, asks, at)
+				assert.Zero(t, acc.called())
+
+				wrong = false
+				healed := time.Now()
+				for getTags(t.Context(), c) != nil {
+					time.Sleep(interval)
+				}
+				assert.LessOrEqual(t, time.Since(healed), time.Minute)
+			})
+		})
+	}
+}
+
+// So is that the day's token requests are used up. Nobody can end that but the day.
+func TestUsedUpQuotaOfTokensIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &account{tokenReply: func(ask) reply { return refuses(wechatuser.CodeDailyQuotaExceeded) }}
+		c := tokenClient(t, acc, wechatuser.WithLegacyToken())
+		start := time.Now()
+		for time.Since(start) < 10*time.Minute {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrRateLimited)
+			time.Sleep(time.Second)
+		}
+		assert.Less(t, len(acc.asked()), 20)
+	})
+}
+
+// After a success a failure starts at the shortest pause again.
+func TestSuccessEndsTheMemoryOfFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrong := true
+		acc := &account{tokenReply: func(ask) reply {
+			if wrong {
+				return refuses(wechatuser.CodeIPNotAllowed)
+			}
+			return nil
+		}}
+		c := tokenClient(t, acc)
+		for range 100 {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			time.Sleep(time.Second)
+		}
+		wrong = false
+		time.Sleep(time.Minute)
+		require.NoError(t, getTags(t.Context(), c))
+		wrong = true
+		acc.kill()
+		before := len(acc.asked())
+		for range 10 {
+			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, before+4, len(acc.asked())) // after 0, 1, 3 and 7 seconds
+	})
+}
