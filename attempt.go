@@ -175,6 +175,8 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 		a = c.notTheAnswer(req, res, ex, err, secrets)
 		if ex.status >= 500 {
 			a.otherHost = c.sender.hosts.failed(host)
+		} else {
+			c.sender.hosts.worked(host)
 		}
 	default:
 		c.sender.hosts.worked(host)

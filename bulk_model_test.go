@@ -19,6 +19,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -336,7 +337,7 @@ func (b *bulkCase) spoil(fans int) {
 }
 
 func isMalformed(openID string) bool {
-	return openID == "" || strings.ContainsAny(openID, " \n\xff")
+	return openID == "" || !utf8.ValidString(openID) || strings.ContainsAny(openID, " \n")
 }
 
 // listThen is a list that ends with an error, unless it is nil.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -384,7 +385,13 @@ func TestLateRefusalOfAnOldTokenDropsNothing(t *testing.T) {
 // Even where the new token is about to end and no other one is to be had.
 func TestLateRefusalWhileRenewalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{}
+		var down atomic.Bool
+		acc := &account{tokenReply: func(ask) reply {
+			if down.Load() {
+				return fails(errReset)
+			}
+			return nil
+		}}
 		slow := &slowFirst{account: acc, delay: 2*time.Hour - 30*time.Second}
 		c := tokenClient(t, slow, wechatuser.WithTimeout(3*time.Hour))
 		require.NoError(t, getTags(t.Context(), c))
@@ -393,7 +400,7 @@ func TestLateRefusalWhileRenewalFails(t *testing.T) {
 		go func() { late <- c.UpdateRemark(t.Context(), alice, "x") }()
 		synctest.Wait()
 		require.NoError(t, getTags(t.Context(), c))
-		acc.tokenReply = func(ask) reply { return fails(errReset) }
+		down.Store(true)
 		require.NoError(t, <-late)
 		require.NoError(t, getTags(t.Context(), c))
 	})
