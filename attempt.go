@@ -59,6 +59,9 @@ func (c *Client) perform(ctx context.Context, req request) (ans answer, res Resu
 			if errors.Is(renewErr, errNoOtherToken) {
 				return nil, res, err // the refusal says it best
 			}
+			if be := (*budgetError)(nil); errors.As(renewErr, &be) && be.last == nil {
+				renewErr = &budgetError{wait: be.wait, last: err}
+			}
 			return nil, res, ambiguously(noToken(req.ep.api, res.Attempts, renewErr), applied || partly)
 		}
 		if try >= c.retry.MaxAttempts || !a.repeatable(req.ep) {

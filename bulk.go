@@ -163,7 +163,8 @@ func (e *BulkError) Unwrap() []error {
 //     with that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
 // Calls under way are then waited for, and [BulkReport.ResumeAfter] says where to go on. When the minute's quota is used
-// up ([CodeMinuteQuotaExceeded]) the job waits for the next minute, unless the context ends before.
+// up ([CodeMinuteQuotaExceeded]) the job waits for the next minute, and when the client has made its share of token
+// requests for the next one, unless the context ends before.
 //
 // The input runs in the caller's goroutine, so that one that waits for something should watch the context itself. What
 // is in memory is a few chunks of openids, and those that failed.

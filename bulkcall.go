@@ -82,6 +82,10 @@ func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) error {
 		var refusal *Error
 		isRefusal := errors.As(err, &refusal)
 		switch {
+		case tokenWait(err) > 0:
+			if err := j.hold(ctx, tokenWait(err), err); err != nil {
+				return err
+			}
 		case isRefusal && refusal.Code == CodeSomeOpenIDsFailed && len(refusal.FailedOpenIDs) > 0:
 			// The call has repeated them already.
 			for _, s := range slots {
@@ -97,7 +101,7 @@ func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) error {
 				return err
 			}
 		default:
-			if j.ep.write && (ctx.Err() == nil || errors.Is(err, ErrAmbiguous)) {
+			if j.ep.write && !ofTokenAPI(err) && (ctx.Err() == nil || errors.Is(err, ErrAmbiguous)) {
 				for _, s := range slots {
 					s.end(lost, err)
 				}
@@ -191,7 +195,7 @@ func (p *pace) turn() error {
 func (p *pace) again(ctx context.Context, refusal *Error, err error, left *int) error {
 	switch refusal.Code {
 	case CodeMinuteQuotaExceeded:
-		return p.nextMinute(ctx, err)
+		return p.hold(ctx, quotaPause, err)
 	case CodeInvalidTagID:
 		exists, findErr := p.tagExists(ctx)
 		if findErr != nil {
@@ -212,16 +216,36 @@ func (p *pace) again(ctx context.Context, refusal *Error, err error, left *int) 
 	return pause(p.halt, p.c.retry.delay(p.c.retry.MaxAttempts+patience-1-*left))
 }
 
-// nextMinute keeps all calls of the job back until the quota is there again.
-func (p *pace) nextMinute(ctx context.Context, err error) error {
-	at := time.Now().Add(quotaPause)
+// hold keeps all calls of the job back for a while, unless the context ends before.
+func (p *pace) hold(ctx context.Context, d time.Duration, err error) error {
+	at := time.Now().Add(d)
 	if end, ok := ctx.Deadline(); ok && !at.Before(end) {
-		return fmt.Errorf("%w before the next minute: %w", context.DeadlineExceeded, err)
+		return fmt.Errorf("%w before the next call may be made: %w", context.DeadlineExceeded, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.nextAt = at
+	if at.After(p.nextAt) {
+		p.nextAt = at
+	}
 	return nil
+}
+
+// ofTokenAPI reports whether a call failed for want of a token, so that it was not sent.
+func ofTokenAPI(err error) bool {
+	var (
+		transport *TransportError
+		response  *ResponseError
+	)
+	return errors.As(err, &transport) && isTokenAPI(transport.API) || errors.As(err, &response) && isTokenAPI(response.API)
+}
+
+// tokenWait is how long no token is to be had since too many were asked for; 0 where that is not the reason.
+func tokenWait(err error) time.Duration {
+	var be *budgetError
+	if !errors.As(err, &be) || errors.Is(err, ErrCredential) {
+		return 0
+	}
+	return be.wait
 }
 
 // tagExists asks the platform, once in a job, whether it knows the tag: it has been seen to deny tags that exist.
@@ -244,11 +268,14 @@ func (p *pace) tagExists(ctx context.Context) (bool, error) {
 			p.tagKnown, p.tagFound = true, tag != nil
 			return p.tagFound, nil
 		}
-		var refusal *Error
-		if !errors.As(err, &refusal) || refusal.Code != CodeMinuteQuotaExceeded {
+		wait := tokenWait(err)
+		if errors.Is(err, CodeMinuteQuotaExceeded) {
+			wait = quotaPause
+		}
+		if wait == 0 {
 			return false, err
 		}
-		if err := p.nextMinute(ctx, err); err != nil {
+		if err := p.hold(ctx, wait, err); err != nil {
 			return false, err
 		}
 	}
@@ -262,6 +289,12 @@ func (p *pace) patiently(fetch pageFunc) pageFunc {
 				return nil, err
 			}
 			page, err := fetch(ctx, cursor)
+			if wait := tokenWait(err); wait > 0 {
+				if err := p.hold(ctx, wait, err); err != nil {
+					return nil, err
+				}
+				continue
+			}
 			var refusal *Error
 			if err == nil || !errors.As(err, &refusal) {
 				return page, err

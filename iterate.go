@@ -37,8 +37,8 @@ type listConfig struct {
 	prefetch int
 }
 
-// StartAfter begins a list after this openid, to go on where an earlier walk ended: the last openid that a list gave is
-// always a good place. Empty means from the beginning.
+// StartAfter begins a list after this openid, to go on where an earlier walk ended: give it the last openid that the
+// list gave. Empty means from the beginning. The platform does not say for how long an openid is a place in its list.
 func StartAfter(openID string) ListOption {
 	return listOption(func(cfg *listConfig) *ArgumentError {
 		cfg.after = openID
@@ -65,14 +65,15 @@ func WithPrefetch(pages int) ListOption {
 // AllFans is the list of all followers, in the platform's order.
 //
 // It makes a call for each page of 10,000 openids and one more for the end, none of them before the loop begins, and
-// holds one page and those of [WithPrefetch]. It can be ranged over more than once, and starts afresh each time. When a
-// call fails for good the loop gets the error, once, and the list ends; [StartAfter] resumes it. When the loop ends, a
-// call under way is cancelled, and nothing is left running. People who follow or leave meanwhile may be in the list or
+// holds one page and those of [WithPrefetch]. It can be ranged over more than once, and starts afresh each time. It waits for
+// the next minute where that one's quota is used up, unless the context ends before. When a call fails for good the loop
+// gets the error, once, and the list ends; [StartAfter] resumes it. When the loop ends, a call under way is cancelled,
+// and nothing is left running. People who follow or leave meanwhile may be in the list or
 // not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
-	return walk(ctx, "AllFans", opts, c.GetFans)
+	return walk(ctx, c, -1, "AllFans", opts, c.GetFans)
 }
 
 // AllTagFans is the list of all followers with this tag, otherwise as [Client.AllFans].
@@ -82,14 +83,14 @@ func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[stri
 //
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) AllTagFans(ctx context.Context, tagID int, opts ...ListOption) iter.Seq2[string, error] {
-	return walk(ctx, "AllTagFans", opts, c.tagPages(tagID))
+	return walk(ctx, c, tagID, "AllTagFans", opts, c.tagPages(tagID))
 }
 
 // AllBlacklist is the list of all blocked users, in pages of 1,000, otherwise as [Client.AllFans].
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.
 func (c *Client) AllBlacklist(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
-	return walk(ctx, "AllBlacklist", opts, c.GetBlacklist)
+	return walk(ctx, c, -1, "AllBlacklist", opts, c.GetBlacklist)
 }
 
 // pageFunc gives the page after a cursor.
@@ -100,7 +101,7 @@ func (c *Client) tagPages(tagID int) pageFunc {
 }
 
 // walk is the list that fetch gives the pages of.
-func walk(ctx context.Context, name string, opts []ListOption, fetch pageFunc) iter.Seq2[string, error] {
+func walk(ctx context.Context, c *Client, tagID int, name string, opts []ListOption, fetch pageFunc) iter.Seq2[string, error] {
 	cfg := listConfig{prefetch: 1}
 	err := configure(name, opts, func(o ListOption) *ArgumentError { return o.applyList(&cfg) })
 	return func(yield func(string, error) bool) {
@@ -109,7 +110,9 @@ func walk(ctx context.Context, name string, opts []ListOption, fetch pageFunc) i
 			return
 		}
 		for page, err := range ahead(ctx, cfg.prefetch, func(ctx context.Context) iter.Seq2[[]string, error] {
-			return pages(ctx, name, cfg.after, fetch)
+			p := newPace(c, tagID)
+			p.begin(ctx)
+			return pages(ctx, name, cfg.after, p.patiently(fetch))
 		}) {
 			for _, id := range page {
 				if err = ended(ctx); err != nil {

@@ -114,7 +114,7 @@ func (c *Client) sync(ctx context.Context, name string, add, remove write, list 
 	}
 	removeErr := step("removing", remove, extra, &report.Removed)
 	if err != nil && removeErr != nil {
-		return report, fmt.Errorf("%w; %w", err, removeErr)
+		return report, fmt.Errorf("%w; %w", removeErr, err) // only the first can say that the sync was stopped
 	}
 	return report, cmp.Or(err, removeErr)
 }

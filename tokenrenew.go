@@ -238,8 +238,6 @@ func (m *ownTokens) holdBack(want demand, isRefused bool, now time.Time) error {
 		return errNoOtherToken
 	case !want.force && m.failure.on(now):
 		return m.failure.err
-	case wait > 0 && isRefused && m.lastErr == nil:
-		return errNoOtherToken
 	case wait > 0:
 		return &budgetError{wait: wait, last: m.lastErr}
 	}

@@ -1,0 +1,99 @@
+package wechatuser_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// What passes by itself stops no job and no list.
+
+const batchTaggingPath = "/cgi-bin/tags/members/batchtagging"
+
+func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, tagID int)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000))
+		f(t, srv, srv.AddTag("vip", wechatusertest.OpenID(0)))
+	})
+}
+
+// TestBulkWaitsForATokenOfTheBudget: somebody else renews the token before each call, 20 times in no time.
+func TestBulkWaitsForATokenOfTheBudget(t *testing.T) {
+	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
+		c := srv.Client(wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+			if call.API == "batchTagging" {
+				srv.ExpireTokens()
+			}
+			return next(ctx)
+		}))
+
+		report, err := c.BulkTagging(t.Context(), tagID, c.AllFans(t.Context()), wechatuser.WithConcurrency(1))
+
+		require.NoError(t, err)
+		assert.Equal(t, 1000, report.Applied)
+	})
+}
+
+// TestASingleCallSaysThatItWasTheBudget: it does not wait, and tells what was refused.
+func TestASingleCallSaysThatItWasTheBudget(t *testing.T) {
+	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, _ int) {
+		c := srv.Client()
+		var err error
+		for range 30 {
+			srv.ExpireTokens()
+			if _, err = c.GetTags(t.Context()); err != nil {
+				break
+			}
+		}
+
+		assert.ErrorIs(t, err, wechatuser.ErrTemporary)
+		assert.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
+		assert.ErrorContains(t, err, "20 a minute at most")
+	})
+}
+
+func TestListsWaitForTheNextMinute(t *testing.T) {
+	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
+		srv.FailNext("/cgi-bin/user/get", wechatuser.CodeMinuteQuotaExceeded, 1)
+		c := srv.Client()
+
+		report, err := c.BulkTagging(t.Context(), tagID, c.AllFans(t.Context()))
+
+		require.NoError(t, err)
+		assert.Equal(t, 1000, report.Applied)
+	})
+}
+
+func TestListsDoNotBelieveThatATagIsGone(t *testing.T) {
+	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
+		srv.FailNext("/cgi-bin/user/tag/get", wechatuser.CodeInvalidTagID, 1)
+		n := 0
+		for _, err := range srv.Client().AllTagFans(t.Context(), tagID) {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, 1, n)
+	})
+}
+
+// TestNobodyFailsWhereNothingWasSent: without a token there is nothing to say about an openid.
+func TestNobodyFailsWhereNothingWasSent(t *testing.T) {
+	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
+		srv.FailNextHTTP("/cgi-bin/stable_token", 502, "<html>", 100)
+
+		report, err := srv.Client().BulkTagging(t.Context(), tagID, wechatuser.OpenIDs(srv.OpenIDs()...))
+
+		assert.ErrorIs(t, err, wechatuser.ErrTemporary)
+		assert.Zero(t, srv.Calls(batchTaggingPath))
+		assert.Empty(t, report.Failed)
+		assert.Zero(t, report.Total)
+		assert.Empty(t, report.ResumeAfter)
+	})
+}
