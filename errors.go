@@ -120,8 +120,8 @@ func (e *Error) Is(target error) bool {
 
 func (e *Error) class() class {
 	set := e.Code.class()
-	// The token endpoints answer 40001 for a wrong secret, all others for a dead token.
-	if e.Code == CodeInvalidCredential && isTokenAPI(e.API) {
+	// What is sent with the app secret gets 40001 for a wrong one, all else for a dead token.
+	if e.Code == CodeInvalidCredential && (isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api) {
 		set = classCredential
 	}
 	if e.ambiguous {
