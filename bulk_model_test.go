@@ -611,7 +611,10 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 	}
 }
 
-// How many random cases each model goes through: some seconds' worth.
+// underRace is true where the race detector slows everything down.
+var underRace bool
+
+// How many random cases each model goes through: some seconds' worth, and a quarter of them under the race detector.
 const (
 	writeCases = 3000
 	readCases  = 600
@@ -625,6 +628,9 @@ func TestBulkWriteModel(t *testing.T) {
 // forSeeds runs a case for each seed, in a bubble of its own where waiting takes no time, until one fails.
 func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
+	if underRace {
+		n /= 4
+	}
 	for part := range uint64(parts) {
 		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
 			t.Parallel()

@@ -215,6 +215,14 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	assert.Positive(t, report.Applied)
 }
 
+func TestBulkForgetsWhatIsNoLongerInFlight(t *testing.T) {
+	_, c, tag := fans(t, 500)
+	report, err := c.BulkTagging(t.Context(), tag, list(append(openIDs(500), openIDs(1)...)), wechatuser.WithConcurrency(1))
+	require.NoError(t, err)
+	assert.Equal(t, 501, report.Applied)
+	assert.Equal(t, 11, report.Calls, "the first is sent again, since nobody remembers it")
+}
+
 func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
 	for _, code := range []wechatuser.Code{
 		wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeAPIUnauthorized, wechatuser.CodeAccountLimited,
@@ -504,6 +512,23 @@ func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
 			assert.Len(t, srv.TagFans(tag), 400, name)
 		})
 	}
+}
+
+func TestBulkBlamesNobodyWhereTheTokenIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c, tag := fans(t, 100)
+		for name, trouble := range map[string]func(path string, times int){
+			"busy":      func(path string, times int) { srv.FailNext(path, wechatuser.CodeSystemBusy, times) },
+			"no answer": srv.DropAnswers,
+			"a gateway": func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
+		} {
+			trouble("/cgi-bin/stable_token", 1000)
+			report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+			assert.ErrorIs(t, err, wechatuser.ErrTemporary, name)
+			assert.Zero(t, *report, name)
+			trouble("/cgi-bin/stable_token", 0)
+		}
+	})
 }
 
 func TestBulkInputThatFails(t *testing.T) {

@@ -233,10 +233,13 @@ func (p *pace) hold(ctx context.Context, d time.Duration, err error) error {
 // ofTokenAPI reports whether a call failed for want of a token, so that it was not sent.
 func ofTokenAPI(err error) bool {
 	var (
+		refusal   *Error
 		transport *TransportError
 		response  *ResponseError
 	)
-	return errors.As(err, &transport) && isTokenAPI(transport.API) || errors.As(err, &response) && isTokenAPI(response.API)
+	return errors.As(err, &refusal) && isTokenAPI(refusal.API) ||
+		errors.As(err, &transport) && isTokenAPI(transport.API) ||
+		errors.As(err, &response) && isTokenAPI(response.API)
 }
 
 // tokenWait is how long no token is to be had since too many were asked for; 0 where that is not the reason.

@@ -219,6 +219,11 @@ var places = []place{
 		c := newClient(t, play(fanPage(2, bob, alice, bob), hangs))
 		return func(ctx context.Context) error { return last(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
+	{name: "AllFans: minute's quota", foresees: true, call: inList(fanPage(2, bob, alice, bob), refuses(45011))},
+	{name: "AllFans: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		c := withoutTokenRequests(t)
+		return func(ctx context.Context) error { return last(c.AllFans(ctx)) }
+	}},
 
 	// Jobs.
 	{name: "BulkTagging: call", call: inJob(hangs)},
@@ -233,6 +238,9 @@ var places = []place{
 	}},
 	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
 		return tagging(tokenClient(t, play(hangs)), wechatuser.OpenIDs(alice))
+	}},
+	{name: "BulkTagging: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(alice))
 	}},
 	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
 		c := newClient(t, play(says(okBody)))
@@ -309,6 +317,16 @@ func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error 
 		}
 		return tags(c)
 	}
+}
+
+// withoutTokenRequests is a client that has made so many requests for tokens that the next one must wait.
+func withoutTokenRequests(t *testing.T) *wechatuser.Client {
+	t.Helper()
+	c := tokenClient(t, play(fails(errReset)), noRepeats)
+	for range 10 {
+		require.ErrorIs(t, getTags(t.Context(), c), errReset)
+	}
+	return c
 }
 
 func inList(replies ...reply) func(*testing.T) func(context.Context) error {

@@ -86,10 +86,10 @@ func TestFailover(t *testing.T) {
 		"slow and dead": {"a": slow, "b": dead},
 		"flapping":      {"a": flaps},
 	} {
-		for _, goroutines := range []int{1, 20} {
+		for _, goroutines := range []int{1, 10} {
 			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					const d = 5 * time.Minute
+					const d = 3 * time.Minute
 					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
 					calls, slow := h.run(t, goroutines, d)
 					most := goroutines + int(d/hostRest)

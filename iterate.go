@@ -65,11 +65,10 @@ func WithPrefetch(pages int) ListOption {
 // AllFans is the list of all followers, in the platform's order.
 //
 // It makes a call for each page of 10,000 openids and one more for the end, none of them before the loop begins, and
-// holds one page and those of [WithPrefetch]. It can be ranged over more than once, and starts afresh each time. It waits for
-// the next minute where that one's quota is used up, unless the context ends before. When a call fails for good the loop
-// gets the error, once, and the list ends; [StartAfter] resumes it. When the loop ends, a call under way is cancelled,
-// and nothing is left running. People who follow or leave meanwhile may be in the list or
-// not.
+// holds one page and those of [WithPrefetch]. It can be ranged over more than once, and starts afresh each time. When the
+// minute's quota is used up it waits for the next minute, unless the context ends before. When a call fails for good the
+// loop gets the error, once, and the list ends; [StartAfter] resumes it. When the loop ends, a call under way is
+// cancelled, and nothing is left running. People who follow or leave meanwhile may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
@@ -109,6 +108,8 @@ func walk(ctx context.Context, c *Client, tagID int, name string, opts []ListOpt
 			yield("", err)
 			return
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // or else ctx would hold on to the pace of each walk
 		for page, err := range ahead(ctx, cfg.prefetch, func(ctx context.Context) iter.Seq2[[]string, error] {
 			p := newPace(c, tagID)
 			p.begin(ctx)

@@ -245,6 +245,38 @@ func TestBreakCancelsThePrefetch(t *testing.T) {
 	require.NoError(t, goleak.Find(before))
 }
 
+// foreignContext is a context that the standard library does not know, so that each context made from it and not
+// cancelled leaves a goroutine behind.
+type foreignContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c foreignContext) Done() <-chan struct{} { return c.done }
+
+func TestNothingHangsOnTheContextAfterwards(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	srv, c := smallPages(t, wechatusertest.WithFans(25))
+	tag := srv.AddTag("vip")
+	ctx := foreignContext{t.Context(), make(chan struct{})}
+	for prefetch := range 2 {
+		got, errs := all(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
+		assert.Len(t, got, 25)
+		assert.Empty(t, errs)
+		for range c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)) {
+			break
+		}
+	}
+	_, err := c.BulkTagging(ctx, tag, c.AllFans(ctx))
+	require.NoError(t, err)
+	users, errs := all(c.BulkUserInfo(ctx, c.AllTagFans(ctx, tag)))
+	assert.Len(t, users, 25)
+	assert.Empty(t, errs)
+	_, err = c.SyncTag(ctx, tag, wechatuser.OpenIDs())
+	require.NoError(t, err)
+	require.NoError(t, goleak.Find(before))
+}
+
 func TestListEndsWithTheContext(t *testing.T) {
 	_, c := smallPages(t, wechatusertest.WithFans(25))
 	shutdown := errors.New("shutting down")

@@ -54,6 +54,15 @@ func TestSyncBlacklist(t *testing.T) {
 	assert.Equal(t, ids[30:80], srv.Blacklist())
 }
 
+func TestSyncAndAListThatRepeatsItself(t *testing.T) {
+	s := play(fanPage(0, bob, alice, bob, alice), fanPage(0, carol, bob, alice, carol, carol), fanPage(0, ""), says(okBody))
+	report, err := newClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(alice, alice))
+	require.NoError(t, err)
+	assert.Equal(t, 1, report.Unchanged)
+	assert.Equal(t, wechatuser.BulkReport{Total: 2, Applied: 2, Calls: 1, ResumeAfter: carol}, report.Removed)
+	assert.Zero(t, report.Added)
+}
+
 func TestSyncOptions(t *testing.T) {
 	srv, c, _ := fans(t, 100)
 	ids := openIDs(100)

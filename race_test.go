@@ -1,0 +1,5 @@
+//go:build race
+
+package wechatuser_test
+
+func init() { underRace = true }
