@@ -96,7 +96,7 @@ func TestREADMEsAreInStep(t *testing.T) {
 // TestLinksOfTheDocs: what the documents link to in the repository is there.
 func TestLinksOfTheDocs(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
-	for _, name := range []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md"} {
+	for _, name := range []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"} {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		for _, match := range link.FindAllStringSubmatch(string(text), -1) {

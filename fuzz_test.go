@@ -235,12 +235,12 @@ func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 }
 
 // fine reports whether the platform, the store and the rest have been in order for so long.
-func (d *tokenDrive) fine(for_ time.Duration) bool {
+func (d *tokenDrive) fine(since time.Duration) bool {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.p.failing == "" && !d.p.stubborn && d.storeDown == "" && time.Since(d.troubleAt) > for_
+	return d.p.failing == "" && !d.p.stubborn && d.storeDown == "" && time.Since(d.troubleAt) > since
 }
 
 func (d *tokenDrive) trouble() {
@@ -459,7 +459,7 @@ func FuzzTokens(f *testing.F) {
 		f.Add([]byte{setting, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5}) // revoked again and again
 		f.Add([]byte{setting, 7, 2, 12, 0, 12, 2, 7, 0, 12, 0})                                           // twenty requests in a minute
 		f.Add([]byte{setting, 0, 14, 4, 9, 4, 5, 7, 4, 12, 2, 7, 6, 12, 0})                               // the last minutes of a token
-		f.Add([]byte{setting, 0, 14, 4, 5, 9, 0, 4, 2, 0, 14, 11, 1, 4, 8, 4, 5, 0, 14, 4, 2, 0, 14})     // an older token in the store
+		f.Add([]byte{setting, 0, 14, 4, 5, 9, 0, 4, 2, 0, 0, 11, 1, 4, 8, 4, 5, 0, 0, 4, 2, 0, 14})       // an older token in the store
 	}
 	f.Fuzz(driveTokens)
 }
