@@ -60,7 +60,7 @@
 //     the calls that clear a quota;
 //   - 45169, which refuses a user who is being tagged by somebody else; and of 45171 the openids that it lists.
 //
-// Nothing else is, a used-up quota (45009, 45011) least of all; bulk jobs wait for the next minute of the latter.
+// Nothing else is, a used-up quota (45009, 45011) least of all; lists and bulk jobs wait for the next minute of the latter.
 // All repeated calls have the same effect twice as once, but for two, which clear up after themselves: see
 // [Client.CreateTag] and [Client.DeleteTag]. An error of a write that may have been applied all the same matches
 // [ErrAmbiguous]. The policy may change between releases in its details.
