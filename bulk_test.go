@@ -399,12 +399,25 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 		require.NoError(t, err, "the third attempt succeeds")
 		assert.Equal(t, 2+2, report.Calls)
 
+		srv.FailOpenIDs(2, some...)
+		report, err = srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})).
+			BulkTagging(t.Context(), tag, list(openIDs(100)))
+		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed, "they were sent again, and got no further")
+		assert.Equal(t, some, report.FailedOpenIDs())
+		assert.Equal(t, 2+1, report.Calls)
+
+		srv.FailNext(pathTagging, wechatuser.CodeSystemBusy, 2)
+		srv.FailOpenIDs(1, some...)
+		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(100)), wechatuser.WithConcurrency(1))
+		require.NoError(t, err, "the first 45171 is the answer to the last attempt of its call")
+		assert.Equal(t, 3+1+1, report.Calls)
+
 		srv.FailOpenIDs(1000, some...)
 		report, err = c.BulkUntagging(t.Context(), tag, list(openIDs(100)))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 97, report.Applied)
-		assert.Equal(t, 2+2, report.Calls)
+		assert.Equal(t, 3+3+1, report.Calls, "two calls of three attempts for the first chunk")
 		assert.Equal(t, some, srv.TagFans(tag))
 		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 	})

@@ -44,7 +44,7 @@ func (j *job[R]) work(ctx context.Context, ch *chunk[R]) {
 // guilty says that a refusal is due to one of them, so that asking about all of them is a call for nothing.
 func (j *job[R]) settle(ctx context.Context, slots []*slot[R], guilty bool, left *int) (accepted bool, err error) {
 	if !guilty || len(slots) == 1 {
-		err := j.call(ctx, slots, left)
+		slots, err = j.call(ctx, slots, left)
 		switch {
 		case err == nil:
 			return true, nil
@@ -64,15 +64,15 @@ func (j *job[R]) settle(ctx context.Context, slots []*slot[R], guilty bool, left
 }
 
 // call makes one call, and makes it again as long as the refusal is one that passes. Without an error all slots have
-// their outcome; after one, they have none, unless no answer tells what became of them.
-func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) error {
+// their outcome; after one, the slots that it gives back have none, unless no answer tells what became of them.
+func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) ([]*slot[R], error) {
 	for {
 		if err := j.turn(); err != nil {
-			return err
+			return slots, err
 		}
 		err := j.send(ctx, slots)
 		if err == nil {
-			return nil
+			return nil, nil
 		}
 		if errors.Is(err, ErrAmbiguous) {
 			for _, s := range slots {
@@ -84,21 +84,23 @@ func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) error {
 		switch {
 		case tokenWait(err) > 0:
 			if err := j.hold(ctx, tokenWait(err), err); err != nil {
-				return err
+				return slots, err
 			}
 		case isRefusal && refusal.Code == CodeSomeOpenIDsFailed && len(refusal.FailedOpenIDs) > 0:
-			// The call has repeated them already.
-			for _, s := range slots {
-				if slices.Contains(refusal.FailedOpenIDs, s.openID) {
+			before := len(slots)
+			slots = undone(slots, refusal.FailedOpenIDs)
+			if len(slots) == before || *left == 0 { // the call has repeated them, and so it stays
+				for _, s := range slots {
 					s.end(refused, err)
-				} else {
-					s.end(decided, nil)
 				}
+				return nil, nil
 			}
-			return nil
+			if err := j.again(ctx, refusal, err, left); err != nil {
+				return slots, err
+			}
 		case isRefusal && judgeCode(refusal.Code) != unclear:
 			if err = j.again(ctx, refusal, err, left); err != nil {
-				return err
+				return slots, err
 			}
 		default:
 			if j.ep.write && !ofTokenAPI(err) && (ctx.Err() == nil || errors.Is(err, ErrAmbiguous)) {
@@ -106,9 +108,22 @@ func (j *job[R]) call(ctx context.Context, slots []*slot[R], left *int) error {
 					s.end(lost, err)
 				}
 			}
-			return err
+			return slots, err
 		}
 	}
+}
+
+// undone are the slots that a call was not carried out for. It was for the others.
+func undone[R any](slots []*slot[R], failed []string) []*slot[R] {
+	var rest []*slot[R]
+	for _, s := range slots {
+		if slices.Contains(failed, s.openID) {
+			rest = append(rest, s)
+		} else {
+			s.end(decided, nil)
+		}
+	}
+	return rest
 }
 
 // errMisaligned: an answer does not tell who is who. The platform has been seen to leave openids out that it does not
@@ -204,7 +219,7 @@ func (p *pace) again(ctx context.Context, refusal *Error, err error, left *int) 
 		if !exists {
 			return err
 		}
-	case CodeConcurrentTagging:
+	case CodeConcurrentTagging, CodeSomeOpenIDsFailed:
 	default:
 		return err
 	}

@@ -634,6 +634,7 @@ var codeTable = map[Code]struct {
 		en:     "some of the openids were not processed, the others were",
 		zh:     "部分 openid 处理失败",
 		remedy: "call again with FailedOpenIDs, or use the Bulk method, which does that",
+		class:  classTemporary,
 		doc:    endpoints[batchTagging].docURL(),
 	},
 

@@ -26,7 +26,7 @@ type syncConfig struct {
 	dryRun, keep bool
 }
 
-// WithDryRun changes nothing, and reports in Total how many openids would be added and removed. Applied is 0 then.
+// WithDryRun changes nothing: ToAdd and ToRemove of the report say what would be done, and Applied is 0.
 func WithDryRun() SyncOption { return syncOption(func(cfg *syncConfig) { cfg.dryRun = true }) }
 
 // WithoutRemoval adds only. Those who are there and are not wanted stay, and are in no number of the report.
@@ -38,6 +38,9 @@ type SyncReport struct {
 	Added BulkReport
 	// Removed is about those who were there and not wanted.
 	Removed BulkReport
+	// ToAdd and ToRemove are, after [WithDryRun] and only then, who would be sent to the platform, in the order of the
+	// input and of the platform's list.
+	ToAdd, ToRemove []string
 	// Unchanged is how many were there and wanted.
 	Unchanged int
 	// Calls is the number of API requests that were sent: those of Added and Removed, and those that read the list.
@@ -96,9 +99,15 @@ func (c *Client) sync(ctx context.Context, name string, add, remove write, list 
 		extra = nil
 	}
 	cfg.total = len(lacking) + len(extra)
-	step := func(part string, w write, ids []string, r *BulkReport) error {
+	if cfg.dryRun {
+		cfg.concurrency = 1 // which keeps the order
+	}
+	step := func(part string, w write, ids []string, r *BulkReport, planned *[]string) error {
 		if cfg.dryRun {
-			w.send = func(context.Context, []string) error { return nil }
+			w.send = func(_ context.Context, ids []string) error {
+				*planned = append(*planned, ids...)
+				return nil
+			}
 		}
 		err := c.apply(ctx, name+": "+part, w, p, OpenIDs(ids...), cfg.bulkConfig, r)
 		cfg.doneBefore = r.Total
@@ -108,11 +117,11 @@ func (c *Client) sync(ctx context.Context, name string, add, remove write, list 
 		}
 		return err
 	}
-	err = step("adding", add, lacking, &report.Added)
+	err = step("adding", add, lacking, &report.Added, &report.ToAdd)
 	if stopped := (*BulkError)(nil); errors.As(err, &stopped) && stopped.Err != nil {
 		return report, err
 	}
-	removeErr := step("removing", remove, extra, &report.Removed)
+	removeErr := step("removing", remove, extra, &report.Removed, &report.ToRemove)
 	if err != nil && removeErr != nil {
 		return report, fmt.Errorf("%w; %w", removeErr, err) // only the first can say that the sync was stopped
 	}

@@ -76,6 +76,8 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, []string{"no openid"}, report.Added.FailedOpenIDs())
 	assert.Equal(t, 50, report.Removed.Total)
 	assert.Zero(t, report.Removed.Applied)
+	assert.Equal(t, ids[60:80], report.ToAdd, "without what is no openid")
+	assert.Equal(t, ids[:50], report.ToRemove)
 	assert.Equal(t, 10, report.Unchanged)
 	assert.Equal(t, 2, report.Calls)
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")

@@ -176,7 +176,7 @@ func reason(err error) string {
 		return "the token was refused, and there was no other one"
 	case errors.As(err, &refusal) && refusal.API == "getStableAccessToken":
 		return fmt.Sprintf("no token: errcode %d", int(refusal.Code))
-	case errors.As(err, &refusal) && (errors.Is(err, wechatuser.ErrTemporary) || refusal.Code == wechatuser.CodeSomeOpenIDsFailed):
+	case errors.As(err, &refusal) && errors.Is(err, wechatuser.ErrTemporary):
 		return fmt.Sprintf("errcode %d", int(refusal.Code))
 	case errors.As(err, &response) && errors.Is(err, wechatuser.ErrTemporary):
 		return fmt.Sprintf("not the platform's answer, HTTP status %d", response.StatusCode)
