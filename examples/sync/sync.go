@@ -50,27 +50,20 @@ func compare(ctx context.Context, c *wechatuser.Client, cfg config, m *members) 
 	if err != nil {
 		return nil, err
 	}
-	p := new(plan)
-	is := make(map[string]bool)
-	if i := slices.IndexFunc(tags, func(t wechatuser.Tag) bool { return t.Name == cfg.tag }); i >= 0 {
-		p.tag = &tags[i]
-		for id, err := range c.AllTagFans(ctx, p.tag.ID) {
-			if err != nil {
-				return nil, err
-			}
-			is[id] = true
-			if m.lines[id] == 0 && !cfg.keep {
-				p.remove = append(p.remove, id)
-			}
-		}
+	i := slices.IndexFunc(tags, func(t wechatuser.Tag) bool { return t.Name == cfg.tag })
+	if i < 0 {
+		return &plan{add: m.openIDs}, nil
 	}
-	p.has = len(is)
-	for _, id := range m.openIDs {
-		if is[id] {
-			p.unchanged++
-		} else {
-			p.add = append(p.add, id)
-		}
+	report, err := c.SyncTag(ctx, tags[i].ID, wechatuser.OpenIDs(m.openIDs...), wechatuser.WithDryRun())
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{
+		tag: &tags[i], has: report.Unchanged + len(report.ToRemove),
+		add: report.ToAdd, remove: report.ToRemove, unchanged: report.Unchanged,
+	}
+	if cfg.keep {
+		p.remove = nil
 	}
 	return p, nil
 }
