@@ -341,7 +341,7 @@ var otherMethods = []string{
 	"AppID", "HTTPClient", "String", "GoString", "Format", "LogValue",
 	"AllFans", "AllTagFans", "AllBlacklist",
 	"BulkUserInfo", "BulkChangeOpenID", "BulkTagging", "BulkUntagging", "BulkBlacklist", "BulkUnblacklist",
-	"SyncTag", "SyncBlacklist",
+	"SyncTag", "SyncBlacklist", "EnsureTag",
 }
 
 func TestEveryMethodAndEndpointHasACall(t *testing.T) {

@@ -79,6 +79,29 @@ func (c *Client) SyncBlacklist(ctx context.Context, openIDs iter.Seq2[string, er
 	return c.sync(ctx, "SyncBlacklist", c.blacklisting(batchBlacklist), c.blacklisting(batchUnblacklist), c.GetBlacklist, openIDs, opts)
 }
 
+// EnsureTag gives the tag of this name, and makes it if there is none, so that programs which start at the same time all
+// get the same tag. The name has 1 to 30 bytes of UTF-8. It costs one call, two to make the tag, and one more where
+// somebody else made it in between.
+//
+// getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html; see also
+// [Client.CreateTag], whose errors it gives.
+func (c *Client) EnsureTag(ctx context.Context, name string) (*Tag, error) {
+	if err := endpoints[createTag].checkTagName(name); err != nil {
+		return nil, err
+	}
+	named := func(t Tag) bool { return t.Name == name }
+	if tag, err := c.findTag(ctx, named); tag != nil || err != nil {
+		return tag, err
+	}
+	tag, err := c.CreateTag(ctx, name)
+	if errors.Is(err, CodeInvalidTagName) {
+		if there, findErr := c.findTag(ctx, named); there != nil && findErr == nil {
+			return there, nil
+		}
+	}
+	return tag, err
+}
+
 // sync makes what list gives the same as the input.
 func (c *Client) sync(ctx context.Context, name string, add, remove write, list pageFunc, openIDs iter.Seq2[string, error], opts []SyncOption) (*SyncReport, error) {
 	report := new(SyncReport)

@@ -182,3 +182,49 @@ func TestSyncReadsTheListPatiently(t *testing.T) {
 		assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"), "asked once more, and it does not exist")
 	})
 }
+
+func TestEnsureTag(t *testing.T) {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	c := srv.Client()
+	made, err := c.EnsureTag(t.Context(), "vip")
+	require.NoError(t, err)
+	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"))
+	found, err := c.EnsureTag(t.Context(), "vip")
+	require.NoError(t, err)
+	assert.Equal(t, *made, *found)
+	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"), "it is there already")
+	assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"))
+
+	_, err = c.EnsureTag(t.Context(), "")
+	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+	assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"), "nothing was sent")
+}
+
+func TestEnsureTagThatAppearsInBetween(t *testing.T) {
+	const noTags, hasVIP = `{"tags":[]}`, `{"tags":[{"id":134,"name":"vip"}]}`
+	tests := []struct {
+		name string
+		tags []reply
+		want error
+	}{
+		{"made by somebody else", []reply{says(noTags), says(hasVIP)}, nil},
+		{"a name that is not allowed", []reply{says(noTags), says(noTags)}, wechatuser.CodeInvalidTagName},
+		{"and no list", []reply{says(noTags), refuses(48001)}, wechatuser.CodeInvalidTagName},
+		{"no list to begin with", []reply{refuses(48001)}, wechatuser.CodeAPIUnauthorized},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tags := play(tt.tags...)
+			c := newClient(t, byPath{"/cgi-bin/tags/get": tags, "/cgi-bin/tags/create": play(refuses(45157))})
+			tag, err := c.EnsureTag(t.Context(), "vip")
+			assert.Equal(t, len(tt.tags), tags.count())
+			if tt.want != nil {
+				assert.ErrorIs(t, err, tt.want)
+				assert.Nil(t, tag)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, 134, tag.ID)
+		})
+	}
+}

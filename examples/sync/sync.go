@@ -97,7 +97,7 @@ func (p *plan) apply(ctx context.Context, c *wechatuser.Client, cfg config, m *m
 	tag := p.tag
 	if tag == nil {
 		var err error
-		if tag, err = c.CreateTag(ctx, cfg.tag); err != nil {
+		if tag, err = c.EnsureTag(ctx, cfg.tag); err != nil {
 			return err
 		}
 	}
