@@ -4,11 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -84,26 +86,13 @@ func exportedReceiver(t ast.Expr) bool {
 	return ok && ident.IsExported()
 }
 
-// TestREADMEsAreInStep: the two READMEs have the same parts and the same code.
+// TestREADMEsAreInStep: the two READMEs have the same parts and, but for its comments, the same code.
 func TestREADMEsAreInStep(t *testing.T) {
 	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
 
 	assert.Equal(t, english.headings, chinese.headings)
 	assert.Equal(t, english.code, chinese.code)
 	assert.NotEmpty(t, english.code)
-}
-
-// TestLinksOfTheDocs: what the documents link to in the repository is there.
-func TestLinksOfTheDocs(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
-	for _, name := range []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"} {
-		text, err := os.ReadFile(name)
-		require.NoError(t, err)
-		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
-			_, err := os.Stat(match[1])
-			assert.NoError(t, err, "%s links to %s", name, match[1])
-		}
-	}
 }
 
 type parts struct {
@@ -113,11 +102,12 @@ type parts struct {
 
 func readme(t *testing.T, name string) (p parts) {
 	t.Helper()
+	comment := regexp.MustCompile(`\s*(//|# ).*`)
 	text, err := os.ReadFile(name)
 	require.NoError(t, err)
 	for i, part := range strings.Split(string(text), "```") {
 		if i%2 == 1 {
-			p.code = append(p.code, part)
+			p.code = append(p.code, comment.ReplaceAllString(part, ""))
 			continue
 		}
 		for line := range strings.Lines(part) {
@@ -127,4 +117,70 @@ func readme(t *testing.T, name string) (p parts) {
 		}
 	}
 	return p
+}
+
+// TestLinksOfTheDocs: what the documents of all folders link to in the repository is there, headings included.
+func TestLinksOfTheDocs(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
+	names := documents(t)
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			if strings.Contains(match[1], ":") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(match[1], "#")
+			target := name
+			if path != "" {
+				target = filepath.Join(filepath.Dir(name), filepath.FromSlash(path))
+			}
+			if _, err := os.Stat(target); err != nil {
+				assert.Fail(t, "broken link", "%s links to %s", name, match[1])
+			} else if anchor != "" {
+				assert.Contains(t, anchors(t, target), anchor, "%s links to %s", name, match[1])
+			}
+		}
+	}
+	assert.Greater(t, len(names), 10, "the check saw the documents")
+}
+
+// documents are all Markdown files of the repository.
+func documents(t *testing.T) (names []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata"):
+			return fs.SkipDir
+		case filepath.Ext(name) == ".md":
+			names = append(names, name)
+		}
+		return nil
+	}))
+	return names
+}
+
+// anchors are the places in a document that a link can name, as GitHub makes them.
+func anchors(t *testing.T, name string) (found []string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile(`<a id="([^"]+)">`).FindAllStringSubmatch(string(text), -1) {
+		found = append(found, match[1])
+	}
+	for _, match := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		found = append(found, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ' || r == '-':
+				return '-'
+			case r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1]))
+	}
+	return found
 }
