@@ -1,0 +1,56 @@
+package otelwechatuser_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/otelwechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestLimiterRecordsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tel := newTelemetry()
+		slow := limiterFunc(func(ctx context.Context) error {
+			select {
+			case <-time.After(20 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		limiter := otelwechatuser.Limiter(slow, tel.options(otelwechatuser.WithAppID("wxFAKE000000000000"))...)
+		_, c := tel.account(wechatuser.WithLimiter(limiter))
+		_, err := c.GetTags(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.GetTags(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		assert.Equal(t, "s", tel.metric(t, "wechat.client.limiter.wait_time").Unit)
+		sums := map[string]float64{}
+		for _, p := range tel.histogram(t, "wechat.client.limiter.wait_time") {
+			got := setAttrs(p.Attributes)
+			assert.Equal(t, "wxFAKE000000000000", got["wechat.app_id"])
+			sums[got["error.type"]] += p.Sum
+			assert.EqualValues(t, 1, p.Count)
+			assert.InDelta(t, 60, p.Bounds[len(p.Bounds)-1], 0, "waits for the next minute have a bucket")
+		}
+		assert.Equal(t, map[string]float64{"": 20, "timeout": 1}, sums)
+	})
+}
+
+// A forgotten limiter is found by wechatuser.New, as without the wrapper.
+func TestLimiterOfNilIsNil(t *testing.T) {
+	assert.Nil(t, otelwechatuser.Limiter(nil))
+	assert.Panics(t, func() {
+		wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(wechatuser.WithLimiter(otelwechatuser.Limiter(nil)))
+	})
+}
