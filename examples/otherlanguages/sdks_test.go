@@ -1,0 +1,160 @@
+// Package otherlanguages runs SDKs of other languages, unchanged, against the simulator.
+package otherlanguages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// result is what a script prints: what its SDK has seen.
+type result struct {
+	Fans      [][]string // page by page
+	Profile   wechatuser.UserInfo
+	Profiles  []wechatuser.UserInfo
+	Created   wechatuser.Tag
+	Members   [][]string // page by page
+	TagIDs    []int
+	Tags      []wechatuser.Tag
+	Blacklist []string
+	Refused   *refusal // of a profile whose openid is wrong
+	Expired   *refusal // of a call with the dead token, if the SDK shows it
+	Renewed   string   // the openid of the first profile after that
+}
+
+type refusal struct {
+	Code    wechatuser.Code
+	Message string
+}
+
+func TestSDKs(t *testing.T) {
+	node, modules := install(t)
+	for _, tt := range []struct {
+		script string
+		shown  bool // whether the caller gets to see that the token is dead
+	}{
+		{script: "co-wechat-api.js"},
+		{script: "wechat-api.js", shown: true},
+	} {
+		t.Run(tt.script, func(t *testing.T) {
+			srv := wechatusertest.NewServer(
+				wechatusertest.WithoutListener(), wechatusertest.WithFans(25), wechatusertest.WithPageSize(10))
+			got := run(t, srv, node, modules, tt.script)
+
+			// What the SDK has seen.
+			fans := srv.OpenIDs()
+			require.Len(t, fans, 25)
+			assert.Equal(t, slices.Collect(slices.Chunk(fans, 10)), got.Fans)
+			require.Len(t, got.Profiles, 25)
+			for i, profile := range got.Profiles {
+				assert.Equal(t, fans[i], profile.OpenID)
+			}
+			assert.Equal(t, fans[0], got.Profile.OpenID)
+			assert.Equal(t, `老客户/朋友 & "A"`, got.Profile.Remark)
+			assert.Equal(t, "会员", got.Created.Name)
+			assert.Equal(t, [][]string{fans[3:13], fans[13:15]}, got.Members)
+			assert.Equal(t, []int{got.Created.ID}, got.TagIDs)
+			assert.Contains(t, got.Tags, wechatuser.Tag{ID: got.Created.ID, Name: "金牌会员", Count: 12})
+			assert.Equal(t, fans[1:2], got.Blacklist)
+			require.NotNil(t, got.Refused)
+			assert.Equal(t, wechatuser.CodeInvalidOpenID, got.Refused.Code)
+			assert.Regexp(t, `^invalid openid.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, got.Refused.Message)
+			if require.Equal(t, tt.shown, got.Expired != nil); tt.shown {
+				assert.Equal(t, wechatuser.CodeInvalidCredential, got.Expired.Code)
+			}
+			assert.Equal(t, fans[0], got.Renewed)
+
+			// What has become of the account.
+			user, ok := srv.User(fans[0])
+			require.True(t, ok)
+			assert.Equal(t, `老客户/朋友 & "A"`, user.Remark)
+			assert.Equal(t, []wechatuser.Tag{{ID: got.Created.ID, Name: "金牌会员", Count: 12}}, srv.Tags())
+			assert.Equal(t, fans[3:15], srv.TagFans(got.Created.ID))
+			assert.Equal(t, fans[1:2], srv.Blacklist())
+
+			// What it has cost.
+			assert.Equal(t, 2, srv.Calls("/cgi-bin/token"), "one token at the start, one for the dead one")
+			assert.Equal(t, 4, srv.Calls("/cgi-bin/user/get"), "three pages and the empty one")
+			assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/delete"))
+		})
+	}
+}
+
+// run runs a script against the account and returns what it printed.
+func run(t *testing.T, srv *wechatusertest.Server, node, modules, script string) result {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.Handle("/", srv)
+	mux.HandleFunc("/expire", func(http.ResponseWriter, *http.Request) { srv.ExpireTokens() })
+	listener := httptest.NewServer(mux)
+	defer listener.Close()
+
+	cmd := exec.CommandContext(t.Context(), node, script)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules,
+		"WECHAT_BASE_URL="+listener.URL, "WECHAT_APPID="+srv.AppID, "WECHAT_SECRET="+srv.Secret,
+		"EXPIRE_URL="+listener.URL+"/expire")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, 5*time.Second
+	require.NoError(t, cmd.Run(), stderr.String())
+	var got result
+	require.NoError(t, json.Unmarshal(stdout.Bytes(), &got), stdout.String())
+	return got
+}
+
+// install returns the paths of node and of the folder with the SDKs. It asks the network for them
+// once: they stay in the user's cache folder, under the hash of package-lock.json.
+func install(t *testing.T) (node, modules string) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node in the PATH: install Node.js 18 or newer, with npm, to run this test")
+	}
+	lock, err := os.ReadFile("package-lock.json")
+	require.NoError(t, err)
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	dir := filepath.Join(cache, fmt.Sprintf("wechatuser-otherlanguages-%x", sha256.Sum256(lock)))
+	modules = filepath.Join(dir, "node_modules")
+	if _, err := os.Stat(dir); err == nil {
+		return node, modules
+	}
+
+	// A folder of its own until it is whole, so that a test that is killed leaves no half of it.
+	part, err := os.MkdirTemp(cache, "wechatuser-otherlanguages-part-")
+	require.NoError(t, err)
+	defer os.RemoveAll(part)
+	manifest, err := os.ReadFile("package.json")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(part, "package.json"), manifest, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(part, "package-lock.json"), lock, 0o600))
+	npm := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts",
+		"--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000") // without a network, say so soon
+	npm.Dir, npm.WaitDelay = part, 5*time.Second
+	if out, err := npm.CombinedOutput(); err != nil {
+		if testing.Short() {
+			t.Skipf("npm cannot install the SDKs: %v", err)
+		}
+		t.Fatalf("npm cannot install the SDKs; -short skips this test: %v\n%s", err, out)
+	}
+	if err := os.Rename(part, dir); err != nil {
+		require.DirExists(t, dir, "another run has put it there first: %v", err)
+	}
+	return node, modules
+}
