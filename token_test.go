@@ -848,13 +848,40 @@ func TestRenewalsAreLogged(t *testing.T) {
 		acc := &account{stubborn: true}
 		c := tokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
 		require.NoError(t, getTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewal","key":"wechatuser:token:stable:`+testAppID+`"`)
+		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewed","key":"wechatuser:token:stable:`+testAppID+
+			`","reason":"due","from":"wechat",`)
 		acc.kill()
 		require.NoError(t, getTags(t.Context(), c))
 		acc.kill()
 		require.Error(t, getTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"WARN"`)
+		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token renewal failed"`)
+		assert.Contains(t, log.String(), `"reason":"refused"`)
+		_, err := c.RefreshToken(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, log.String(), `"reason":"forced"`)
 		assert.NotContains(t, log.String(), sentinel)
+	})
+}
+
+// A renewal takes the values of the call that begins it, so that it is a part of its trace, and not its end.
+func TestRenewalHasTheValuesOfItsFirstCaller(t *testing.T) {
+	type key struct{}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
+		var got any
+		c := tokenClient(t, &account{}, wechatuser.WithInterceptor(
+			func(inner context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+				if call.API == "getStableAccessToken" {
+					cancel()
+					got = inner.Value(key{})
+				}
+				return next(inner)
+			}))
+		require.ErrorIs(t, getTags(ctx, c), context.Canceled)
+		synctest.Wait()
+		assert.Equal(t, "trace", got)
+		_, err := c.Token(t.Context())
+		require.NoError(t, err)
 	})
 }
 

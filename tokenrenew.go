@@ -129,7 +129,7 @@ func (m *ownTokens) get(ctx context.Context) (Token, error) {
 			return t.Token, nil
 		}
 		if now.Before(t.waitAt) {
-			_, _ = m.join(demand{}) // an error here is no error of this call, whose token is good
+			_, _ = m.join(ctx, demand{}) // an error here is no error of this call, whose token is good
 			return t.Token, nil
 		}
 	}
@@ -171,7 +171,7 @@ func (m *ownTokens) worked(used Token) {
 // await joins a renewal that brings what is wanted, and waits for it.
 func (m *ownTokens) await(ctx context.Context, want demand) (*renewal, error) {
 	for ctx.Err() == nil {
-		r, err := m.join(want)
+		r, err := m.join(ctx, want)
 		if err != nil {
 			return nil, err
 		}
@@ -199,7 +199,7 @@ func (r *renewal) answers(want demand) bool {
 }
 
 // join gives the renewal that is under way, or starts one. Where none is needed it gives one that is done.
-func (m *ownTokens) join(want demand) (*renewal, error) {
+func (m *ownTokens) join(ctx context.Context, want demand) (*renewal, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, t := time.Now(), m.current.Load()
@@ -221,7 +221,7 @@ func (m *ownTokens) join(want demand) (*renewal, error) {
 		m.current.Store(nil)
 	}
 	m.running = &renewal{demand: want, done: make(chan struct{})}
-	go m.run(m.running)
+	go m.run(context.WithoutCancel(ctx), m.running)
 	return m.running, nil
 }
 
@@ -244,16 +244,16 @@ func (m *ownTokens) holdBack(want demand, isRefused bool, now time.Time) error {
 	return nil
 }
 
-// run carries out a renewal.
-func (m *ownTokens) run(r *renewal) {
+// run carries out a renewal, for all who wait for it. It takes the values of its first caller's context, such as a trace.
+func (m *ownTokens) run(ctx context.Context, r *renewal) {
 	start := time.Now()
 	r.err = errors.New("wechatuser: the renewal of the access token was broken off") // by a runtime.Goexit in a transport or store
 	defer func() {
 		defer close(r.done)
 		failure := m.settle(r)
-		m.logRenewal(r, failure, time.Since(start)) // without the lock: the log's handler may need a token itself
+		m.logRenewal(ctx, r, failure, time.Since(start)) // without the lock: the log's handler may need a token itself
 	}()
-	r.token, r.err = m.obtain(context.Background(), r)
+	r.token, r.err = m.obtain(ctx, r)
 }
 
 // settle draws the conclusions from a renewal. It returns why the renewal failed, which those who wait for it may not
@@ -356,17 +356,28 @@ func (m *ownTokens) spend() error {
 	return nil
 }
 
-func (m *ownTokens) logRenewal(r *renewal, err error, d time.Duration) {
-	attrs := []slog.Attr{
-		slog.String("key", m.key), slog.Bool("refused", r.refused != ""), slog.Bool("forced", r.force),
-		slog.Bool("fetched", r.fetched), slog.Duration("duration", d),
+// logRenewal tells of a renewal, which comes once in two hours, or more often where something is wrong.
+func (m *ownTokens) logRenewal(ctx context.Context, r *renewal, err error, d time.Duration) {
+	reason := "due"
+	switch {
+	case r.force:
+		reason = "forced"
+	case r.refused != "":
+		reason = "refused"
 	}
-	level := slog.LevelInfo
+	from := "store"
+	if r.fetched {
+		from = "wechat"
+	}
+	attrs := []slog.Attr{
+		slog.String("key", m.key), slog.String("reason", reason), slog.String("from", from), slog.Duration("duration", d),
+	}
+	level, msg := slog.LevelInfo, "wechatuser: token renewed"
 	if err != nil {
-		level = slog.LevelWarn
+		level, msg = slog.LevelWarn, "wechatuser: token renewal failed"
 		attrs = append(attrs, slog.String("error", err.Error()))
 	} else {
 		attrs = append(attrs, slog.Time("expires", r.token.ExpiresAt))
 	}
-	m.log.LogAttrs(context.Background(), level, "wechatuser: token renewal", attrs...)
+	m.log.LogAttrs(ctx, level, msg, attrs...)
 }

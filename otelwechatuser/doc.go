@@ -11,7 +11,7 @@
 // lists all attributes and instruments.
 //
 // Requests for tokens are calls too, named getStableAccessToken or getAccessToken, so that renewals are counted there. A
-// token is fetched for all callers who wait for it, and the span of the request has no parent.
+// token is fetched for all callers who wait for it; the span of the request is a child of the first one's.
 //
 // # What is not recorded
 //
