@@ -1,13 +1,19 @@
 package wechatuser_test
 
 import (
+	"fmt"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -153,7 +159,7 @@ func documents(t *testing.T) (names []string) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata"):
+		case entry.IsDir() && slices.Contains([]string{".git", "node_modules", "testdata"}, entry.Name()):
 			return fs.SkipDir
 		case filepath.Ext(name) == ".md":
 			names = append(names, name)
@@ -183,4 +189,156 @@ func anchors(t *testing.T, name string) (found []string) {
 		}, match[1]))
 	}
 	return found
+}
+
+// given are the names that the Go blocks of the documents may use without declaring them.
+const given = `package doc
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"testing"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+var (
+	ctx                   context.Context
+	t                     *testing.T
+	logger                *slog.Logger
+	c                     *wechatuser.Client
+	limiter               wechatuser.Limiter
+	appID, secret, openID string
+	tagID, oldTagID       int
+	addrs, openIDs        []string
+	list                  iter.Seq2[string, error]
+	report                *wechatuser.BulkReport
+	err                   error
+	oa                    interface{ GetAccessTokenContext(context.Context) (string, error) }
+)
+`
+
+var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser"}
+
+// packages are those that the blocks may use without an import.
+var packages = []string{
+	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http", "net/http/httptest",
+	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
+	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
+	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/wechatusertest",
+}
+
+// nested are the packages of other modules, by the folder of the module, and what is given there.
+var nested = map[string]struct {
+	packages []string
+	given    string
+}{
+	"redisstore": {
+		[]string{"github.com/redis/go-redis/v9", "github.com/wechatuser/wechatuser/redisstore"},
+		"var rdb redis.UniversalClient\n",
+	},
+	"otelwechatuser": {
+		[]string{"go.opentelemetry.io/otel", "github.com/wechatuser/wechatuser/otelwechatuser"}, "",
+	},
+}
+
+// TestGoBlocksOfTheDocs compiles each Go block of the documents. A block is a file, or declarations, or
+// what is inside a function that returns an error; there, a variable may be left unused.
+func TestGoBlocksOfTheDocs(t *testing.T) {
+	load, err := compiled(t, ".", packages)
+	require.NoError(t, err)
+	fence := regexp.MustCompile("(?ms)^```go\n(.*?)^```")
+	blocks := 0
+	for _, name := range documents(t) {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, at := range fence.FindAllSubmatchIndex(text, -1) {
+			block, load, more := string(text[at[2]:at[3]]), load, ""
+			imports := used(packages, block)
+			blocks++
+			for dir, module := range nested {
+				if strings.Contains(block, dir+".") {
+					more = module.given
+					imports = append(imports, used(module.packages, block+more)...)
+					if load, err = compiled(t, dir, append(imports, ofGiven...)); err != nil {
+						break
+					}
+				}
+			}
+			line := 1 + strings.Count(string(text[:at[2]]), "\n")
+			if err != nil {
+				t.Logf("%s:%d: not checked, since its module can't be loaded: %v", name, line, err)
+				continue
+			}
+			for _, err := range typeErrors(load, imports, more, fmt.Sprintf("//line %s:%d\n", name, line)+block) {
+				t.Error(err)
+			}
+		}
+	}
+	assert.Greater(t, blocks, 20, "the check saw the blocks")
+	if t.Failed() {
+		t.Log("What a block uses and does not declare has to be in given, and its packages in packages.")
+	}
+}
+
+// used are those of the packages that a block names.
+func used(packages []string, block string) (paths []string) {
+	version := regexp.MustCompile(`/v\d+$`)
+	for _, path := range packages {
+		name := strings.TrimPrefix(filepath.Base(version.ReplaceAllString(path, "")), "go-")
+		if regexp.MustCompile(`\b` + name + `\.`).MatchString(block) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// typeErrors checks one block, which has more names given than others.
+func typeErrors(load types.Importer, imports []string, more, block string) (errs []error) {
+	header := "package doc\n"
+	for _, path := range imports {
+		header += fmt.Sprintf("import %q\n", path)
+	}
+	header += more
+	fset := token.NewFileSet()
+	for i, source := range []string{block, header + block, header + "func _() error {\n" + block + "\nreturn nil\n}"} {
+		file, err := parser.ParseFile(fset, "block", source, parser.SkipObjectResolution)
+		if err != nil {
+			errs = []error{err}
+			continue
+		}
+		files := []*ast.File{file}
+		if i > 0 {
+			file, err = parser.ParseFile(fset, "given", given, parser.SkipObjectResolution)
+			files, errs = append(files, file), []error{err}
+		}
+		check := types.Config{Importer: load, Error: func(err error) {
+			if !strings.Contains(err.Error(), "declared and not used") {
+				errs = append(errs, err)
+			}
+		}}
+		_, _ = check.Check("doc", fset, files, nil) // its error is the first of those
+		return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	}
+	return errs
+}
+
+// compiled imports packages from what the compiler has left of them in the build cache.
+func compiled(t *testing.T, dir string, packages []string) (types.Importer, error) {
+	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"}, packages...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	file := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, name, _ := strings.Cut(strings.TrimSpace(line), "=")
+		file[path] = name
+	}
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(file[path])
+	}), nil
 }

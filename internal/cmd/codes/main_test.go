@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+const root = "../../.."
+
+func TestTheCatalogueIsUpToDate(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join(root, "docs/errors.md"))
+	require.NoError(t, err)
+	groups, err := read(filepath.Join(root, "codes.go"))
+	require.NoError(t, err)
+
+	fresh, err := splice(document, groups)
+
+	require.NoError(t, err)
+	assert.Equal(t, string(fresh), string(document), "out of date: go generate ./internal/cmd/codes")
+}
+
+func TestAllCodesAreInTheCatalogue(t *testing.T) {
+	groups, err := read(filepath.Join(root, "codes.go"))
+	require.NoError(t, err)
+	var codes []wechatuser.Code
+	for _, g := range groups {
+		assert.NotEmpty(t, g.title)
+		for _, c := range g.codes {
+			codes = append(codes, c.code)
+			assert.NotEmpty(t, c.code.Remedy(), c.name)
+		}
+	}
+	slices.Sort(codes)
+
+	assert.Equal(t, wechatuser.Codes(), codes)
+}
+
+func TestADocumentWithoutTheMarkerIsLeftAlone(t *testing.T) {
+	_, err := splice([]byte("# Errors\n"), nil)
+
+	assert.ErrorContains(t, err, "lacks the line")
+}
