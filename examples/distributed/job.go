@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/redisstore"
+)
+
+// job is the part of Redis that belongs to one job of one account, and a client for the account.
+type job struct {
+	// queue is the name of the asynq queue. The app ID is in it: openids are the account's own, and a worker of another
+	// account would get each of them refused.
+	queue   string
+	rdb     *redis.Client
+	inspect *asynq.Inspector
+	account *wechatuser.Client
+}
+
+// openJob makes no request.
+func openJob(cfg config, appID, secret, password string) (*job, error) {
+	// One client for the queue, the token and the limiter. The SDK wants the context to end a request.
+	rdb := redis.NewClient(&redis.Options{Addr: cfg.redis, Password: password, ContextTimeoutEnabled: true})
+	account, err := openAccount(cfg, appID, secret, rdb)
+	if err != nil {
+		_ = rdb.Close()
+		return nil, err
+	}
+	return &job{
+		queue:   appID + ":" + cfg.job,
+		rdb:     rdb,
+		inspect: asynq.NewInspectorFromRedisClient(rdb),
+		account: account,
+	}, nil
+}
+
+// openAccount is a client that shares its token and the rate of its calls with all other processes.
+func openAccount(cfg config, appID, secret string, rdb *redis.Client) (*wechatuser.Client, error) {
+	store, err := redisstore.New(rdb)
+	if err != nil {
+		return nil, err
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	opts := []wechatuser.Option{wechatuser.WithTokenStore(store), wechatuser.WithLogger(logger)}
+	if cfg.limit > 0 {
+		limiter, err := redisstore.NewLimiter(rdb, "wechatuser:limit:"+appID, redisstore.PerMinute(cfg.limit))
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, wechatuser.WithLimiter(limiter))
+	}
+	if cfg.api != "" {
+		opts = append(opts, wechatuser.WithBaseURL(cfg.api))
+	}
+	return wechatuser.New(appID, secret, opts...)
+}
+
+func (j *job) close() {
+	j.account.HTTPClient().CloseIdleConnections()
+	_ = j.rdb.Close()
+}
+
+// key is a key of the job. The braces keep all of them, and those of the queue, on one node of Redis Cluster.
+func (j *job) key(name string) string { return "wechatuser:job:{" + j.queue + "}:" + name }
+
+const taskType = "wechatuser:tag"
+
+// chunk is what a task is about. A million openids in tasks of 1,000 are 31 MB in Redis.
+type chunk struct {
+	TagID   int      `json:"tagid"`
+	OpenIDs []string `json:"openids"`
+}
+
+// id is the same for the same openids, so that a chunk that is enqueued twice is one task.
+func (c chunk) id() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s", c.TagID, strings.Join(c.OpenIDs, "\n")))
+	return hex.EncodeToString(sum[:12])
+}
+
+func (c chunk) task(queue string) (*asynq.Task, error) {
+	payload, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	return asynq.NewTask(taskType, payload,
+		asynq.Queue(queue),
+		asynq.TaskID(c.id()),
+		asynq.MaxRetry(25),
+		asynq.Timeout(time.Hour), // a low limit makes a task last long, and so does a used-up minute
+	), nil
+}
+
+// shut keeps all workers from making calls until then, since the day's quota is used up.
+func (j *job) shut(ctx context.Context, until time.Time) error {
+	return j.rdb.Set(ctx, j.key("shut"), until.UnixMilli(), time.Until(until)).Err()
+}
+
+// shutUntil is when calls can be made again, the zero time for now.
+func (j *job) shutUntil(ctx context.Context) (time.Time, error) {
+	ms, err := j.rdb.Get(ctx, j.key("shut")).Int64()
+	if errors.Is(err, redis.Nil) {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(ms), err
+}
+
+// pause stops the queue for all workers, until rerun.
+func (j *job) pause(ctx context.Context, reason error) error {
+	if err := j.rdb.Set(ctx, j.key("paused"), reason.Error(), 0).Err(); err != nil {
+		return err
+	}
+	err := j.inspect.PauseQueue(j.queue)
+	if info, infoErr := j.inspect.GetQueueInfo(j.queue); infoErr == nil && info.Paused {
+		return nil // by another worker
+	}
+	return err
+}
+
+// rerun goes on with everything that failed or waits, once the cause has been mended.
+func (j *job) rerun(ctx context.Context) error {
+	if err := j.rdb.Del(ctx, j.key("shut"), j.key("paused")).Err(); err != nil {
+		return err
+	}
+	info, err := j.inspect.GetQueueInfo(j.queue)
+	if err != nil {
+		return err
+	}
+	if info.Paused {
+		err = j.inspect.UnpauseQueue(j.queue)
+	}
+	_, archived := j.inspect.RunAllArchivedTasks(j.queue)
+	_, waiting := j.inspect.RunAllRetryTasks(j.queue)
+	return errors.Join(err, archived, waiting)
+}

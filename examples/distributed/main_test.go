@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// childEnv makes the test binary run as the program itself.
+const childEnv = "WECHATUSER_DISTRIBUTED_CHILD"
+
+// secret must turn up nowhere in Redis.
+const secret = "SENTINEL-secret-SENTINEL"
+
+const tagging = "/cgi-bin/tags/members/batchtagging"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		main()
+		return
+	}
+	_ = os.Setenv(childEnv, "1") // for the processes of the tests
+	goleak.VerifyTestMain(m)
+}
+
+// newCluster starts a Redis server that ends with the test. It fails the test if Redis is not installed.
+func newCluster(t *testing.T, fans int) (*cluster, *job) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a Redis server")
+	}
+	account := wechatusertest.NewServer(
+		wechatusertest.WithAccount("wxFAKE000000000000", secret), wechatusertest.WithFans(fans), wechatusertest.WithPageSize(300))
+	t.Cleanup(account.Close)
+	c, err := startCluster(t.Context(), account, t.TempDir(), 60_000, os.Stderr)
+	require.NoError(t, err, "go test -short does without Redis")
+	t.Cleanup(c.close)
+	j, err := c.openJob()
+	require.NoError(t, err)
+	t.Cleanup(j.close)
+	return c, j
+}
+
+// startWorker runs a worker in this process. The function that it returns ends it and waits for that.
+func startWorker(t *testing.T, c *cluster, tasks int, grace time.Duration, log io.Writer) (stop func()) {
+	t.Helper()
+	j, err := c.openJob()
+	require.NoError(t, err)
+	cfg := c.config()
+	cfg.tasks, cfg.grace = tasks, grace
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- work(ctx, j, cfg, log)
+		j.close()
+	}()
+	return func() {
+		cancel()
+		require.NoError(t, <-ended)
+	}
+}
+
+func produceAll(t *testing.T, c *cluster, j *job, chunk int, file string) {
+	t.Helper()
+	cfg := c.config()
+	cfg.tag, cfg.chunk, cfg.file = demoTag, chunk, file
+	require.NoError(t, produce(t.Context(), j, cfg, io.Discard))
+}
+
+func summaryOf(t *testing.T, j *job) *summary {
+	t.Helper()
+	s, err := j.summary(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, j.diagnose(t.Context(), s))
+	return s
+}
+
+// eventually fails the test if the condition does not become true. It is asked in the test's own goroutine.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
+		require.True(t, time.Now().Before(end), "it does not come true: %s", what)
+	}
+}
+
+// holders are the keys of Redis that hold a text, in their names or anywhere in their values.
+func holders(t *testing.T, rdb *redis.Client, text string) (found []string) {
+	t.Helper()
+	ctx := t.Context()
+	keys, err := rdb.Keys(ctx, "*").Result()
+	require.NoError(t, err)
+	require.NotEmpty(t, keys)
+	for _, key := range keys {
+		parts := []string{key}
+		kind := rdb.Type(ctx, key).Val()
+		switch kind {
+		case "string":
+			parts = append(parts, rdb.Get(ctx, key).Val())
+		case "hash":
+			for field, value := range rdb.HGetAll(ctx, key).Val() {
+				parts = append(parts, field, value)
+			}
+		case "list":
+			parts = append(parts, rdb.LRange(ctx, key, 0, -1).Val()...)
+		case "set":
+			parts = append(parts, rdb.SMembers(ctx, key).Val()...)
+		case "zset":
+			parts = append(parts, rdb.ZRange(ctx, key, 0, -1).Val()...)
+		case "none": // its time was over
+		default:
+			t.Fatalf("%s: a %s", key, kind)
+		}
+		if strings.Contains(strings.Join(parts, "\n"), text) {
+			found = append(found, key)
+		}
+	}
+	return found
+}
+
+func TestArguments(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"boss"}, "there are producer, worker, report and rerun"},
+		{[]string{"worker", "now"}, "flags only"},
+		{[]string{"producer"}, "say which tag"},
+		{[]string{"producer", "-tag", "x", "-chunk", "0"}, "-chunk must be at least 1"},
+		{[]string{"worker", "-tasks", "0"}, "-tasks must be at least 1"},
+		{[]string{"report", "-limit", "-1"}, "-limit must not be below 0"},
+		{[]string{"-fans", "0"}, "at least 1"},
+		{[]string{"-bad", "0.6"}, "-bad from 0 to 0.5"},
+		{[]string{"worker"}, "appID"},
+	} {
+		t.Setenv("WECHAT_APPID", "")
+		t.Setenv("WECHAT_SECRET", "")
+		assert.ErrorContains(t, run(t.Context(), test.args, io.Discard, io.Discard), test.says, "%q", test.args)
+	}
+}
+
+func TestWithoutRedisServer(t *testing.T) {
+	t.Setenv("PATH", "")
+	assert.ErrorContains(t, run(t.Context(), []string{"-fans", "10"}, io.Discard, io.Discard), "apt-get install redis-server")
+}
+
+func TestLinesOfFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "openids.txt")
+	require.NoError(t, os.WriteFile(file, []byte("a\n\n  b\r\nc"), 0o600))
+	for skip, want := range []string{"abc", "bc", "c", ""} {
+		var got bytes.Buffer
+		for id, err := range lines(file, skip) {
+			require.NoError(t, err)
+			got.WriteString(id)
+		}
+		assert.Equal(t, want, got.String())
+	}
+	for _, err := range lines(filepath.Join(t.TempDir(), "none"), 0) {
+		assert.ErrorIs(t, err, os.ErrNotExist)
+	}
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func resultsOf(t *testing.T, j *job) map[string]result {
+	t.Helper()
+	all := make(map[string]result)
+	for id, text := range j.rdb.HGetAll(t.Context(), j.key("chunks")).Val() {
+		var r result
+		require.NoError(t, json.Unmarshal([]byte(text), &r))
+		all[id] = r
+	}
+	return all
+}
+
+// finish waits for the end of the job, and checks the account.
+func finish(t *testing.T, c *cluster, j *job, fans int) {
+	t.Helper()
+	eventually(t, "all chunks have their result", func() bool { return summaryOf(t, j).complete() })
+	assert.Len(t, c.TagFans(c.Tags()[0].ID), fans)
+	assert.Equal(t, 1, c.Calls("/cgi-bin/stable_token"))
+	assert.NoError(t, report(t.Context(), j, false, new(bytes.Buffer)))
+}
+
+// When the day's quota is used up, the tasks wait for the next day. That costs none of their retries, and no call for
+// each of them.
+func TestDailyQuota(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 1000)
+	produceAll(t, c, j, 100, "")
+	c.FailNext(tagging, wechatuser.CodeDailyQuotaExceeded, 1000)
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	eventually(t, "all tasks wait", func() bool { return summaryOf(t, j).tasks.Retry == 10 })
+
+	assert.LessOrEqual(t, c.Calls(tagging), 2, "the calls of one task")
+	waiting, err := j.inspect.ListRetryTasks(j.queue)
+	require.NoError(t, err)
+	for _, task := range waiting {
+		assert.Zero(t, task.Retried)
+		assert.WithinRange(t, task.NextProcessAt, tomorrow(time.Now()).Add(-time.Second), tomorrow(time.Now()).Add(time.Minute))
+		assert.Contains(t, task.LastErr, "the day's quota is used up")
+	}
+
+	c.FailNext(tagging, wechatuser.CodeDailyQuotaExceeded, 0)
+	require.NoError(t, j.rerun(t.Context()))
+	finish(t, c, j, 1000)
+}
+
+// What somebody must mend stops the queue: one task is in the archive with the reason, the others stay as they are.
+func TestFatal(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 1000)
+	produceAll(t, c, j, 100, "")
+	c.FailNext(tagging, wechatuser.CodeAPIUnauthorized, 1000)
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	eventually(t, "the queue is paused", func() bool { s := summaryOf(t, j); return s.paused != "" && s.tasks.Active == 0 })
+
+	var out bytes.Buffer
+	assert.ErrorContains(t, report(t.Context(), j, false, &out), "not complete: 10 of 10 chunks are open")
+	assert.Contains(t, out.String(), "9 pending, 0 active, 0 waiting to be tried again, 1 archived")
+	assert.Regexp(t, `paused .*48001`, out.String())
+	assert.Regexp(t, `archived .*48001`, out.String())
+
+	c.FailNext(tagging, wechatuser.CodeAPIUnauthorized, 0)
+	require.NoError(t, j.rerun(t.Context()))
+	finish(t, c, j, 1000)
+}
+
+// What may pass is tried again by the queue, after the SDK has given up.
+func TestTemporary(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 100)
+	produceAll(t, c, j, 50, "")
+	c.FailNextHTTP(tagging, 502, "<html>", 3)
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	finish(t, c, j, 100)
+	assert.Equal(t, 1, summaryOf(t, j).repeated)
+}
+
+// notes is a log that is read while it is written.
+type notes struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (n *notes) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all.Write(p)
+}
+
+func (n *notes) contains(text string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return bytes.Contains(n.all.Bytes(), []byte(text))
+}
+
+// Redis dies while tasks are in hand. When it is back, with what is on its disk, the workers go on by themselves.
+func TestRedisDies(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 400)
+	produceAll(t, c, j, 50, "")
+	c.Delay(tagging, time.Second)
+	log := new(notes)
+	defer startWorker(t, c, 2, time.Second, log)()
+	eventually(t, "all are at work", func() bool { return summaryOf(t, j).tasks.Active == 2 })
+	c.close()
+	eventually(t, "a result is lost", func() bool { return log.contains("task not done") })
+	c.Delay(tagging, 0)
+	require.NoError(t, c.startRedis(t.Context()))
+	finish(t, c, j, 400)
+	assert.Positive(t, summaryOf(t, j).repeated)
+}
+
+// A token that ends in the middle costs one token request, by one of the workers, and no task.
+func TestTokenRevoked(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 2000)
+	produceAll(t, c, j, 100, "")
+	c.Delay(tagging, 50*time.Millisecond)
+	defer startWorker(t, c, 2, time.Second, io.Discard)()
+	defer startWorker(t, c, 2, time.Second, io.Discard)()
+	eventually(t, "the work has begun", func() bool { return summaryOf(t, j).done > 0 })
+	require.False(t, summaryOf(t, j).complete())
+	c.ExpireTokens()
+	eventually(t, "all chunks have their result", func() bool { return summaryOf(t, j).complete() })
+	assert.Len(t, c.TagFans(c.Tags()[0].ID), 2000)
+	assert.Equal(t, 2, c.Calls("/cgi-bin/stable_token"))
+	assert.Zero(t, summaryOf(t, j).repeated)
+}
+
+// All workers together keep to the limit.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 1000)
+	produceAll(t, c, j, 250, "")
+	c.limit = 1200 // a call each 50 ms
+	began := time.Now()
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	finish(t, c, j, 1000)
+	assert.Equal(t, 20, c.Calls(tagging))
+	assert.GreaterOrEqual(t, time.Since(began), 19*50*time.Millisecond)
+}
+
+// A task that is longer than the grace is given back at once, and has lost no retry.
+func TestGivenBack(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 400)
+	produceAll(t, c, j, 200, "")
+	c.Delay(tagging, time.Hour)
+	stop := startWorker(t, c, 1, time.Millisecond, io.Discard)
+	eventually(t, "calls are under way", func() bool { return c.Calls(tagging) > 0 })
+	stop()
+	s := summaryOf(t, j)
+	assert.Equal(t, 2, s.tasks.Pending)
+	assert.Zero(t, s.tasks.Active)
+
+	c.Delay(tagging, 0)
+	defer startWorker(t, c, 1, time.Second, io.Discard)()
+	finish(t, c, j, 400)
+	assert.Zero(t, summaryOf(t, j).repeated)
+}
+
+// A task that is done twice counts once.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 100)
+	tagID := c.AddTag(demoTag)
+	same := chunk{TagID: tagID, OpenIDs: []string{wechatusertest.OpenID(0), wechatusertest.ForeignOpenID(0), "not one"}}
+	task, err := same.task(j.queue)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, j.tag(t.Context(), task))
+	}
+	s := summaryOf(t, j)
+	assert.Equal(t, 3, s.done)
+	assert.Len(t, s.refused, 2)
+	assert.Equal(t, c.OpenIDs()[:1], c.TagFans(tagID))
+
+	var out bytes.Buffer
+	assert.Error(t, report(t.Context(), j, true, &out), "not all tasks are made")
+	assert.Contains(t, out.String(), wechatusertest.ForeignOpenID(0)+"\t49003\t")
+	assert.Contains(t, out.String(), "not one\t0\t")
+}
+
+func TestRetryDelay(t *testing.T) {
+	t.Parallel()
+	temporary := errors.New("temporary")
+	for failures, longest := range map[int]time.Duration{0: time.Second, 3: 8 * time.Second, 25: 512 * time.Second} {
+		for range 100 {
+			d := retryDelay(failures, temporary, nil)
+			assert.GreaterOrEqual(t, d, longest/2)
+			assert.Less(t, d, longest)
+		}
+	}
+	assert.Zero(t, retryDelay(3, asynq.ErrLeaseExpired, nil))
+	quota := fmt.Errorf("a task: %w", &quotaError{time.Now().Add(time.Hour)})
+	assert.Greater(t, retryDelay(3, quota, nil), 59*time.Minute)
+	assert.False(t, isFailure(quota))
+	assert.True(t, isFailure(asynq.ErrLeaseExpired))
+	assert.True(t, isFailure(temporary))
+}
+
+func TestTomorrow(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 3, 1, 0, 5, 0, 0, beijing)
+	for _, now := range []time.Time{
+		time.Date(2026, 2, 28, 0, 0, 0, 0, beijing),
+		time.Date(2026, 2, 28, 23, 59, 59, 0, beijing),
+		time.Date(2026, 2, 28, 3, 0, 0, 0, time.UTC),
+	} {
+		assert.True(t, want.Equal(tomorrow(now)), "%v", now)
+	}
+}
+
+func TestFatalErrors(t *testing.T) {
+	t.Parallel()
+	for code, fatal := range map[wechatuser.Code]bool{
+		wechatuser.CodeInvalidSecret:       true,
+		wechatuser.CodeAPIUnauthorized:     true,
+		wechatuser.CodeInvalidTagID:        true,
+		wechatuser.CodeSystemBusy:          false,
+		wechatuser.CodeMinuteQuotaExceeded: false,
+		wechatuser.CodeInvalidCredential:   false, // the token; the next one may be good
+	} {
+		assert.Equal(t, fatal, isFatal(code), "%d", code)
+	}
+}
