@@ -75,8 +75,9 @@ type BulkReport struct {
 	Failed []OpenIDError
 	// Calls is the number of API requests that were sent, repeats included, requests for tokens not.
 	Calls int
-	// ResumeAfter is the last openid of the input up to which each has its outcome; empty where there is none. To finish
-	// a job that was stopped, run it again with the input that comes after the first ResumeAfter in it:
+	// ResumeAfter is the last openid of the input up to which each has its outcome; empty where there is none, and then
+	// the place of the run before still holds. To finish a job that was stopped, run it again with the input that comes
+	// after the first ResumeAfter in it:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
 	//

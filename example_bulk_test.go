@@ -1,6 +1,7 @@
 package wechatuser_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ func ExampleClient_BulkTagging_filter() {
 	byQRCode := func(users iter.Seq2[wechatuser.UserInfo, error]) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
 			for user, err := range users {
+				var one *wechatuser.OpenIDError
+				if errors.As(err, &one) { // nobody to tag, and no reason to stop
+					continue
+				}
 				if err == nil && user.SubscribeScene != wechatuser.SceneQRCode {
 					continue
 				}
@@ -160,10 +165,12 @@ func ExampleBulkReport() {
 
 	ctx := context.Background()
 	report, err := c.BulkTagging(ctx, vip, c.AllFans(ctx))
+	place := report.ResumeAfter
 	for errors.Is(err, wechatuser.CodeDailyQuotaExceeded) {
 		fmt.Println(len(srv.TagFans(vip)), "until today")
 		srv.Advance(24 * time.Hour)
-		report, err = c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
+		report, err = c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(place)))
+		place = cmp.Or(report.ResumeAfter, place) // a run that settles nobody has none
 	}
 	fmt.Println(len(srv.TagFans(vip)), "in the end", err)
 	// Output:

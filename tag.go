@@ -33,7 +33,7 @@ func (r *tagResponse) missing() string { return missingIf("tag", r.Tag == nil ||
 
 // CreateTag makes a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has up to 100 tags.
 //
-// A name that is taken is refused with [CodeInvalidTagName]. Where the answer to a first attempt was lost and a second
+// A name that is taken is refused with [CodeInvalidTagName]; [Client.EnsureTag] gives the tag of that name. Where the answer to a first attempt was lost and a second
 // one finds the name taken, the tag of that name is what is returned. Where the outcome stays unknown the error
 // matches [ErrAmbiguous].
 //
