@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("WECHAT_APPID")
+	_ = os.Unsetenv("WECHAT_SECRET")
+	goleak.VerifyTestMain(m)
+}
+
+var today = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// newAccount has 300 followers, the i-th since i hours ago; each third came by a QR code, one of two.
+func newAccount() (srv *wechatusertest.Server, byShop7 []string) {
+	srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithClock(func() time.Time { return today }))
+	for i := range 300 {
+		u := wechatuser.UserInfo{OpenID: wechatusertest.OpenID(i), SubscribeTime: today.Add(-time.Duration(i) * time.Hour).Unix()}
+		if i%3 == 0 {
+			u.SubscribeScene, u.QRSceneStr = wechatuser.SceneQRCode, []string{"shop-7", "shop-8"}[i%2]
+			if i%2 == 0 && i <= 240 {
+				byShop7 = append(byShop7, u.OpenID)
+			}
+		}
+		srv.AddUsers(u)
+	}
+	return srv, byShop7
+}
+
+// newCampaign is for those who scanned shop-7 in the last 10 days.
+func newCampaign(t *testing.T, srv *wechatusertest.Server) *campaign {
+	t.Helper()
+	return &campaign{
+		wechat: srv.Client(), tag: "新客", report: filepath.Join(t.TempDir(), "refused.csv"), out: io.Discard,
+		rule: rule{since: today.AddDate(0, 0, -10), scene: wechatuser.SceneQRCode, qr: "shop-7"},
+	}
+}
+
+func runs(t *testing.T, cp *campaign) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cp.out = &out
+	err := cp.run(t.Context())
+	return out.String(), err
+}
+
+func tagNamed(t *testing.T, srv *wechatusertest.Server, name string) int {
+	t.Helper()
+	i := slices.IndexFunc(srv.Tags(), func(t wechatuser.Tag) bool { return t.Name == name })
+	require.GreaterOrEqual(t, i, 0)
+	return srv.Tags()[i].ID
+}
+
+func TestDryRun(t *testing.T) {
+	srv, want := newAccount()
+
+	out, err := runs(t, newCampaign(t, srv))
+
+	require.NoError(t, err)
+	require.Len(t, want, 41)
+	assert.Equal(t, "There is no tag \"新客\": -apply makes it.\n  "+strings.Join(want[:3], "\n  ")+"\n  and 38 more\n"+
+		"41 of 300 followers are selected, 0 of them have the tag; 0 have no profile.\n"+
+		"Nothing was changed. To tag 41 followers, in 1 calls, give -apply.\n", out)
+	assert.Empty(t, srv.Tags())
+}
+
+func TestApply(t *testing.T) {
+	srv, want := newAccount()
+	cp := newCampaign(t, srv)
+	cp.apply = true
+
+	out, err := runs(t, cp)
+
+	require.NoError(t, err)
+	assert.Equal(t, "41 of 300 followers are selected, 0 of them had the tag before; 41 were tagged and 0 refused; 0 have no profile.\n", out)
+	assert.Equal(t, want, srv.TagFans(tagNamed(t, srv, "新客")))
+	assert.NoFileExists(t, cp.report)
+
+	calls := srv.Calls("/cgi-bin/tags/members/batchtagging")
+	cp = newCampaign(t, srv)
+	cp.apply = true
+	out, err = runs(t, cp)
+	require.NoError(t, err)
+	assert.Contains(t, out, "41 of them had the tag before; 0 were tagged")
+	assert.Equal(t, calls, srv.Calls("/cgi-bin/tags/members/batchtagging"), "nobody is tagged again")
+}
+
+func TestRefused(t *testing.T) {
+	srv, want := newAccount()
+	full := wechatuser.UserInfo{OpenID: want[5], SubscribeTime: today.Unix(), SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7"}
+	for i := range 20 {
+		full.TagIDList = append(full.TagIDList, srv.AddTag(string(rune('a'+i))))
+	}
+	srv.AddUsers(full)
+	cp := newCampaign(t, srv)
+	cp.apply = true
+
+	out, err := runs(t, cp)
+
+	assert.ErrorIs(t, err, wechatuser.CodeTooManyTagsOnUser)
+	assert.Contains(t, out, "40 were tagged and 1 refused")
+	assert.Contains(t, out, "Who was refused is in "+cp.report)
+	assert.NotContains(t, out, "-after", "it came to its end")
+	rows := readCSV(t, cp.report)
+	require.Len(t, rows, 2)
+	assert.Equal(t, []string{"openid", "errcode", "meaning", "含义", "rid"}, rows[0])
+	assert.Equal(t, []string{want[5], "45059", wechatuser.CodeTooManyTagsOnUser.Meaning(), wechatuser.CodeTooManyTagsOnUser.MeaningZH()}, rows[1][:4])
+	assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, rows[1][4])
+	assert.Len(t, srv.TagFans(tagNamed(t, srv, "新客")), 40)
+}
+
+func readCSV(t *testing.T, file string) [][]string {
+	t.Helper()
+	f, err := os.Open(file)
+	require.NoError(t, err)
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	return rows
+}
+
+func TestResume(t *testing.T) {
+	srv, _ := newAccount()
+	srv.AddTag("新客")
+	all := srv.OpenIDs()
+	cp := newCampaign(t, srv)
+	cp.apply, cp.rule = true, rule{}
+	used := &usedUp{next: srv.Transport(), before: []string{all[0], all[50], all[100]}, at: all[150]}
+	used.wait.Add(len(used.before))
+	cp.wechat = srv.Client(wechatuser.WithTransport(used))
+
+	out, err := runs(t, cp)
+
+	require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+	assert.Contains(t, out, "It was stopped. To go on, add: -after "+all[149]+"\n")
+	assert.NotContains(t, srv.TagFans(tagNamed(t, srv, "新客")), all[150])
+
+	read := srv.Calls("/cgi-bin/user/info/batchget")
+	cp = newCampaign(t, srv)
+	cp.apply, cp.rule, cp.after = true, rule{}, all[149]
+	out, err = runs(t, cp)
+
+	require.NoError(t, err, out)
+	assert.Equal(t, all, srv.TagFans(tagNamed(t, srv, "新客")))
+	assert.Equal(t, read+2, srv.Calls("/cgi-bin/user/info/batchget"), "150 profiles: those before are not read again")
+}
+
+// usedUp refuses to tag one follower, once it has tagged others, as if the day's quota were used up.
+type usedUp struct {
+	next   http.RoundTripper
+	before []string
+	at     string
+	wait   sync.WaitGroup
+}
+
+func (u *usedUp) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path != "/cgi-bin/tags/members/batchtagging" {
+		return u.next.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(body, []byte(u.at)) {
+		u.wait.Wait()
+		text := `{"errcode":45009,"errmsg":"reach max api daily quota limit rid: 5f0000aa-11223344-55667788"}`
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+	}
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	resp, err := u.next.RoundTrip(r)
+	for _, openID := range u.before {
+		if bytes.Contains(body, []byte(openID)) {
+			u.wait.Done()
+		}
+	}
+	return resp, err
+}
+
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-apply"}, &out, io.Discard))
+	assert.Contains(t, out.String(), "1000 done\n2000 done\n2500 of 2500 followers are selected")
+	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+}

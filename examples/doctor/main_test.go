@@ -1,0 +1,358 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("WECHAT_APPID")
+	_ = os.Unsetenv("WECHAT_SECRET")
+	goleak.VerifyTestMain(m)
+}
+
+const secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
+
+func newAccount(t *testing.T, opts ...wechatusertest.Option) *wechatusertest.Server {
+	t.Helper()
+	srv := wechatusertest.NewServer(append(opts, wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))...)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func patientOf(srv *wechatusertest.Server) patient {
+	return patient{
+		appID: srv.AppID, secret: srv.Secret, base: srv.URL, timeout: 10 * time.Second,
+		store: wechatuser.NewMemoryTokenStore(), transport: &http.Transport{},
+	}
+}
+
+// examine gives the report, in which no secret may be.
+func examine(t *testing.T, p patient, tokens ...string) string {
+	t.Helper()
+	d, err := diagnose(t.Context(), p)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	d.print(&out)
+	text := out.String()
+	for _, hidden := range append(tokens, p.secret) {
+		assert.NotContains(t, text+fmt.Sprintf("%+v", d), hidden)
+	}
+	return text
+}
+
+// assertLine asserts that a check has this status, and that its lines say all of this.
+func assertLine(t *testing.T, report string, s status, name string, says ...string) {
+	t.Helper()
+	head := fmt.Sprintf("%-7s  %-33s ", s, name)
+	_, rest, found := strings.Cut("\n"+report, "\n"+head)
+	if !assert.True(t, found, "no %q in\n%s", head, report) {
+		return
+	}
+	text, after, _ := strings.Cut(rest, "\n")
+	if remedy, _, _ := strings.Cut(after, "\n"); strings.Contains(remedy, "-> ") {
+		text += "\n" + remedy
+	}
+	for _, say := range says {
+		assert.Contains(t, text, say)
+	}
+}
+
+func TestHealthy(t *testing.T) {
+	srv := newAccount(t)
+	before := srv.Users()
+
+	report := examine(t, patientOf(srv), srv.AccessToken())
+
+	assert.Contains(t, report, "ok 19, warn 0, FAIL 0, skipped 1. Sent: API calls 12, token requests 1. Nothing was changed.")
+	assertLine(t, report, skipped, "TLS", "plain http")
+	assert.NotContains(t, report, "->")
+	assert.Equal(t, 12, srv.Calls("*"), "as it says")
+	assert.Equal(t, 1, srv.Calls("/cgi-bin/stable_token"), "as it says")
+	assert.Equal(t, before, srv.Users())
+}
+
+// TestDoesNotEndTheToken is about other programs, whose token must go on to work.
+func TestDoesNotEndTheToken(t *testing.T) {
+	srv := newAccount(t)
+	token := srv.AccessToken()
+	srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeInvalidCredential, 2) // as for a token that is dead for ever
+
+	report := examine(t, patientOf(srv), token)
+
+	assertLine(t, report, fail, "right getTags", "40001")
+	assert.Equal(t, token, srv.AccessToken())
+}
+
+func TestDNS(t *testing.T) {
+	p := patient{appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
+		lookup: func(_ context.Context, host string) ([]string, error) { return nil, errors.New("no such host") }}
+
+	report := examine(t, p)
+
+	assertLine(t, report, fail, "DNS", "api.example.com has no address: no such host", "-> check this machine's resolver")
+	for _, name := range []string{"TCP", "TLS", clockCheck, credentialCheck, whitelistCheck, "quotas", "rights", "store", "lock"} {
+		assertLine(t, report, skipped, name)
+	}
+	assert.Contains(t, report, "API calls 0, token requests 0")
+}
+
+func TestConnectionRefused(t *testing.T) {
+	srv := newAccount(t)
+	srv.Close()
+
+	report := examine(t, patientOf(srv))
+
+	assertLine(t, report, ok, "DNS")
+	assertLine(t, report, fail, "TCP", "connection refused", "let this machine connect to 127.0.0.1:")
+	assertLine(t, report, skipped, whitelistCheck, "WeChat can't be reached")
+}
+
+// secure puts an account behind TLS, with a certificate that nobody trusts before trust is called.
+func secure(t *testing.T) (p patient, trust func()) {
+	t.Helper()
+	account := newAccount(t)
+	front := httptest.NewUnstartedServer(account)
+	front.Config.ErrorLog = log.New(io.Discard, "", 0)
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	p = patientOf(account)
+	p.base = front.URL
+	return p, func() {
+		roots := x509.NewCertPool()
+		roots.AddCert(front.Certificate())
+		p.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	p, trust := secure(t)
+
+	report := examine(t, p)
+	assertLine(t, report, fail, "TLS", "certificate signed by unknown authority", "-> install the system's root certificates")
+	assertLine(t, report, skipped, credentialCheck)
+
+	trust()
+	report = examine(t, p)
+	assertLine(t, report, ok, "TLS", "the certificate is good until 2084-01-29, from O=Acme Co")
+	assertLine(t, report, ok, credentialCheck)
+
+	p.now = func() time.Time { return time.Date(2084, 1, 27, 0, 0, 0, 0, time.UTC) }
+	report = examine(t, p)
+	assertLine(t, report, warn, "TLS", "until 2084-01-29", "-> if a gateway of your own answers here")
+
+	p.now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
+	report = examine(t, p)
+	assertLine(t, report, fail, "TLS", "expired", "-> check this machine's clock first")
+
+	p.now, p.base = nil, strings.Replace(p.base, "127.0.0.1", "localhost", 1)
+	report = examine(t, p)
+	assertLine(t, report, fail, "TLS", "not localhost", "-> somebody else answers here")
+}
+
+func TestProxy(t *testing.T) {
+	srv := newAccount(t)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RequestURI = ""
+		srv.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	p := patientOf(srv)
+	at, err := url.Parse(proxy.URL)
+	require.NoError(t, err)
+	at.User = url.UserPassword("user", "SENTINEL-PASSWORD")
+	p.transport.Proxy = http.ProxyURL(at)
+
+	report := examine(t, p, "SENTINEL-PASSWORD")
+
+	assertLine(t, report, ok, "TCP", "the proxy takes connections at "+at.Host)
+	assertLine(t, report, skipped, "TLS", "the proxy connects to WeChat")
+	assertLine(t, report, ok, credentialCheck)
+}
+
+func TestClock(t *testing.T) {
+	srv := newAccount(t)
+	for _, c := range []struct {
+		off    time.Duration
+		status status
+		says   string
+	}{
+		{10 * time.Minute, fail, "ahead of WeChat's"},
+		{-10 * time.Minute, fail, "behind WeChat's"},
+		{2 * time.Minute, warn, "ahead of WeChat's"},
+	} {
+		p := patientOf(srv)
+		p.now = func() time.Time { return time.Now().Add(c.off) }
+		assertLine(t, examine(t, p), c.status, clockCheck, c.says, "-> set the clock by NTP")
+	}
+}
+
+func TestCredential(t *testing.T) {
+	srv := newAccount(t)
+	p := patientOf(srv)
+	p.secret = strings.Repeat("WRONG0SENTINEL00", 2)
+	report := examine(t, p, secret)
+	assertLine(t, report, fail, credentialCheck, "getStableAccessToken is refused with 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
+	assertLine(t, report, skipped, whitelistCheck, "not known before there is a token")
+	assertLine(t, report, skipped, "rights")
+	assertLine(t, report, ok, clockCheck)
+	assertLine(t, report, ok, "store")
+
+	p = patientOf(srv)
+	p.appID = "wxOTHER"
+	assertLine(t, examine(t, p), fail, credentialCheck, "40013", "-> check the app ID")
+
+	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html>blocked by proxy</html>", 1)
+	assertLine(t, examine(t, patientOf(srv)), fail, credentialCheck, "HTTP status 403", "blocked by proxy", "-> look at what stands between")
+
+	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusBadGateway, "", 1)
+	assertLine(t, examine(t, patientOf(srv)), warn, credentialCheck, "HTTP status 502", "-> this may pass: try again")
+}
+
+func TestWhitelist(t *testing.T) {
+	for name, message := range map[string]string{
+		"IPv4": "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"both": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := newAccount(t)
+			srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusOK, `{"errcode":40164,"errmsg":"`+message+`"}`, 1)
+
+			report := examine(t, patientOf(srv))
+
+			assertLine(t, report, fail, whitelistCheck,
+				"WeChat sees this machine as 203.0.113.9. ", "40164", "调用接口的 IP 地址不在白名单中", "rid 5f0000aa-11223344-55667788",
+				"-> add 203.0.113.9 to the IP whitelist (IP白名单)")
+			assertLine(t, report, skipped, credentialCheck)
+		})
+	}
+}
+
+func TestRights(t *testing.T) {
+	srv := newAccount(t)
+	srv.FailNext("/cgi-bin/user/get", wechatuser.CodeAPIUnauthorized, 1)
+
+	report := examine(t, patientOf(srv))
+
+	assertLine(t, report, fail, "right getFans", "getFans is refused with 48001", "API 功能未授权", "-> get the account verified")
+	assertLine(t, report, skipped, "right userInfo", "no follower is known")
+	assertLine(t, report, ok, "right getTags")
+
+	srv.FailNext("/cgi-bin/tags/get", 99999, 1)
+	assertLine(t, examine(t, patientOf(srv)), fail, "right getTags", "getTags is refused with 99999")
+}
+
+func TestQuota(t *testing.T) {
+	srv := newAccount(t, wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/info", 20, 0))
+	c := srv.Client(wechatuser.WithTransport(srv.Transport()))
+	_, err := c.GetFans(t.Context(), "")
+	require.NoError(t, err)
+	for i := range 20 - 1 { // one is left, which the doctor takes
+		_, err := c.GetUserInfo(t.Context(), wechatusertest.OpenID(i%3))
+		require.NoError(t, err)
+	}
+	before := srv.Calls("/cgi-bin/user/get")
+
+	report := examine(t, patientOf(srv))
+
+	assertLine(t, report, fail, "quota user/get", "0 of 1 calls are left today", "-> wait for the next day (Beijing time), or call ClearQuota")
+	assertLine(t, report, skipped, "right getFans", "its quota is used up")
+	assertLine(t, report, warn, "quota user/info", "1 of 20 calls are left today", "-> less than a tenth")
+	assert.Equal(t, before, srv.Calls("/cgi-bin/user/get"), "no call is wasted")
+
+	srv = newAccount(t)
+	srv.FailNext("/cgi-bin/user/get", wechatuser.CodeDailyQuotaExceeded, 1) // the counter lags
+	assertLine(t, examine(t, patientOf(srv)), fail, "right getFans", "45009", "接口调用超过每日限制")
+}
+
+// brokenStore fails with each call, or forgets.
+type brokenStore struct{ err error }
+
+func (s brokenStore) Load(context.Context, string) (wechatuser.Token, error) {
+	return wechatuser.Token{}, s.err
+}
+func (s brokenStore) Save(context.Context, string, wechatuser.Token) error   { return s.err }
+func (s brokenStore) Delete(context.Context, string, wechatuser.Token) error { return s.err }
+
+func TestStore(t *testing.T) {
+	srv := newAccount(t)
+	p := patientOf(srv)
+	p.store = brokenStore{errors.New("connection refused")}
+	report := examine(t, p)
+	assertLine(t, report, fail, "store", "save: connection refused", "-> check the store's address")
+	assertLine(t, report, warn, "lock", "the store has no lock")
+	assertLine(t, report, ok, credentialCheck)
+
+	p.store = brokenStore{}
+	assertLine(t, examine(t, p), fail, "store", "what was saved does not come back")
+}
+
+// TestStoreIsNotDisturbed is about the real token in the store, and its lock.
+func TestStoreIsNotDisturbed(t *testing.T) {
+	const key = "wechatuser:token:stable:wxTEST"
+	p := patientOf(newAccount(t))
+	real := wechatuser.Token{AccessToken: "SENTINEL-TOKEN", ExpiresAt: time.Now().Add(time.Hour)}
+	require.NoError(t, p.store.Save(t.Context(), key, real))
+
+	examine(t, p, real.AccessToken)
+
+	got, err := p.store.Load(t.Context(), key)
+	require.NoError(t, err)
+	assert.Equal(t, real.AccessToken, got.AccessToken)
+	assert.Equal(t, real.ExpiresAt, got.ExpiresAt)
+	unlock, err := p.store.(wechatuser.TokenLocker).Lock(t.Context(), key)
+	require.NoError(t, err, "the lock is free again")
+	unlock()
+}
+
+func TestLockStuck(t *testing.T) {
+	p := patientOf(newAccount(t))
+	unlock, err := p.store.(wechatuser.TokenLocker).Lock(t.Context(), "wechatuser:token:stable:"+p.appID)
+	require.NoError(t, err)
+	defer unlock()
+	p.now, p.timeout = time.Now, time.Millisecond
+	var d diagnosis
+
+	d.tokenStore(t.Context(), p)
+
+	var out bytes.Buffer
+	d.print(&out)
+	assertLine(t, out.String(), fail, "lock", "somebody has held it for 1ms", "-> try again in half a minute")
+}
+
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), nil, &out, io.Discard))
+	assert.Contains(t, out.String(), "This is an account in memory.")
+	assert.Contains(t, out.String(), "FAIL 0")
+
+	srv := newAccount(t)
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	t.Setenv("WECHAT_SECRET", strings.Repeat("0", 32))
+	out.Reset()
+	assert.ErrorIs(t, run(t.Context(), []string{"-base", srv.URL}, &out, io.Discard), errFailed)
+	assert.Contains(t, out.String(), "40125")
+
+	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+	assert.ErrorIs(t, run(t.Context(), []string{"-base", "http://192.0.2.1"}, io.Discard, io.Discard), wechatuser.ErrInvalidArgument)
+}

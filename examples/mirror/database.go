@@ -1,0 +1,288 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // SQLite in Go, without a C compiler
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// schema is what a CRM reads, and at the end what the next run has to know. Times are Unix seconds.
+const schema = `
+CREATE TABLE IF NOT EXISTS followers (
+	openid        TEXT PRIMARY KEY,
+	unionid       TEXT NOT NULL,
+	remark        TEXT NOT NULL,
+	tags          TEXT NOT NULL,              -- JSON array of ids
+	scene         TEXT NOT NULL,
+	subscribed_at INTEGER NOT NULL,
+	left_at       INTEGER NOT NULL DEFAULT 0, -- when it was noticed; 0 for a follower
+	sweep         INTEGER NOT NULL DEFAULT 0  -- the last one that came by
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS followers_unionid ON followers (unionid);
+CREATE INDEX IF NOT EXISTS followers_sweep ON followers (left_at, sweep);
+CREATE TABLE IF NOT EXISTS tags (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS changes (
+	n      INTEGER PRIMARY KEY,
+	at     INTEGER NOT NULL,
+	openid TEXT NOT NULL,
+	what   TEXT NOT NULL, -- new, back, left, remark, tags, unionid
+	old    TEXT NOT NULL,
+	new    TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS place (
+	app_id   TEXT PRIMARY KEY,
+	last     TEXT NOT NULL DEFAULT '',
+	sweep    INTEGER NOT NULL DEFAULT 0,
+	sweeping INTEGER NOT NULL DEFAULT 0,
+	swept    TEXT NOT NULL DEFAULT ''
+);`
+
+// place is how far the mirror has come.
+type place struct {
+	last     string // openid at the end of the list
+	sweep    int    // number of the last comparison with the whole list
+	sweeping bool   // it is not complete
+	swept    string // the openid to which it has come
+}
+
+type database struct {
+	*sql.DB
+	find, put, leave, note *sql.Stmt // about one follower
+}
+
+func open(file, appID string) (*database, error) {
+	// SQLite would let everybody read the file.
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return nil, err
+	}
+	uri := url.URL{Scheme: "file", OmitHost: true, Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"),
+		// Two runs at once wait for each other, and a CRM may read meanwhile.
+		RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"}
+	db, err := sql.Open("sqlite", uri.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	d := &database{DB: db}
+	if err := d.prepare(appID); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return d, nil
+}
+
+func (d *database) prepare(appID string) error {
+	if _, err := d.Exec(schema); err != nil {
+		return err
+	}
+	var other string
+	switch err := d.QueryRow("SELECT app_id FROM place WHERE app_id <> ?", appID).Scan(&other); {
+	case err == nil:
+		return fmt.Errorf("it is the mirror of %s, and not of %s", other, appID)
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	if _, err := d.Exec("INSERT OR IGNORE INTO place (app_id) VALUES (?)", appID); err != nil {
+		return err
+	}
+	for stmt, query := range map[**sql.Stmt]string{
+		&d.find: "SELECT unionid, remark, tags, subscribed_at, left_at FROM followers WHERE openid = ?",
+		&d.put: `INSERT INTO followers (openid, unionid, remark, tags, scene, subscribed_at) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (openid) DO UPDATE SET unionid = excluded.unionid, remark = excluded.remark, tags = excluded.tags,
+				scene = excluded.scene, subscribed_at = excluded.subscribed_at, left_at = 0`,
+		&d.leave: "UPDATE followers SET left_at = ? WHERE openid = ?",
+		&d.note:  "INSERT INTO changes (at, openid, what, old, new) VALUES (?, ?, ?, ?, ?)",
+	} {
+		var err error
+		if *stmt, err = d.Prepare(query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *database) place() (p place, err error) {
+	err = d.QueryRow("SELECT last, sweep, sweeping, swept FROM place").Scan(&p.last, &p.sweep, &p.sweeping, &p.swept)
+	return p, err
+}
+
+func (d *database) setPlace(p place) error {
+	return d.transact(func(tx *sql.Tx) error { return setPlace(tx, p) })
+}
+
+func setPlace(tx *sql.Tx, p place) error {
+	_, err := tx.Exec("UPDATE place SET last = ?, sweep = ?, sweeping = ?, swept = ?", p.last, p.sweep, p.sweeping, p.swept)
+	return err
+}
+
+func (d *database) endSweep() error {
+	_, err := d.Exec("UPDATE place SET sweeping = 0, swept = ''")
+	return err
+}
+
+func (d *database) saveTags(tags []wechatuser.Tag) error {
+	return d.transact(func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM tags")
+		for _, t := range tags {
+			if err == nil {
+				_, err = tx.Exec("INSERT INTO tags (id, name) VALUES (?, ?)", t.ID, t.Name)
+			}
+		}
+		return err
+	})
+}
+
+func (d *database) transact(f func(*sql.Tx) error) error {
+	tx, err := d.Begin()
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// notFollowing are those of openIDs who are not in the database as followers.
+func (d *database) notFollowing(openIDs []string) (others []string, err error) {
+	list, err := json.Marshal(openIDs)
+	if err != nil {
+		return nil, err
+	}
+	return d.strings(`SELECT value FROM json_each(?) AS listed
+		WHERE NOT EXISTS (SELECT 1 FROM followers WHERE openid = listed.value AND left_at = 0) ORDER BY listed.key`, string(list))
+}
+
+// unseen are some of the followers whom the sweep has not come by.
+func (d *database) unseen(n int) ([]string, error) {
+	return d.strings("SELECT openid FROM followers WHERE left_at = 0 AND sweep < (SELECT sweep FROM place) LIMIT ?", n)
+}
+
+func (d *database) strings(query string, args ...any) (values []string, err error) {
+	rows, err := d.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		values = append(values, s)
+	}
+	return values, rows.Err()
+}
+
+// record writes profiles, marks who was seen, and moves the place, in one transaction: a kill leaves all of it or none.
+func (d *database) record(now time.Time, users []wechatuser.UserInfo, seen []string, p place) error {
+	list, err := json.Marshal(seen)
+	if err != nil {
+		return err
+	}
+	return d.transact(func(tx *sql.Tx) error {
+		for _, u := range users {
+			if err := d.recordOne(tx, now.Unix(), u); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("UPDATE followers SET sweep = ? WHERE openid IN (SELECT value FROM json_each(?))", p.sweep, string(list))
+		if err != nil {
+			return err
+		}
+		return setPlace(tx, p)
+	})
+}
+
+// recordOne brings a row up to date, and notes what has changed.
+func (d *database) recordOne(tx *sql.Tx, now int64, u wechatuser.UserInfo) error {
+	old := wechatuser.UserInfo{OpenID: u.OpenID}
+	var oldTags string
+	var leftAt int64
+	err := tx.Stmt(d.find).QueryRow(u.OpenID).Scan(&old.UnionID, &old.Remark, &oldTags, &old.SubscribeTime, &leftAt)
+	known := err == nil
+	if !known && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var changes []change
+	switch {
+	case !u.Subscribed() && (!known || leftAt != 0):
+		return nil
+	case !u.Subscribed():
+		changes = append(changes, change{what: "left"})
+		// Unionid, remark and tags stay: the platform does not tell them any more.
+		_, err = tx.Stmt(d.leave).Exec(now, u.OpenID)
+	default:
+		tags := tagsOf(u)
+		switch {
+		case !known:
+			changes = append(changes, change{what: "new"})
+		case leftAt != 0 || old.SubscribeTime != u.SubscribeTime: // the latter left and came back between two runs
+			changes = append(changes, change{what: "back"})
+		}
+		for _, c := range []change{{"unionid", old.UnionID, u.UnionID}, {"remark", old.Remark, u.Remark}, {"tags", oldTags, tags}} {
+			if known && c.old != c.new {
+				changes = append(changes, c)
+			}
+		}
+		_, err = tx.Stmt(d.put).Exec(u.OpenID, u.UnionID, u.Remark, tags, string(u.SubscribeScene), u.SubscribeTime)
+	}
+	for _, c := range changes {
+		if err != nil {
+			return err
+		}
+		_, err = tx.Stmt(d.note).Exec(now, u.OpenID, c.what, c.old, c.new)
+	}
+	return err
+}
+
+// change is what has changed about somebody.
+type change struct{ what, old, new string }
+
+// tagsOf is the JSON array of somebody's tags, in an order that does not change by itself.
+func tagsOf(u wechatuser.UserInfo) string {
+	ids := slices.Sorted(slices.Values(u.TagIDList))
+	return strings.ReplaceAll(fmt.Sprint(ids), " ", ",")
+}
+
+func (d *database) lastChange() (n int64, err error) {
+	err = d.QueryRow("SELECT coalesce(max(n), 0) FROM changes").Scan(&n)
+	return n, err
+}
+
+// changesAfter counts the changes by kind, and calls each with every one.
+func (d *database) changesAfter(n int64, each func(openID string, c change)) (map[string]int, error) {
+	rows, err := d.Query("SELECT openid, what, old, new FROM changes WHERE n > ? ORDER BY n", n)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := make(map[string]int)
+	for rows.Next() {
+		var openID string
+		var c change
+		if err := rows.Scan(&openID, &c.what, &c.old, &c.new); err != nil {
+			return nil, err
+		}
+		counts[c.what]++
+		each(openID, c)
+	}
+	return counts, rows.Err()
+}

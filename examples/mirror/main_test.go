@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("WECHAT_APPID")
+	_ = os.Unsetenv("WECHAT_SECRET")
+	goleak.VerifyTestMain(m)
+}
+
+// fixture is an account and its mirror. Its clock moves by an hour for each run.
+type fixture struct {
+	*wechatusertest.Server
+	file  string
+	clock time.Time
+	opts  []wechatuser.Option
+}
+
+func newFixture(t *testing.T, fans int) *fixture {
+	t.Helper()
+	f := &fixture{file: filepath.Join(t.TempDir(), "a #1?%20.db"), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} // a name that an URI must escape
+	f.Server = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans),
+		wechatusertest.WithClock(func() time.Time { return f.clock }), wechatusertest.WithPageSize(20))
+	return f
+}
+
+// update makes one run, with batches of 7 openids.
+func (f *fixture) update(ctx context.Context, full, profiles bool) (string, error) {
+	f.clock = f.clock.Add(time.Hour)
+	m := mirror{wechat: f.Client(f.opts...), now: func() time.Time { return f.clock }, batch: 7, full: full, profiles: profiles}
+	var out bytes.Buffer
+	err := m.update(ctx, f.file, true, &out)
+	return out.String(), err
+}
+
+func (f *fixture) mustUpdate(t *testing.T, full, profiles bool) string {
+	t.Helper()
+	out, err := f.update(t.Context(), full, profiles)
+	require.NoError(t, err)
+	return out
+}
+
+// query gives rows as lines.
+func (f *fixture) query(t *testing.T, query string) (lines []string) {
+	t.Helper()
+	db, err := open(f.file, f.AppID)
+	require.NoError(t, err)
+	defer db.Close()
+	rows, err := db.Query(query)
+	require.NoError(t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	require.NoError(t, err)
+	for rows.Next() {
+		cells, places := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range cells {
+			places[i] = &cells[i]
+		}
+		require.NoError(t, rows.Scan(places...))
+		var line []string
+		for _, c := range cells {
+			line = append(line, c.String)
+		}
+		lines = append(lines, strings.Join(line, " "))
+	}
+	require.NoError(t, rows.Err())
+	return lines
+}
+
+const following = "SELECT openid FROM followers WHERE left_at = 0 ORDER BY openid"
+
+// assertMirrors asserts that the mirror is what the account is.
+func (f *fixture) assertMirrors(t *testing.T) {
+	t.Helper()
+	var want []string
+	for _, u := range f.Users() {
+		want = append(want, fmt.Sprintf("%s|%s|%s|%s|%s|%d", u.OpenID, u.UnionID, u.Remark, tagsOf(u), u.SubscribeScene, u.SubscribeTime))
+	}
+	assert.ElementsMatch(t, want, f.query(t,
+		"SELECT openid||'|'||unionid||'|'||remark||'|'||tags||'|'||scene||'|'||subscribed_at FROM followers WHERE left_at = 0"))
+}
+
+func TestFirstRun(t *testing.T) {
+	f := newFixture(t, 50)
+	vip := f.AddTag("会员", wechatusertest.OpenID(3))
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-1", UnionID: "uFAKE-1", Remark: `"a", b`, TagIDList: []int{vip}})
+
+	out := f.mustUpdate(t, false, false)
+
+	assert.Contains(t, out, "51 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n")
+	f.assertMirrors(t)
+	assert.Contains(t, f.query(t, "SELECT id, name FROM tags"), fmt.Sprint(vip, " 会员"))
+	info, err := os.Stat(f.file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+func TestNewFollowersCostOneCallOfTheList(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-new"})
+	lists, profiles := f.Calls("/cgi-bin/user/get"), f.Calls("/cgi-bin/user/info/batchget")
+
+	out := f.mustUpdate(t, false, false)
+
+	assert.Equal(t, "new     oFAKE-new\n1 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out)
+	assert.Equal(t, lists+2, f.Calls("/cgi-bin/user/get"), "the page and the end")
+	assert.Equal(t, profiles+1, f.Calls("/cgi-bin/user/info/batchget"))
+	f.assertMirrors(t)
+}
+
+func TestLeaversAndReturners(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	a, b, c := wechatusertest.OpenID(10), wechatusertest.OpenID(20), wechatusertest.OpenID(49)
+
+	f.Unfollow(a, b, c)
+	assert.Contains(t, f.mustUpdate(t, false, false), "0 new, 0 back, 0 left;", "it does not look for them")
+	profiles := f.Calls("/cgi-bin/user/info/batchget")
+	out := f.mustUpdate(t, true, false)
+	assert.Contains(t, out, "left    "+a+"\n")
+	assert.Contains(t, out, "0 new, 0 back, 3 left;")
+	assert.Equal(t, profiles+1, f.Calls("/cgi-bin/user/info/batchget"), "only who has left is asked for")
+	f.assertMirrors(t)
+
+	f.clock = f.clock.Add(time.Minute)
+	f.Follow(b)
+	out = f.mustUpdate(t, true, false)
+	assert.Equal(t, "back    "+b+"\n0 new, 1 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out)
+	f.assertMirrors(t)
+
+	f.Unfollow(b)
+	f.clock = f.clock.Add(time.Minute)
+	f.Follow(b)
+	assert.Contains(t, f.mustUpdate(t, true, true), "0 new, 1 back, 0 left;", "between two runs")
+	assert.Equal(t, []string{a, c}, f.query(t, "SELECT openid FROM followers WHERE left_at > 0 ORDER BY openid"))
+	assert.Equal(t, []string{"new", "left", "back", "back"}, f.query(t, "SELECT what FROM changes WHERE openid = '"+b+"' ORDER BY n"))
+}
+
+func TestEverybodyLeft(t *testing.T) {
+	f := newFixture(t, 5)
+	f.mustUpdate(t, false, false)
+	f.Unfollow(f.OpenIDs()...)
+
+	assert.Contains(t, f.mustUpdate(t, true, false), "0 new, 0 back, 5 left;")
+	assert.Empty(t, f.query(t, following))
+}
+
+// TestForgottenPlace is about an openid that the platform does not take as a place in its list any more.
+func TestForgottenPlace(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	f.query(t, "UPDATE place SET last = 'oFAKE-gone', sweep = sweep + 1, sweeping = 1, swept = 'oFAKE-gone'")
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-new"})
+	f.Unfollow(wechatusertest.OpenID(7))
+
+	assert.Contains(t, f.mustUpdate(t, false, false), "1 new, 0 back, 0 left;")
+	assert.Contains(t, f.mustUpdate(t, true, false), "0 new, 0 back, 1 left;")
+	f.assertMirrors(t)
+}
+
+func TestProfiles(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	id := wechatusertest.OpenID(5)
+	c := f.Client()
+	require.NoError(t, c.UpdateRemark(t.Context(), id, "金牌"))
+	vip := f.AddTag("vip", id)
+
+	assert.Contains(t, f.mustUpdate(t, true, false), "0 remarks, 0 tags", "profiles of known followers are left alone")
+	out := f.mustUpdate(t, true, true)
+
+	assert.Contains(t, out, "remark  "+id+`  "" -> "金牌"`)
+	assert.Contains(t, out, "tags    "+id+fmt.Sprintf(`  "[]" -> "[%d]"`, vip))
+	assert.Contains(t, out, "1 remarks, 1 tags and 0 unionids changed")
+	f.assertMirrors(t)
+}
+
+// killer cancels a run after some requests, in the middle of one.
+type killer struct {
+	next http.RoundTripper
+	left atomic.Int32
+	kill context.CancelFunc
+}
+
+// killAfter lets so many requests of the fixture's next runs through.
+func (f *fixture) killAfter(requests int, kill context.CancelFunc) {
+	k := &killer{next: f.Transport(), kill: kill}
+	k.left.Store(int32(requests))
+	f.opts = []wechatuser.Option{wechatuser.WithTransport(k)}
+}
+
+func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if k.left.Add(-1) < 0 {
+		k.kill()
+		return nil, r.Context().Err()
+	}
+	return k.next.RoundTrip(r)
+}
+
+// TestKilledAtEachCall stops runs after 1, 2, 3… requests until the work is done, with an account that changes.
+func TestKilledAtEachCall(t *testing.T) {
+	change := func(f *fixture) {
+		f.Unfollow(wechatusertest.OpenID(3), wechatusertest.OpenID(33))
+		f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-new", Remark: "new"})
+	}
+	whole := newFixture(t, 60)
+	whole.mustUpdate(t, false, false)
+	change(whole)
+	whole.mustUpdate(t, true, true)
+
+	f := newFixture(t, 60)
+	kills := 0
+	finish := func(full, profiles bool) {
+		for requests := 1; ; requests++ {
+			ctx, cancel := context.WithCancel(t.Context())
+			f.killAfter(requests, cancel)
+			out, err := f.update(ctx, full, profiles)
+			cancel()
+			if err == nil {
+				return
+			}
+			kills++
+			require.ErrorIs(t, err, context.Canceled, out)
+			require.ErrorContains(t, err, "stopped, start it again to go on")
+		}
+	}
+	finish(false, false)
+	f.assertMirrors(t)
+	change(f)
+	finish(true, true)
+
+	f.assertMirrors(t)
+	const history = "SELECT openid, what, old, new FROM changes ORDER BY openid, n"
+	assert.Equal(t, whole.query(t, history), f.query(t, history), "nothing is noted twice, nothing is lost")
+	assert.Greater(t, kills, 6)
+}
+
+// TestGoesOnWhereItWas is about the calls that a stopped run does not make again.
+func TestGoesOnWhereItWas(t *testing.T) {
+	f := newFixture(t, 60)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.killAfter(9, cancel)
+	_, err := f.update(ctx, false, false)
+	cancel()
+	require.Error(t, err)
+	done := len(f.query(t, following))
+	require.Positive(t, done)
+	f.opts = nil
+
+	out := f.mustUpdate(t, false, false)
+
+	assert.Contains(t, out, fmt.Sprintf("%d new,", 60-done))
+	f.assertMirrors(t)
+}
+
+// TestSweepGoesOn is about a comparison of the whole list that was stopped at its third page.
+func TestSweepGoesOn(t *testing.T) {
+	f := newFixture(t, 60)
+	f.mustUpdate(t, false, false)
+	f.Unfollow(wechatusertest.OpenID(3), wechatusertest.OpenID(57))
+	var pages atomic.Int32
+	f.opts = []wechatuser.Option{wechatuser.WithInterceptor(
+		func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+			if call.API == "getFans" && pages.Add(1) == 3 {
+				return wechatuser.Result{}, &wechatuser.Error{API: call.API, Code: wechatuser.CodeDailyQuotaExceeded}
+			}
+			return next(ctx)
+		})}
+	out, err := f.update(t.Context(), true, false)
+	require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+	assert.Contains(t, out, " 0 left;", "nobody is missed before the list has come to its end")
+	f.opts = nil
+	before := f.Calls("/cgi-bin/user/get")
+
+	out = f.mustUpdate(t, true, false)
+
+	assert.Contains(t, out, " 2 left;")
+	assert.Equal(t, before+3, f.Calls("/cgi-bin/user/get"), "two pages of the rest and the end")
+	f.assertMirrors(t)
+}
+
+// rewriter changes answers.
+type rewriter struct {
+	next   http.RoundTripper
+	change func(path, request, answer string) string
+}
+
+func (w rewriter) RoundTrip(r *http.Request) (*http.Response, error) {
+	var request []byte
+	if r.Body != nil {
+		request, _ = io.ReadAll(r.Body)
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(request))
+	}
+	resp, err := w.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	text := w.change(r.URL.Path, string(request), string(answer))
+	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	resp.Header.Del("Content-Length")
+	return resp, err
+}
+
+func (f *fixture) rewrite(change func(path, request, answer string) string) {
+	f.opts = []wechatuser.Option{wechatuser.WithTransport(rewriter{f.Transport(), change})}
+}
+
+func TestListThatLacksSomebody(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	id := wechatusertest.OpenID(5)
+	var lacked atomic.Int32
+	f.rewrite(func(path, _, answer string) string {
+		if path == "/cgi-bin/user/get" && strings.Contains(answer, `"`+id+`",`) {
+			lacked.Add(1)
+			return strings.Replace(answer, `"`+id+`",`, "", 1)
+		}
+		return answer
+	})
+
+	out := f.mustUpdate(t, true, false)
+
+	assert.Contains(t, out, " 0 left;", "the profile says that they follow")
+	assert.EqualValues(t, 1, lacked.Load())
+	f.assertMirrors(t)
+}
+
+func TestOpenIDsThatThePlatformRefuses(t *testing.T) {
+	f := newFixture(t, 50)
+	f.mustUpdate(t, false, false)
+	gone := wechatusertest.OpenID(5)
+	f.Unfollow(gone)
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-odd"})
+	f.rewrite(func(path, request, answer string) string {
+		if path == "/cgi-bin/user/info/batchget" && (strings.Contains(request, gone) || strings.Contains(request, "oFAKE-odd")) {
+			return `{"errcode":40003,"errmsg":"invalid openid rid: 5f0000aa-11223344-55667788"}`
+		}
+		return answer
+	})
+
+	out := f.mustUpdate(t, true, false)
+
+	assert.Contains(t, out, "left    "+gone, "the account does not know them any more")
+	assert.Contains(t, out, "0 new, 0 back, 1 left;")
+	assert.Contains(t, out, "1 refused.", "who is listed, and has no profile")
+	f.opts = nil
+	assert.Contains(t, f.mustUpdate(t, true, false), "new     oFAKE-odd")
+	f.assertMirrors(t)
+}
+
+func TestAnotherAccount(t *testing.T) {
+	f := newFixture(t, 3)
+	f.mustUpdate(t, false, false)
+	other := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount("wxOTHER", "secret"))
+	m := mirror{wechat: other.Client(), now: time.Now, batch: 7}
+
+	err := m.update(t.Context(), f.file, false, io.Discard)
+
+	assert.ErrorContains(t, err, "it is the mirror of "+f.AppID+", and not of wxOTHER")
+	assert.Zero(t, other.Calls("*"))
+}
+
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-db", filepath.Join(t.TempDir(), "m.db")}, &out, io.Discard))
+	assert.Equal(t, "1000 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out.String())
+	assert.Error(t, run(t.Context(), []string{"-profiles"}, io.Discard, io.Discard))
+	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/examples/tokenserver/tokenclient"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("WECHAT_APPID")
+	_ = os.Unsetenv("WECHAT_SECRET")
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
+	key    = "SENTINEL-KEY-SENTINEL-KEY-SENTINEL"
+)
+
+const (
+	stableToken = "/cgi-bin/stable_token"
+	domainIP    = "/cgi-bin/get_api_domain_ip"
+)
+
+// local serves requests without a socket.
+type local struct{ http.Handler }
+
+func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	l.ServeHTTP(rec, r)
+	return rec.Result(), nil
+}
+
+// company is an account, its token service, and the log of all its programs.
+type company struct {
+	account *wechatusertest.Server
+	service http.Handler
+	log     *slog.Logger
+	tokens  []string // that must not be in the log
+}
+
+func newCompany(t *testing.T) *company {
+	t.Helper()
+	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))
+	var buf bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c := &company{account, newServer(account.Client(wechatuser.WithLogger(log)), key, log).routes(), log, []string{account.AccessToken()}}
+	t.Cleanup(func() {
+		require.NotEmpty(t, buf.String())
+		for _, hidden := range append(c.tokens, account.AccessToken(), secret, key) {
+			assert.NotContains(t, buf.String(), hidden)
+		}
+	})
+	return c
+}
+
+// process is a program that gets its tokens from the service. It does not have the secret.
+func (c *company) process(t *testing.T) *wechatuser.Client {
+	t.Helper()
+	src, err := tokenclient.New("http://127.0.0.1", key, local{c.service})
+	require.NoError(t, err)
+	p, err := wechatuser.New("wxTEST", "", wechatuser.WithTokenSource(src), wechatuser.WithTransport(c.account.Transport()), wechatuser.WithLogger(c.log))
+	require.NoError(t, err)
+	return p
+}
+
+func TestProcessesShareOneToken(t *testing.T) {
+	c := newCompany(t)
+	a, b := c.process(t), c.process(t)
+
+	for _, p := range []*wechatuser.Client{a, b, a, b} {
+		_, err := p.GetFans(t.Context(), "")
+		require.NoError(t, err)
+	}
+
+	assert.Equal(t, 1, c.account.Calls(stableToken))
+	ta, err := a.Token(t.Context())
+	require.NoError(t, err)
+	tb, err := b.Token(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, ta.AccessToken, tb.AccessToken)
+}
+
+func TestRevokedTokenHealsWithOneRenewal(t *testing.T) {
+	c := newCompany(t)
+	processes := []*wechatuser.Client{c.process(t), c.process(t)}
+	for _, p := range processes {
+		_, err := p.GetTags(t.Context())
+		require.NoError(t, err)
+	}
+	c.account.ExpireTokens()
+
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			_, err := processes[i%2].GetTags(t.Context())
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+
+	assert.Equal(t, 2, c.account.Calls(stableToken), "the first one, and one more for 40 calls")
+}
+
+// TestFalseAlarm is about a program that says of a good token that it was refused.
+func TestFalseAlarm(t *testing.T) {
+	c := newCompany(t)
+	p := c.process(t)
+	before, err := p.Token(t.Context())
+	require.NoError(t, err)
+	src, err := tokenclient.New("http://127.0.0.1", key, local{c.service})
+	require.NoError(t, err)
+
+	for range 5 {
+		require.NoError(t, src.Invalidate(t.Context(), before))
+	}
+
+	after, err := src.Token(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, before.AccessToken, after.AccessToken)
+	assert.Equal(t, 1, c.account.Calls(stableToken))
+	assert.Equal(t, 1, c.account.Calls(domainIP), "it is not tried again and again")
+
+	c.account.ExpireTokens()
+	status, _ := c.ask(t, "POST", "/token/refused", "Bearer "+key, `{"access_token":"an older one"}`)
+	assert.Equal(t, http.StatusOK, status)
+	assert.Equal(t, 1, c.account.Calls(domainIP), "nobody uses that one any more")
+}
+
+func (c *company) ask(t *testing.T, method, path, bearer, body string) (int, map[string]any) {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	req.Header.Set("Authorization", bearer)
+	rec := httptest.NewRecorder()
+	c.service.ServeHTTP(rec, req)
+	var out map[string]any
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &out))
+	assert.Equal(t, "no-store", rec.Header().Get("Cache-Control"))
+	return rec.Code, out
+}
+
+func TestKey(t *testing.T) {
+	c := newCompany(t)
+	for _, bearer := range []string{"", "Bearer ", "Bearer wrong", key, "Bearer " + key + "x"} {
+		for _, request := range []string{"GET /token", "POST /token/refused", "GET /elsewhere"} {
+			method, path, _ := strings.Cut(request, " ")
+			status, out := c.ask(t, method, path, bearer, "")
+			assert.Equal(t, http.StatusUnauthorized, status, request)
+			assert.Equal(t, map[string]any{"error": "wrong key"}, out)
+		}
+	}
+	assert.Zero(t, c.account.Calls(stableToken))
+
+	status, out := c.ask(t, "GET", "/token", "Bearer "+key, "")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Equal(t, c.account.AccessToken(), out["access_token"])
+	assert.InDelta(t, 7200, out["expires_in"], 60)
+
+	status, _ = c.ask(t, "POST", "/token/refused", "Bearer "+key, "{}")
+	assert.Equal(t, http.StatusBadRequest, status)
+}
+
+func TestNoToken(t *testing.T) {
+	c := newCompany(t)
+	c.account.FailNext(stableToken, wechatuser.CodeIPNotAllowed, 1)
+
+	_, err := c.process(t).GetTags(t.Context())
+
+	assert.ErrorContains(t, err, "tokenclient: status 502: wechatuser: getStableAccessToken: 40164", "it says what is wrong at the service")
+}
+
+func TestRun(t *testing.T) {
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "set TOKENSERVER_KEY")
+	t.Setenv("TOKENSERVER_KEY", key)
+	err := run(t.Context(), []string{"-addr", "0.0.0.0:0"}, io.Discard, io.Discard)
+	assert.ErrorContains(t, err, "the token must not travel in the clear")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	addr, _, _ := strings.Cut(line, " ")
+	tr := &http.Transport{DisableKeepAlives: true}
+	src, err := tokenclient.New("http://"+addr, key, tr)
+	require.NoError(t, err)
+
+	token, err := src.Token(t.Context())
+
+	require.NoError(t, err)
+	assert.NotEmpty(t, token.AccessToken)
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", src, src, src, src), key)
+	cancel()
+	assert.NoError(t, <-done)
+}

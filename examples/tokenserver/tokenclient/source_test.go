@@ -1,0 +1,165 @@
+package tokenclient_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser/examples/tokenserver/tokenclient"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const key = "SENTINEL-KEY"
+
+// service answers with token-1, token-2…, each good for an hour.
+type service struct {
+	asked atomic.Int32
+	down  atomic.Bool
+	delay time.Duration
+}
+
+func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := s.asked.Add(1)
+	select {
+	case <-time.After(s.delay):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	if s.down.Load() {
+		return nil, errors.New("connection refused")
+	}
+	return answer(http.StatusOK, fmt.Sprintf(`{"access_token":"token-%d","expires_in":3600}`, n)), nil
+}
+
+func answer(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
+}
+
+func newSource(t *testing.T, rt http.RoundTripper) *tokenclient.Source {
+	t.Helper()
+	src, err := tokenclient.New("https://tokens.example.com/", key, rt)
+	require.NoError(t, err)
+	return src
+}
+
+func TestAddress(t *testing.T) {
+	for _, base := range []string{"https://tokens.example.com", "http://127.0.0.1:8081", "http://[::1]:8081", "http://localhost"} {
+		_, err := tokenclient.New(base, key, nil)
+		assert.NoError(t, err, base)
+	}
+	for _, base := range []string{"", "tokens", "http://tokens.example.com", "http://192.0.2.1", "ftp://127.0.0.1", "https://user:SENTINEL-PASSWORD@example.com"} {
+		_, err := tokenclient.New(base, key, nil)
+		require.Error(t, err, base)
+		assert.NotContains(t, err.Error(), "SENTINEL")
+	}
+}
+
+func TestOneQuestionForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{delay: time.Second}
+		src := newSource(t, s)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				token, err := src.Token(t.Context())
+				assert.NoError(t, err)
+				assert.Equal(t, "token-1", token.AccessToken)
+			})
+		}
+		wg.Wait()
+		assert.EqualValues(t, 1, s.asked.Load())
+	})
+}
+
+func TestLifeOfAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(service)
+		src := newSource(t, s)
+		expect := func(want string) {
+			t.Helper()
+			token, err := src.Token(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, want, token.AccessToken)
+		}
+		expect("token-1")
+		time.Sleep(57 * time.Minute)
+		expect("token-1")
+		time.Sleep(2 * time.Minute)
+		expect("token-2")
+
+		time.Sleep(59 * time.Minute)
+		s.down.Store(true)
+		expect("token-2")
+		expect("token-2")
+		assert.EqualValues(t, 3, s.asked.Load(), "a service that is down is not asked by each call")
+		time.Sleep(59 * time.Second)
+		expect("token-2")
+		time.Sleep(2 * time.Second)
+		_, err := src.Token(t.Context())
+		assert.ErrorContains(t, err, "connection refused")
+	})
+}
+
+func TestInvalidate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{delay: time.Second}
+		src := newSource(t, s)
+		refused, err := src.Token(t.Context())
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { assert.NoError(t, src.Invalidate(t.Context(), refused)) })
+		}
+		wg.Wait()
+		assert.EqualValues(t, 2, s.asked.Load(), "it is told once")
+		token, err := src.Token(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "token-2", token.AccessToken)
+		assert.EqualValues(t, 2, s.asked.Load(), "the answer was the next token")
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestErrorsHoldNoSecret(t *testing.T) {
+	for name, rt := range map[string]roundTripper{
+		"no answer": func(*http.Request) (*http.Response, error) { return nil, errors.New("reset") },
+		"refused":   func(*http.Request) (*http.Response, error) { return answer(401, `{"error":"wrong key"}`), nil },
+		"half a token": func(*http.Request) (*http.Response, error) {
+			return answer(200, `{"access_token":"SENTINEL-TOKEN","expires_`), nil
+		},
+		"no time": func(*http.Request) (*http.Response, error) {
+			return answer(200, `{"access_token":"SENTINEL-TOKEN"}`), nil
+		},
+		"redirect": redirect,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newSource(t, rt).Token(t.Context())
+			require.Error(t, err)
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "SENTINEL")
+		})
+	}
+}
+
+func redirect(r *http.Request) (*http.Response, error) {
+	if r.URL.Host != "tokens.example.com" {
+		return nil, errors.New("SENTINEL: the redirect was followed")
+	}
+	resp := answer(307, "")
+	resp.Header.Set("Location", "https://elsewhere.example.com")
+	return resp, nil
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("WECHAT_APPID")
+	_ = os.Unsetenv("WECHAT_SECRET")
+	goleak.VerifyTestMain(m)
+}
+
+var openID = wechatusertest.OpenID(0)
+
+const secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
+
+// fixture is a service, its account and its log.
+type fixture struct {
+	*service
+	account *wechatusertest.Server
+	log     *bytes.Buffer
+}
+
+func newFixture(t *testing.T, opts ...wechatuser.Option) *fixture {
+	t.Helper()
+	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3), wechatusertest.WithAccount("wxTEST", secret))
+	var log bytes.Buffer
+	svc := newService(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	opts = append(opts, wechatuser.WithLogger(svc.log), wechatuser.WithInterceptor(svc.remember),
+		wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
+	svc.wechat = account.Client(opts...)
+	t.Cleanup(func() {
+		for _, hidden := range []string{secret, account.AccessToken(), openID} {
+			assert.NotContains(t, log.String(), hidden)
+		}
+	})
+	return &fixture{svc, account, &log}
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   map[string]any
+}
+
+func (f *fixture) do(t *testing.T, method, path string) answer {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	f.routes().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	for _, hidden := range []string{secret, f.account.AccessToken()} {
+		assert.NotContains(t, rec.Body.String(), hidden)
+	}
+	a := answer{status: rec.Code, header: rec.Header()}
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &a.body), rec.Body.String())
+	return a
+}
+
+func TestFollower(t *testing.T) {
+	f := newFixture(t)
+
+	a := f.do(t, "GET", "/followers/"+openID)
+
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.Equal(t, openID, a.body["openid"])
+	assert.EqualValues(t, 1, a.body["subscribe"])
+}
+
+func TestTag(t *testing.T) {
+	f := newFixture(t)
+	vip := f.account.AddTag("会员")
+	path := "/followers/" + openID + "/tags/" + url.PathEscape("会员")
+
+	for range 3 {
+		assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status)
+	}
+
+	assert.Equal(t, []string{openID}, f.account.TagFans(vip))
+	assert.Equal(t, 1, f.account.Calls("/cgi-bin/tags/get"), "the names of tags are remembered")
+
+	require.NoError(t, f.wechat.DeleteTag(t.Context(), vip))
+	assert.Equal(t, http.StatusNotFound, f.do(t, "PUT", path).status)
+	again := f.account.AddTag("会员")
+	assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status, "and forgotten where they are wrong")
+	assert.Equal(t, []string{openID}, f.account.TagFans(again))
+}
+
+func TestNotFound(t *testing.T) {
+	f := newFixture(t)
+	f.account.AddTag("vip")
+	f.account.Unfollow(wechatusertest.OpenID(1))
+	for _, request := range []string{
+		"GET /followers/" + wechatusertest.OpenID(1),               // has left
+		"GET /followers/oFAKEnobody",                               // 40003
+		"PUT /followers/" + wechatusertest.OpenID(1) + "/tags/vip", // 50005
+		"PUT /followers/" + wechatusertest.ForeignOpenID(0) + "/tags/vip",
+		"PUT /followers/" + openID + "/tags/nothing",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		assert.Equal(t, http.StatusNotFound, f.do(t, method, path).status, request)
+	}
+	assert.Empty(t, grep(f.log, "request failed"), "that is no trouble")
+	assert.Equal(t, "ok", f.do(t, "GET", "/healthz").body["wechat"])
+}
+
+func grep(log *bytes.Buffer, what string) string {
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, what) {
+			return line
+		}
+	}
+	return ""
+}
+
+func TestTroubles(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrange    func(*wechatusertest.Server)
+		status     int
+		retryAfter string
+		errcode    wechatuser.Code
+		health     string
+	}{
+		"minute's quota": {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeMinuteQuotaExceeded, 1) }, 429, "61", 45011, "quota"},
+		"day's quota":    {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeDailyQuotaExceeded, 1) }, 503, "3601", 45009, "quota"},
+		"busy":           {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeSystemBusy, 1) }, 502, "", -1, "unreachable"},
+		"no right":       {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeAPIUnauthorized, 1) }, 502, "", 48001, "refused"},
+		"unknown code":   {func(s *wechatusertest.Server) { s.FailNext("*", 99999, 1) }, 502, "", 99999, "refused"},
+		"whitelist": {func(s *wechatusertest.Server) {
+			s.FailNext("/cgi-bin/stable_token", wechatuser.CodeIPNotAllowed, 1)
+		}, 502, "", 40164, "refused"},
+		"gateway":   {func(s *wechatusertest.Server) { s.FailNextHTTP("*", 502, "<html>"+secret, 1) }, 502, "", 0, "unreachable"},
+		"no answer": {func(s *wechatusertest.Server) { s.DropAnswers("*", 1) }, 502, "", 0, "unreachable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.now = func() time.Time { return time.Date(2026, 1, 1, 15, 0, 0, 0, time.UTC) } // 23 o'clock in Beijing
+			c.arrange(f.account)
+
+			a := f.do(t, "GET", "/followers/"+openID)
+
+			assert.Equal(t, c.status, a.status)
+			assert.Equal(t, c.retryAfter, a.header.Get("Retry-After"))
+			assert.NotEmpty(t, a.body["error"])
+			if c.errcode != 0 {
+				assert.EqualValues(t, c.errcode, a.body["errcode"])
+				assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, a.body["rid"])
+			}
+			assert.Equal(t, c.status >= 500, grep(f.log, "request failed") != "")
+			assert.Equal(t, c.health, f.do(t, "GET", "/healthz").body["wechat"])
+		})
+	}
+}
+
+func TestHealthCostsNothing(t *testing.T) {
+	f := newFixture(t)
+
+	a := f.do(t, "GET", "/healthz")
+
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.Equal(t, "not called yet", a.body["wechat"])
+	assert.Zero(t, f.account.Calls("*"))
+	assert.Zero(t, f.account.Calls("/cgi-bin/stable_token"))
+}
+
+// gate holds calls up until it is opened, and tells when one has come to it.
+type gate struct{ reached, open chan struct{} }
+
+func newGate() *gate { return &gate{make(chan struct{}, 1), make(chan struct{})} }
+
+func (g *gate) intercept(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+	if call.API == "userInfo" {
+		g.reached <- struct{}{}
+		select {
+		case <-g.open:
+		case <-ctx.Done():
+		}
+	}
+	return next(ctx)
+}
+
+// start serves the fixture on a port, and asks for a follower.
+func (f *fixture) start(t *testing.T, grace time.Duration) (addr string, stop func(), served, asked chan error, status chan int) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	addr = listener.Addr().String()
+	served, asked, status = make(chan error, 1), make(chan error, 1), make(chan int, 1)
+	go func() { served <- serve(ctx, listener, f.routes(), grace) }()
+	go func() {
+		hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		req, err := http.NewRequest("GET", "http://"+addr+"/followers/"+openID, nil)
+		if err != nil {
+			asked <- err
+			return
+		}
+		resp, err := hc.Do(req)
+		if err == nil {
+			status <- resp.StatusCode
+			err = resp.Body.Close()
+		}
+		asked <- err
+	}()
+	return addr, stop, served, asked, status
+}
+
+func TestShutdownWaitsForCalls(t *testing.T) {
+	g := newGate()
+	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
+	addr, stop, served, asked, status := f.start(t, time.Minute)
+	<-g.reached
+
+	stop()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	}, 10*time.Second, time.Millisecond, "nobody else is let in")
+	close(g.open)
+
+	assert.NoError(t, <-served)
+	assert.NoError(t, <-asked)
+	assert.Equal(t, http.StatusOK, <-status)
+}
+
+func TestShutdownCancelsWhatLastsTooLong(t *testing.T) {
+	g := newGate()
+	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
+	_, stop, served, asked, status := f.start(t, time.Millisecond)
+	<-g.reached
+
+	stop() // and the gate stays closed
+
+	assert.ErrorContains(t, <-served, "requests under way were cancelled after 1ms")
+	assert.NoError(t, <-asked)
+	assert.Equal(t, http.StatusServiceUnavailable, <-status, "it hears of it")
+	assert.Zero(t, f.account.Calls("/cgi-bin/user/info"))
+}
+
+func TestRun(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	base, _, _ := strings.Cut(line, " ")
+
+	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := hc.Get(base + "/followers/" + openID)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	require.NoError(t, resp.Body.Close())
+
+	cancel()
+	assert.NoError(t, <-done)
+	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+}
