@@ -843,7 +843,7 @@ func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
 		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
 	}
 	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
-	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithLenientBatch())
+	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
 	lenient.AddUsers(srv.Users()...)
 	for name, answer := range map[string]func(*batchAnswer, int){
 		"short":    func(*batchAnswer, int) {},

@@ -1,6 +1,7 @@
 package wechatusertest
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -23,29 +24,33 @@ type user struct {
 	openID  string
 	remark  string
 	since   int64    // Unix seconds
-	profile *profile // nil for one that is as all others
+	profile *Profile // nil for the zero one
 }
 
-// profile is what sets a user apart. It is comparable.
-type profile struct {
-	unionID    string
-	scene      wechatuser.SubscribeScene
-	qrScene    int64
-	qrSceneStr string
-	groupID    int
-	language   string
-	nickname   string
-	sex        int
-	city       string
-	province   string
-	country    string
-	headImgURL string
+// Profile is what sets a user apart. Its zero value is the profile of most: SubscribeScene [wechatuser.SceneSearch],
+// Language "zh_CN", GroupID the first tag.
+type Profile struct {
+	UnionID        string                    `json:"unionid,omitempty"`
+	SubscribeScene wechatuser.SubscribeScene `json:"subscribe_scene,omitempty"`
+	QRScene        int64                     `json:"qr_scene,omitempty"`
+	QRSceneStr     string                    `json:"qr_scene_str,omitempty"`
+	GroupID        int                       `json:"groupid,omitempty"`
+	Language       string                    `json:"language,omitempty"`
+	Nickname       string                    `json:"nickname,omitempty"`
+	Sex            int                       `json:"sex,omitempty"`
+	City           string                    `json:"city,omitempty"`
+	Province       string                    `json:"province,omitempty"`
+	Country        string                    `json:"country,omitempty"`
+	HeadImgURL     string                    `json:"headimgurl,omitempty"`
 }
 
 type tag struct {
 	id   int
 	name string
 	fans bitset // of places in users
+
+	count   int // as told last
+	counted time.Time
 }
 
 const (
@@ -107,15 +112,11 @@ func (a *account) setUser(u int, info wechatuser.UserInfo) {
 	if info.SubscribeTime != 0 {
 		user.since = info.SubscribeTime
 	}
-	user.profile = nil
-	p := profile{
-		unionID: info.UnionID, scene: info.SubscribeScene, qrScene: info.QRScene, qrSceneStr: info.QRSceneStr,
-		groupID: info.GroupID, language: info.Language, nickname: info.Nickname, sex: info.Sex,
-		city: info.City, province: info.Province, country: info.Country, headImgURL: info.HeadImgURL,
-	}
-	if p != (profile{}) {
-		user.profile = &p
-	}
+	user.setProfile(Profile{
+		UnionID: info.UnionID, SubscribeScene: info.SubscribeScene, QRScene: info.QRScene, QRSceneStr: info.QRSceneStr,
+		GroupID: info.GroupID, Language: info.Language, Nickname: info.Nickname, Sex: info.Sex,
+		City: info.City, Province: info.Province, Country: info.Country, HeadImgURL: info.HeadImgURL,
+	})
 	for _, t := range a.tags {
 		t.fans.remove(u)
 	}
@@ -123,6 +124,13 @@ func (a *account) setUser(u int, info wechatuser.UserInfo) {
 		if id >= starTag {
 			a.ensureTag(id).fans.add(u)
 		}
+	}
+}
+
+func (u *user) setProfile(p Profile) {
+	u.profile = nil
+	if p != (Profile{}) {
+		u.profile = &p
 	}
 }
 
@@ -142,18 +150,12 @@ func (a *account) info(u int) wechatuser.UserInfo {
 		info.GroupID = info.TagIDList[0]
 	}
 	if p := user.profile; p != nil {
-		info.UnionID, info.QRScene, info.QRSceneStr = p.unionID, p.qrScene, p.qrSceneStr
-		info.Nickname, info.Sex, info.HeadImgURL = p.nickname, p.sex, p.headImgURL
-		info.City, info.Province, info.Country = p.city, p.province, p.country
-		if p.scene != "" {
-			info.SubscribeScene = p.scene
-		}
-		if p.groupID != 0 {
-			info.GroupID = p.groupID
-		}
-		if p.language != "" {
-			info.Language = p.language
-		}
+		info.UnionID, info.QRScene, info.QRSceneStr = p.UnionID, p.QRScene, p.QRSceneStr
+		info.Nickname, info.Sex, info.HeadImgURL = p.Nickname, p.Sex, p.HeadImgURL
+		info.City, info.Province, info.Country = p.City, p.Province, p.Country
+		info.SubscribeScene = cmp.Or(p.SubscribeScene, info.SubscribeScene)
+		info.GroupID = cmp.Or(p.GroupID, info.GroupID)
+		info.Language = cmp.Or(p.Language, info.Language)
 	}
 	return info
 }

@@ -1,6 +1,9 @@
 package wechatusertest
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitset is a set of small numbers. Walking a million of them takes some microseconds, wherever it starts.
 type bitset struct {
@@ -50,3 +53,5 @@ func (b *bitset) from(dst []int, start, limit int) []int {
 
 // all is the members in ascending order.
 func (b *bitset) all() []int { return b.from(make([]int, 0, b.n), 0, b.n) }
+
+func (b *bitset) clone() bitset { return bitset{words: slices.Clone(b.words), n: b.n} }

@@ -17,6 +17,7 @@ const (
 func list(openIDs ...string) string { return `{"openid_list":` + array(openIDs...) + `}` }
 
 // One page has 1,000 openids; the next_openid of an answer is the begin_openid of the next call.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html
 func TestBlacklistPages(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/tags/members/getblacklist"
@@ -41,6 +42,8 @@ func TestBlacklistPages(t *testing.T) {
 	refused(t, 47001, a.post(path, `{"begin_openid":1}`))
 }
 
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html
+// 40003 for who does not follow: https://developers.weixin.qq.com/community/personal/oCJUsw-M8n_LKnHn3ASCXW2W_bSU
 func TestBlacklist(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(30))

@@ -13,9 +13,30 @@
 //	}
 //	srv.Calls("/cgi-bin/user/get") // 5: the refused call, three pages, the empty one
 //
-// Arrange an account with [WithFans], [Server.AddUsers], [Server.Follow], [Server.AddTag] and [Server.Block]. Disturb
-// it with [Server.FailNext], [Server.Delay], [Server.DropAnswers], [Server.ExpireTokens] and [Server.Advance]. Look at
-// the result with [Server.User], [Server.OpenIDs], [Server.TagFans], [Server.Blacklist] and [Server.Calls].
+// # An account and its people
+//
+// Arrange an account with [WithFans], [Server.AddUsers], [Server.Follow], [Server.AddTag] and [Server.Block], or from a
+// file with [Server.Load]; [Server.Save] writes one. [WithIPWhitelist], [WithUnverified], [WithFrozenSecret],
+// [WithQuota] and [WithMigration] are its circumstances, [Server.Advance] is its clock. A million followers take less
+// than a gigabyte.
+//
+// # What goes wrong
+//
+// [Server.Fault] makes calls of a path fail: with an errcode or HTTP status, late, without an answer, before or after
+// they are carried out, so many times or with a probability. [Server.FailNext], [Server.FailNextHTTP],
+// [Server.DropRequests] and [Server.DropAnswers] are short forms; [Server.Delay], [Server.FailOpenIDs] and
+// [Server.ExpireTokens] do the rest. [Quirks] are the platform's own odd ways: [Wild] has them all, [Strict] none. What is
+// random is so by a seed ([WithSeed]), and belongs to the call, so that a concurrent program meets the same on each run.
+//
+// # What came of it
+//
+// [Server.User], [Server.OpenIDs], [Server.Tags], [Server.TagFans] and [Server.Blacklist] give the result, and
+// [Snapshot.Diff] what has changed, in words. [Server.Calls] counts requests, [Server.Requests] has the last ones with
+// their errcode and rid, and [WithRequestHook] gets each. [Server.FindUsers], [Server.Totals], [Server.Tokens],
+// [Server.Quotas] and [Server.Faults] are for a page or a command that shows an account. None of them shows a secret, or
+// a token in full.
+//
+// # Where it runs
 //
 // A Server is an [http.Handler], so that programs in any language can work against it, and [Server.Transport] serves
 // without a socket. With [WithoutListener] there is no goroutine at all, as package testing/synctest needs it; the
@@ -35,6 +56,7 @@
 //   - The limits of each call and their errcodes, tag names and remarks counted in bytes, \uXXXX in a remark stored as
 //     these six characters, tag ids from 100 on, "tagId" answered with 45159.
 //   - Profiles without name, sex and place; the short profile of somebody who has left.
+//   - 40164 for tokens only, with the caller's address; 48001 for user management by an account that is not verified.
 //   - Two kinds of access token that do not touch each other: the stable one, with its 5 minutes of overlap, 20 forced
 //     renewals a day and 30 seconds between two; and the legacy one that each request replaces.
 //
@@ -42,7 +64,8 @@
 //
 // Nobody has published what the platform does here, so that it may differ:
 //
-//   - The order of checks: method, token, quota, body, fields, state. An unknown path is 40066, checked before all.
+//   - The order of checks: method, token, verified account, quota, body, fields, state; app ID, secret, frozen secret
+//     and address where a token is asked for. An unknown path is 40066, checked before all.
 //   - A token that this account never gave out is 40001, and 40014 if it has characters that no token has.
 //   - A missing field is 44002, a list that is missing is an empty one (40032), a missing tagid is 45159, a value of
 //     the wrong JSON type is 47001, a body over 1 MiB is 45002.
@@ -55,6 +78,7 @@
 //   - Blocked followers stay in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order in
 //     which people first followed, and none holds an openid twice.
 //   - groupid is the first tag's id. The star tag counts towards the 20 tags of a user, but not the 100 of an account.
+//   - How often a quirk shows: where developers have seen one, nobody has counted.
 //   - The 21st forced renewal of a day is 45009, as is the 51st openapi/quota/clear of a month. Days and months change
 //     at midnight in Beijing.
 package wechatusertest

@@ -1,8 +1,11 @@
 package wechatusertest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -10,12 +13,14 @@ import (
 
 // endpoint is what is fixed about a path.
 type endpoint struct {
+	api    string // official name
 	method string
 	// serve answers a call that passed the general checks: it writes c.out, or leaves it empty for "ok", or refuses.
 	// The server's lock is held.
 	serve func(s *Server, c *call) wechatuser.Code
 
 	noToken bool // sent without access_token
+	open    bool // for accounts that are not verified too
 	secret  bool // holds the app secret, so that its body is not remembered
 	hint    bool // refusals carry a hint besides the rid
 
@@ -25,6 +30,9 @@ type endpoint struct {
 const (
 	tokenPath       = "/cgi-bin/token"
 	stableTokenPath = "/cgi-bin/stable_token"
+
+	batchTaggingPath   = "/cgi-bin/tags/members/batchtagging"
+	batchUntaggingPath = "/cgi-bin/tags/members/batchuntagging"
 )
 
 // isTokenPath tells the calls that "*" does not stand for.
@@ -34,34 +42,34 @@ func isTokenPath(path string) bool { return path == tokenPath || path == stableT
 func endpoints() map[string]*endpoint {
 	const get, post = http.MethodGet, http.MethodPost
 	return map[string]*endpoint{
-		"/cgi-bin/user/info":              {method: get, serve: (*Server).userInfo, perDay: 500_000},
-		"/cgi-bin/user/info/batchget":     {method: post, serve: (*Server).batchUserInfo, hint: true},
-		"/cgi-bin/user/get":               {method: get, serve: (*Server).getFans, perDay: 500},
-		"/cgi-bin/user/info/updateremark": {method: post, serve: (*Server).updateRemark, hint: true, perDay: 10_000},
-		"/cgi-bin/changeopenid":           {method: post, serve: (*Server).changeOpenID},
+		"/cgi-bin/user/info":              {api: "userInfo", method: get, serve: (*Server).userInfo, perDay: 500_000},
+		"/cgi-bin/user/info/batchget":     {api: "batchUserinfo", method: post, serve: (*Server).batchUserInfo, hint: true},
+		"/cgi-bin/user/get":               {api: "getFans", method: get, serve: (*Server).getFans, perDay: 500},
+		"/cgi-bin/user/info/updateremark": {api: "updateRemark", method: post, serve: (*Server).updateRemark, hint: true, perDay: 10_000},
+		"/cgi-bin/changeopenid":           {api: "changeOpenid", method: post, serve: (*Server).changeOpenID},
 
-		"/cgi-bin/tags/create":                 {method: post, serve: (*Server).createTag, hint: true},
-		"/cgi-bin/tags/get":                    {method: get, serve: (*Server).getTags, hint: true},
-		"/cgi-bin/tags/update":                 {method: post, serve: (*Server).updateTag, hint: true},
-		"/cgi-bin/tags/delete":                 {method: post, serve: (*Server).deleteTag, hint: true},
-		"/cgi-bin/user/tag/get":                {method: post, serve: (*Server).getTagFans, hint: true},
-		"/cgi-bin/tags/members/batchtagging":   {method: post, serve: (*Server).batchTagging, hint: true},
-		"/cgi-bin/tags/members/batchuntagging": {method: post, serve: (*Server).batchUntagging, hint: true},
-		"/cgi-bin/tags/getidlist":              {method: post, serve: (*Server).getTagIDList, hint: true},
+		"/cgi-bin/tags/create":    {api: "createTag", method: post, serve: (*Server).createTag, hint: true},
+		"/cgi-bin/tags/get":       {api: "getTags", method: get, serve: (*Server).getTags, hint: true},
+		"/cgi-bin/tags/update":    {api: "updateTag", method: post, serve: (*Server).updateTag, hint: true},
+		"/cgi-bin/tags/delete":    {api: "deleteTag", method: post, serve: (*Server).deleteTag, hint: true},
+		"/cgi-bin/user/tag/get":   {api: "getTagFans", method: post, serve: (*Server).getTagFans, hint: true},
+		batchTaggingPath:          {api: "batchTagging", method: post, serve: (*Server).batchTagging, hint: true},
+		batchUntaggingPath:        {api: "batchUntagging", method: post, serve: (*Server).batchUntagging, hint: true},
+		"/cgi-bin/tags/getidlist": {api: "getTagidList", method: post, serve: (*Server).getTagIDList, hint: true},
 
-		"/cgi-bin/tags/members/getblacklist":     {method: post, serve: (*Server).getBlacklist},
-		"/cgi-bin/tags/members/batchblacklist":   {method: post, serve: (*Server).batchBlacklist},
-		"/cgi-bin/tags/members/batchunblacklist": {method: post, serve: (*Server).batchUnblacklist},
+		"/cgi-bin/tags/members/getblacklist":     {api: "getBlacklist", method: post, serve: (*Server).getBlacklist},
+		"/cgi-bin/tags/members/batchblacklist":   {api: "batchBlacklist", method: post, serve: (*Server).batchBlacklist},
+		"/cgi-bin/tags/members/batchunblacklist": {api: "batchUnblacklist", method: post, serve: (*Server).batchUnblacklist},
 
-		tokenPath:       {method: get, serve: (*Server).legacyToken, noToken: true, secret: true, perDay: 2_000},
-		stableTokenPath: {method: post, serve: (*Server).stableToken, noToken: true, secret: true, perDay: 500_000, perMinute: 10_000},
+		tokenPath:       {api: "getAccessToken", method: get, serve: (*Server).legacyToken, open: true, noToken: true, secret: true, perDay: 2_000},
+		stableTokenPath: {api: "getStableAccessToken", method: post, serve: (*Server).stableToken, open: true, noToken: true, secret: true, perDay: 500_000, perMinute: 10_000},
 
-		"/cgi-bin/clear_quota":         {method: post, serve: (*Server).clearQuota},
-		"/cgi-bin/clear_quota/v2":      {method: post, serve: (*Server).clearQuotaByAppSecret, noToken: true, secret: true},
-		"/cgi-bin/openapi/quota/clear": {method: post, serve: (*Server).clearAPIQuota},
-		"/cgi-bin/openapi/quota/get":   {method: post, serve: (*Server).getAPIQuota},
-		"/cgi-bin/openapi/rid/get":     {method: post, serve: (*Server).getRIDInfo},
-		"/cgi-bin/get_api_domain_ip":   {method: get, serve: (*Server).getAPIDomainIP},
+		"/cgi-bin/clear_quota":         {api: "clearQuota", method: post, serve: (*Server).clearQuota, open: true},
+		clearQuotaV2Path:               {api: "clearQuotaByAppSecret", method: post, serve: (*Server).clearQuotaByAppSecret, open: true, noToken: true, secret: true},
+		"/cgi-bin/openapi/quota/clear": {api: "clearApiQuota", method: post, serve: (*Server).clearAPIQuota, open: true},
+		"/cgi-bin/openapi/quota/get":   {api: "getApiQuota", method: post, serve: (*Server).getAPIQuota, open: true},
+		"/cgi-bin/openapi/rid/get":     {api: "getRidInfo", method: post, serve: (*Server).getRIDInfo, open: true},
+		"/cgi-bin/get_api_domain_ip":   {api: "getApiDomainIp", method: get, serve: (*Server).getAPIDomainIP, open: true},
 	}
 }
 
@@ -74,17 +82,48 @@ type route struct {
 	perDay, perMinute int // enforced quota, 0 for none
 	day, minute       counter
 
-	delay  time.Duration
-	faults []fault
+	delay time.Duration
 }
 
 // route finds the path that a test names. A path that does not exist would make a test pass that should not.
 func (s *Server) route(method, path string) *route {
-	r, ok := s.routes[path]
-	if !ok {
-		panic(fmt.Sprintf("wechatusertest: %s: no API has the path %q", method, path))
+	r, err := findRoute(s.routes, path)
+	if err != nil {
+		panic("wechatusertest: " + method + ": " + err.Error())
 	}
 	return r
+}
+
+func findRoute[T any](routes map[string]T, path string) (T, error) {
+	r, ok := routes[path]
+	if ok {
+		return r, nil
+	}
+	nearest := slices.MinFunc(slices.Sorted(maps.Keys(routes)), func(a, b string) int {
+		return cmp.Compare(distance(a, path), distance(b, path))
+	})
+	return r, fmt.Errorf("no API has the path %q; the nearest one is %q", path, nearest)
+}
+
+// distance is how many bytes to put in, take out or change to make b from a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // apiDomainIPs are addresses that are kept for documentation.

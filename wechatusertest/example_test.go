@@ -2,7 +2,10 @@ package wechatusertest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
@@ -48,4 +51,108 @@ func ExampleWithoutListener() {
 	user, _ := srv.User(wechatusertest.OpenID(0))
 	fmt.Println(user.Remark)
 	// Output: vip
+}
+
+// A day on which the platform does what it should not: a bulk job gets through all the same.
+func ExampleWild() {
+	srv := wechatusertest.NewServer(
+		wechatusertest.WithoutListener(), wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(7)))
+	vip := srv.AddTag("vip")
+	client := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5, MinDelay: 1, MaxDelay: 1}))
+	ctx := context.Background()
+	report, err := client.BulkTagging(ctx, vip, client.AllFans(ctx))
+	fmt.Println(report.Applied, "tagged, errors:", err)
+	fmt.Println(len(srv.TagFans(vip)), "have the tag")
+	// Output:
+	// 500 tagged, errors: <nil>
+	// 500 have the tag
+}
+
+// One quirk at a time: an answer that is shorter than the question.
+func ExampleWithQuirks() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2),
+		wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
+	users, err := srv.Client().BatchUserInfo(context.Background(), []wechatuser.UserQuery{
+		{OpenID: wechatusertest.OpenID(0)}, {OpenID: wechatusertest.ForeignOpenID(0)}, {OpenID: wechatusertest.OpenID(1)},
+	})
+	fmt.Println(len(users), err)
+	// Output: 2 <nil>
+}
+
+// The second call for tags is carried out, and its answer is lost.
+func ExampleServer_Fault() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	srv.Fault(wechatusertest.Fault{
+		Path: "/cgi-bin/tags/create", Kind: wechatusertest.FaultDropAnswer, After: 1, Times: 1,
+	})
+	client := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
+	for _, name := range []string{"one", "two", "three"} {
+		_, err := client.CreateTag(context.Background(), name)
+		fmt.Println(name, errors.Is(err, wechatuser.ErrAmbiguous))
+	}
+	fmt.Println(len(srv.Tags()), "tags")
+	// Output:
+	// one false
+	// two true
+	// three false
+	// 3 tags
+}
+
+// What a program has sent, and what came of it.
+func ExampleServer_Requests() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1))
+	client := srv.Client()
+	_ = client.UpdateRemark(context.Background(), wechatusertest.OpenID(0), "vip")
+	_ = client.UpdateRemark(context.Background(), "oFAKEnobody", "vip")
+	for _, r := range srv.Requests("*") {
+		fmt.Println(r.API, r.Body["remark"], int(r.Errcode))
+	}
+	// Output:
+	// updateRemark vip 0
+	// updateRemark vip 40003
+}
+
+// What a piece of work has changed.
+func ExampleSnapshot_Diff() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	srv.Follow("oFAKE1", "oFAKE2", "oFAKE3")
+	before := srv.Snapshot()
+
+	client, ctx := srv.Client(), context.Background()
+	tag, _ := client.CreateTag(ctx, "vip")
+	_ = client.BatchTagging(ctx, tag.ID, []string{"oFAKE1", "oFAKE3"})
+	_ = client.BatchBlacklist(ctx, []string{"oFAKE2"})
+
+	fmt.Print(before.Diff(srv.Snapshot()))
+	// Output:
+	// + tag 100 "vip": 2 fans
+	// ~ user oFAKE1: tagid_list [], then [100]
+	// ~ user oFAKE2: blocked false, then true
+	// ~ user oFAKE3: tagid_list [], then [100]
+	// ~ next tag id: 100, then 101
+}
+
+// An account from a file, and back.
+func ExampleServer_Load() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	err := srv.Load(strings.NewReader(`{"tags":[
+		{"id":100,"name":"vip"}
+	],"users":[
+		{"openid":"oFAKE1","subscribe_time":1773115200,"remark":"老客户","tagid_list":[100]}
+	]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = srv.Client().UpdateRemark(context.Background(), "oFAKE1", "")
+	if err := srv.Save(os.Stdout); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// {"next_tag_id":101,"tags":[
+	// {"id":2,"name":"星标组"},
+	// {"id":100,"name":"vip"}
+	// ],"users":[
+	// {"openid":"oFAKE1","subscribe_time":1773115200,"tagid_list":[100]}
+	// ]}
 }

@@ -1,35 +1,131 @@
 package wechatusertest
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
 )
 
-// disturbances are what a test has ordered for paths that it did not name one by one.
+// FaultKind says what a [Fault] does to a call.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	// FaultErrcode refuses the call with Code, whatever it asks.
+	FaultErrcode FaultKind = "errcode"
+	// FaultHTTP answers with Status and Body, such as a gateway's page. The call is not carried out.
+	FaultHTTP FaultKind = "http"
+	// FaultDelay only holds the call up, for Delay.
+	FaultDelay FaultKind = "delay"
+	// FaultDropRequest ends the connection without an answer. The call is not carried out.
+	FaultDropRequest FaultKind = "drop request"
+	// FaultDropAnswer carries the call out, and ends the connection without an answer.
+	FaultDropAnswer FaultKind = "drop answer"
+	// FaultCutBody carries the call out, and ends the connection in the middle of the answer.
+	FaultCutBody FaultKind = "cut body"
+	// FaultGarbage carries the call out, and answers with Body in place of JSON, or with some bytes if that is empty.
+	FaultGarbage FaultKind = "garbage"
+)
+
+// Fault is something that goes wrong with calls.
+type Fault struct {
+	// Path is the calls' path. "*", or an empty one, stands for all calls but those for tokens, whose paths are
+	// "/cgi-bin/stable_token" and "/cgi-bin/token".
+	Path string    `json:"path"`
+	Kind FaultKind `json:"kind"`
+	// After is how many calls it lets pass first.
+	After int `json:"after,omitempty"`
+	// Times is how many calls it meets; 0 for no end.
+	Times int `json:"times,omitempty"`
+	// Probability is that of meeting a call, from 0 to 1; 0 stands for 1, which is each. [WithSeed] says which calls.
+	Probability float64 `json:"probability,omitempty"`
+	// Delay holds the call up before, with each kind.
+	Delay time.Duration `json:"delay,omitempty"`
+
+	Code   wechatuser.Code `json:"code,omitempty"`   // of FaultErrcode
+	Status int             `json:"status,omitempty"` // of FaultHTTP
+	Body   string          `json:"body,omitempty"`   // of FaultHTTP and FaultGarbage
+}
+
+// Check says what is wrong with a fault. [Server.Fault] panics with it.
+func (f Fault) Check() error {
+	if !everywhere(f.Path) {
+		if _, err := findRoute(endpoints(), f.Path); err != nil {
+			return err
+		}
+	}
+	switch f.Kind {
+	case FaultErrcode:
+		if f.Code == 0 {
+			return errors.New("a fault with an errcode needs a Code")
+		}
+	case FaultHTTP:
+		if f.Status < 200 || f.Status > 599 {
+			return fmt.Errorf("a fault with an HTTP status needs a Status from 200 to 599, not %d", f.Status)
+		}
+	case FaultDelay:
+		if f.Delay == 0 {
+			return errors.New("a fault with a delay needs a Delay")
+		}
+	case FaultDropRequest, FaultDropAnswer, FaultCutBody, FaultGarbage:
+	default:
+		return fmt.Errorf("there is no kind of fault %q", string(f.Kind))
+	}
+	switch {
+	case !(f.Probability >= 0 && f.Probability <= 1):
+		return fmt.Errorf("the Probability %v is not from 0 to 1", f.Probability)
+	case f.After < 0 || f.Times < 0 || f.Delay < 0:
+		return errors.New("a fault's After, Times and Delay must not be below 0")
+	}
+	return nil
+}
+
+// String is the fault in one line, such as "errcode -1 to 3 calls of /cgi-bin/user/get".
+func (f Fault) String() string {
+	text := string(f.Kind)
+	switch f.Kind {
+	case FaultErrcode:
+		text += " " + strconv.Itoa(int(f.Code))
+	case FaultHTTP:
+		text += " " + strconv.Itoa(f.Status)
+	}
+	if f.Delay > 0 {
+		text += " after " + f.Delay.String()
+	}
+	if f.Times > 0 {
+		text += fmt.Sprintf(" to %d calls", f.Times)
+	} else {
+		text += " to all calls"
+	}
+	if !everywhere(f.Path) {
+		text += " of " + f.Path
+	}
+	if f.Probability > 0 && f.Probability < 1 {
+		text += fmt.Sprintf(", each with probability %v", f.Probability)
+	}
+	if f.After > 0 {
+		text += fmt.Sprintf(", but not the first %d", f.After)
+	}
+	return text
+}
+
+// disturbances are what a test has ordered.
 type disturbances struct {
+	faults    []fault
+	scheduled int // faults that there ever were
 	anyDelay  time.Duration
-	anyFaults []fault
 	partial   partialFailure
 }
 
-type faultKind int
-
-const (
-	noFault faultKind = iota
-	refuse
-	respondHTTP
-	dropRequest
-	dropAnswer
-)
-
-// fault is what happens to the next calls.
 type fault struct {
-	kind   faultKind
-	left   int // calls
-	code   wechatuser.Code
-	status int
-	body   string
+	Fault
+	id string // what its dice are asked about
 }
 
 type partialFailure struct {
@@ -40,67 +136,125 @@ type partialFailure struct {
 // everywhere reports whether a test means all calls but those for tokens.
 func everywhere(path string) bool { return path == "" || path == "*" }
 
-// FailNext refuses the next so many calls of a path with an errcode, whatever they ask, and does not carry them out.
-// Path "*", or an empty one, stands for all calls but those for tokens, whose paths are "/cgi-bin/stable_token" and
-// "/cgi-bin/token".
+// Fault makes calls go wrong. Of several faults a call meets the first that applies, in the order in which they were
+// given, those of its path before those of all paths. It panics on a fault that does not pass [Fault.Check], such as one
+// with a path that no API has.
+func (s *Server) Fault(f Fault) {
+	if err := f.Check(); err != nil {
+		panic("wechatusertest: Fault: " + err.Error())
+	}
+	s.schedule(f)
+}
+
+// Faults are the faults that are not used up, with what is left of them.
+func (s *Server) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := make([]Fault, len(s.faults))
+	for i, f := range s.faults {
+		left[i] = f.Fault
+	}
+	return left
+}
+
+// ClearFaults takes back all faults, delays and partial failures. [Quirks] stay.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults, s.anyDelay, s.partial = nil, 0, partialFailure{}
+	for _, r := range s.routes {
+		r.delay = 0
+	}
+}
+
+// FailNext refuses the next so many calls of a path with an errcode, whatever they ask, and does not carry them out: a
+// short form of [Server.Fault].
 //
-// Faults of a path are used up in the order in which they were ordered, before those of "*". If times is 0 or less, it
-// takes back what is left of all of the path's faults. With 45171 all openids of the call are in fail_openid_list;
-// [Server.FailOpenIDs] lets some of them succeed. It panics if no API has the path, as [Server.Delay] and
-// [Server.Calls] do.
+// If times is 0 or less, it takes back what is left of all of the path's faults. With 45171 all openids of the call are
+// in fail_openid_list; [Server.FailOpenIDs] lets some of them succeed. It panics if no API has the path, as
+// [Server.Delay] and [Server.Calls] do.
 func (s *Server) FailNext(path string, code wechatuser.Code, times int) {
-	s.schedule("FailNext", path, fault{kind: refuse, left: times, code: code})
+	s.failNext("FailNext", Fault{Path: path, Kind: FaultErrcode, Code: code, Times: times})
 }
 
 // FailNextHTTP answers the next so many calls of a path with an HTTP status and a body, such as a gateway's page, and
 // does not carry them out. Otherwise it is as [Server.FailNext].
 func (s *Server) FailNextHTTP(path string, status int, body string, times int) {
-	s.schedule("FailNextHTTP", path, fault{kind: respondHTTP, left: times, status: status, body: body})
+	s.failNext("FailNextHTTP", Fault{Path: path, Kind: FaultHTTP, Status: status, Body: body, Times: times})
 }
 
 // DropRequests ends the connection of the next so many calls of a path without an answer, and does not carry them out.
 // Otherwise it is as [Server.FailNext].
 func (s *Server) DropRequests(path string, times int) {
-	s.schedule("DropRequests", path, fault{kind: dropRequest, left: times})
+	s.failNext("DropRequests", Fault{Path: path, Kind: FaultDropRequest, Times: times})
 }
 
 // DropAnswers carries out the next so many calls of a path, and ends their connection without an answer. Otherwise it
 // is as [Server.FailNext].
 func (s *Server) DropAnswers(path string, times int) {
-	s.schedule("DropAnswers", path, fault{kind: dropAnswer, left: times})
+	s.failNext("DropAnswers", Fault{Path: path, Kind: FaultDropAnswer, Times: times})
 }
 
-func (s *Server) schedule(method, path string, f fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	queue := &s.anyFaults
-	if !everywhere(path) {
-		queue = &s.route(method, path).faults
+// failNext schedules a fault for so many calls, or takes back the faults of its path.
+func (s *Server) failNext(method string, f Fault) {
+	if !everywhere(f.Path) {
+		s.route(method, f.Path)
 	}
-	if f.left <= 0 {
-		*queue = nil
+	if f.Times > 0 {
+		s.schedule(f)
 		return
 	}
-	*queue = append(*queue, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = slices.DeleteFunc(s.faults, func(old fault) bool {
+		return old.Path == f.Path || everywhere(old.Path) && everywhere(f.Path)
+	})
 }
 
-// nextFault takes the fault for a call.
-func (s *Server) nextFault(r *route) fault {
-	if r == nil {
-		return fault{}
+func (s *Server) schedule(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scheduled++
+	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.scheduled)})
+}
+
+// takeFault finds what goes wrong with a call.
+func (s *Server) takeFault(c *call) Fault {
+	ofPath := func(f *fault) bool { return f.Path == c.path }
+	ofAll := func(f *fault) bool { return everywhere(f.Path) && !isTokenPath(c.path) }
+	for _, meets := range []func(*fault) bool{ofPath, ofAll} {
+		for i := range s.faults {
+			f := &s.faults[i]
+			switch {
+			case !meets(f):
+			case f.After > 0:
+				f.After--
+			case c.dice.chance(f.id, cmp.Or(f.Probability, 1)):
+				met := f.Fault
+				if f.Times == 1 {
+					s.faults = slices.Delete(s.faults, i, i+1)
+				} else if f.Times > 1 {
+					f.Times--
+				}
+				return met
+			}
+		}
 	}
-	queue := &r.faults
-	if len(*queue) == 0 && !isTokenPath(r.path) {
-		queue = &s.anyFaults
+	return Fault{}
+}
+
+// gatewayPage is what HTMLErrors answers with.
+const gatewayPage = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n"
+
+// badLuck is the fault that the account's quirks have for a call.
+func (s *Server) badLuck(c *call) Fault {
+	switch q := &s.cfg.quirks; {
+	case c.dice.chance("HTMLErrors", q.HTMLErrors):
+		return Fault{Kind: FaultHTTP, Status: http.StatusBadGateway, Body: gatewayPage}
+	case c.dice.chance("SystemBusy", q.SystemBusy):
+		return Fault{Kind: FaultErrcode, Code: wechatuser.CodeSystemBusy}
 	}
-	if len(*queue) == 0 {
-		return fault{}
-	}
-	f := &(*queue)[0]
-	if f.left--; f.left == 0 {
-		*queue = (*queue)[1:]
-	}
-	return *f
+	return Fault{}
 }
 
 // FailOpenIDs makes the next so many batchtagging and batchuntagging calls that name one of openIDs fail in part: they
@@ -136,28 +290,4 @@ func (s *Server) delayOf(r *route) time.Duration {
 		return r.delay
 	}
 	return s.anyDelay
-}
-
-// Calls is how many requests a path has received, whatever came of them. Path "*", or an empty one, stands for all
-// calls but those for tokens.
-func (s *Server) Calls(path string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !everywhere(path) {
-		return s.route("Calls", path).calls
-	}
-	n := 0
-	for _, r := range s.routes {
-		if !isTokenPath(r.path) {
-			n += r.calls
-		}
-	}
-	return n
-}
-
-// Advance moves the account's clock: tokens expire, quotas begin anew.
-func (s *Server) Advance(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.advanced += d
 }

@@ -2,6 +2,8 @@ package wechatusertest_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -67,9 +69,20 @@ func TestUnknownPathsPanic(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	const path = "/cgi-bin/user/gets"
-	assert.Panics(t, func() { a.FailNext(path, wechatuser.CodeSystemBusy, 1) })
-	assert.Panics(t, func() { a.Delay(path, time.Second) })
-	assert.Panics(t, func() { a.Calls(path) })
+	for name, disturb := range map[string]func(){
+		"FailNext":     func() { a.FailNext(path, wechatuser.CodeSystemBusy, 1) },
+		"FailNextHTTP": func() { a.FailNextHTTP(path, 502, "", 0) },
+		"DropRequests": func() { a.DropRequests(path, 1) },
+		"DropAnswers":  func() { a.DropAnswers(path, 1) },
+		"Delay":        func() { a.Delay(path, time.Second) },
+		"Calls":        func() { a.Calls(path) },
+		"Requests":     func() { a.Requests("*", path) },
+		"Fault":        func() { a.Fault(wechatusertest.Fault{Path: path, Kind: wechatusertest.FaultDropAnswer}) },
+		"WithQuota":    func() { newAccount(t, wechatusertest.WithQuota(path, 1, 1)) },
+	} {
+		assert.PanicsWithValue(t, "wechatusertest: "+name+
+			`: no API has the path "/cgi-bin/user/gets"; the nearest one is "/cgi-bin/user/get"`, disturb)
+	}
 	assert.Zero(t, a.Calls("*"), "the server is not locked for ever")
 }
 
@@ -190,4 +203,135 @@ func TestDelayEndsWithTheContext(t *testing.T) {
 		assert.Empty(t, srv.Tags(), "it was not carried out")
 		assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"))
 	})
+}
+
+func TestFault(t *testing.T) {
+	t.Parallel()
+	const tags, users = "/cgi-bin/tags/get", "/cgi-bin/user/get"
+	a := newAccount(t)
+	errcode := func(path string) int {
+		var answer struct{ Errcode int }
+		require.NoError(t, json.Unmarshal([]byte(a.get(path)), &answer))
+		return answer.Errcode
+	}
+	busy := wechatusertest.Fault{Path: tags, Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeSystemBusy}
+
+	second := busy
+	second.After, second.Times = 1, 2
+	a.Fault(second)
+	assert.Equal(t, []int{0, -1, -1, 0}, []int{errcode(tags), errcode(tags), errcode(tags), errcode(tags)})
+	assert.Empty(t, a.Faults())
+
+	endless := busy
+	endless.Path, endless.Code = "*", wechatuser.CodeAPIForbidden
+	a.Fault(endless)
+	busy.Times = 2
+	a.Fault(busy)
+	assert.Equal(t, []int{-1, 48004}, []int{errcode(tags), errcode(users)}, "those of the path go first")
+	busy.Times = 1
+	assert.Equal(t, []wechatusertest.Fault{endless, busy}, a.Faults())
+	a.Delay(tags, time.Hour)
+	a.FailOpenIDs(1, "oFAKE")
+	a.ClearFaults()
+	assert.Equal(t, []int{0, 0}, []int{errcode(tags), errcode(users)})
+	assert.Empty(t, a.Faults())
+}
+
+// What the answers of the client's network look like, in the process and over a socket.
+func TestFaultKinds(t *testing.T) {
+	t.Parallel()
+	srv := wechatusertest.NewServer()
+	defer srv.Close()
+	socket := &http.Transport{}
+	defer socket.CloseIdleConnections()
+	for name, rt := range map[string]http.RoundTripper{"socket": socket, "process": srv.Transport()} {
+		send := func(tag string, f wechatusertest.Fault) (status int, body string, err error) {
+			f.Path, f.Times = "*", 1
+			srv.Fault(f)
+			resp, err := (&http.Client{Transport: rt}).Post(srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(),
+				"application/json", strings.NewReader(fmt.Sprintf(`{"tag":{"name":%q}}`, name+tag)))
+			if err != nil {
+				return 0, "", err
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			return resp.StatusCode, string(b), err
+		}
+		tags := len(srv.Tags())
+
+		status, body, err := send("a", wechatusertest.Fault{Kind: wechatusertest.FaultCutBody})
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		assert.Equal(t, 200, status)
+		assert.Regexp(t, `^\{"tag":\{"id":\d+`, body)
+		assert.NotContains(t, body, "}")
+
+		_, body, err = send("b", wechatusertest.Fault{Kind: wechatusertest.FaultGarbage})
+		require.NoError(t, err)
+		assert.False(t, json.Valid([]byte(body)))
+		_, body, err = send("c", wechatusertest.Fault{Kind: wechatusertest.FaultGarbage, Body: "null"})
+		require.NoError(t, err)
+		assert.Equal(t, "null", body)
+		_, body, err = send("d", wechatusertest.Fault{Kind: wechatusertest.FaultDelay, Delay: 1})
+		require.NoError(t, err)
+		assert.Contains(t, body, name+"d")
+		assert.Len(t, srv.Tags(), tags+4, "all of them were carried out")
+
+		status, body, err = send("e", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 429, Body: "slow down"})
+		require.NoError(t, err)
+		assert.Equal(t, []any{429, "slow down"}, []any{status, body})
+		assert.Len(t, srv.Tags(), tags+4)
+	}
+}
+
+func TestFaultDelays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener()), t}
+		a.Delay("*", time.Second)
+		a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: -1, Delay: time.Minute, Times: 1})
+		begin := time.Now()
+		refused(t, -1, a.get("/cgi-bin/tags/get"))
+		assert.Equal(t, time.Minute+time.Second, time.Since(begin))
+	})
+}
+
+func TestFaultProbability(t *testing.T) {
+	t.Parallel()
+	met := func(seed uint64) string {
+		a := newAccount(t, wechatusertest.WithSeed(seed))
+		a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: -1, Probability: 0.3, Times: 20})
+		var calls strings.Builder
+		for range 200 {
+			if strings.Contains(a.get("/cgi-bin/tags/get"), "errcode") {
+				calls.WriteString("x")
+			} else {
+				calls.WriteString(".")
+			}
+		}
+		return calls.String()
+	}
+	assert.Equal(t, 20, strings.Count(met(1), "x"))
+	assert.Equal(t, met(1), met(1))
+	assert.NotEqual(t, met(1), met(2))
+}
+
+func TestFaultsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	for want, f := range map[string]wechatusertest.Fault{
+		`there is no kind of fault ""`:                         {},
+		"a fault with an errcode needs a Code":                 {Kind: wechatusertest.FaultErrcode},
+		"a fault with a delay needs a Delay":                   {Kind: wechatusertest.FaultDelay},
+		"needs a Status from 200 to 599, not 0":                {Kind: wechatusertest.FaultHTTP},
+		"the Probability 1.5 is not from 0 to 1":               {Kind: wechatusertest.FaultDropAnswer, Probability: 1.5},
+		"a fault's After, Times and Delay must not be below 0": {Kind: wechatusertest.FaultDropAnswer, Times: -1},
+		`the nearest one is "/cgi-bin/user/tag/get"`:           {Kind: wechatusertest.FaultDropAnswer, Path: "/cgi-bin/user/tags/get"},
+		`the nearest one is "/cgi-bin/openapi/rid/get"`:        {Kind: wechatusertest.FaultDropAnswer, Path: "/openapi/rid/get"},
+	} {
+		require.ErrorContains(t, f.Check(), want)
+		assert.Panics(t, func() { newAccount(t).Fault(f) })
+	}
+	f := wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Path: "/cgi-bin/user/get", Code: -1, Times: 3, Probability: 0.5, After: 2, Delay: time.Second}
+	require.NoError(t, f.Check())
+	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get, each with probability 0.5, but not the first 2", f.String())
+	assert.Equal(t, "http 502 to all calls", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 502}.String())
 }

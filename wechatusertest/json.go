@@ -3,6 +3,7 @@ package wechatusertest
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,56 @@ func (w *writer) ints(list []int) *writer {
 
 // grow makes room for n more bytes.
 func (w *writer) grow(n int) { w.b = slices.Grow(w.b, n) }
+
+// shuffleKeys gives the objects of JSON that a writer wrote another order of keys.
+func shuffleKeys(text []byte, r *rand.Rand) []byte {
+	sh := shuffler{text: text, rand: r}
+	return sh.value(make([]byte, 0, len(text)))
+}
+
+type shuffler struct {
+	text []byte
+	at   int // in text
+	rand *rand.Rand
+}
+
+// value appends the value that begins here to dst, and goes to its end.
+func (s *shuffler) value(dst []byte) []byte {
+	open, begin := s.text[s.at], s.at
+	switch open {
+	case '"':
+		for s.at++; s.text[s.at] != '"'; s.at++ {
+			if s.text[s.at] == '\\' {
+				s.at++
+			}
+		}
+		s.at++
+	case '{', '[':
+		var parts [][]byte
+		for s.at++; s.text[s.at] != open+2; { // "]" and "}" are two after "[" and "{"
+			if s.text[s.at] == ',' {
+				s.at++
+			}
+			part := s.value(nil)
+			if open == '{' {
+				s.at++ // the colon
+				part = s.value(append(part, ':'))
+			}
+			parts = append(parts, part)
+		}
+		s.at++
+		if open == '{' {
+			s.rand.Shuffle(len(parts), func(i, k int) { parts[i], parts[k] = parts[k], parts[i] })
+		}
+		dst = append(append(dst, open), bytes.Join(parts, []byte(","))...)
+		return append(dst, open+2)
+	default:
+		for s.at < len(s.text) && bytes.IndexByte([]byte(",]}"), s.text[s.at]) < 0 {
+			s.at++
+		}
+	}
+	return append(dst, s.text[begin:s.at]...)
+}
 
 // object is a JSON object of a request. Its names are compared exactly, so that "tagId" is not "tagid".
 type object map[string]json.RawMessage

@@ -12,6 +12,7 @@ import (
 
 // The platform answers with HTTP status 200 for refusals too, a Content-Type whose parameter is "encoding" and not
 // "charset", and JSON without spaces or a newline at its end.
+// https://developers.weixin.qq.com/community/personal/oCJUswzai3-Y_UFZ1CTdtOlX6HvM
 func TestAnswersLookLikeThePlatforms(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -23,7 +24,7 @@ func TestAnswersLookLikeThePlatforms(t *testing.T) {
 	}
 	assert.Equal(t, `{"tags":[{"id":2,"name":"星标组","count":0}]}`, a.get("/cgi-bin/tags/get"))
 
-	plain := newAccount(t, wechatusertest.WithContentType("text/plain"))
+	plain := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{PlainText: 1}))
 	assert.Equal(t, "text/plain", plain.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Header().Get("Content-Type"))
 }
 
@@ -48,13 +49,15 @@ func TestStringsAreWrittenAsThePlatformDoes(t *testing.T) {
 }
 
 // Text that was typed into the platform's console has come with control characters that JSON does not allow.
+// https://github.com/node-webot/co-wechat-api/issues/63
 func TestRawControlCharacters(t *testing.T) {
 	t.Parallel()
-	a := newAccount(t, wechatusertest.WithRawControl())
+	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{RawControl: true}))
 	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x14b\"\n"})
 	assert.Contains(t, a.get("/cgi-bin/user/info", "openid", "oFAKE"), "\"remark\":\"a\x14b\\\"\n\",")
 }
 
+// https://developers.weixin.qq.com/community/develop/doc/0006a887d44d7867b78a98b8158400
 func TestRequestsThatAreNotJSON(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))

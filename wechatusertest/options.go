@@ -1,8 +1,10 @@
 package wechatusertest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 )
 
@@ -22,11 +24,15 @@ type config struct {
 	fromAppID string
 	migration map[string]string // old openid to new
 
-	contentType    string
-	decodeEscapes  bool
-	rawControl     bool
-	lenientBatch   bool
-	noTokenOverlap bool
+	quirks Quirks
+	seed   uint64
+
+	whitelist    []netip.Prefix // nil for any address
+	unverified   bool
+	frozenSecret bool
+
+	logSize int
+	hook    func(Request)
 }
 
 type quota struct {
@@ -78,23 +84,57 @@ func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }
 }
 
-// WithContentType sends another Content-Type, such as the "text/plain" that the platform has used for refusals.
-func WithContentType(value string) Option { return func(c *config) { c.contentType = value } }
+// WithQuirks makes the account as odd as the platform can be; [Wild] has it all. It panics on a number that is no
+// probability.
+func WithQuirks(q Quirks) Option {
+	return func(c *config) {
+		q.check()
+		c.quirks, c.seed = q, cmp.Or(q.Seed, c.seed)
+	}
+}
 
-// WithDecodedEscapes reads \uXXXX in a remark as the character it stands for. By default the six characters are
-// stored, and counted, as they are, which is what developers have seen the platform do.
-func WithDecodedEscapes() Option { return func(c *config) { c.decodeEscapes = true } }
+// WithSeed makes everything that happens with a probability, of [Quirks] and of a [Fault], another but repeatable case.
+//
+// What happens to a call depends on the seed, on what the call asks, and on how often that was asked before: not on
+// other calls, so that it is the same on each run of a concurrent program. Only After and Times of a Fault count calls as
+// they come.
+func WithSeed(seed uint64) Option { return func(c *config) { c.seed = seed } }
 
-// WithRawControl writes control characters in strings as they are, which is not JSON. The platform has done so with
-// text that was typed into its console.
-func WithRawControl() Option { return func(c *config) { c.rawControl = true } }
+// WithIPWhitelist gives tokens only to callers with these addresses, such as "203.0.113.7" or "203.0.113.0/24"; others
+// are refused with 40164, which names their address. [Server.Transport] calls from 127.0.0.1. [NewServer] panics on text
+// that is no address.
+func WithIPWhitelist(addresses ...string) Option {
+	return func(c *config) {
+		c.whitelist = make([]netip.Prefix, len(addresses))
+		for i, text := range addresses {
+			c.whitelist[i] = parsePrefix(text)
+		}
+	}
+}
 
-// WithLenientBatch makes batchget leave out openids that it does not know, so that the answer is shorter than the
-// question, as was reported in 2024. By default it refuses the call with 40003.
-func WithLenientBatch() Option { return func(c *config) { c.lenientBatch = true } }
+func parsePrefix(text string) netip.Prefix {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen())
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		panic(fmt.Sprintf("wechatusertest: WithIPWhitelist: %q is no IP address and no prefix of some", text))
+	}
+	return prefix
+}
 
-// WithoutTokenOverlap ends a legacy token at once when another one is fetched, in place of 5 minutes later.
-func WithoutTokenOverlap() Option { return func(c *config) { c.noTokenOverlap = true } }
+// WithUnverified makes an account that was not verified (认证): user management is refused with 48001, tokens are given.
+func WithUnverified() Option { return func(c *config) { c.unverified = true } }
+
+// WithFrozenSecret makes an account whose app secret is frozen: what needs the secret is refused with 40243.
+func WithFrozenSecret() Option { return func(c *config) { c.frozenSecret = true } }
+
+// WithRequestLog keeps the last n requests for [Server.Requests], in place of 1,000; 0 keeps none.
+func WithRequestLog(n int) Option { return func(c *config) { c.logSize = max(n, 0) } }
+
+// WithRequestHook calls hook after each request, such as for a line of a log. Calls that end at the same time call it at
+// the same time. The answer waits for it.
+func WithRequestHook(hook func(Request)) Option { return func(c *config) { c.hook = hook } }
 
 // setQuotas writes the enforced quotas into the routes.
 func (c *config) setQuotas(routes map[string]*route) {
@@ -104,9 +144,9 @@ func (c *config) setQuotas(routes map[string]*route) {
 		}
 	}
 	for _, q := range c.quotas {
-		r, ok := routes[q.path]
-		if !ok {
-			panic(fmt.Sprintf("wechatusertest: WithQuota: no API has the path %q", q.path))
+		r, err := findRoute(routes, q.path)
+		if err != nil {
+			panic("wechatusertest: WithQuota: " + err.Error())
 		}
 		r.perDay, r.perMinute = q.perDay, q.perMinute
 	}

@@ -130,6 +130,9 @@ func (s *Server) getAPIQuota(c *call) wechatuser.Code {
 		return code
 	}
 	limit, used := cmp.Or(r.perDay, r.endpoint.perDay, assumedPerDay), r.day.in(dayOf(c.now))
+	if s.cfg.quirks.UnusedQuota {
+		used = 0
+	}
 	c.out.lit(`{"errcode":0,"errmsg":"ok","quota":{"daily_limit":`).int(limit).
 		lit(`,"used":`).int(used).lit(`,"remain":`).int(max(0, limit-used)).lit(`}`)
 	if perMinute := cmp.Or(r.perMinute, r.endpoint.perMinute); perMinute > 0 {

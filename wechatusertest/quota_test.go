@@ -20,6 +20,7 @@ func (a account) clear() string {
 	return a.post("/cgi-bin/clear_quota", fmt.Sprintf(`{"appid":%q}`, a.AppID))
 }
 
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/tags/get", 3, 2))
@@ -43,6 +44,7 @@ func TestQuota(t *testing.T) {
 	assert.Panics(t, func() { newAccount(t, wechatusertest.WithQuota("/cgi-bin/nothing", 1, 1)) })
 }
 
+// https://developers.weixin.qq.com/doc/service/Message_Management/API_Call_Limits.html
 func TestDocumentedQuotas(t *testing.T) {
 	t.Parallel()
 	free, limited := newAccount(t), newAccount(t, wechatusertest.WithDocumentedQuotas(), wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
@@ -59,6 +61,7 @@ func TestDocumentedQuotas(t *testing.T) {
 	assert.Contains(t, limited.quota("/cgi-bin/tags/get"), `"daily_limit":1,`)
 }
 
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html
 func TestQuotaPaths(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -72,6 +75,8 @@ func TestQuotaPaths(t *testing.T) {
 }
 
 // All quotas can be set back 10 times a month, with the token and with the secret together.
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html
 func TestClearQuota(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 1))
@@ -102,6 +107,7 @@ func TestClearQuota(t *testing.T) {
 }
 
 // The quota of one path can be set back 50 times a month.
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html
 func TestClearAPIQuota(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0))

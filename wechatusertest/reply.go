@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
+	"testing/iotest"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -16,46 +19,80 @@ import (
 type reply struct {
 	status      int
 	contentType string
-	body        bytes.Reader
-}
-
-func newReply(status int, contentType string, body []byte) *reply {
-	rep := &reply{status: status, contentType: contentType}
-	rep.body.Reset(body)
-	return rep
+	body        []byte
+	cut         bool // breaks off in the middle of the body
 }
 
 func (rep *reply) header() http.Header {
 	return http.Header{
 		"Content-Type":   {rep.contentType},
-		"Content-Length": {strconv.Itoa(rep.body.Len())},
+		"Content-Length": {strconv.Itoa(len(rep.body))},
 	}
+}
+
+func (rep *reply) reader() io.Reader {
+	if rep.cut {
+		return io.MultiReader(bytes.NewReader(rep.body[:len(rep.body)/2]), iotest.ErrReader(io.ErrUnexpectedEOF))
+	}
+	return bytes.NewReader(rep.body)
 }
 
 // codeInvalidURL is what the platform answers on a path that it does not have. It is in no list of these APIs.
 const codeInvalidURL wechatuser.Code = 40066
 
-// refuse writes the answer for an errcode, and remembers it.
-func (s *Server) refuse(c *call, code wechatuser.Code) {
-	rid := s.newRID(c.arrived)
-	text := code.Text()
-	switch code {
-	case codeInvalidURL:
-		text = "invalid url"
-	case wechatuser.CodeIPNotAllowed:
-		text = fmt.Sprintf("invalid ip %s ipv6 ::ffff:%[1]s, not in whitelist", c.ip)
-	}
-	if c.route != nil && c.route.hint {
-		text += " hint: [" + s.newHint() + "]"
-	}
-	text += " rid: " + rid
+// refuse writes the answer for a call's errcode, and remembers it.
+func (s *Server) refuse(c *call) {
+	c.rid = s.newRID(c.arrived)
 	c.out.b = c.out.b[:0]
-	c.out.lit(`{"errcode":`).int(int(code)).lit(`,"errmsg":`).str(text)
-	if code == wechatuser.CodeSomeOpenIDsFailed {
+	c.out.lit(`{"errcode":`).int(int(c.code)).lit(`,"errmsg":`).str(s.errmsg(c))
+	if c.code == wechatuser.CodeSomeOpenIDsFailed {
 		c.out.lit(`,"fail_openid_list":`).strs(c.failed)
 	}
 	c.out.lit(`}`)
-	s.remember(c, rid)
+	s.remember(c)
+}
+
+// errmsg is the text of a refusal with its request ids, in one of the forms that the platform has used.
+func (s *Server) errmsg(c *call) string {
+	text := c.code.Text()
+	switch c.code {
+	case codeInvalidURL:
+		text = "invalid url"
+	case wechatuser.CodeIPNotAllowed:
+		text = fmt.Sprintf("invalid ip %s ipv6 %s, not in whitelist", c.ip, ipv6(c.ip))
+	}
+	form := 0
+	if c.route != nil && c.route.hint {
+		form = 1
+	}
+	if c.dice.chance("ErrmsgForms", s.cfg.quirks.ErrmsgForms) {
+		form = 2 + c.dice.about("form").IntN(6)
+	}
+	switch form {
+	case 1:
+		return text + " hint: [" + s.newHint() + "] rid: " + c.rid
+	case 2:
+		return text + ", rid: " + c.rid
+	case 3:
+		return text + " hints: [" + s.newHint() + "!]"
+	case 4:
+		return text + ", hints: [ req_id: " + s.newHint() + " ]"
+	case 5:
+		return text + " hint: [" + s.newHint() + "]"
+	case 6:
+		return " rid: " + c.rid
+	case 7:
+		return text
+	}
+	return text + " rid: " + c.rid
+}
+
+// ipv6 writes an address as the platform does beside the one that it has.
+func ipv6(ip string) string {
+	if addr, err := netip.ParseAddr(ip); err == nil && addr.Is4() {
+		return "::ffff:" + ip
+	}
+	return ip
 }
 
 // newRand is seeded with the account, so that a test that is run again gets the same tokens and rids.

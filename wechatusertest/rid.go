@@ -31,7 +31,7 @@ type failure struct {
 	ip           string
 }
 
-func (s *Server) remember(c *call, rid string) {
+func (s *Server) remember(c *call) {
 	f := &failure{
 		at: c.arrived, cost: c.now.Sub(c.arrived), ip: c.ip,
 		query: maskedQuery(c.query), answer: string(c.out.b),
@@ -42,8 +42,8 @@ func (s *Server) remember(c *call, rid string) {
 	if s.byRID == nil {
 		s.byRID = make(map[string]*failure)
 	}
-	s.byRID[rid] = f
-	s.rids = append(s.rids, rid)
+	s.byRID[c.rid] = f
+	s.rids = append(s.rids, c.rid)
 	if len(s.rids) > maxFailures {
 		delete(s.byRID, s.rids[0])
 		s.rids = s.rids[1:]
@@ -55,20 +55,25 @@ func maskedQuery(query url.Values) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		for _, value := range query[name] {
-			switch name {
-			case "access_token", "secret", "appsecret":
-				value = mask(value)
-			}
 			if b.Len() > 0 {
 				b.WriteByte('&')
 			}
-			b.WriteString(name + "=" + value)
+			b.WriteString(name + "=" + masked(name, value))
 		}
 	}
 	return b.String()
 }
 
-func mask(secret string) string { return secret[:min(6, len(secret)/4)] + "xxxx" }
+// masked is the value of a parameter as it may be shown.
+func masked(name, value string) string {
+	switch strings.ToLower(name) {
+	case "access_token":
+		return value[:min(6, len(value)/4)] + "xxxx"
+	case "secret", "appsecret":
+		return "xxxx"
+	}
+	return value
+}
 
 var ridForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`)
 

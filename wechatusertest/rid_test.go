@@ -25,6 +25,7 @@ func (a account) lookUp(rid string) string {
 }
 
 // The first group of a rid is the time of the request, which invoke_time tells too; the token is masked.
+// https://developers.weixin.qq.com/doc/service/openApi/get_rid_info.html
 func TestRIDInfo(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -41,6 +42,7 @@ func TestRIDInfo(t *testing.T) {
 	assert.NotEqual(t, rid[8:], other[8:])
 }
 
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html
 func TestRIDRefusals(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)

@@ -1,14 +1,12 @@
 package wechatusertest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -38,7 +36,10 @@ type Server struct {
 	resets
 	disturbances
 	failures
-	page []int // places in users; kept for its memory
+	requestLog
+	asked map[uint64]uint64 // how often, by a call's hash
+	busy  map[string]bool   // openids of tagging calls that are under way
+	page  []int             // places in users; kept for its memory
 }
 
 // NewServer starts a server on a free port of the loopback address; [Server.Close] ends it. It panics if it cannot
@@ -47,10 +48,10 @@ func NewServer(opts ...Option) *Server {
 	s := &Server{
 		cfg: config{
 			appID: defaultAppID, secret: defaultSecret,
-			clock:       time.Now,
-			contentType: "application/json; encoding=utf-8",
+			clock: time.Now, logSize: defaultLogSize,
 		},
 		routes:  make(map[string]*route),
+		busy:    make(map[string]bool),
 		account: newAccount(),
 	}
 	for _, opt := range opts {
@@ -129,8 +130,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: rep.status,
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        rep.header(),
-		Body:          io.NopCloser(&rep.body),
-		ContentLength: int64(rep.body.Len()),
+		Body:          io.NopCloser(rep.reader()),
+		ContentLength: int64(len(rep.body)),
 		Request:       r,
 	}, nil
 }
@@ -145,7 +146,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(rep.status)
-	_, _ = rep.body.WriteTo(w) // the client may have gone, which is its own business
+	_, err = io.Copy(w, rep.reader())
+	if rep.cut && err != nil { // another error is a client that has gone, which is its own business
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // hangUp ends the connection so that the client sees the answer break off. It does not return.
@@ -161,148 +166,15 @@ func hangUp(w http.ResponseWriter) {
 // errHangUp is an answer that does not come.
 var errHangUp = fmt.Errorf("wechatusertest: no answer: %w", io.ErrUnexpectedEOF)
 
-// maxBody is the longest request that is read, far beyond what any API takes.
-const maxBody = 1 << 20
-
-// call is a request on its way through the server.
-type call struct {
-	route  *route // nil for an unknown path
-	method string
-	query  url.Values
-	body   []byte
-	fields object // of the body, nil if it is no JSON object
-	ip     string // of the caller
-
-	arrived time.Time
-	now     time.Time // after the delay
-
-	out    writer
-	failed []string // what fail_openid_list says, with 45171
-}
-
-// respond is the path of every request. An error is an answer that does not come.
-func (s *Server) respond(r *http.Request) (*reply, error) {
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	c := &call{route: s.routes[r.URL.Path], method: r.Method, query: r.URL.Query(), ip: "127.0.0.1"}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		c.ip = host
-	}
-	if r.Body != nil {
-		var err error
-		if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil {
-			return nil, err
-		}
-		c.fields = parseObject(c.body)
-	}
-	// The body was read before the wait: net/http notices only then that a client has gone.
-	if err := wait(r.Context(), s.arrive(c)); err != nil {
-		return nil, err
-	}
-	return s.answer(c)
-}
-
-// arrive counts a call and says how long to hold it up.
-func (s *Server) arrive(c *call) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.arrived = s.now()
-	if c.route == nil {
-		return 0
-	}
-	c.route.calls++
-	return s.delayOf(c.route)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *Server) answer(c *call) (*reply, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.now = s.now()
-	c.out.rawControl = s.cfg.rawControl
-	f := s.nextFault(c.route)
-	var code wechatuser.Code
-	switch f.kind {
-	case refuse:
-		code = f.code
-		if code == wechatuser.CodeSomeOpenIDsFailed {
-			c.fields.get("openid_list", &c.failed)
-		}
-	case respondHTTP:
-		return newReply(f.status, "text/html; charset=utf-8", []byte(f.body)), nil
-	case dropRequest:
-		return nil, errHangUp
-	default:
-		code = s.process(c)
-	}
-	if code != 0 {
-		s.refuse(c, code)
-	} else if len(c.out.b) == 0 {
-		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
-	}
-	if f.kind == dropAnswer {
-		return nil, errHangUp
-	}
-	return newReply(http.StatusOK, s.cfg.contentType, c.out.b), nil
-}
-
-// process makes the general checks, in the order that the platform is believed to have, and carries the call out.
-func (s *Server) process(c *call) wechatuser.Code {
-	switch r := c.route; {
-	case r == nil:
-		return codeInvalidURL
-	case c.method != r.method && r.method == http.MethodGet:
-		return wechatuser.CodeRequireGET
-	case c.method != r.method:
-		return wechatuser.CodeRequirePOST
-	case !r.noToken:
-		if code := s.checkToken(c.query.Get("access_token"), c.now); code != 0 {
-			return code
-		}
-	}
-	if code := c.route.spend(c.now); code != 0 {
-		return code
-	}
-	if c.method == http.MethodPost {
-		if code := c.checkBody(); code != 0 {
-			return code
-		}
-	}
-	return c.route.serve(s, c)
-}
-
-func (c *call) checkBody() wechatuser.Code {
-	switch path := c.route.path; {
-	case len(c.body) > maxBody:
-		return wechatuser.CodeContentTooLong
-	case len(c.body) == 0 && path == clearQuotaV2Path:
-		return 0 // which takes its arguments in the query too
-	case len(c.body) == 0:
-		return wechatuser.CodeEmptyPostData
-	case c.fields == nil && path == stableTokenPath && c.body[0] != '{':
-		return wechatuser.CodeAppIDMissing // a form, in which the platform finds nothing
-	case c.fields == nil:
-		return wechatuser.CodeDataFormat
-	}
-	return 0
-}
-
 // now is the account's time. The lock is held, or nobody else has the server yet.
 func (s *Server) now() time.Time { return s.cfg.clock().Add(s.advanced) }
+
+// Advance moves the account's clock: tokens expire, quotas begin anew.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advanced += d
+}
 
 // String names the address and the account, and no secret.
 func (s *Server) String() string {

@@ -34,6 +34,7 @@ var postPaths = []string{
 var getPaths = []string{"/cgi-bin/user/info", "/cgi-bin/user/get", "/cgi-bin/tags/get", "/cgi-bin/get_api_domain_ip"}
 
 // The method is checked before the token, the token before the body.
+// https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
 func TestOrderOfChecks(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -55,6 +56,7 @@ func TestOrderOfChecks(t *testing.T) {
 	assert.Contains(t, msg, "invalid url rid: ")
 }
 
+// https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html
 func TestDomainIPs(t *testing.T) {
 	t.Parallel()
 	got := decode[struct {

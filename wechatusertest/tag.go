@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/wechatuser/wechatuser"
 )
@@ -110,6 +111,7 @@ func (s *Server) createTag(c *call) wechatuser.Code {
 	if code != 0 {
 		return code
 	}
+	t.counted = c.now
 	c.out.lit(`{"tag":{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`}}`)
 	return 0
 }
@@ -122,10 +124,18 @@ func (s *Server) getTags(c *call) wechatuser.Code {
 		if i > 0 {
 			c.out.lit(`,`)
 		}
-		c.out.lit(`{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`,"count":`).int(t.fans.n).lit(`}`)
+		c.out.lit(`{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`,"count":`).int(t.toldCount(c.now, s.cfg.quirks.TagCountLag)).lit(`}`)
 	}
 	c.out.lit(`]}`)
 	return 0
+}
+
+// toldCount is the number of fans that tags/get tells: the platform counts them now and then.
+func (t *tag) toldCount(now time.Time, lag time.Duration) int {
+	if now.Sub(t.counted) >= lag {
+		t.count, t.counted = t.fans.n, now
+	}
+	return t.count
 }
 
 // updateTag is POST /cgi-bin/tags/update.
@@ -157,7 +167,7 @@ func (s *Server) deleteTag(c *call) wechatuser.Code {
 	if code != 0 {
 		return code
 	}
-	if t.fans.n > maxDeletable {
+	if t.fans.n > maxDeletable && !s.cfg.quirks.DeletableTags {
 		return wechatuser.CodeTagHasTooManyFans
 	}
 	i, _ := s.findTag(id)
@@ -222,17 +232,40 @@ func (s *Server) taggingArguments(c *call) (t *tag, users []int, code wechatuser
 	if len(openIDs) == 0 || len(openIDs) > maxTaggingBatch {
 		return nil, nil, wechatuser.CodeInvalidOpenIDListSize
 	}
-	if t = s.tag(id); t == nil {
+	if t = s.tag(id); t == nil || c.dice.chance("FalseInvalidTag", s.cfg.quirks.FalseInvalidTag) {
 		return nil, nil, wechatuser.CodeInvalidTagID
 	}
-	users, code = s.resolve(openIDs, wechatuser.CodeOpenIDMismatch)
+	if users, code = s.resolve(openIDs, wechatuser.CodeOpenIDMismatch); code == 0 && c.clash {
+		code = wechatuser.CodeConcurrentTagging
+	}
 	return t, users, code
 }
 
-// each does something for all users but those whom [Server.FailOpenIDs] named.
+// occupy keeps other tagging calls away from the openids of this one, or finds that another has them.
+func (s *Server) occupy(c *call) {
+	if !s.cfg.quirks.ConcurrentTagging || c.path != batchTaggingPath && c.path != batchUntaggingPath {
+		return
+	}
+	var openIDs []string
+	c.fields.get("openid_list", &openIDs)
+	if c.clash = slices.ContainsFunc(openIDs, func(id string) bool { return s.busy[id] }); c.clash {
+		return
+	}
+	c.busy = openIDs
+	for _, id := range openIDs {
+		s.busy[id] = true
+	}
+}
+
+// each does something for all users but those whom [Server.FailOpenIDs] or the account's quirks make fail.
 func (s *Server) each(c *call, users []int, do func(u int)) wechatuser.Code {
+	fails := func(openID string) bool { return s.partial.openIDs[openID] }
+	if s.partial.openIDs == nil && c.dice.chance("PartialTagging", s.cfg.quirks.PartialTagging) {
+		random := c.dice.about("openids")
+		fails = func(string) bool { return random.IntN(4) == 0 }
+	}
 	for _, u := range users {
-		if openID := s.users[u].openID; s.partial.openIDs[openID] {
+		if openID := s.users[u].openID; fails(openID) {
 			c.failed = append(c.failed, openID)
 		} else {
 			do(u)
@@ -241,8 +274,8 @@ func (s *Server) each(c *call, users []int, do func(u int)) wechatuser.Code {
 	if len(c.failed) == 0 {
 		return 0
 	}
-	if s.partial.left--; s.partial.left == 0 {
-		s.partial.openIDs = nil
+	if s.partial.left--; s.partial.left <= 0 {
+		s.partial = partialFailure{}
 	}
 	return wechatuser.CodeSomeOpenIDsFailed
 }

@@ -22,6 +22,8 @@ const (
 )
 
 // Ids begin at 100 and are never given twice; the platform lists its star tag, with no followers too.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html
 func TestTagsLifecycle(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(2))
@@ -39,6 +41,7 @@ func TestTagsLifecycle(t *testing.T) {
 }
 
 // A name has at most 30 bytes, which is 10 Chinese characters.
+// https://developers.weixin.qq.com/community/minihome/doc/0008628e3289e8f8f6ce7f46f5b000
 func TestTagNames(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -71,6 +74,8 @@ func TestTagNames(t *testing.T) {
 }
 
 // 0, 1 and 2 are the platform's own tags.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html
+// The star tag can be given: https://developers.weixin.qq.com/community/personal/oCJUswz7MQr9OrtCYrfBidYSEGFg/follow
 func TestSystemTags(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))
@@ -86,6 +91,8 @@ func TestSystemTags(t *testing.T) {
 	assert.Equal(t, ids(1), a.TagFans(2))
 }
 
+// 100 of an account: https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html
+// 20 of a user: https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
 func TestTagLimits(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(2))
@@ -106,6 +113,7 @@ func TestTagLimits(t *testing.T) {
 }
 
 // A tag with more than 100,000 followers cannot be deleted.
+// https://developers.weixin.qq.com/doc/offiaccount/User_Management/User_Tag_Management.html
 func TestDeleteTag(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(100_001))
@@ -119,6 +127,8 @@ func TestDeleteTag(t *testing.T) {
 	refused(t, 44002, a.post("/cgi-bin/tags/delete", `{}`))
 }
 
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
+// "tagId" is 45159: https://developers.weixin.qq.com/community/develop/doc/0000aad08ac9c88a999fcf7a15b800
 func TestTagging(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(60))
@@ -148,6 +158,7 @@ func TestTagging(t *testing.T) {
 	assert.Nil(t, a.TagFans(999))
 }
 
+// https://developers.weixin.qq.com/community/develop/doc/000ca49433cc585939b92211751c00
 func TestTagFans(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/user/tag/get"
@@ -176,6 +187,7 @@ func TestTagFans(t *testing.T) {
 	refused(t, 47001, a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":1}`, vip)))
 }
 
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html
 func TestTagIDList(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/tags/getidlist"

@@ -1,6 +1,8 @@
 package wechatusertest
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,15 +89,26 @@ func (s *Server) checkToken(value string, now time.Time) wechatuser.Code {
 }
 
 // checkCredential is what both token endpoints check.
-func (s *Server) checkCredential(appID, secret, grantType string) wechatuser.Code {
+func (s *Server) checkCredential(c *call, appID, secret, grantType string) wechatuser.Code {
 	switch {
 	case appID == "":
 		return wechatuser.CodeAppIDMissing
 	case grantType != "client_credential":
 		return wechatuser.CodeInvalidGrantType
-	default:
-		return s.checkSecret(appID, secret)
 	}
+	if code := s.checkSecret(appID, secret); code != 0 {
+		return code
+	}
+	if !s.ipAllowed(c.ip) {
+		return wechatuser.CodeIPNotAllowed
+	}
+	return 0
+}
+
+func (s *Server) ipAllowed(ip string) bool {
+	addr, err := netip.ParseAddr(ip)
+	return s.cfg.whitelist == nil || err == nil &&
+		slices.ContainsFunc(s.cfg.whitelist, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 func (s *Server) checkSecret(appID, secret string) wechatuser.Code {
@@ -108,6 +121,8 @@ func (s *Server) checkSecret(appID, secret string) wechatuser.Code {
 		return wechatuser.CodeInvalidAppID
 	case secret != s.cfg.secret:
 		return wechatuser.CodeInvalidSecret
+	case s.cfg.frozenSecret:
+		return wechatuser.CodeSecretFrozen
 	}
 	return 0
 }
@@ -115,13 +130,13 @@ func (s *Server) checkSecret(appID, secret string) wechatuser.Code {
 // legacyToken is GET /cgi-bin/token, where each token replaces the one before it.
 // https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
 func (s *Server) legacyToken(c *call) wechatuser.Code {
-	code := s.checkCredential(c.query.Get("appid"), c.query.Get("secret"), c.query.Get("grant_type"))
+	code := s.checkCredential(c, c.query.Get("appid"), c.query.Get("secret"), c.query.Get("grant_type"))
 	if code != 0 {
 		return code
 	}
 	if s.legacy != nil {
 		end := c.now
-		if !s.cfg.noTokenOverlap {
+		if !s.cfg.quirks.NoTokenOverlap {
 			end = end.Add(tokenOverlap)
 		}
 		s.legacy.revoke(end)
@@ -141,7 +156,7 @@ func (s *Server) stableToken(c *call) wechatuser.Code {
 		!c.fields.get("grant_type", &grantType) || !c.fields.get("force_refresh", &force) {
 		return wechatuser.CodeDataFormat
 	}
-	if code := s.checkCredential(appID, secret, grantType); code != 0 {
+	if code := s.checkCredential(c, appID, secret, grantType); code != 0 {
 		return code
 	}
 	if force {

@@ -50,6 +50,7 @@ func TestTokenShape(t *testing.T) {
 	other.use(got.AccessToken, 40001)
 }
 
+// https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
 func TestTokensThatAreRefused(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -62,6 +63,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 
 // In normal mode the same token comes back until 5 minutes before its end, with the time that is left; both the old
 // and the new one work in these 5 minutes.
+// https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html
 func TestStableToken(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -83,6 +85,7 @@ func TestStableToken(t *testing.T) {
 
 // A forced renewal ends the older token at once. Within 30 seconds of the last one it does nothing, and there are 20 a
 // day; what the 21st answers is not documented, 45009 is assumed.
+// https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html
 func TestForcedRenewal(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -115,6 +118,7 @@ func TestForcedRenewalEndsBothOfTheLastMinutes(t *testing.T) {
 }
 
 // Each legacy token replaces the one before it, which works for 5 minutes more.
+// https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
 func TestLegacyToken(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -128,16 +132,17 @@ func TestLegacyToken(t *testing.T) {
 	a.Advance(2 * time.Hour)
 	a.use(second.AccessToken, 42001)
 
-	strict := newAccount(t, wechatusertest.WithoutTokenOverlap())
+	strict := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{NoTokenOverlap: true}))
 	first = decode[tokenAnswer](t, strict.legacy())
 	strict.legacy()
 	strict.use(first.AccessToken, 40001)
 }
 
 // Neither kind of token ends the other.
+// https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html
 func TestTokenFamilies(t *testing.T) {
 	t.Parallel()
-	a := newAccount(t, wechatusertest.WithoutTokenOverlap())
+	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{NoTokenOverlap: true}))
 	legacy, stable := decode[tokenAnswer](t, a.legacy()), decode[tokenAnswer](t, a.stable(false))
 	a.stable(true)
 	a.use(legacy.AccessToken, 0)
@@ -146,6 +151,7 @@ func TestTokenFamilies(t *testing.T) {
 	a.use(stable.AccessToken, 0)
 }
 
+// https://github.com/w7corp/easywechat/issues/1453
 func TestExpireTokens(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -172,6 +178,7 @@ func TestTokensRememberedAreBounded(t *testing.T) {
 	a.use(decode[tokenAnswer](t, a.legacy()).AccessToken, 0)
 }
 
+// https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
 func TestWrongCredentials(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)

@@ -54,7 +54,7 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	if len(list) == 0 || len(list) > maxUserInfoBatch {
 		return wechatuser.CodeInvalidOpenIDListSize
 	}
-	var users []int
+	users := make([]int, 0, len(list))
 	for _, item := range list {
 		var openID, lang string
 		if !item.get("openid", &openID) || !item.get("lang", &lang) {
@@ -62,17 +62,25 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 		}
 		if u, known := s.index[openID]; known {
 			users = append(users, u)
-		} else if !s.cfg.lenientBatch {
+		} else if !s.cfg.quirks.ShortBatch {
 			return wechatuser.CodeInvalidOpenID
 		}
 	}
+	if c.dice.chance("ReorderedBatch", s.cfg.quirks.ReorderedBatch) {
+		c.dice.about("order").Shuffle(len(users), func(i, k int) { users[i], users[k] = users[k], users[i] })
+	}
+	mixed := s.cfg.quirks.MixedUnionIDs && len(users) < len(list)
 	c.out.grow(len(users) * 400)
 	c.out.lit(`{"user_info_list":[`)
 	for i, u := range users {
 		if i > 0 {
 			c.out.lit(`,`)
 		}
-		c.out.user(s.info(u))
+		info := s.info(u)
+		if mixed {
+			info.UnionID = s.info(users[(i+1)%len(users)]).UnionID
+		}
+		c.out.user(info)
 	}
 	c.out.lit(`]}`)
 	return 0
@@ -117,6 +125,9 @@ func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.
 		start = u + 1
 	}
 	s.page = set.from(s.page[:0], start, cmp.Or(s.cfg.pageSize, size))
+	if len(s.page) > 0 && c.dice.chance("ShortPages", s.cfg.quirks.ShortPages) {
+		s.page = s.page[:1+c.dice.about("page").IntN(len(s.page))]
+	}
 	c.out.lit(`"count":`).int(len(s.page))
 	next := ""
 	if len(s.page) > 0 {
@@ -138,7 +149,7 @@ func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.
 // updateRemark is POST /cgi-bin/user/info/updateremark.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_updateremark.html
 func (s *Server) updateRemark(c *call) wechatuser.Code {
-	if raw, ok := c.fields["remark"]; ok && !s.cfg.decodeEscapes {
+	if raw, ok := c.fields["remark"]; ok && !s.cfg.quirks.DecodedEscapes {
 		c.fields["remark"] = keepEscapes(raw)
 	}
 	var openID, remark string

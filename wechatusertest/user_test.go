@@ -22,6 +22,8 @@ var fullUser = wechatuser.UserInfo{
 }
 
 // Since 2021 the fields for name, sex and place are still sent, as "" and 0; unionid is absent unless there is one.
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html
+// https://developers.weixin.qq.com/community/develop/doc/00028edbe3c58081e7cc834705b801
 func TestUserInfo(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))
@@ -37,6 +39,7 @@ func TestUserInfo(t *testing.T) {
 }
 
 // Somebody who has left still gives an answer, without what concerns their following.
+// https://developers.weixin.qq.com/community/develop/doc/000c6a3a7f8a28643e643d0226b000
 func TestUserInfoOfSomebodyWhoLeft(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -46,6 +49,7 @@ func TestUserInfoOfSomebodyWhoLeft(t *testing.T) {
 		`"country":"","headimgurl":"","tagid_list":[]}`, a.get("/cgi-bin/user/info", "openid", "oFAKEfull"))
 }
 
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html
 func TestUserInfoRefusals(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -63,6 +67,8 @@ func userList(openIDs ...string) string {
 	return `{"user_list":[` + strings.Join(items, ",") + `]}`
 }
 
+// At most 100, and 40032 for none: https://developers.weixin.qq.com/community/develop/doc/0008c6754b4628c0063232e1361400
+// One wrong openid fails the call: https://developers.weixin.qq.com/community/develop/doc/000026501ecb90068b1b5518952000
 func TestBatchUserInfo(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/user/info/batchget"
@@ -90,7 +96,7 @@ func TestBatchUserInfo(t *testing.T) {
 		refused(t, 40003, a.post(path, userList(order[0], bad)))
 	}
 
-	lenient := newAccount(t, wechatusertest.WithFans(2), wechatusertest.WithLenientBatch())
+	lenient := newAccount(t, wechatusertest.WithFans(2), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
 	got = decode[answer](t, lenient.post(path, userList(wechatusertest.OpenID(0), wechatusertest.ForeignOpenID(0), wechatusertest.OpenID(1))))
 	require.Len(t, got.List, 2)
 	assert.Equal(t, wechatusertest.OpenID(1), got.List[1].OpenID)
@@ -114,6 +120,10 @@ func walk(t *testing.T, next func(cursor string) string) (openIDs []string, coun
 	}
 }
 
+// The last page has a next_openid, only the empty one after it has none:
+// https://developers.weixin.qq.com/community/develop/doc/000cc49f8f00b0959bdaba99a51000
+// https://github.com/foxinmy/weixin4j/issues/82
+// A cursor that is no openid: https://github.com/node-webot/wechat/issues/36
 func TestFans(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(25_000))
@@ -133,6 +143,7 @@ func TestFans(t *testing.T) {
 }
 
 // Somebody who leaves during a walk is no longer listed, and their openid stays good as a cursor.
+// https://developers.weixin.qq.com/community/develop/doc/0004e25a390b58e0419b79efd51400
 func TestFansWhoLeaveDuringAWalk(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(6), wechatusertest.WithPageSize(2))
@@ -151,6 +162,8 @@ func remark(openID, text string) string {
 	return strings.TrimSuffix(string(b), "}") + `,"remark":` + text + `}`
 }
 
+// 30 bytes: https://developers.weixin.qq.com/community/develop/doc/0002e6f2fccc3808a0c4325466e400
+// Escapes are stored as they are: https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 func TestUpdateRemark(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/user/info/updateremark"
@@ -183,12 +196,14 @@ func TestUpdateRemark(t *testing.T) {
 	a.Unfollow(id)
 	refused(t, 43004, a.post(path, remark(id, `"x"`)))
 
-	decoding := newAccount(t, wechatusertest.WithFans(1), wechatusertest.WithDecodedEscapes())
+	decoding := newAccount(t, wechatusertest.WithFans(1), wechatusertest.WithQuirks(wechatusertest.Quirks{DecodedEscapes: true}))
 	assert.Equal(t, ok, decoding.post(path, remark(id, `"`+strings.Repeat("\\u5ba2", 10)+`"`)))
 	u, _ := decoding.User(id)
 	assert.Equal(t, strings.Repeat("客", 10), u.Remark)
 }
 
+// https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html
+// from_appid is the app ID: https://developers.weixin.qq.com/community/develop/doc/000aea3bf1cf708d3cc4e31186b000
 func TestChangeOpenID(t *testing.T) {
 	t.Parallel()
 	const path = "/cgi-bin/changeopenid"

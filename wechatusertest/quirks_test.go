@@ -1,0 +1,357 @@
+package wechatusertest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func odd(t testing.TB, q wechatusertest.Quirks, opts ...wechatusertest.Option) account {
+	t.Helper()
+	return newAccount(t, append(opts, wechatusertest.WithQuirks(q))...)
+}
+
+func TestStrictIsTheDefault(t *testing.T) {
+	t.Parallel()
+	assert.Zero(t, wechatusertest.Strict())
+	assert.PanicsWithValue(t, "wechatusertest: WithQuirks: HTMLErrors is 2, which is no probability from 0 to 1",
+		func() { odd(t, wechatusertest.Quirks{HTMLErrors: 2}) })
+}
+
+func TestBadLuck(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{HTMLErrors: 1})
+	w := a.do(http.MethodPost, "/cgi-bin/tags/create", url.Values{"access_token": {a.AccessToken()}}, `{"tag":{"name":"vip"}}`)
+	assert.Equal(t, http.StatusBadGateway, w.Code)
+	assert.Contains(t, w.Body.String(), "<title>502 Bad Gateway</title>")
+	assert.Empty(t, a.Tags(), "it was not carried out")
+	a = odd(t, wechatusertest.Quirks{SystemBusy: 1})
+	refused(t, -1, a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`))
+	assert.Empty(t, a.Tags())
+}
+
+// What a probability does depends on the seed and on the call, and not on the calls before it.
+func TestChanceBelongsToTheCall(t *testing.T) {
+	t.Parallel()
+	unlucky := func(seed uint64, order []int, renew bool) []int {
+		a := odd(t, wechatusertest.Quirks{Seed: seed, SystemBusy: 0.3}, wechatusertest.WithFans(200))
+		var met []int
+		for _, i := range order {
+			if renew {
+				a.ExpireTokens()
+			}
+			if strings.Contains(a.get("/cgi-bin/user/info", "openid", wechatusertest.OpenID(i)), "errcode") {
+				met = append(met, i)
+			}
+		}
+		slices.Sort(met)
+		return met
+	}
+	order := make([]int, 200)
+	for i := range order {
+		order[i] = i
+	}
+	first := unlucky(1, order, false)
+	assert.InDelta(t, 60, len(first), 30)
+	assert.NotEqual(t, first, unlucky(2, order, false))
+	slices.Reverse(order)
+	assert.Equal(t, first, unlucky(1, order, true), "with other tokens, too")
+
+	a := odd(t, wechatusertest.Quirks{SystemBusy: 0.5})
+	met := map[bool]int{}
+	for range 100 {
+		met[strings.Contains(a.get("/cgi-bin/tags/get"), "errcode")]++
+	}
+	assert.InDelta(t, 50, met[true], 30, "the same call is not always met")
+}
+
+func TestLatency(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{Latency: time.Second})), t}
+		begin := time.Now()
+		for range 100 {
+			a.get("/cgi-bin/tags/get")
+		}
+		assert.InDelta(t, 50, time.Since(begin).Seconds(), 20)
+	})
+}
+
+// Some answers of the platform came as text/plain: https://github.com/node-webot/wechat-api/issues/126.
+func TestPlainText(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{PlainText: 1})
+	assert.Equal(t, "text/plain", a.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Header().Get("Content-Type"))
+}
+
+// https://developers.weixin.qq.com/community/personal/oCJUsw4ZiqofvQWItfpyPt_vb8q0
+func TestShuffledKeys(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{ShuffledKeys: 1, RawControl: true}, wechatusertest.WithFans(2))
+	a.AddTag("a,b:{c}[d]\"e\\")
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x14b", TagIDList: []int{100, 2}})
+	plain := newAccount(t, wechatusertest.WithFans(2))
+	plain.AddTag("a,b:{c}[d]\"e\\")
+	plain.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x14b", TagIDList: []int{100, 2}})
+	different := 0
+	for range 10 {
+		for _, call := range []func(a account) string{
+			func(a account) string { return a.get("/cgi-bin/tags/get") },
+			func(a account) string { return a.get("/cgi-bin/user/get") },
+			func(a account) string { return a.get("/cgi-bin/user/info", "openid", "oFAKE") },
+			func(a account) string { return a.post("/cgi-bin/tags/getidlist", `{"openid":"oFAKE"}`) },
+			func(a account) string { return a.post("/cgi-bin/tags/update", `{"tag":{"id":100,"name":"x"}}`) },
+		} {
+			want, got := call(plain), strings.ReplaceAll(call(a), "\x14", `\u0014`)
+			assert.JSONEq(t, want, got)
+			if want != got {
+				different++
+			}
+		}
+	}
+	assert.Greater(t, different, 25)
+}
+
+func TestErrmsgForms(t *testing.T) {
+	t.Parallel()
+	const rid, hint = `[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}`, `[A-Za-z0-9-]{16}`
+	forms := map[string]string{
+		"comma":    `^invalid openid, rid: ` + rid + `$`,
+		"hint":     `^invalid openid hint: \[` + hint + `\]$`,
+		"hints":    `^invalid openid hints: \[` + hint + `!\]$`,
+		"req_id":   `^invalid openid, hints: \[ req_id: ` + hint + ` \]$`,
+		"rid only": `^ rid: ` + rid + `$`,
+		"text":     `^invalid openid$`,
+	}
+	a := odd(t, wechatusertest.Quirks{ErrmsgForms: 1})
+	seen := map[string]bool{}
+	for range 100 {
+		msg := refused(t, 40003, a.get("/cgi-bin/user/info", "openid", "x"))
+		matched := ""
+		for name, form := range forms {
+			if regexp.MustCompile(form).MatchString(msg) {
+				matched = name
+			}
+		}
+		assert.NotEmpty(t, matched, msg)
+		seen[matched] = true
+
+		_, err := a.Client().GetUserInfo(t.Context(), "oFAKEnobody")
+		var e *wechatuser.Error
+		require.ErrorAs(t, err, &e)
+		assert.NotContains(t, e.Message, "rid:", "the client knows each form")
+		assert.NotContains(t, e.Message, "hint")
+	}
+	assert.Len(t, seen, len(forms))
+}
+
+// The counts of tags/get lag by up to 10 hours:
+// https://developers.weixin.qq.com/community/personal/oCJUsw0SIktDDzsAwre-41Yoi2n8.
+func TestTagCountLag(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{TagCountLag: 10 * time.Hour}, wechatusertest.WithFans(3))
+	a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`)
+	a.post(taggingPath, tagging(100, ids(3)...))
+	counts := func() string { return a.get("/cgi-bin/tags/get") }
+	assert.Contains(t, counts(), `"name":"vip","count":0`)
+	a.Advance(10*time.Hour - time.Second)
+	assert.Contains(t, counts(), `"name":"vip","count":0`)
+	a.ExpireTokens()
+	a.Advance(time.Second)
+	assert.Contains(t, counts(), `"name":"vip","count":3`)
+	assert.Equal(t, 3, a.Tags()[0].Count)
+}
+
+// https://developers.weixin.qq.com/community/personal/oCJUsw0I0BKVb9w_n95J3yTx4dPA
+func TestFalseInvalidTag(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{FalseInvalidTag: 1}, wechatusertest.WithFans(1))
+	vip := a.AddTag("vip")
+	refused(t, 45159, a.post(taggingPath, tagging(vip, ids(1)...)))
+	refused(t, 45159, a.post(untaggingPath, tagging(vip, ids(1)...)))
+	assert.Empty(t, a.TagFans(vip))
+	assert.Contains(t, a.get("/cgi-bin/tags/get"), "vip")
+}
+
+// 45169 is for calls that are under way at the same time for the same openid:
+// https://developers.weixin.qq.com/community/develop/doc/000640968607e00ca7b1f3b656b400.
+func TestConcurrentTagging(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{ConcurrentTagging: true})), t}
+		vip, star := a.AddTag("vip"), a.AddTag("star")
+		a.Delay("*", time.Second)
+		answers := make([]string, 3)
+		var wg sync.WaitGroup
+		for i, call := range []struct {
+			path string
+			tag  int
+			ids  []string
+		}{
+			{taggingPath, vip, ids(2)},
+			{untaggingPath, star, ids(3)[1:]}, // shares one openid with the first
+			{taggingPath, star, ids(3)[2:]},   // shares one with the second, which is not under way
+		} {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				answers[i] = a.post(call.path, tagging(call.tag, call.ids...))
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, []string{ok, ok}, []string{answers[0], answers[2]})
+		refused(t, 45169, answers[1])
+		assert.Equal(t, ids(2), a.TagFans(vip))
+		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)), "alone it is carried out")
+		assert.Empty(t, a.TagFans(star))
+	})
+}
+
+// Two jobs that tag the same people at the same time both get to their end.
+func TestConcurrentJobs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{ConcurrentTagging: true}))
+		srv.Delay("*", time.Second)
+		vip, star := srv.AddTag("vip"), srv.AddTag("star")
+		var wg sync.WaitGroup
+		for _, tag := range []int{vip, star} {
+			wg.Go(func() {
+				report, err := srv.Client().BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids(1000)...))
+				assert.NoError(t, err, "%v", report)
+			})
+		}
+		wg.Wait()
+		assert.Len(t, srv.TagFans(vip), 1000)
+		assert.Len(t, srv.TagFans(star), 1000)
+		assert.True(t, slices.ContainsFunc(srv.Requests(taggingPath), func(r wechatusertest.Request) bool {
+			return r.Errcode == wechatuser.CodeConcurrentTagging
+		}), "they met")
+	})
+}
+
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
+func TestPartialTagging(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{PartialTagging: 1}, wechatusertest.WithFans(50))
+	vip := a.AddTag("vip")
+	body := a.post(taggingPath, tagging(vip, ids(50)...))
+	refused(t, 45171, body)
+	var answer struct {
+		Failed []string `json:"fail_openid_list"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &answer))
+	assert.NotEmpty(t, answer.Failed)
+	assert.NotEmpty(t, a.TagFans(vip))
+	assert.ElementsMatch(t, ids(50), slices.Concat(answer.Failed, a.TagFans(vip)), "the others were processed")
+
+	a.FailOpenIDs(1, wechatusertest.OpenID(7))
+	body = a.post(untaggingPath, tagging(vip, ids(50)...))
+	assert.Contains(t, body, `"fail_openid_list":`+array(wechatusertest.OpenID(7))+`}`, "an order goes before luck")
+}
+
+func TestShortPages(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500), wechatusertest.WithPageSize(100))
+	all, counts := walk(t, func(cursor string) string { return a.get("/cgi-bin/user/get", "next_openid", cursor) })
+	assert.Equal(t, ids(500), all)
+	assert.Greater(t, len(counts), 6)
+	assert.LessOrEqual(t, slices.Max(counts), 100)
+}
+
+type batch struct {
+	List []wechatuser.UserInfo `json:"user_info_list"`
+}
+
+func TestReorderedBatch(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{ReorderedBatch: 1}, wechatusertest.WithFans(100))
+	var got []string
+	for _, u := range decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...))).List {
+		got = append(got, u.OpenID)
+	}
+	assert.NotEqual(t, ids(100), got)
+	assert.ElementsMatch(t, ids(100), got)
+}
+
+// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
+func TestShortBatch(t *testing.T) {
+	t.Parallel()
+	for mixed, want := range map[bool][]string{false: {"union-0", "union-1", "union-2"}, true: {"union-1", "union-2", "union-0"}} {
+		a := odd(t, wechatusertest.Quirks{ShortBatch: true, MixedUnionIDs: mixed})
+		for i, id := range ids(3) {
+			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
+		}
+		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(slices.Insert(ids(3), 1, "oFAKEnobody")...)))
+		require.Len(t, got.List, 3)
+		for i, u := range got.List {
+			assert.Equal(t, []string{wechatusertest.OpenID(i), want[i]}, []string{u.OpenID, u.UnionID})
+		}
+		whole := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(3)...)))
+		assert.Equal(t, "union-0", whole.List[0].UnionID, "an answer that is not short is right")
+	}
+}
+
+// 45057 is no longer documented: https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
+func TestDeletableTags(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{DeletableTags: true}, wechatusertest.WithFans(100_001))
+	vip := a.AddTag("vip", a.OpenIDs()...)
+	assert.Equal(t, ok, a.post("/cgi-bin/tags/delete", fmt.Sprintf(`{"tag":{"id":%d}}`, vip)))
+}
+
+// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
+func TestUnusedQuota(t *testing.T) {
+	t.Parallel()
+	a := odd(t, wechatusertest.Quirks{UnusedQuota: true}, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
+	a.get("/cgi-bin/tags/get")
+	refused(t, 45009, a.get("/cgi-bin/tags/get"))
+	assert.Contains(t, a.quota("/cgi-bin/tags/get"), `"used":0,"remain":1`)
+}
+
+// A single attempt meets each of the refusals.
+func TestWild(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100),
+			wechatusertest.WithQuirks(wechatusertest.Wild(1)))
+		vip := srv.AddTag("vip")
+		c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
+		codes, pages := map[wechatuser.Code]bool{}, 0
+		for i := range 300 {
+			err := c.BatchTagging(t.Context(), vip, []string{wechatusertest.OpenID(i % 100), wechatusertest.OpenID((i + 1) % 100)})
+			var (
+				refusal *wechatuser.Error
+				html    *wechatuser.ResponseError
+			)
+			switch {
+			case errors.As(err, &refusal):
+				codes[refusal.Code] = true
+			case errors.As(err, &html):
+				pages++
+			default:
+				require.NoError(t, err)
+			}
+		}
+		assert.Equal(t, map[wechatuser.Code]bool{
+			wechatuser.CodeSystemBusy: true, wechatuser.CodeInvalidTagID: true, wechatuser.CodeSomeOpenIDsFailed: true,
+		}, codes)
+		assert.NotZero(t, pages)
+	})
+}
