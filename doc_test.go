@@ -22,76 +22,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryExportedNameHasAComment reads the public packages as godoc does.
-func TestEveryExportedNameHasAComment(t *testing.T) {
-	for _, dir := range []string{".", "wechatusertest", "redisstore"} {
-		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		require.NoError(t, err)
-		fset, names := token.NewFileSet(), 0
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			file, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
-			require.NoError(t, err)
-			for _, decl := range file.Decls {
-				for _, ident := range exportedWithoutComment(decl, &names) {
-					assert.Fail(t, "no comment", "%s: %s", fset.Position(ident.Pos()), ident.Name)
-				}
-			}
-		}
-		assert.Greater(t, names, 20, "the check saw the names of %s", dir)
-	}
-}
-
-func exportedWithoutComment(decl ast.Decl, names *int) (bare []*ast.Ident) {
-	note := func(ident *ast.Ident, docs ...*ast.CommentGroup) {
-		if !ident.IsExported() {
-			return
-		}
-		*names++
-		for _, doc := range docs {
-			if doc.Text() != "" {
-				return
-			}
-		}
-		bare = append(bare, ident)
-	}
-	switch d := decl.(type) {
-	case *ast.FuncDecl:
-		if d.Recv == nil || exportedReceiver(d.Recv.List[0].Type) {
-			note(d.Name, d.Doc)
-		}
-	case *ast.GenDecl:
-		for _, spec := range d.Specs {
-			switch s := spec.(type) {
-			case *ast.TypeSpec:
-				note(s.Name, d.Doc, s.Doc)
-				if fields, ok := s.Type.(*ast.StructType); ok && s.Name.IsExported() {
-					for _, f := range fields.Fields.List {
-						for _, name := range f.Names {
-							note(name, f.Doc, f.Comment, s.Doc, d.Doc)
-						}
-					}
-				}
-			case *ast.ValueSpec:
-				for _, name := range s.Names {
-					note(name, d.Doc, s.Doc, s.Comment)
-				}
-			}
-		}
-	}
-	return bare
-}
-
-func exportedReceiver(t ast.Expr) bool {
-	if star, ok := t.(*ast.StarExpr); ok {
-		t = star.X
-	}
-	ident, ok := t.(*ast.Ident)
-	return ok && ident.IsExported()
-}
-
 // TestREADMEsAreInStep: the two READMEs have the same parts and, but for its comments, the same code.
 func TestREADMEsAreInStep(t *testing.T) {
 	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
@@ -226,7 +156,8 @@ var packages = []string{
 	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http", "net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
-	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/wechatusertest",
+	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/examples/newcomers",
+	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
 }
 
 // nested are the packages of other modules, by the folder of the module, and what is given there.
