@@ -38,7 +38,7 @@ func (c *Client) perform(ctx context.Context, req request) (ans answer, res Resu
 		}
 		res.Attempts++
 		a := c.attempt(ctx, &req, token, &res)
-		if res.StatusCode != 0 || a.maybeApplied {
+		if (res.StatusCode != 0 || a.maybeApplied) && !isTokenAPI(req.ep.api) {
 			countSent(ctx)
 		}
 		applied = applied || req.ep.write && a.maybeApplied
@@ -145,25 +145,18 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 	*res = Result{Attempts: res.Attempts}
 	defer func() { c.logAttempt(ctx, req, res, host, time.Since(start), a.err) }()
 
-	query := req.query
-	if !req.ep.noAuth {
-		query = url.Values{"access_token": {token.AccessToken}}
-		for name, values := range req.query {
-			query[name] = values
-		}
-	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ex, left, err := c.sender.send(limited, c.sender.hosts.bases[host], req.ep, query, req.body)
+	ex, left, err := c.sender.send(limited, req.ep.method, req.address(c.sender.hosts.bases[host], token), req.body)
+	defer ex.release()
 	res.StatusCode = ex.status
 
-	secrets := []string{c.secret(), token.AccessToken}
 	switch {
 	case err != nil && (ex.status == 0 || limited.Err() != nil):
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err) // net/http gives the cause alone
 		}
-		a.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: sealed(err, secrets...)}
+		a.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: sealed(err, c.secrets(token)...)}
 		a.maybeApplied = left
 		switch {
 		case ctx.Err() != nil: // the caller has gone; it says nothing about the host
@@ -175,7 +168,7 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 		}
 		a.otherHost = c.sender.hosts.failed(host)
 	case err != nil || ex.status < 200 || ex.status > 299:
-		a = c.notTheAnswer(req, res, ex, err, secrets)
+		a = c.notTheAnswer(req, res, ex, err, token)
 		if ex.status >= 500 {
 			a.otherHost = c.sender.hosts.failed(host)
 		} else {
@@ -183,27 +176,44 @@ func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Re
 		}
 	default:
 		c.sender.hosts.worked(host)
-		a = c.judge(req, res, ex, secrets)
+		a = c.judge(req, res, ex, token)
 	}
 	return a
 }
 
+// address is the URL of a request, in which the token is.
+func (r *request) address(base string, token Token) string {
+	switch {
+	case r.ep.noAuth && r.query == "":
+		return base + r.ep.path
+	case r.ep.noAuth:
+		return base + r.ep.path + "?" + r.query
+	case r.query == "":
+		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken)
+	default:
+		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken) + "&" + r.query
+	}
+}
+
+// secrets are what no error of an attempt with this token may show.
+func (c *Client) secrets(token Token) []string { return []string{c.secret(), token.AccessToken} }
+
 // judge reads an answer with a success status.
-func (c *Client) judge(req *request, res *Result, ex exchange, secrets []string) attempted {
+func (c *Client) judge(req *request, res *Result, ex exchange, token Token) attempted {
 	if err := wire.CheckObject(ex.body); err != nil {
-		return c.notTheAnswer(req, res, ex, err, secrets)
+		return c.notTheAnswer(req, res, ex, err, token)
 	}
 	ans := req.fresh()
 	err := wire.Unmarshal(ex.body, ans)
 	env := ans.Head()
 	if code, _ := env.Code(); code != 0 { // whatever is wrong with the rest of the answer
-		return refusal(req, res, Code(code), env, secrets)
+		return refusal(req, res, Code(code), env, c.secrets(token))
 	}
 	if err != nil {
-		return c.notTheAnswer(req, res, ex, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
+		return c.notTheAnswer(req, res, ex, fmt.Errorf("the body is not the platform's JSON: %w", err), token)
 	}
 	if field := ans.missing(); field != "" {
-		return c.notTheAnswer(req, res, ex, fmt.Errorf("the answer has no %s", field), secrets)
+		return c.notTheAnswer(req, res, ex, fmt.Errorf("the answer has no %s", field), token)
 	}
 	return attempted{answer: ans}
 }
@@ -230,7 +240,8 @@ func refusal(req *request, res *Result, code Code, env *wire.Envelope, secrets [
 const snippetLength = 200
 
 // notTheAnswer is the outcome of an attempt that something else than the platform's API answered.
-func (c *Client) notTheAnswer(req *request, res *Result, ex exchange, cause error, secrets []string) attempted {
+func (c *Client) notTheAnswer(req *request, res *Result, ex exchange, cause error, token Token) attempted {
+	secrets := c.secrets(token)
 	retryAfter := parseRetryAfter(ex.header.Get("Retry-After"))
 	snippet := ex.body[:min(len(ex.body), maxBody>>6)]
 	text := masked(strings.ToValidUTF8(string(snippet), "\uFFFD"), secrets...)

@@ -265,7 +265,7 @@ func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openI
 			case decided:
 				report.Applied++
 			default:
-				report.Failed = append(report.Failed, OpenIDError{OpenID: s.openID, Err: s.err})
+				report.Failed = append(report.Failed, OpenIDError{OpenID: alone(s.openID), Err: s.err})
 			}
 			report.Total++
 			if complete && s.fate != malformed { // which is no place to go on from
@@ -282,6 +282,9 @@ func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openI
 	}
 	return nil
 }
+
+// alone is the openid in memory of its own: one that is kept should not keep its neighbours on a page.
+func alone(openID string) string { return strings.Clone(openID) }
 
 func openIDsOf[R any](slots []*slot[R]) []string {
 	ids := make([]string, len(slots))

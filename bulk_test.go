@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -974,4 +975,19 @@ func TestBulkChangeOpenID(t *testing.T) {
 	assert.Empty(t, changes)
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
+}
+
+// A report does not keep the pages that its openids came with.
+func TestReportHoldsItsOwnOpenIDs(t *testing.T) {
+	bad := wechatusertest.ForeignOpenID(0)
+	_, c, tag := fans(t, 10)
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(bad))
+	require.Error(t, err)
+	require.Equal(t, []string{bad}, report.FailedOpenIDs())
+	assert.NotSame(t, unsafe.StringData(bad), unsafe.StringData(report.Failed[0].OpenID))
+	for _, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(bad)) {
+		var one *wechatuser.OpenIDError
+		require.ErrorAs(t, err, &one)
+		assert.NotSame(t, unsafe.StringData(bad), unsafe.StringData(one.OpenID))
+	}
 }

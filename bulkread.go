@@ -104,7 +104,7 @@ func bulkRead[R any](ctx context.Context, c *Client, name string, r read[R], ope
 				case decided:
 					left = !yield(s.result, r.err(s.result))
 				default:
-					err := &OpenIDError{OpenID: s.openID, Err: s.err}
+					err := &OpenIDError{OpenID: alone(s.openID), Err: s.err}
 					left = !yield(r.failed(err), err)
 				}
 				return !left

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -113,7 +112,7 @@ func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // request is one API call on its way through the layers.
 type request struct {
 	ep    *endpoint
-	query url.Values
+	query string // escaped, without the token
 	body  []byte
 	// fresh makes the value that an answer is decoded into.
 	fresh func() answer
@@ -153,15 +152,29 @@ func call[R any, P interface {
 }
 
 // do sends a request through the interceptors and the limiter. The answer is not nil without an error.
-func (c *Client) do(ctx context.Context, req request) (ans answer, err error) {
+func (c *Client) do(ctx context.Context, req request) (answer, error) {
+	if len(c.interceptors) > 0 {
+		return c.intercepted(ctx, req)
+	}
+	ans, _, err := c.limited(ctx, req)
+	return ans, err
+}
+
+// limited sends a request through the limiter.
+func (c *Client) limited(ctx context.Context, req request) (answer, Result, error) {
+	if c.limiter != nil && !isTokenAPI(req.ep.api) {
+		if err := c.limiter.Wait(ctx); err != nil {
+			return nil, Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
+		}
+	}
+	return c.perform(ctx, req)
+}
+
+// intercepted sends a request through the interceptors.
+func (c *Client) intercepted(ctx context.Context, req request) (ans answer, err error) {
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
 	next := func(ctx context.Context) (Result, error) {
-		if c.limiter != nil && !isTokenAPI(req.ep.api) {
-			if err := c.limiter.Wait(ctx); err != nil {
-				return Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
-			}
-		}
-		got, res, err := c.perform(ctx, req)
+		got, res, err := c.limited(ctx, req)
 		if err == nil {
 			ans = got
 		}

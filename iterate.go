@@ -145,7 +145,7 @@ func pages(ctx context.Context, name, cursor string, fetch pageFunc) iter.Seq2[[
 			if len(page.OpenIDs) == 0 {
 				return
 			}
-			used[cursor] = true
+			used[alone(cursor)] = true
 			next := page.NextOpenID
 			again := next != "" && used[next]
 			switch ids := withoutCursor(page.OpenIDs, cursor); {

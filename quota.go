@@ -30,7 +30,7 @@ func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 	}
 	// One official page has the arguments in the body, another one in the query.
 	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret()}}
-	_, err := call[okResponse](ctx, c, request{ep: ep, query: query}, struct {
+	_, err := call[okResponse](ctx, c, request{ep: ep, query: query.Encode()}, struct {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
 	}{c.appID, c.secret()})

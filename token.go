@@ -91,7 +91,10 @@ var errNoOtherToken = errors.New("wechatuser: there is no other access token")
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.
 func (c *Client) Token(ctx context.Context) (Token, error) {
 	t, err := c.tokens.get(ctx)
-	return t, noToken("Token", 0, err)
+	if err != nil {
+		return t, noToken("Token", 0, err)
+	}
+	return t, nil
 }
 
 // RefreshToken replaces the access token even if it is good, and ends it at once for everybody. No call needs it: a
@@ -180,7 +183,7 @@ func (c *Client) fetchToken(ctx context.Context, way endpointID, spend func() er
 	}}
 	var in any
 	if way == accessToken {
-		req.query = url.Values{"grant_type": {"client_credential"}, "appid": {c.appID}, "secret": {c.secret()}}
+		req.query = url.Values{"grant_type": {"client_credential"}, "appid": {c.appID}, "secret": {c.secret()}}.Encode()
 	} else {
 		in = struct {
 			GrantType    string `json:"grant_type"`

@@ -26,15 +26,28 @@ const maxBody = 16 << 20
 
 // sender turns a request into an HTTP exchange. It knows nothing of errcodes.
 type sender struct {
-	rc    *resty.Client
-	hosts hosts
+	rc       *resty.Client
+	requests sync.Pool // of *resty.Request, each of which is six pieces of memory
+	hosts    hosts
+	// The headers of requests without and with a body. They are shared by all requests, and not to be changed: resty
+	// adds what is missing, which is nothing, and sends a copy.
+	header, bodyHeader http.Header
 }
 
 // exchange is an HTTP answer.
 type exchange struct {
 	status int
 	header http.Header
-	body   []byte
+	body   []byte // in buf
+	buf    *bodyBuffer
+}
+
+// release gives back the memory of the body, which must not be read any more.
+func (ex *exchange) release() {
+	if ex.buf != nil && ex.buf.Cap() <= maxKept {
+		ex.buf.Reset()
+		bodyBuffers.Put(ex.buf)
+	}
 }
 
 var errBodyTooLarge = fmt.Errorf("the body is over %d MiB", maxBody>>20)
@@ -47,36 +60,57 @@ func newSender(cfg *config) *sender {
 	}
 	rc := resty.NewWithClient(hc). // not resty.New, which keeps cookies
 					SetLogger(silent{}). // resty's lines hold URLs, and URLs hold the token
-					SetDisableWarn(true).
-					SetHeader("Accept", "application/json").
-					SetHeader("User-Agent", cfg.userAgent)
-	return &sender{rc: rc, hosts: hosts{bases: cfg.baseURLs, downUntil: make([]atomic.Int64, len(cfg.baseURLs))}}
+					SetDisableWarn(true)
+	s := &sender{rc: rc, hosts: hosts{bases: cfg.baseURLs, downUntil: make([]atomic.Int64, len(cfg.baseURLs))}}
+	s.requests.New = func() any {
+		return rc.R().SetDoNotParseResponse(true) // resty would trust the Content-Type, and read in small steps
+	}
+	s.header = http.Header{"Accept": {"application/json"}, "User-Agent": {cfg.userAgent}}
+	s.bodyHeader = s.header.Clone()
+	s.bodyHeader.Set("Content-Type", "application/json")
+	return s
 }
 
-// send makes one exchange with the given host. left reports whether the request may have reached it.
-func (s *sender) send(ctx context.Context, base string, ep *endpoint, query url.Values, body []byte) (ex exchange, left bool, err error) {
+// send makes one exchange. left reports whether the request may have reached the host. Of the exchange something is to
+// be released, also after an error.
+func (s *sender) send(ctx context.Context, method, address string, body []byte) (ex exchange, left bool, err error) {
 	var trace sentTrace
-	req := s.rc.R().
-		SetContext(trace.watch(ctx)).
-		SetDoNotParseResponse(true). // resty would trust the Content-Type, and read in small steps
-		SetQueryParamsFromValues(query)
+	req := s.requests.Get().(*resty.Request).SetContext(trace.watch(ctx))
+	req.Header = s.header
 	if body != nil {
-		req.SetHeader("Content-Type", "application/json").SetBody(body)
+		req.Header = s.bodyHeader
+		req.Body = bytes.NewReader(body) // bytes would be copied
 	}
-	resp, err := req.Execute(ep.method, base+ep.path)
+	resp, err := req.Execute(method, address)
+	req.RawRequest, req.URL, req.Body = nil, "", nil
+	s.requests.Put(req.SetContext(context.Background()))
 	if err != nil {
 		err = withoutURL(err)
 		return exchange{}, !trace.neverSent() && !failedBeforeSending(err), err
 	}
 	raw := resp.RawResponse
 	defer raw.Body.Close()
-	ex = exchange{status: raw.StatusCode, header: raw.Header}
-	ex.body, err = readBody(raw)
+	buf := bodyBuffers.Get().(*bodyBuffer)
+	ex = exchange{status: raw.StatusCode, header: raw.Header, buf: buf}
+	ex.body, err = buf.read(raw)
 	return ex, true, err
 }
 
-// readBody reads an answer into one buffer, at most maxBody of it. What was read before an error is returned too.
-func readBody(raw *http.Response) ([]byte, error) {
+// bodyBuffer is memory for the body of an answer.
+type bodyBuffer struct {
+	bytes.Buffer
+	limited io.LimitedReader
+}
+
+var bodyBuffers = sync.Pool{New: newBodyBuffer}
+
+func newBodyBuffer() any { return new(bodyBuffer) }
+
+// maxKept is the largest buffer that is kept for other answers. A page of 10,000 openids takes a third of it.
+const maxKept = 1 << 20
+
+// read reads an answer, at most maxBody of it. What was read before an error is returned too.
+func (b *bodyBuffer) read(raw *http.Response) ([]byte, error) {
 	body := io.Reader(raw.Body)
 	// net/http has decompressed already, unless the transport is not net/http's.
 	if strings.EqualFold(raw.Header.Get("Content-Encoding"), "gzip") && raw.ContentLength != 0 {
@@ -86,15 +120,17 @@ func readBody(raw *http.Response) ([]byte, error) {
 		}
 		body = zr
 	}
-	var buf bytes.Buffer
-	if n := raw.ContentLength; n > 0 && n <= maxBody {
-		buf.Grow(int(n) + bytes.MinRead)
+	// What a header promises beyond that has to arrive first.
+	if n := raw.ContentLength; n > 0 {
+		b.Grow(int(min(n, maxKept-bytes.MinRead)) + bytes.MinRead)
 	}
-	_, err := buf.ReadFrom(io.LimitReader(body, maxBody+1))
-	if err == nil && buf.Len() > maxBody {
-		return buf.Bytes()[:maxBody], errBodyTooLarge
+	b.limited = io.LimitedReader{R: body, N: maxBody + 1}
+	_, err := b.ReadFrom(&b.limited)
+	b.limited.R = nil
+	if err == nil && b.Len() > maxBody {
+		return b.Bytes()[:maxBody], errBodyTooLarge
 	}
-	return buf.Bytes(), err
+	return b.Bytes(), err
 }
 
 // liveTransport chooses the transport at each request, so that what a test or a program puts into the user's client
@@ -193,14 +229,14 @@ func (h *hosts) worked(i int) {
 
 // sentTrace watches whether net/http began to write the request. Other transports do not tell.
 type sentTrace struct {
+	httptrace.ClientTrace
 	asked, wrote atomic.Bool
 }
 
 func (t *sentTrace) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { t.asked.Store(true) },
-		WroteHeaders: func() { t.wrote.Store(true) },
-	})
+	t.GetConn = func(string) { t.asked.Store(true) }
+	t.WroteHeaders = func() { t.wrote.Store(true) }
+	return httptrace.WithClientTrace(ctx, &t.ClientTrace)
 }
 
 func (t *sentTrace) neverSent() bool { return t.asked.Load() && !t.wrote.Load() }

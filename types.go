@@ -102,7 +102,8 @@ type OpenIDPage struct {
 	Total int
 	// Count is the number of openids in this page.
 	Count int
-	// OpenIDs is the page: up to 10,000 of them, or 1,000 of a blacklist.
+	// OpenIDs is the page: up to 10,000 of them, or 1,000 of a blacklist. Neighbours share memory in blocks of at most
+	// 24 KiB: an openid that is kept keeps its block, and not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, which is what to ask the next page with. It is not empty on the
 	// last page; the list ends with a page that has no openids. [Client.AllFans] walks over it all.

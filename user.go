@@ -20,6 +20,20 @@ func WithLang(lang Lang) UserInfoOption {
 	}
 }
 
+// withOptions is what the options put into the query.
+func withOptions(opts []UserInfoOption) url.Values {
+	if len(opts) == 0 {
+		return nil
+	}
+	query := url.Values{}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(query)
+		}
+	}
+	return query
+}
+
 type userInfoResponse struct {
 	wire.Envelope
 	UserInfo
@@ -38,11 +52,9 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if err := ep.checkOpenID("openid", openID); err != nil {
 		return nil, err
 	}
-	query := url.Values{"openid": {openID}}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(query)
-		}
+	query := "openid=" + url.QueryEscape(openID)
+	if optional := withOptions(opts); len(optional) > 0 {
+		query += "&" + optional.Encode()
 	}
 	res, err := call[userInfoResponse](ctx, c, request{ep: ep, query: query}, nil)
 	if err != nil {
@@ -121,9 +133,9 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 	if err := ep.checkCursor("next_openid", nextOpenID); err != nil {
 		return nil, err
 	}
-	var query url.Values
+	query := ""
 	if nextOpenID != "" {
-		query = url.Values{"next_openid": {nextOpenID}}
+		query = "next_openid=" + url.QueryEscape(nextOpenID)
 	}
 	res, err := call[pageResponse](ctx, c, request{ep: ep, query: query}, nil)
 	if err != nil {
@@ -168,7 +180,7 @@ func (r *changeOpenIDResponse) missing() string { return missingIf("result_list"
 // result has an error of its own; [Client.BulkChangeOpenID] has no limit.
 //
 // The platform answers from the approval of the migration on, for 15 days, and for those who still follow the old
-// account. Before the migration has finished it answers [CodeSystemBusy] or [CodeMigrationAppIDWrong].
+// account. Before the migration has finished it answers [CodeSystemBusy] or [CodeMigrationInvalidAppID].
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {

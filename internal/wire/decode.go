@@ -5,13 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
-// Unmarshal reads the platform's JSON into v as [json.Unmarshal] does, and takes two things that JSON forbids:
-// raw control characters inside strings, as if they had been escaped, and a byte order mark at the start.
+// Unmarshal reads the platform's JSON into what v points at as [json.Unmarshal] does, and takes two things that JSON
+// forbids: raw control characters inside strings, as if they had been escaped, and a byte order mark at the start.
+// What was in v is lost; nothing in it refers to data.
 //
 // After an error of the type [*json.UnmarshalTypeError], the fields of the right type are set.
 func Unmarshal(data []byte, v any) error {
+	target := reflect.ValueOf(v).Elem()
+	target.SetZero()
+	if readPlain(data, target) {
+		return nil
+	}
+	target.SetZero()
 	data = trimBOM(data)
 	err := json.Unmarshal(data, v)
 	if err == nil {

@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// underRace is true where the race detector is at work.
+var underRace bool
+
 const bom = "\xef\xbb\xbf"
 
 // page is a response type as the client has them.
@@ -180,6 +183,8 @@ func FuzzUnmarshal(f *testing.F) {
 		``, `{}`, `null`, `[]`, `"\/\u5927\ud83d\udc4d\ud83d"`, `{"errcode":40001,"errmsg":"invalid credential rid: 634c0b3e-4e213ffb-5b22a862"}`,
 		`{"errcode":"45009"}`, `{"errcode":1.5}`, `{"errcode":null,"total":23000,"data":{"openid":["oFAKE1","oFAKE2"]}}`,
 		"{\"nickname\":\"a\x14\x07\"}", "{\"a\":\"\\\n\"}", "\"\\u00\x0741\"", "{\n\t\"a\" : \"\xff\"\r\n}", bom + `{"a":1}`, bom + bom, `{"a":1}x`,
+		`{"total":1,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`, `{"data":{"openid":["a"]},"data":{"openid":["b"]}}`,
+		`{"user_info_list":[{"subscribe":1,"openid":"oFAKE1","remark":"大","tagid_list":[128,2]},{}],"tag":{"id":-1},"tag":{"name":"x"},"time":1}`,
 		"{\"a\x01\":\"\\\\\x02\\\"\x03\"}", `1e400`, `{"A":1,"a":2,"a":{}}`, "\"a\x00", "\x01\"a\"", "'a\x01'",
 	} {
 		f.Add([]byte(s))
@@ -191,13 +196,9 @@ func FuzzUnmarshal(f *testing.F) {
 		err := Unmarshal(data, &got)
 		checkAgainstJSON(t, data, got, err)
 
-		var answer page
-		err = Unmarshal(data, &answer)
-		if json.Valid(data) {
-			var want page
-			requireSameError(t, json.Unmarshal(data, &want), err)
-			require.Equal(t, want, answer)
-		}
+		compare[page](t, data)
+		compare[user](t, data)
+		compare[profiles](t, data)
 		require.Equal(t, before, data, "the body was modified")
 
 		// The same bytes as the content of a string.
@@ -206,6 +207,21 @@ func FuzzUnmarshal(f *testing.F) {
 		require.NoError(t, Unmarshal([]byte(quoted), &content))
 		require.Equal(t, string([]rune(string(data))), content)
 	})
+}
+
+// compare holds what is read into a T against encoding/json, as far as that can judge.
+func compare[T any](t *testing.T, data []byte) {
+	t.Helper()
+	var got, plain, want T
+	err, wantErr := Unmarshal(data, &got), json.Unmarshal(data, &want)
+	if json.Valid(data) {
+		requireSameError(t, wantErr, err)
+		require.Equal(t, want, got)
+	}
+	if UnmarshalPlain(data, &plain) {
+		require.NoError(t, wantErr)
+		require.Equal(t, want, plain)
+	}
 }
 
 // checkAgainstJSON holds the result of Unmarshal against encoding/json, as far as that can judge.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -15,14 +16,28 @@ import (
 // The platform stores a \u escape as the six characters that it is written with, in a remark for one:
 // https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 func Marshal(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	e := encoders.Get().(*encoder)
+	e.buf.Reset()
+	if err := e.json.Encode(v); err != nil {
 		return nil, err
 	}
-	return unescape(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+	body := bytes.Clone(unescape(bytes.TrimSuffix(e.buf.Bytes(), []byte("\n"))))
+	encoders.Put(e)
+	return body, nil
 }
+
+// encoder writes into a buffer of its own.
+type encoder struct {
+	json *json.Encoder
+	buf  bytes.Buffer
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := new(encoder)
+	e.json = json.NewEncoder(&e.buf)
+	e.json.SetEscapeHTML(false)
+	return e
+}}
 
 // unescape replaces the \u escapes that JSON does not need: encoding/json writes U+2028, U+2029 and U+FFFD so.
 // It works in place, as no character is longer than its escape.

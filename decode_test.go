@@ -1,0 +1,121 @@
+package wechatuser
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/wire"
+)
+
+// answerTypes are all response types.
+var answerTypes = []reflect.Type{
+	reflect.TypeFor[okResponse](),
+	reflect.TypeFor[userInfoResponse](),
+	reflect.TypeFor[batchUserInfoResponse](),
+	reflect.TypeFor[pageResponse](),
+	reflect.TypeFor[changeOpenIDResponse](),
+	reflect.TypeFor[tagResponse](),
+	reflect.TypeFor[tagsResponse](),
+	reflect.TypeFor[tagIDListResponse](),
+	reflect.TypeFor[quotaResponse](),
+	reflect.TypeFor[ridResponse](),
+	reflect.TypeFor[ipListResponse](),
+	reflect.TypeFor[tokenResponse](),
+}
+
+func TestAnswerTypesAreAll(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	embedded := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		embedded += strings.Count(string(text), "\twire.Envelope\n") + strings.Count(string(text), "struct{ wire.Envelope }")
+	}
+	assert.Len(t, answerTypes, embedded)
+}
+
+// filled is a value of the type in which no field is zero.
+func filled(t reflect.Type, n *int64) reflect.Value {
+	v := reflect.New(t).Elem()
+	switch *n++; t.Kind() {
+	case reflect.String:
+		v.SetString(strings.Repeat("大x", int(*n)))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(*n)
+	case reflect.Pointer:
+		v.Set(filled(t.Elem(), n).Addr())
+	case reflect.Slice:
+		v.Set(reflect.Append(v, filled(t.Elem(), n), filled(t.Elem(), n)))
+	case reflect.Struct:
+		for i := range t.NumField() {
+			v.Field(i).Set(filled(t.Field(i).Type, n))
+		}
+	default:
+		panic(t.String())
+	}
+	return v
+}
+
+// Each field of each answer is read without encoding/json, under the name that encoding/json has for it.
+func TestAnswersAreReadPlainly(t *testing.T) {
+	for _, typ := range answerTypes {
+		want := filled(typ, new(int64)).Addr().Interface()
+		body, err := json.Marshal(want)
+		require.NoError(t, err)
+		got := reflect.New(typ).Interface()
+		assert.True(t, wire.UnmarshalPlain(body, got), "%s: %s", typ, body)
+		assert.Equal(t, want, got)
+	}
+}
+
+// seenBodies are those of the samples.
+func seenBodies(t testing.TB) (bodies []string) {
+	t.Helper()
+	file, err := os.Open("testdata/samples.jsonl")
+	require.NoError(t, err)
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var sample struct{ Body string }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &sample))
+		bodies = append(bodies, sample.Body)
+	}
+	return bodies
+}
+
+func FuzzAnswers(f *testing.F) {
+	for _, body := range seenBodies(f) {
+		f.Add([]byte(body))
+	}
+	for _, typ := range answerTypes {
+		body, err := json.Marshal(filled(typ, new(int64)).Addr().Interface())
+		require.NoError(f, err)
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !json.Valid(data) {
+			return
+		}
+		for _, typ := range answerTypes {
+			got, want := reflect.New(typ).Interface(), reflect.New(typ).Interface()
+			err, wantErr := wire.Unmarshal(data, got), json.Unmarshal(data, want)
+			if wantErr == nil {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, wantErr.Error())
+			}
+			require.Equal(t, want, got)
+		}
+	})
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package wechatuser
+
+func init() { underRaceDetector = true }
