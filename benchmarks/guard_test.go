@@ -1,0 +1,245 @@
+package benchmarks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/bare"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
+)
+
+// The tests of this file keep what was reached. They count, and never time: allocations, bytes, calls, connections,
+// instructions, the size of a program. A limit is the promise, or what was reached and a small margin.
+
+// underRace is true where the race detector allocates by itself.
+var underRace bool
+
+func notUnderRace(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("the race detector changes what is counted")
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	notUnderRace(t)
+	for _, limit := range []struct {
+		job
+		allocs, bytes float64
+	}{
+		{getUserInfo, 80, 6_400},
+		{updateRemark, 84, 7_100},
+		{batchUserInfo, 200, 57_000},
+		{getFans, 100, 500_000},
+	} {
+		t.Run(limit.name, func(t *testing.T) {
+			srv := serve(t, account)
+			c := newClient(t, srv.URL)
+			allocs, bytes := cost(t, func() error { return limit.sdk(t.Context(), c) })
+			assert.LessOrEqual(t, allocs, limit.allocs, "allocations")
+			assert.LessOrEqual(t, bytes, limit.bytes, "bytes")
+			t.Logf("%.0f allocations, %.0f bytes", allocs, bytes)
+		})
+	}
+}
+
+// cost is what a call allocates: the least of some rounds, since the collector can empty pools in any of them.
+func cost(t *testing.T, call func() error) (allocs, bytes float64) {
+	t.Helper()
+	const rounds, calls = 5, 50
+	require.NoError(t, call())
+	for round := range rounds {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for range calls {
+			require.NoError(t, call())
+		}
+		runtime.ReadMemStats(&after)
+		a, b := float64((after.Mallocs-before.Mallocs)/calls), float64((after.TotalAlloc-before.TotalAlloc)/calls)
+		if round == 0 || a < allocs {
+			allocs = a
+		}
+		if round == 0 || b < bytes {
+			bytes = b
+		}
+	}
+	return allocs, bytes
+}
+
+func TestTokenIsReadWithoutAllocation(t *testing.T) {
+	notUnderRace(t)
+	c := newClient(t, "http://127.0.0.1", wechatuser.WithTransport(origin.NewLocal(account)))
+	_, err := c.Token(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = c.Token(t.Context()) }))
+}
+
+// New starts no goroutine and opens no connection, and allocates little.
+func TestNewIsIdle(t *testing.T) {
+	notUnderRace(t)
+	srv := serve(t, account)
+	goroutines := runtime.NumGoroutine()
+	allocs := testing.AllocsPerRun(100, func() {
+		_, err := wechatuser.New("wxappid", "secret", wechatuser.WithBaseURL(srv.URL))
+		require.NoError(t, err)
+	})
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+	assert.LessOrEqual(t, allocs, 40.)
+	assert.Zero(t, statsOf(t, srv).Conns)
+}
+
+// TestConnections: 64 goroutines do not open a connection for each call. net/http dials for a caller who finds no idle
+// one, even if one becomes idle before the dial is done, so that there can be more than goroutines.
+func TestConnections(t *testing.T) {
+	const goroutines = 64
+	srv := serve(t, account)
+	c := newClient(t, srv.URL)
+	require.NoError(t, crowd(t.Context(), goroutines, 100*goroutines, func(ctx context.Context) error { return getUserInfo.sdk(ctx, c) }))
+	stats := statsOf(t, srv)
+	assert.Equal(t, 100*goroutines, stats.Total())
+	assert.LessOrEqual(t, stats.Conns, 2*goroutines)
+	t.Logf("%d connections", stats.Conns)
+}
+
+// A walk over profiles at 20 ms a call, in virtual time, which goes on only while all are waiting: its figures are
+// exact, and hold no work of the machine.
+func TestWalk(t *testing.T) {
+	notUnderRace(t)
+	const (
+		fans  = 100_000
+		pages = fans/origin.PageSize + 1 // the last one is empty
+		calls = pages + fans/wechatuser.MaxUserInfoBatch
+	)
+	synctest.Test(t, func(t *testing.T) {
+		transport := origin.NewLocal(origin.Config{Fans: sequentialFans, Latency: latency})
+		floor := bare.New("http://127.0.0.1")
+		floor.HTTP.Transport = transport
+		start := time.Now()
+		require.NoError(t, floor.EachProfile(t.Context(), func(bare.UserInfo) {}))
+		sequential := time.Since(start) / time.Duration(transport.Stats().Total()) * calls
+
+		transport = origin.NewLocal(origin.Config{Fans: fans, Latency: latency})
+		c := newClient(t, "http://127.0.0.1", wechatuser.WithTransport(transport))
+		n, heap := 0, newHeap(fans)
+		start = time.Now()
+		for _, err := range c.BulkUserInfo(t.Context(), c.AllFans(t.Context()), wechatuser.WithConcurrency(8)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			heap.watch(n)
+		}
+		took := time.Since(start)
+		require.Equal(t, fans, n)
+		stats := transport.Stats()
+		assert.Equal(t, pages, stats.Calls[origin.FansPath])
+		assert.Equal(t, calls, stats.Total())
+		assert.GreaterOrEqual(t, sequential.Seconds()/took.Seconds(), 7.)
+		assert.LessOrEqual(t, heap.mebibytes(), 32.)
+		t.Logf("%v, the sequential loop %v; %.1f MiB", took, sequential, heap.mebibytes())
+	})
+}
+
+// The live heap of a walk does not grow with the followers it has gone through.
+func TestHeapIsFlat(t *testing.T) {
+	notUnderRace(t)
+	const fans, quarter = 4 * million, million
+	c := newClient(t, "http://127.0.0.1", wechatuser.WithTransport(origin.NewLocal(origin.Config{Fans: fans})))
+	n, first, last := 0, newHeap(fans), newHeap(fans)
+	for _, err := range c.AllFans(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch n++; {
+		case n <= quarter:
+			first.watch(n)
+		case n > fans-quarter:
+			last.watch(n)
+		}
+	}
+	require.Equal(t, fans, n)
+	assert.LessOrEqual(t, last.mebibytes(), first.mebibytes()+1)
+	t.Logf("%.1f MiB in the first quarter, %.1f MiB in the last", first.mebibytes(), last.mebibytes())
+}
+
+func TestBulkTaggingCalls(t *testing.T) {
+	notUnderRace(t)
+	calls, floor := tag(t, 200_000)
+	ratio := float64(calls) / float64(floor)
+	assert.LessOrEqual(t, ratio, 1.5)
+	t.Logf("%d calls, %.3f times the floor", calls, ratio)
+}
+
+func TestBinarySize(t *testing.T) {
+	notUnderRace(t)
+	t.Parallel()
+	const limit = 3 << 19 // 1.5 MiB; versions of Go differ by some per cent
+	added := binarySize(t, "wechatuser") - binarySize(t, "nethttp")
+	assert.LessOrEqual(t, added, int64(limit))
+	t.Logf("%d bytes", added)
+}
+
+// Instructions, as valgrind counts them, do not depend on how busy the machine is. They are compared with those of bare
+// net/http, so that they depend little on the kind of machine and on the version of Go.
+func TestInstructions(t *testing.T) {
+	notUnderRace(t)
+	t.Parallel()
+	if _, err := exec.LookPath("valgrind"); err != nil {
+		t.Skip("there is no valgrind")
+	}
+	program := filepath.Join(t.TempDir(), "instructions")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/instructions").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, limit := range []struct {
+		api   string
+		n     int
+		ratio float64
+	}{
+		{"userInfo", 40, .8},
+		{"getFans", 2, .22},
+	} {
+		t.Run(limit.api, func(t *testing.T) {
+			t.Parallel()
+			sdk := instructions(t, program, limit.api, "wechatuser", limit.n)
+			floor := instructions(t, program, limit.api, "bare", limit.n)
+			assert.LessOrEqual(t, sdk/floor, limit.ratio)
+			t.Logf("%.0f instructions a call, bare %.0f, ratio %.3f", sdk, floor, sdk/floor)
+		})
+	}
+}
+
+// instructions is how many one call takes: the difference between two runs.
+func instructions(t *testing.T, program, api, client string, n int) float64 {
+	t.Helper()
+	run := func(n int) float64 {
+		cmd := exec.CommandContext(t.Context(), "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
+			program, api, client, fmt.Sprint(n))
+		// Without what comes at moments of its own: other threads, preemption, the collector.
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		m := instructionCount.FindSubmatch(out)
+		require.NotNil(t, m, "%s", out)
+		count, err := strconv.ParseFloat(strings.ReplaceAll(string(m[1]), ",", ""), 64)
+		require.NoError(t, err)
+		return count
+	}
+	return (run(2*n) - run(n)) / float64(n)
+}
+
+var instructionCount = regexp.MustCompile(`I +refs: +([\d,]+)`)

@@ -1,0 +1,62 @@
+// Command instructions does one API call n times with a canned answer and no network, for valgrind to count what it
+// executes:
+//
+//	valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null instructions getFans wechatuser 10
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/bare"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func main() {
+	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(api, client, times string) error {
+	n, err := strconv.Atoi(times)
+	if err != nil {
+		return err
+	}
+	ctx, openID := context.Background(), wechatusertest.OpenID(7)
+	body := origin.AppendProfile(nil, openID)
+	if api == "getFans" {
+		body = origin.AppendPage(nil, 25_000, 0)
+	}
+	transport := origin.Canned(body)
+
+	floor := bare.New("http://127.0.0.1")
+	floor.HTTP = &http.Client{Transport: transport}
+	sdk, err := wechatuser.New("wxappid", "secret",
+		wechatuser.WithBaseURL("http://127.0.0.1"), wechatuser.WithTransport(transport),
+		wechatuser.WithTokenSource(wechatuser.StaticTokenSource(floor.Token)))
+	if err != nil {
+		return err
+	}
+	call, ok := map[string]func() error{
+		"userInfo bare":       func() error { _, err := floor.GetUserInfo(ctx, openID); return err },
+		"userInfo wechatuser": func() error { _, err := sdk.GetUserInfo(ctx, openID); return err },
+		"getFans bare":        func() error { _, err := floor.GetFans(ctx, ""); return err },
+		"getFans wechatuser":  func() error { _, err := sdk.GetFans(ctx, ""); return err },
+	}[api+" "+client]
+	if !ok {
+		return fmt.Errorf("no call %q of client %q", api, client)
+	}
+	for range n {
+		if err := call(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
