@@ -41,7 +41,7 @@ func TestAllocations(t *testing.T) {
 		job
 		allocs, bytes float64
 	}{
-		{getUserInfo, 80, 6_400},
+		{getUserInfo, 80, 6_900},
 		{updateRemark, 84, 7_100},
 		{batchUserInfo, 200, 57_000},
 		{getFans, 100, 500_000},
