@@ -171,7 +171,8 @@ func (s stamped) RoundTrip(r *http.Request) (*http.Response, error) {
 	if note, ok := r.Context().Value(callKey{}).(*callNote); ok {
 		r.Header.Set(callHeader, strconv.FormatUint(note.id, 10))
 	}
-	if t, ok := r.Context().Value(taskKey{}).(*task); ok && t != nil {
+	// A renewal has the values of the call that began it, and is for all calls.
+	if t, ok := r.Context().Value(taskKey{}).(*task); ok && t != nil && !isToken(r.URL.Path) {
 		r.Header.Set(taskHeader, strconv.FormatUint(t.id, 10))
 		t.tried.Add(1)
 	}
