@@ -1,8 +1,8 @@
-// Sandbox serves an account in memory on a port, for programs in any language.
+// Sandbox serves an account in memory on a port, for programs in any language, with a page to look at it.
 //
-//	go run ./examples/sandbox -addr 127.0.0.1:8080 -appid wx0000000000000000 -secret 00000000000000000000000000000000 -fans 1000
+//	go run ./examples/sandbox -addr 127.0.0.1:8080 -fans 1000 -state account.json -quirks wild -log
 //
-// It prints the base URL, and serves until it is stopped.
+// It prints the base URL, and serves until it is stopped. README.md has the flags and the page.
 package main
 
 import (
@@ -15,11 +15,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 func main() {
@@ -31,37 +28,63 @@ func main() {
 	}
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, and saves the account then.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
-	appID := flags.String("appid", "wx0000000000000000", "app ID of the account")
-	secret := flags.String("secret", strings.Repeat("0", 32), "app secret of the account")
-	fans := flags.Int("fans", 1000, "number of followers")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
-	}
-	if *appID == "" || *secret == "" || *fans < 0 {
-		return errors.New("-appid and -secret must not be empty, and -fans not below 0")
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *addr)
+	set, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	account := wechatusertest.NewServer(
-		wechatusertest.WithoutListener(), wechatusertest.WithAccount(*appID, *secret), wechatusertest.WithFans(*fans))
-	srv := &http.Server{Handler: account, ReadHeaderTimeout: 10 * time.Second}
+	account, err := set.account(stderr)
+	if err != nil {
+		return err
+	}
+	state := &stateFile{path: set.state, account: account}
+	if err := state.open(); err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", set.addr)
+	if err != nil {
+		return err
+	}
+	sb := &sandbox{account: account, quirks: set.quirks, state: state, guard: newGuard(set.addr, listener.Addr())}
+	if sb.guard.exposed {
+		fmt.Fprintln(stderr, exposedWarning)
+	}
+	greet(stdout, listener.Addr(), sb)
+	err = serve(ctx, listener, sb.handler())
+	if saved := state.save(); saved != nil {
+		return errors.Join(err, saved)
+	}
+	if state.path != "" {
+		fmt.Fprintln(stdout, "Saved the account to", state.path)
+	}
+	return err
+}
 
-	base := "http://" + listener.Addr().String()
-	fmt.Fprintf(stdout, "%s\n\nAn Official Account in memory: app ID %s, %d followers. Try it:\n\n", base, *appID, *fans)
-	fmt.Fprintf(stdout, "  curl '%s/cgi-bin/token?grant_type=client_credential&appid=%s&secret=%s'\n", base, *appID, *secret)
-	fmt.Fprintf(stdout, "  curl '%s/cgi-bin/user/get?access_token=ACCESS_TOKEN'\n\n", base)
-	fmt.Fprintln(stdout, "In an SDK, put the base URL in the place of https://api.weixin.qq.com. Ctrl-C stops it.")
+const exposedWarning = "warning: this address is not loopback: who reaches it can read and change the account"
 
+func greet(w io.Writer, addr net.Addr, sb *sandbox) {
+	base, appID, secret := "http://"+reachable(addr), sb.account.AppID, sb.account.Secret
+	fmt.Fprintf(w, "%s\n\nAn Official Account in memory: app ID %s, %d followers. The page is at %s/\n\n",
+		base, appID, sb.account.Totals().Followers, base)
+	fmt.Fprintf(w, "  curl '%s/cgi-bin/token?grant_type=client_credential&appid=%s&secret=%s'\n", base, appID, secret)
+	fmt.Fprintf(w, "  curl '%s/cgi-bin/user/get?access_token=ACCESS_TOKEN'\n\n", base)
+	fmt.Fprintln(w, "In an SDK, put the base URL in the place of https://api.weixin.qq.com. Ctrl-C stops it.")
+}
+
+// reachable is the address to call: one that stands for all of the machine's is not.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
+	}
+	return addr.String()
+}
+
+// grace is how long calls under way may take when the sandbox stops.
+const grace = 5 * time.Second
+
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
 	select {
@@ -69,10 +92,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		return srv.Close()
+	if err := srv.Shutdown(ending); err != nil {
+		_ = srv.Close() // whoever still waits has lost patience with us too
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err

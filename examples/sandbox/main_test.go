@@ -2,52 +2,103 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve starts the sandbox on a free port, and gives the URL that it prints.
-func serve(t *testing.T, args ...string) (base string) {
+const (
+	testAppID  = "wxSANDBOX"
+	testSecret = "SENTINEL0SECRET0SENTINEL0SECRET0"
+)
+
+// output can be written to and read at the same time.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// running is a sandbox that serves.
+type running struct {
+	base   string
+	stderr *output
+	stop   func() (stdout string, err error) // as SIGTERM does
+}
+
+// start runs the sandbox on a free port.
+func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), w, io.Discard) }()
-	lines := bufio.NewScanner(r)
-	require.True(t, lines.Scan(), "the first line")
-	base = lines.Text()
-	drained := make(chan struct{})
+	stderr := &output{}
+	var err error
 	go func() {
-		defer close(drained)
-		_, _ = io.Copy(io.Discard, r)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		assert.NoError(t, <-done, "it stops in peace")
+		err = run(ctx, append([]string{"-addr", "127.0.0.1:0", "-appid", testAppID, "-secret", testSecret}, args...), w, stderr)
 		_ = w.Close()
-		<-drained
+	}()
+	stdout := bufio.NewReader(r)
+	base, readErr := stdout.ReadString('\n')
+	require.NoError(t, readErr, "the first line is the base URL")
+	rest := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(stdout)
+		rest <- string(text)
+	}()
+	stop := sync.OnceValues(func() (string, error) {
+		cancel()
+		return <-rest, err
 	})
-	return base
+	t.Cleanup(func() {
+		_, err := stop()
+		assert.NoError(t, err, "it stops in peace")
+	})
+	return running{base: strings.TrimSpace(base), stderr: stderr, stop: stop}
 }
 
-func get(t *testing.T, url string) (body, contentType string) {
+func (r running) client(t *testing.T) *wechatuser.Client {
 	t.Helper()
-	tr := &http.Transport{DisableKeepAlives: true}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(r.base),
+		wechatuser.WithTransport(&http.Transport{DisableKeepAlives: true}))
 	require.NoError(t, err)
-	resp, err := (&http.Client{Transport: tr}).Do(req)
+	return c
+}
+
+func (r running) get(t *testing.T, path string) (body, contentType string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.base+path, nil)
+	require.NoError(t, err)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	assert.Equal(t, http.StatusOK, resp.StatusCode)
@@ -58,47 +109,260 @@ func get(t *testing.T, url string) (body, contentType string) {
 
 // TestPlainRequests talks to the sandbox as curl would.
 func TestPlainRequests(t *testing.T) {
-	base := serve(t, "-appid", "wxTEST", "-secret", "TEST_SECRET", "-fans", "3")
+	sb := start(t, "-fans", "3")
 
-	body, contentType := get(t, base+"/cgi-bin/token?grant_type=client_credential&appid=wxTEST&secret=TEST_SECRET")
+	body, contentType := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
 	assert.Equal(t, "application/json; encoding=utf-8", contentType)
 	assert.Regexp(t, `^\{"access_token":"[\w-]{100,}","expires_in":7200\}$`, body)
 	token := strings.Split(body, `"`)[3]
 
-	body, _ = get(t, base+"/cgi-bin/user/get?access_token="+token)
+	body, _ = sb.get(t, "/cgi-bin/user/get?access_token="+token)
 	assert.Regexp(t, `^\{"total":3,"count":3,"data":\{"openid":\["o[\w-]{27}","o[\w-]{27}","o[\w-]{27}"\]\},"next_openid":"o[\w-]{27}"\}$`, body)
 
-	body, _ = get(t, base+"/cgi-bin/user/get?access_token=WRONG")
+	body, _ = sb.get(t, "/cgi-bin/user/get?access_token=WRONG")
 	assert.Regexp(t, `^\{"errcode":40001,"errmsg":"invalid credential.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"\}$`, body)
-}
 
-func TestWithTheSDK(t *testing.T) {
-	base := serve(t, "-fans", "12")
-	c, err := wechatuser.New("wx0000000000000000", strings.Repeat("0", 32), wechatuser.WithBaseURL(base),
-		wechatuser.WithTransport(&http.Transport{DisableKeepAlives: true}))
-	require.NoError(t, err)
-
-	page, err := c.GetFans(t.Context(), "")
-
-	require.NoError(t, err)
-	assert.Equal(t, 12, page.Total)
+	body, contentType = sb.get(t, "/")
+	assert.Equal(t, "text/html; charset=utf-8", contentType)
+	assert.Contains(t, body, "at <code>"+sb.base+"</code>")
 }
 
 func TestRefusals(t *testing.T) {
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	for name, args := range map[string][]string{
-		"an argument":       {"serve"},
-		"an unknown flag":   {"-port", "1"},
-		"no app ID":         {"-appid", ""},
-		"followers":         {"-fans", "-1"},
-		"a port in use":     {"-addr", taken.Addr().String()},
-		"no address":        {"-addr", "nowhere"},
-		"not even a number": {"-fans", "many"},
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"an argument":       {[]string{"serve"}, `"serve": there are flags only`},
+		"an unknown flag":   {[]string{"-port", "1"}, "-port"},
+		"no app ID":         {[]string{"-appid", ""}, "must not be empty"},
+		"followers":         {[]string{"-fans", "-1"}, "must not be below 0"},
+		"latency":           {[]string{"-latency", "-1s"}, "must not be below 0"},
+		"a port in use":     {[]string{"-addr", taken.Addr().String()}, "in use"},
+		"no address":        {[]string{"-addr", "nowhere"}, "nowhere"},
+		"not even a number": {[]string{"-fans", "many"}, "many"},
+		"quirks":            {[]string{"-quirks", "mild"}, "it is strict, wild or wild:seed"},
+		"a wild seed":       {[]string{"-quirks", "wild:x"}, "invalid syntax"},
+		"whitelist":         {[]string{"-whitelist", "127.0.0.1,home"}, `"home" is no IP address`},
+		"a quota":           {[]string{"-quotas", "some"}, `"some" is not as /cgi-bin/user/get=500`},
+		"a quota below 0":   {[]string{"-quotas", "/cgi-bin/user/get=-1"}, "is not as"},
+		"a minute's quota":  {[]string{"-quotas", "/cgi-bin/user/get=1/x"}, "is not as"},
+		"a quota's path":    {[]string{"-quotas", "/cgi-bin/user/gets=1"}, `the nearest one is "/cgi-bin/user/get"`},
+		"no such folder":    {[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "the account was not saved"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Error(t, run(t.Context(), args, io.Discard, io.Discard))
+			assert.ErrorContains(t, run(t.Context(), c.args, io.Discard, io.Discard), c.says)
 		})
 	}
+}
+
+// TestState: what one run leaves, the next one begins with.
+func TestState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "account.json")
+	first := start(t, "-fans", "5", "-state", file)
+	assert.FileExists(t, file, "that it can be written shows at once")
+	c := first.client(t)
+	tag, err := c.CreateTag(t.Context(), "会员")
+	require.NoError(t, err)
+	require.NoError(t, c.BatchTagging(t.Context(), tag.ID, []string{wechatusertest.OpenID(1)}))
+	require.NoError(t, c.UpdateRemark(t.Context(), wechatusertest.OpenID(1), "老客户"))
+	require.NoError(t, c.BatchBlacklist(t.Context(), []string{wechatusertest.OpenID(2)}))
+	stdout, err := first.stop()
+	require.NoError(t, err)
+	assert.Contains(t, stdout, "Saved the account to "+file)
+	saved, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.NotContains(t, string(saved), testSecret)
+
+	second := start(t, "-fans", "1000", "-state", file)
+	user, err := second.client(t).GetUserInfo(t.Context(), wechatusertest.OpenID(1))
+	require.NoError(t, err)
+	assert.Equal(t, "老客户", user.Remark)
+	assert.Equal(t, []int{tag.ID}, user.TagIDList)
+	_, err = second.stop()
+	require.NoError(t, err)
+
+	again, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(saved), string(again), "nothing has changed, -fans is for a new file")
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{file}, left, "no temporary files")
+}
+
+// ended is a context with which a sandbox that should not start stops at once.
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+func TestBrokenState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "account.json")
+	broken := "{\"tags\":[],\n\"users\":[{\"openid\":\"\"}]}"
+	require.NoError(t, os.WriteFile(file, []byte(broken), 0o600))
+
+	err := run(ended(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
+
+	require.ErrorContains(t, err, file+" holds no account")
+	require.ErrorContains(t, err, "line 2: a user without openid")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, broken, string(text))
+}
+
+// TestUnreadableState: what cannot be opened is not taken for missing.
+func TestUnreadableState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "account.json")
+	if err := os.Symlink("account.json", file); err != nil { // a link to itself stops root too
+		t.Skip(err)
+	}
+
+	err := run(ended(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
+
+	require.ErrorContains(t, err, "-state: open "+file)
+	_, err = os.Readlink(file)
+	assert.NoError(t, err, "it is not replaced")
+}
+
+// TestStateKeepsItsMode: a file that others must not read stays so.
+func TestStateKeepsItsMode(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "account.json")
+	require.NoError(t, os.WriteFile(file, []byte("{}"), 0o600))
+	state := &stateFile{path: file, account: wechatusertest.NewServer(wechatusertest.WithoutListener())}
+
+	require.NoError(t, state.save())
+
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+// TestWild: a job gets through the platform's bad day, and the log says what it met.
+func TestWild(t *testing.T) {
+	sb := start(t, "-fans", "400", "-quirks", "wild:3", "-pagesize", "20", "-log")
+	c := sb.client(t)
+
+	n := 0
+	for range 3 {
+		for _, err := range c.AllFans(t.Context()) {
+			require.NoError(t, err)
+			n++
+		}
+	}
+
+	assert.Equal(t, 1200, n)
+	assert.Regexp(t, `(?m) getFans errcode=-1 .*fault="errcode"| getFans http=502 `, sb.stderr)
+}
+
+func TestLog(t *testing.T) {
+	sb := start(t, "-fans", "2", "-log")
+	c := sb.client(t)
+	_, err := c.GetFans(t.Context(), "")
+	require.NoError(t, err)
+	_, err = c.GetUserInfo(t.Context(), "oNOBODY")
+	var refused *wechatuser.Error
+	require.ErrorAs(t, err, &refused)
+	body, _ := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
+	token := strings.Split(body, `"`)[3]
+	_, _ = sb.get(t, "/cgi-bin/odd%0Apath/"+token+"/"+testSecret)
+
+	_, err = sb.stop()
+	require.NoError(t, err)
+	text := sb.stderr.String()
+
+	const stamp = `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} `
+	took := `[\d.]+(µs|ms|s)$`
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	require.Len(t, lines, 5)
+	for i, form := range []string{
+		"getStableAccessToken errcode=0 POST /cgi-bin/stable_token ",
+		"getFans errcode=0 GET /cgi-bin/user/get ",
+		"userInfo errcode=40003 GET /cgi-bin/user/info rid=" + refused.RID + " ",
+		"getAccessToken errcode=0 GET /cgi-bin/token ",
+		`\(unknown\) errcode=40066 GET /cgi-bin/odd\\npath/xxxx/xxxx rid=[\w-]+ `,
+	} {
+		assert.Regexp(t, "^"+stamp+form+took, lines[i])
+	}
+	assert.NotContains(t, text, testSecret)
+	assert.NotContains(t, text, token)
+}
+
+// TestLogLine has what a test cannot bring about at will.
+func TestLogLine(t *testing.T) {
+	at := time.Date(2026, 3, 10, 4, 0, 0, 0, time.UTC)
+	call := wechatusertest.Request{Time: at, Duration: 812_345, API: "getFans", Method: "GET", Path: "/cgi-bin/user/get", Fault: wechatusertest.FaultDropAnswer}
+	var out bytes.Buffer
+	log := &callLog{w: &out, secret: testSecret}
+	log.write(call)
+	call.Status, call.Fault, call.Duration = 502, wechatusertest.FaultHTTP, 1_234_567_890
+	log.write(call)
+	assert.Equal(t, `2026-03-10 12:00:00.000 getFans no-answer errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
+2026-03-10 12:00:00.000 getFans http=502 errcode=0 GET /cgi-bin/user/get fault="http" 1.2346s
+`, out.String())
+	assert.Len(t, pathOf(wechatusertest.Request{Path: strings.Repeat("/", 500)}, testSecret), 200+len("…"))
+}
+
+// TestLatency: calls take up to so long, on a clock of their own.
+func TestLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set, err := parse([]string{"-latency", "30ms", "-fans", "1"}, io.Discard)
+		require.NoError(t, err)
+		account, err := set.account(io.Discard)
+		require.NoError(t, err)
+		c := account.Client()
+		var longest time.Duration
+		for range 50 {
+			began := time.Now()
+			_, err := c.GetTags(t.Context())
+			require.NoError(t, err)
+			longest = max(longest, time.Since(began))
+		}
+		assert.Greater(t, longest, 10*time.Millisecond)
+		assert.LessOrEqual(t, longest, 60*time.Millisecond, "that of the token too")
+	})
+}
+
+func TestQuotas(t *testing.T) {
+	for flag, want := range map[string]wechatusertest.QuotaState{
+		"documented":              {PerDay: 500},
+		"/cgi-bin/user/get=7":     {PerDay: 7},
+		"/cgi-bin/user/get=7/2":   {PerDay: 7, PerMinute: 2},
+		"/cgi-bin/tags/get=1":     {},
+		"/cgi-bin/user/get=0/600": {PerMinute: 600},
+	} {
+		set, err := parse([]string{"-quotas", flag}, io.Discard)
+		require.NoError(t, err)
+		account, err := set.account(io.Discard)
+		require.NoError(t, err)
+		for _, q := range account.Quotas() {
+			if q.Path == "/cgi-bin/user/get" {
+				assert.Equal(t, want.PerDay, q.PerDay, flag)
+				assert.Equal(t, want.PerMinute, q.PerMinute, flag)
+			}
+		}
+	}
+}
+
+func TestWhitelist(t *testing.T) {
+	sb := start(t, "-whitelist", "203.0.113.0/24")
+	body, _ := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
+	assert.Contains(t, body, `"errcode":40164`)
+	assert.Contains(t, body, "127.0.0.1")
+}
+
+// TestExposed: an address that others reach is warned of, and the printed one works all the same.
+func TestExposed(t *testing.T) {
+	sb := start(t, "-addr", "0.0.0.0:0")
+	assert.Regexp(t, regexp.MustCompile(`^http://127\.0\.0\.1:\d+$`), sb.base)
+	assert.Contains(t, sb.stderr.String(), exposedWarning)
+	page, _ := sb.get(t, "/")
+	assert.Contains(t, page, exposedWarning)
+
+	sb = start(t)
+	assert.Empty(t, sb.stderr.String())
+	page, _ = sb.get(t, "/")
+	assert.NotContains(t, page, exposedWarning)
 }

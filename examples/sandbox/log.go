@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// callLog writes a line for each call.
+type callLog struct {
+	secret string
+
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// write is a hook for [wechatusertest.WithRequestHook]:
+//
+//	2026-03-10 12:00:00.000 batchTagging errcode=45159 POST /cgi-bin/tags/members/batchtagging rid=69af… 812µs
+func (l *callLog) write(r wechatusertest.Request) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s ", r.Time.In(beijing).Format("2006-01-02 15:04:05.000"), apiOf(r))
+	switch {
+	case r.Status == 0:
+		b.WriteString("no-answer ")
+	case r.Status != 200:
+		fmt.Fprintf(&b, "http=%d ", r.Status)
+	}
+	fmt.Fprintf(&b, "errcode=%d %s %s", r.Errcode, r.Method, pathOf(r, l.secret))
+	if r.RID != "" {
+		fmt.Fprintf(&b, " rid=%s", r.RID)
+	}
+	if r.Fault != "" {
+		fmt.Fprintf(&b, " fault=%q", r.Fault)
+	}
+	fmt.Fprintf(&b, " %s\n", short(r.Duration))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = io.WriteString(l.w, b.String())
+}
+
+// beijing is where the platform's days begin.
+var beijing = time.FixedZone("UTC+8", 8*60*60)
+
+func apiOf(r wechatusertest.Request) string {
+	if r.API == "" {
+		return "(unknown)"
+	}
+	return r.API
+}
+
+// pathOf is the path as it may be shown: a caller may have written anything there.
+func pathOf(r wechatusertest.Request, secret string) string {
+	if r.API != "" {
+		return r.Path
+	}
+	path := strconv.Quote(hide(r.Path, secret))
+	path = path[1 : len(path)-1]
+	if len(path) > 200 {
+		path = path[:200] + "…"
+	}
+	return path
+}
+
+var tokenForm = regexp.MustCompile(`\d+_[\w-]{100,}`)
+
+// hide masks the secret and access tokens where they do not belong. Where they do, the account has masked them.
+func hide(text, secret string) string {
+	return tokenForm.ReplaceAllString(strings.ReplaceAll(text, secret, "xxxx"), "xxxx")
+}
+
+func short(d time.Duration) string {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond).String()
+	}
+	return d.Round(100 * time.Microsecond).String()
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// settings are what the flags say.
+type settings struct {
+	addr, appID, secret string
+	fans, pageSize      int
+	state               string
+	quirks              wechatusertest.Quirks
+	log                 bool
+	options             []wechatusertest.Option // of seed, whitelist and quotas
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var (
+		set     settings
+		latency time.Duration
+		seed    uint64
+	)
+	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
+	flags.StringVar(&set.appID, "appid", "wx0000000000000000", "app ID of the account")
+	flags.StringVar(&set.secret, "secret", strings.Repeat("0", 32), "app secret of the account")
+	flags.IntVar(&set.fans, "fans", 1000, "number of followers, unless -state has an account")
+	flags.StringVar(&set.state, "state", "", "`file` with the account: read at the start if it is there, written at the end")
+	flags.DurationVar(&latency, "latency", 0, "how long a call takes at most, such as 30ms")
+	flags.Uint64Var(&seed, "seed", 0, "another `number`, another run of what happens with a probability")
+	flags.IntVar(&set.pageSize, "pagesize", 0, "openids in a page of a list, so that a small account has many; 0 for the platform's")
+	flags.BoolVar(&set.log, "log", false, "write a line for each call to stderr")
+	flags.Func("quirks", "`strict`, the platform at its best, or wild, on a bad day; wild:7 is another bad day", func(text string) (err error) {
+		set.quirks, err = parseQuirks(text)
+		return err
+	})
+	flags.Func("whitelist", "`addresses` that get tokens, such as 127.0.0.1,203.0.113.0/24", func(text string) error {
+		set.options = append(set.options, wechatusertest.WithIPWhitelist(strings.Split(text, ",")...))
+		return nil
+	})
+	flags.Func("quotas", "documented, or `path=a day[/a minute],…` such as /cgi-bin/user/get=5", func(text string) error {
+		options, err := parseQuotas(text)
+		set.options = append(set.options, options...)
+		return err
+	})
+	if err := flags.Parse(args); err != nil {
+		return set, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return set, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+	case set.appID == "" || set.secret == "":
+		return set, errors.New("-appid and -secret must not be empty")
+	case set.fans < 0 || set.pageSize < 0 || latency < 0:
+		return set, errors.New("-fans, -pagesize and -latency must not be below 0")
+	}
+	if latency > 0 {
+		set.quirks.Latency = latency
+	}
+	set.options = append(set.options, wechatusertest.WithSeed(seed))
+	return set, nil
+}
+
+func parseQuirks(text string) (wechatusertest.Quirks, error) {
+	name, number, seeded := strings.Cut(text, ":")
+	switch {
+	case text == "strict":
+		return wechatusertest.Strict(), nil
+	case text == "wild":
+		return wechatusertest.Wild(0), nil
+	case name == "wild" && seeded:
+		seed, err := strconv.ParseUint(number, 10, 64)
+		return wechatusertest.Wild(seed), err
+	}
+	return wechatusertest.Quirks{}, errors.New("it is strict, wild or wild:seed")
+}
+
+func parseQuotas(text string) ([]wechatusertest.Option, error) {
+	if text == "documented" {
+		return []wechatusertest.Option{wechatusertest.WithDocumentedQuotas()}, nil
+	}
+	var options []wechatusertest.Option
+	for one := range strings.SplitSeq(text, ",") {
+		path, numbers, found := strings.Cut(one, "=")
+		day, minute, _ := strings.Cut(numbers, "/")
+		perDay, err := strconv.Atoi(day)
+		perMinute := 0
+		if minute != "" && err == nil {
+			perMinute, err = strconv.Atoi(minute)
+		}
+		if !found || err != nil || perDay < 0 || perMinute < 0 {
+			return nil, fmt.Errorf("%q is not as /cgi-bin/user/get=500 or /cgi-bin/user/get=500/60", one)
+		}
+		options = append(options, wechatusertest.WithQuota(path, perDay, perMinute))
+	}
+	return options, nil
+}
+
+// shownCalls is how many of the last calls the page has.
+const shownCalls = 50
+
+// account makes the account. Options given here go after those of the flags.
+func (set settings) account(stderr io.Writer, more ...wechatusertest.Option) (account *wechatusertest.Server, err error) {
+	options := append(set.options,
+		wechatusertest.WithoutListener(), wechatusertest.WithAccount(set.appID, set.secret),
+		wechatusertest.WithFans(set.fans), wechatusertest.WithPageSize(set.pageSize),
+		wechatusertest.WithQuirks(set.quirks), wechatusertest.WithRequestLog(shownCalls))
+	if set.log {
+		options = append(options, wechatusertest.WithRequestHook((&callLog{w: stderr, secret: set.secret}).write))
+	}
+	err = try(func() { account = wechatusertest.NewServer(append(options, more...)...) })
+	return account, err
+}
+
+// try runs what panics when its caller has asked for something impossible, as wechatusertest does; here that is the
+// person at the keyboard, who wants an error.
+func try(f func()) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case string:
+			text := strings.TrimPrefix(p, "wechatusertest: ")
+			if _, what, found := strings.Cut(text, ": "); found { // after the name of the Go function
+				text = what
+			}
+			err = errors.New(strings.TrimPrefix(text, "wechatuser: "))
+		default:
+			panic(p)
+		}
+	}()
+	f()
+	return nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// stateFile keeps the account from one run to the next. Without a path it does nothing.
+type stateFile struct {
+	path    string
+	account *wechatusertest.Server
+
+	mu sync.Mutex
+}
+
+// open loads the account if the file is there. If not, it is written: better now than after a day's work to learn that
+// it cannot be.
+func (s *stateFile) open() error {
+	if s.path == "" {
+		return nil
+	}
+	file, err := os.Open(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.save()
+	}
+	if err != nil {
+		return fmt.Errorf("-state: %w", err)
+	}
+	defer file.Close()
+	if err := s.account.Load(file); err != nil {
+		return fmt.Errorf("-state: %s holds no account, and stays as it is: %w", s.path, err)
+	}
+	return nil
+}
+
+// save replaces the file as a whole, so that nobody ever sees half of it.
+func (s *stateFile) save() error {
+	if s.path == "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.replace(); err != nil {
+		return fmt.Errorf("the account was not saved: %w", err)
+	}
+	return nil
+}
+
+func (s *stateFile) replace() error {
+	mode := fs.FileMode(0o644)
+	if info, err := os.Stat(s.path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	file, err := os.CreateTemp(filepath.Dir(s.path), "."+filepath.Base(s.path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // which is not there any more if all went well
+	err = errors.Join(s.account.Save(file), file.Chmod(mode), file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), s.path)
+}
