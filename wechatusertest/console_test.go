@@ -1,10 +1,12 @@
 package wechatusertest_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
@@ -62,20 +64,19 @@ func TestTokenStates(t *testing.T) {
 func TestQuotaStates(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/user/get", 3, 1))
-	find := func() wechatusertest.QuotaState {
-		for _, q := range a.Quotas() {
-			if q.Path == "/cgi-bin/user/get" {
-				return q
-			}
-		}
-		return wechatusertest.QuotaState{}
-	}
 	a.get("/cgi-bin/user/get")
 	refused(t, 45011, a.get("/cgi-bin/user/get"))
 	want := wechatusertest.QuotaState{API: "getFans", Path: "/cgi-bin/user/get", Calls: 2, Day: 1, Minute: 1, PerDay: 3, PerMinute: 1}
-	assert.Equal(t, want, find())
+	assert.Equal(t, want, a.quotaOf("getFans"))
 	a.Advance(time.Minute)
 	want.Minute = 0
-	assert.Equal(t, want, find())
-	assert.Len(t, a.Quotas(), 24)
+	assert.Equal(t, want, a.quotaOf("getFans"))
+	assert.Len(t, a.Quotas(), 26)
+}
+
+func (a account) quotaOf(api string) wechatusertest.QuotaState {
+	all := a.Quotas()
+	i := slices.IndexFunc(all, func(q wechatusertest.QuotaState) bool { return q.API == api })
+	require.GreaterOrEqual(a.t, i, 0, api)
+	return all[i]
 }

@@ -13,6 +13,8 @@
 //	}
 //	srv.Calls("/cgi-bin/user/get") // 5: the refused call, three pages, the empty one
 //
+// Where a path is asked for, the official name of the API will do: "getFans" for "/cgi-bin/user/get".
+//
 // # An account and its people
 //
 // Arrange an account with [WithFans], [Server.AddUsers], [Server.Follow], [Server.AddTag] and [Server.Block], or from a
@@ -24,9 +26,10 @@
 //
 // [Server.Fault] makes calls of a path fail: with an errcode or HTTP status, late, without an answer, before or after
 // they are carried out, so many times or with a probability. [Server.FailNext], [Server.FailNextHTTP],
-// [Server.DropRequests] and [Server.DropAnswers] are short forms; [Server.Delay], [Server.FailOpenIDs] and
-// [Server.ExpireTokens] do the rest. [Quirks] are the platform's own odd ways: [Wild] has them all, [Strict] none. What is
-// random is so by a seed ([WithSeed]), and belongs to the call, so that a concurrent program meets the same on each run.
+// [Server.DropRequests] and [Server.DropAnswers] are short forms; [Server.Delay], [Server.FailOpenIDs],
+// [Server.RefuseProfiles] and [Server.ExpireTokens] do the rest. [Quirks] are the platform's own odd ways: [Wild] has
+// them all, [Strict] none. What is random is so by a seed ([WithSeed]), and belongs to the call, so that a concurrent
+// program meets the same on each run.
 //
 // # What came of it
 //
@@ -67,18 +70,28 @@
 //   - The order of checks: method, token, verified account, quota, body, fields, state; app ID, secret, frozen secret
 //     and address where a token is asked for. An unknown path is 40066, checked before all.
 //   - A token that this account never gave out is 40001, and 40014 if it has characters that no token has.
-//   - A missing field is 44002, a list that is missing is an empty one (40032), a missing tagid is 45159, a value of
-//     the wrong JSON type is 47001, a body over 1 MiB is 45002.
+//   - A missing field is 44002, a list that is missing is an empty one (40032), as is a tag's name (45157), a missing
+//     tagid is 45159, a value of the wrong JSON type is 47001, a body over 1 MiB is 45002.
 //   - An unknown openid is 40003. One that is known to be another account's ([ForeignOpenID], or the old openids of
 //     [WithMigration]) is 49003 in calls for tags and the blacklist, and 40003 elsewhere.
 //   - A wrong openid in a list fails the whole call and nothing is applied.
 //   - Somebody who has left: 43004 for a remark, 50005 for a tag, 40003 for the blacklist. Taking a tag or the block
 //     away succeeds. Tags end when somebody leaves; remark, block and place in the list stay.
-//   - A remark of exactly 30 bytes is allowed, and the empty one clears it.
+//   - A remark of exactly 30 bytes is allowed, and the empty one clears it. \uXXXX in a tag's name is the character that it
+//     stands for.
 //   - Blocked followers stay in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order in
 //     which people first followed, and none holds an openid twice.
 //   - groupid is the first tag's id. The star tag counts towards the 20 tags of a user, but not the 100 of an account.
+//   - An openid that is twice in a batchget has two profiles in the answer.
 //   - How often a quirk shows: where developers have seen one, nobody has counted.
 //   - The 21st forced renewal of a day is 45009, as is the 51st openapi/quota/clear of a month. Days and months change
 //     at midnight in Beijing.
+//   - callback/check finds one address, which answers; an unknown action is 40202, an unknown operator 40203. The texts of
+//     40066, 40202 and 40203 are made up.
+//
+// # What is left out
+//
+// The calls for groups (/cgi-bin/groups/…), which tags have replaced, and all that is not about users, tags, the blacklist,
+// tokens, quotas or addresses: these paths are 40066. Plain http is not refused with 43003, and there are no tokens of
+// third-party platforms.
 package wechatusertest

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -21,7 +22,6 @@ type endpoint struct {
 
 	noToken bool // sent without access_token
 	open    bool // for accounts that are not verified too
-	secret  bool // holds the app secret, so that its body is not remembered
 	hint    bool // refusals carry a hint besides the rid
 
 	perDay, perMinute int // documented quota, 0 where there is none
@@ -38,8 +38,8 @@ const (
 // isTokenPath tells the calls that "*" does not stand for.
 func isTokenPath(path string) bool { return path == tokenPath || path == stableTokenPath }
 
-// endpoints is the one table of paths.
-func endpoints() map[string]*endpoint {
+// endpoints is the one table of paths, which nobody changes.
+var endpoints = func() map[string]*endpoint {
 	const get, post = http.MethodGet, http.MethodPost
 	return map[string]*endpoint{
 		"/cgi-bin/user/info":              {api: "userInfo", method: get, serve: (*Server).userInfo, perDay: 500_000},
@@ -61,17 +61,20 @@ func endpoints() map[string]*endpoint {
 		"/cgi-bin/tags/members/batchblacklist":   {api: "batchBlacklist", method: post, serve: (*Server).batchBlacklist},
 		"/cgi-bin/tags/members/batchunblacklist": {api: "batchUnblacklist", method: post, serve: (*Server).batchUnblacklist},
 
-		tokenPath:       {api: "getAccessToken", method: get, serve: (*Server).legacyToken, open: true, noToken: true, secret: true, perDay: 2_000},
-		stableTokenPath: {api: "getStableAccessToken", method: post, serve: (*Server).stableToken, open: true, noToken: true, secret: true, perDay: 500_000, perMinute: 10_000},
+		tokenPath:       {api: "getAccessToken", method: get, serve: (*Server).legacyToken, open: true, noToken: true, perDay: 2_000},
+		stableTokenPath: {api: "getStableAccessToken", method: post, serve: (*Server).stableToken, open: true, noToken: true, perDay: 500_000, perMinute: 10_000},
 
 		"/cgi-bin/clear_quota":         {api: "clearQuota", method: post, serve: (*Server).clearQuota, open: true},
-		clearQuotaV2Path:               {api: "clearQuotaByAppSecret", method: post, serve: (*Server).clearQuotaByAppSecret, open: true, noToken: true, secret: true},
+		clearQuotaV2Path:               {api: "clearQuotaByAppSecret", method: post, serve: (*Server).clearQuotaByAppSecret, open: true, noToken: true},
 		"/cgi-bin/openapi/quota/clear": {api: "clearApiQuota", method: post, serve: (*Server).clearAPIQuota, open: true},
 		"/cgi-bin/openapi/quota/get":   {api: "getApiQuota", method: post, serve: (*Server).getAPIQuota, open: true},
 		"/cgi-bin/openapi/rid/get":     {api: "getRidInfo", method: post, serve: (*Server).getRIDInfo, open: true},
-		"/cgi-bin/get_api_domain_ip":   {api: "getApiDomainIp", method: get, serve: (*Server).getAPIDomainIP, open: true},
+
+		"/cgi-bin/get_api_domain_ip": {api: "getApiDomainIp", method: get, serve: (*Server).getAPIDomainIP, open: true},
+		"/cgi-bin/getcallbackip":     {api: "getCallbackIp", method: get, serve: (*Server).getCallbackIP, open: true},
+		"/cgi-bin/callback/check":    {api: "callbackCheck", method: post, serve: (*Server).callbackCheck, open: true},
 	}
-}
+}()
 
 // route is a path of one server, with what changes.
 type route struct {
@@ -85,24 +88,45 @@ type route struct {
 	delay time.Duration
 }
 
-// route finds the path that a test names. A path that does not exist would make a test pass that should not.
-func (s *Server) route(method, path string) *route {
-	r, err := findRoute(s.routes, path)
+// route finds the API that a test names. A name that does not exist would make a test pass that should not.
+func (s *Server) route(method, name string) *route { return s.routes[mustFindPath(method, name)] }
+
+func mustFindPath(method, name string) string {
+	path, err := findPath(name)
 	if err != nil {
 		panic("wechatusertest: " + method + ": " + err.Error())
 	}
-	return r
+	return path
 }
 
-func findRoute[T any](routes map[string]T, path string) (T, error) {
-	r, ok := routes[path]
-	if ok {
-		return r, nil
+// pathOrAll leaves what stands for all calls as it is.
+func pathOrAll(method, name string) string {
+	if everywhere(name) {
+		return name
 	}
-	nearest := slices.MinFunc(slices.Sorted(maps.Keys(routes)), func(a, b string) int {
-		return cmp.Compare(distance(a, path), distance(b, path))
+	return mustFindPath(method, name)
+}
+
+// findPath is the path of the API that has this path or this official name.
+func findPath(name string) (string, error) {
+	if _, ok := endpoints[name]; ok {
+		return name, nil
+	}
+	what, known := "name", []string{}
+	for path, e := range endpoints {
+		if e.api == name {
+			return path, nil
+		}
+		known = append(known, e.api)
+	}
+	if strings.Contains(name, "/") {
+		what, known = "path", slices.Collect(maps.Keys(endpoints))
+	}
+	slices.Sort(known)
+	nearest := slices.MinFunc(known, func(a, b string) int {
+		return cmp.Compare(distance(a, name), distance(b, name))
 	})
-	return r, fmt.Errorf("no API has the path %q; the nearest one is %q", path, nearest)
+	return "", fmt.Errorf("no API has the %s %q; the nearest one is %q", what, name, nearest)
 }
 
 // distance is how many bytes to put in, take out or change to make b from a (Levenshtein).
@@ -124,10 +148,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// apiDomainIPs are addresses that are kept for documentation.
-func (s *Server) getAPIDomainIP(c *call) wechatuser.Code {
-	c.out.lit(`{"ip_list":`).strs([]string{"203.0.113.10", "203.0.113.11", "203.0.113.12"}).lit(`}`)
-	return 0
 }

@@ -35,15 +35,16 @@ const (
 
 // Fault is something that goes wrong with calls.
 type Fault struct {
-	// Path is the calls' path. "*", or an empty one, stands for all calls but those for tokens, whose paths are
-	// "/cgi-bin/stable_token" and "/cgi-bin/token".
+	// Path is the calls' path or official name. "*", or an empty one, stands for all calls but those for tokens, whose
+	// paths are "/cgi-bin/stable_token" and "/cgi-bin/token".
 	Path string    `json:"path"`
 	Kind FaultKind `json:"kind"`
-	// After is how many calls it lets pass first.
+	// After is how many calls it lets pass first. Calls that an earlier fault meets do not count.
 	After int `json:"after,omitempty"`
 	// Times is how many calls it meets; 0 for no end.
 	Times int `json:"times,omitempty"`
-	// Probability is that of meeting a call, from 0 to 1; 0 stands for 1, which is each. [WithSeed] says which calls.
+	// Probability is that of meeting a call after those, from 0 to 1; 0 stands for 1, which is each. [WithSeed] says which
+	// calls.
 	Probability float64 `json:"probability,omitempty"`
 	// Delay holds the call up before, with each kind.
 	Delay time.Duration `json:"delay,omitempty"`
@@ -56,7 +57,7 @@ type Fault struct {
 // Check says what is wrong with a fault. [Server.Fault] panics with it.
 func (f Fault) Check() error {
 	if !everywhere(f.Path) {
-		if _, err := findRoute(endpoints(), f.Path); err != nil {
+		if _, err := findPath(f.Path); err != nil {
 			return err
 		}
 	}
@@ -121,6 +122,7 @@ type disturbances struct {
 	scheduled int // faults that there ever were
 	anyDelay  time.Duration
 	partial   partialFailure
+	refused   map[string]wechatuser.Code // of profiles, by openid
 }
 
 type fault struct {
@@ -137,16 +139,22 @@ type partialFailure struct {
 func everywhere(path string) bool { return path == "" || path == "*" }
 
 // Fault makes calls go wrong. Of several faults a call meets the first that applies, in the order in which they were
-// given, those of its path before those of all paths. It panics on a fault that does not pass [Fault.Check], such as one
-// with a path that no API has.
-func (s *Server) Fault(f Fault) {
+// given: those of its path before those of all paths, and these before HTMLErrors and SystemBusy of [Quirks]. It panics on
+// a fault that does not pass [Fault.Check], such as one with a path that no API has.
+func (s *Server) Fault(f Fault) { s.schedule("Fault", f) }
+
+func (s *Server) schedule(method string, f Fault) {
 	if err := f.Check(); err != nil {
-		panic("wechatusertest: Fault: " + err.Error())
+		panic("wechatusertest: " + method + ": " + err.Error())
 	}
-	s.schedule(f)
+	f.Path = pathOrAll(method, f.Path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scheduled++
+	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.scheduled)})
 }
 
-// Faults are the faults that are not used up, with what is left of them.
+// Faults are the faults that are not used up, with what is left of them, by path.
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,11 +165,12 @@ func (s *Server) Faults() []Fault {
 	return left
 }
 
-// ClearFaults takes back all faults, delays and partial failures. [Quirks] stay.
+// ClearFaults takes back all faults and delays, and what [Server.FailOpenIDs] and [Server.RefuseProfiles] have ordered.
+// [Quirks] stay.
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults, s.anyDelay, s.partial = nil, 0, partialFailure{}
+	s.faults, s.anyDelay, s.partial, s.refused = nil, 0, partialFailure{}, nil
 	for _, r := range s.routes {
 		r.delay = 0
 	}
@@ -171,8 +180,8 @@ func (s *Server) ClearFaults() {
 // short form of [Server.Fault].
 //
 // If times is 0 or less, it takes back what is left of all of the path's faults. With 45171 all openids of the call are
-// in fail_openid_list; [Server.FailOpenIDs] lets some of them succeed. It panics if no API has the path, as
-// [Server.Delay] and [Server.Calls] do.
+// in fail_openid_list; [Server.FailOpenIDs] lets some of them succeed. It panics on a code of 0, and if no API has the
+// path, as [Server.Delay] and [Server.Calls] do.
 func (s *Server) FailNext(path string, code wechatuser.Code, times int) {
 	s.failNext("FailNext", Fault{Path: path, Kind: FaultErrcode, Code: code, Times: times})
 }
@@ -197,25 +206,16 @@ func (s *Server) DropAnswers(path string, times int) {
 
 // failNext schedules a fault for so many calls, or takes back the faults of its path.
 func (s *Server) failNext(method string, f Fault) {
-	if !everywhere(f.Path) {
-		s.route(method, f.Path)
-	}
 	if f.Times > 0 {
-		s.schedule(f)
+		s.schedule(method, f)
 		return
 	}
+	path := pathOrAll(method, f.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = slices.DeleteFunc(s.faults, func(old fault) bool {
-		return old.Path == f.Path || everywhere(old.Path) && everywhere(f.Path)
+		return old.Path == path || everywhere(old.Path) && everywhere(path)
 	})
-}
-
-func (s *Server) schedule(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scheduled++
-	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.scheduled)})
 }
 
 // takeFault finds what goes wrong with a call.
@@ -269,6 +269,20 @@ func (s *Server) FailOpenIDs(times int, openIDs ...string) {
 	s.partial.openIDs = make(map[string]bool, len(openIDs))
 	for _, id := range openIDs {
 		s.partial.openIDs[id] = true
+	}
+}
+
+// RefuseProfiles makes userInfo and batchUserinfo calls that name one of openIDs be refused with code, as if the platform
+// did not have this profile: a batch as a whole. It replaces an earlier order; without openIDs it takes that back.
+func (s *Server) RefuseProfiles(code wechatuser.Code, openIDs ...string) {
+	if code == 0 {
+		panic("wechatusertest: RefuseProfiles: a refusal needs a code")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = make(map[string]wechatuser.Code, len(openIDs))
+	for _, id := range openIDs {
+		s.refused[id] = code
 	}
 }
 

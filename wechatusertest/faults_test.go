@@ -3,6 +3,7 @@ package wechatusertest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -86,6 +87,64 @@ func TestUnknownPathsPanic(t *testing.T) {
 	assert.Zero(t, a.Calls("*"), "the server is not locked for ever")
 }
 
+// Where a test names a path, it may give the official name.
+func TestOfficialNames(t *testing.T) {
+	t.Parallel()
+	const path = "/cgi-bin/tags/get"
+	a := newAccount(t, wechatusertest.WithQuota("getTags", 5, 0))
+	a.FailNext("getTags", wechatuser.CodeSystemBusy, 2)
+	refused(t, -1, a.get(path))
+	assert.Equal(t, path, a.Faults()[0].Path)
+	a.FailNext(path, wechatuser.CodeSystemBusy, 0)
+	assert.Empty(t, a.Faults())
+	a.Fault(wechatusertest.Fault{Path: "getTags", Kind: wechatusertest.FaultErrcode, Code: -1})
+	refused(t, -1, a.get(path))
+	a.FailNext("getTags", wechatuser.CodeSystemBusy, 0)
+	assert.Empty(t, a.Faults())
+	assert.NotContains(t, a.get(path), "errcode")
+	assert.Equal(t, 3, a.Calls("getTags"))
+	assert.Equal(t, a.Requests(path), a.Requests("getTags"))
+	assert.Len(t, a.Requests("userInfo", "getTags"), 3)
+	assert.Equal(t, 5, a.quotaOf("getTags").PerDay)
+	for _, q := range a.Quotas() {
+		assert.Equal(t, a.Calls(q.Path), a.Calls(q.API))
+	}
+
+	assert.PanicsWithValue(t, `wechatusertest: Calls: no API has the name "batchtagging"; the nearest one is "batchTagging"`,
+		func() { a.Calls("batchtagging") })
+	synctest.Test(t, func(t *testing.T) {
+		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener()), t}
+		a.Delay("getTags", time.Hour)
+		begin := time.Now()
+		a.get(path)
+		assert.Equal(t, time.Hour, time.Since(begin))
+	})
+}
+
+// A fault that would do nothing, or break the server, is a mistake in the test.
+func TestShortFormsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	assert.PanicsWithValue(t, "wechatusertest: FailNext: a fault with an errcode needs a Code",
+		func() { a.FailNext("*", 0, 1) })
+	assert.PanicsWithValue(t, "wechatusertest: FailNextHTTP: a fault with an HTTP status needs a Status from 200 to 599, not 0",
+		func() { a.FailNextHTTP("*", 0, "", 1) })
+	assert.PanicsWithValue(t, "wechatusertest: RefuseProfiles: a refusal needs a code",
+		func() { a.RefuseProfiles(0, "oFAKE") })
+	assert.Empty(t, a.Faults())
+}
+
+// After counts the calls that come as far as the fault.
+func TestFaultsInOrder(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{SystemBusy: 1}))
+	a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: 48001, Times: 2})
+	a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: 48004, After: 1, Times: 1})
+	for _, want := range []int{48001, 48001, -1, 48004, -1} {
+		refused(t, want, a.get("/cgi-bin/tags/get"))
+	}
+}
+
 // 45171 lists the openids that were not processed; the others were.
 func TestPartialFailure(t *testing.T) {
 	t.Parallel()
@@ -109,6 +168,38 @@ func TestPartialFailure(t *testing.T) {
 	assert.Contains(t, body, `,"fail_openid_list":`+array(wechatusertest.OpenID(2))+`}`)
 	assert.Equal(t, ids(2), a.TagFans(vip))
 	assert.Equal(t, ok, a.post(taggingPath, tagging(vip, wechatusertest.OpenID(2))))
+}
+
+// One profile that the platform does not give fails a whole batch, and a bulk job finds out which one it is.
+func TestRefuseProfiles(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(100))
+	one := wechatusertest.OpenID(42)
+	a.RefuseProfiles(wechatuser.CodeOpenIDMismatch, one, "oFAKEnobody")
+	refused(t, 49003, a.get("/cgi-bin/user/info", "openid", one))
+	refused(t, 49003, a.get("/cgi-bin/user/info", "openid", "oFAKEnobody"))
+	refused(t, 49003, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...)))
+	assert.NotContains(t, a.get("/cgi-bin/user/info", "openid", wechatusertest.OpenID(41)), "errcode")
+	assert.Equal(t, ids(100), a.OpenIDs(), "who is refused still follows")
+
+	read := 0
+	for _, err := range a.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids(100)...)) {
+		var failed *wechatuser.OpenIDError
+		if errors.As(err, &failed) {
+			assert.Equal(t, one, failed.OpenID)
+			require.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
+			continue
+		}
+		require.NoError(t, err)
+		read++
+	}
+	assert.Equal(t, 99, read)
+
+	a.RefuseProfiles(wechatuser.CodeOpenIDMismatch)
+	assert.NotContains(t, a.get("/cgi-bin/user/info", "openid", one), "errcode")
+	a.RefuseProfiles(wechatuser.CodeOpenIDMismatch, one)
+	a.ClearFaults()
+	assert.NotContains(t, a.get("/cgi-bin/user/info", "openid", one), "errcode")
 }
 
 func TestFailNextHTTP(t *testing.T) {

@@ -23,9 +23,6 @@ func TestAnswersLookLikeThePlatforms(t *testing.T) {
 		assert.Regexp(t, `^\{"errcode":\d+,"errmsg":"[^"]+"\}$`, w.Body.String())
 	}
 	assert.Equal(t, `{"tags":[{"id":2,"name":"星标组","count":0}]}`, a.get("/cgi-bin/tags/get"))
-
-	plain := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{PlainText: 1}))
-	assert.Equal(t, "text/plain", plain.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Header().Get("Content-Type"))
 }
 
 func TestStringsAreWrittenAsThePlatformDoes(t *testing.T) {

@@ -132,8 +132,13 @@ func WithFrozenSecret() Option { return func(c *config) { c.frozenSecret = true 
 // WithRequestLog keeps the last n requests for [Server.Requests], in place of 1,000; 0 keeps none.
 func WithRequestLog(n int) Option { return func(c *config) { c.logSize = max(n, 0) } }
 
-// WithRequestHook calls hook after each request, such as for a line of a log. Calls that end at the same time call it at
-// the same time. The answer waits for it.
+// WithRequestHook calls hook once for each request, with what [Server.Requests] tells of it, such as for a line of a log.
+// It runs when the call has been carried out or refused, and before the answer goes out, which waits for it; a call without
+// an answer has it too.
+//
+// The hook may use all methods of the server, so that it can change the account between two requests; a request that
+// it sends to the server calls it again. Requests that end at the same time call it at the same time and in any order: it
+// must be safe for concurrent use where the program under test sends several at once.
 func WithRequestHook(hook func(Request)) Option { return func(c *config) { c.hook = hook } }
 
 // setQuotas writes the enforced quotas into the routes.
@@ -144,10 +149,7 @@ func (c *config) setQuotas(routes map[string]*route) {
 		}
 	}
 	for _, q := range c.quotas {
-		r, err := findRoute(routes, q.path)
-		if err != nil {
-			panic("wechatusertest: WithQuota: " + err.Error())
-		}
+		r := routes[mustFindPath("WithQuota", q.path)]
 		r.perDay, r.perMinute = q.perDay, q.perMinute
 	}
 }

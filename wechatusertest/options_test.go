@@ -59,9 +59,10 @@ func TestUnverifiedAccount(t *testing.T) {
 		"getBlacklist": true, "batchBlacklist": true, "batchUnblacklist": true,
 		"getAccessToken": false, "getStableAccessToken": false, "getApiDomainIp": false, "clearQuota": false,
 		"clearQuotaByAppSecret": false, "clearApiQuota": false, "getApiQuota": false, "getRidInfo": false,
+		"getCallbackIp": false, "callbackCheck": false,
 	}, refusals)
 	refused(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
-	assert.Zero(t, a.Quotas()[0].Day)
+	assert.Zero(t, a.quotaOf("changeOpenid").Day)
 }
 
 // https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Quirks are odd ways of the platform that developers have published, for clients that must get along with them. The
-// zero value, which is [Strict], has none of them. Numbers are probabilities from 0 to 1, of a call unless said otherwise.
+// Quirks are odd ways of the platform, for clients that must get along with them: those that developers have published,
+// and a few that its documentation leaves open, which have no link. The zero value, which is [Strict], has none of them.
+// Numbers are probabilities from 0 to 1, of a call unless said otherwise.
 type Quirks struct {
 	// Seed is what [WithSeed] takes; 0 leaves that as it is.
 	Seed uint64
@@ -26,7 +27,7 @@ type Quirks struct {
 	// https://developers.weixin.qq.com/community/personal/oCJUsw4ZiqofvQWItfpyPt_vb8q0
 	ShuffledKeys float64
 	// ErrmsgForms gives a refusal another of the forms of errmsg: a comma before the rid, older kinds of hint, no rid or
-	// no text.
+	// no text. https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
 	// RawControl writes control characters in strings as they are, which is not JSON. The platform has done so with text
 	// that was typed into its console. https://github.com/node-webot/co-wechat-api/issues/63
@@ -65,7 +66,7 @@ type Quirks struct {
 
 	// NoTokenOverlap ends a legacy token at once when another one is fetched, in place of 5 minutes later.
 	NoTokenOverlap bool
-	// UnusedQuota makes quota/get say that nothing is used.
+	// UnusedQuota makes quota/get say that nothing is used, also while calls are refused with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
 }
@@ -74,7 +75,8 @@ type Quirks struct {
 func Strict() Quirks { return Quirks{} }
 
 // Wild is the platform on a bad day: one call in thirty fails for no reason, so that three attempts fail for one in some
-// 30,000, and whatever can be odd about an answer is so now and then. The same seed gives the same day; see [WithSeed].
+// 30,000, and whatever can be odd about an answer is so now and then. The same seed gives the same day; see [WithSeed]. It
+// has all quirks but DecodedEscapes, without which remarks are the odder ones.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,

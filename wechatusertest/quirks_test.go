@@ -298,7 +298,7 @@ func TestShortBatch(t *testing.T) {
 		for i, id := range ids(3) {
 			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
 		}
-		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(slices.Insert(ids(3), 1, "oFAKEnobody")...)))
+		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(slices.Insert(ids(3), 1, "oFAKEnobody", wechatusertest.ForeignOpenID(0))...)))
 		require.Len(t, got.List, 3)
 		for i, u := range got.List {
 			assert.Equal(t, []string{wechatusertest.OpenID(i), want[i]}, []string{u.OpenID, u.UnionID})

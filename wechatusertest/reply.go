@@ -2,6 +2,7 @@ package wechatusertest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -37,8 +38,19 @@ func (rep *reply) reader() io.Reader {
 	return bytes.NewReader(rep.body)
 }
 
-// codeInvalidURL is what the platform answers on a path that it does not have. It is in no list of these APIs.
-const codeInvalidURL wechatuser.Code = 40066
+// Codes that are in no list of the client's APIs.
+const (
+	codeInvalidURL      wechatuser.Code = 40066 // a path that the platform does not have
+	codeInvalidCheckURL wechatuser.Code = 40201 // callback/check of an account without a callback URL
+	codeInvalidAction   wechatuser.Code = 40202
+	codeInvalidOperator wechatuser.Code = 40203
+)
+
+// texts are the errmsg of these.
+var texts = map[wechatuser.Code]string{
+	codeInvalidURL: "invalid url", codeInvalidCheckURL: "invalid check url",
+	codeInvalidAction: "invalid check action", codeInvalidOperator: "invalid check operator",
+}
 
 // refuse writes the answer for a call's errcode, and remembers it.
 func (s *Server) refuse(c *call) {
@@ -54,11 +66,8 @@ func (s *Server) refuse(c *call) {
 
 // errmsg is the text of a refusal with its request ids, in one of the forms that the platform has used.
 func (s *Server) errmsg(c *call) string {
-	text := c.code.Text()
-	switch c.code {
-	case codeInvalidURL:
-		text = "invalid url"
-	case wechatuser.CodeIPNotAllowed:
+	text := cmp.Or(c.code.Text(), texts[c.code])
+	if c.code == wechatuser.CodeIPNotAllowed {
 		text = fmt.Sprintf("invalid ip %s ipv6 %s, not in whitelist", c.ip, ipv6(c.ip))
 	}
 	form := 0

@@ -76,11 +76,7 @@ func (e logEntry) read() Request {
 	if err := json.Unmarshal(e.body, &r.Body); err != nil {
 		r.Body = nil
 	}
-	for name, value := range r.Body {
-		if text, ok := value.(string); ok {
-			r.Body[name] = masked(name, text)
-		}
-	}
+	maskIn("", r.Body)
 	return r
 }
 
@@ -92,6 +88,8 @@ func (s *Server) log(c *call) logEntry {
 	}}
 	if c.route != nil {
 		e.API = c.route.api
+	} else {
+		e.Path = secretInPath.ReplaceAllString(e.Path, "${1}xxxx")
 	}
 	if len(c.body) <= maxLoggedBody {
 		e.body = c.body
@@ -104,10 +102,9 @@ func (s *Server) log(c *call) logEntry {
 // but those for tokens. The server keeps 1,000 requests unless [WithRequestLog] says otherwise; [Server.Calls] counts
 // them all. It panics if no API has a path.
 func (s *Server) Requests(paths ...string) []Request {
-	for _, path := range paths {
-		if !everywhere(path) {
-			s.route("Requests", path)
-		}
+	paths = slices.Clone(paths)
+	for i, path := range paths {
+		paths[i] = pathOrAll("Requests", path)
 	}
 	s.mu.Lock()
 	entries := slices.Concat(s.ring[s.oldest:], s.ring[:s.oldest])
@@ -123,7 +120,7 @@ func (s *Server) Requests(paths ...string) []Request {
 }
 
 // Calls is how many requests a path has received, whatever came of them. Path "*", or an empty one, stands for all
-// calls but those for tokens.
+// calls but those for tokens. Requests to a path that no API has are not counted; [Server.Requests] has them.
 func (s *Server) Calls(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -174,10 +174,12 @@ func TestWhatIsShownHoldsNoSecret(t *testing.T) {
 		wechatusertest.WithRequestHook(func(r wechatusertest.Request) { hooked = append(hooked, r) }))
 	given := []string{decode[tokenAnswer](t, a.stable(false)).AccessToken, decode[tokenAnswer](t, a.legacy()).AccessToken}
 	a.post("/cgi-bin/tags/create", `{"access_token":"`+token+`","tag":{"name":"x"}}`)
+	a.post("/cgi-bin/tags/create", `{"tag":{"name":"x","APPSECRET":["`+secret+`"]},"list":[{"component_access_token":"`+token+`"}]}`)
 	a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"Access_Token": {token}, "SECRET": {secret}}, "")
+	a.do(http.MethodGet, "/cgi-bin/tags/get&access_token="+token+"&Secret="+secret, nil, "")
 	a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", url.Values{"appid": {"wxfake"}, "appsecret": {secret}}, "")
 	a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, `{"appid":"wxfake","appsecret":"`+secret+`"}`)
-	assert.Len(t, hooked, 6)
+	assert.Len(t, hooked, 8)
 
 	var saved strings.Builder
 	require.NoError(t, a.Save(&saved))

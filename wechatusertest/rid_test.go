@@ -83,7 +83,11 @@ func TestRIDInfoHidesSecrets(t *testing.T) {
 			"grant_type": {"client_credential"}, "appid": {a.AppID}, "secret": {secret}}, "").Body.String(),
 		"query of v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", url.Values{
 			"appid": {a.AppID}, "appsecret": {secret}}, "").Body.String(),
-		"token": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
+		"unknown path": a.do(http.MethodPost, "/cgi-bin/stable_tokens", nil, credential).Body.String(),
+		"form":         a.post("/cgi-bin/tags/create", "tag=x&access_token="+secret),
+		"wrong place":  a.post("/cgi-bin/tags/create", `{"tag":{"access_token":"`+secret+`"}}`),
+		"component":    a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"component_access_token": {secret}}, "").Body.String(),
+		"token":        a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
 	} {
 		info := a.lookUp(strings.TrimSuffix(ridOf(t, body), `"}`))
 		assert.Contains(t, info, `"errcode":0`, path)

@@ -59,7 +59,7 @@ func NewServer(opts ...Option) *Server {
 	}
 	s.AppID, s.Secret = s.cfg.appID, s.cfg.secret
 	s.rand = newRand(s.AppID, s.Secret)
-	for path, e := range endpoints() {
+	for path, e := range endpoints {
 		s.routes[path] = &route{endpoint: e, path: path}
 	}
 	s.cfg.setQuotas(s.routes)

@@ -29,9 +29,10 @@ var postPaths = []string{
 	"/cgi-bin/tags/members/batchtagging", "/cgi-bin/tags/members/batchuntagging", "/cgi-bin/tags/getidlist",
 	"/cgi-bin/tags/members/getblacklist", "/cgi-bin/tags/members/batchblacklist", "/cgi-bin/tags/members/batchunblacklist",
 	"/cgi-bin/clear_quota", "/cgi-bin/openapi/quota/clear", "/cgi-bin/openapi/quota/get", "/cgi-bin/openapi/rid/get",
+	"/cgi-bin/callback/check",
 }
 
-var getPaths = []string{"/cgi-bin/user/info", "/cgi-bin/user/get", "/cgi-bin/tags/get", "/cgi-bin/get_api_domain_ip"}
+var getPaths = []string{"/cgi-bin/user/info", "/cgi-bin/user/get", "/cgi-bin/tags/get", "/cgi-bin/get_api_domain_ip", "/cgi-bin/getcallbackip"}
 
 // The method is checked before the token, the token before the body.
 // https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html
@@ -54,15 +55,7 @@ func TestOrderOfChecks(t *testing.T) {
 
 	msg := refused(t, 40066, a.do(http.MethodGet, "/cgi-bin/user/nothing", nil, "").Body.String())
 	assert.Contains(t, msg, "invalid url rid: ")
-}
-
-// https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html
-func TestDomainIPs(t *testing.T) {
-	t.Parallel()
-	got := decode[struct {
-		IPs []string `json:"ip_list"`
-	}](t, newAccount(t).get("/cgi-bin/get_api_domain_ip"))
-	assert.NotEmpty(t, got.IPs)
+	refused(t, 40066, a.get("/cgi-bin/groups/get"))
 }
 
 func TestListener(t *testing.T) {

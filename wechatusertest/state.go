@@ -3,6 +3,7 @@ package wechatusertest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func (l *loader) array(element func() error) error {
 func (l *loader) delim(want json.Delim) error {
 	token, err := l.dec.Token()
 	if err == nil && token != want {
-		err = fmt.Errorf("%v where %q should be", token, want.String())
+		err = fmt.Errorf("%v where %q should be", cmp.Or[any](token, "null"), want.String())
 	}
 	return syntax(err)
 }

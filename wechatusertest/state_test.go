@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -69,6 +70,7 @@ func TestLoadSaysWhereItIsWrong(t *testing.T) {
 	const user1 = `{"openid":"oFAKE1"`
 	for name, row := range map[string]struct{ old, changed, want string }{
 		"no object":       {saved, "[]", `line 1: [ where "{" should be`},
+		"null account":    {saved, "null", `line 1: null where "{" should be`},
 		"nothing":         {saved, "", "line 1: the JSON ends too early"},
 		"something after": {saved, saved + "{}", "line 8: there is something after the account"},
 		"cut":             {`"left":true,"blocked":true,"remark":"kept"}` + "\n]}\n", `"le`, "line 6: the JSON ends too early"},
@@ -107,10 +109,56 @@ func TestSaveAndLoadManyFans(t *testing.T) {
 	assert.Equal(t, from.OpenIDs(), to.OpenIDs())
 }
 
+// The account is replaced, saved and compared while calls are under way, whose hook looks at the server: what is saved is
+// one account or the other, and no mixture.
+func TestStateWhileServing(t *testing.T) {
+	t.Parallel()
+	var srv *wechatusertest.Server
+	quirks := wechatusertest.Wild(1)
+	quirks.Latency = 0
+	srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200), wechatusertest.WithRequestLog(3),
+		wechatusertest.WithQuirks(quirks), wechatusertest.WithRequestHook(func(wechatusertest.Request) {
+			_, _, _, _ = srv.Totals(), srv.Requests("*"), srv.Faults(), srv.Tokens()
+		}))
+	vip := srv.AddTag("vip")
+	a := account{srv, t}
+	var large, small strings.Builder
+	require.NoError(t, srv.Save(&large))
+	srv.Unfollow(ids(100)...)
+	require.NoError(t, srv.Save(&small))
+
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 25 {
+				a.post(taggingPath, tagging(vip, ids(200)[100+i:150+i]...))
+				a.post("/cgi-bin/user/info/batchget", userList(ids(100)...))
+				srv.FailNext("*", -1, g)
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 10 {
+			assert.NoError(t, srv.Load(strings.NewReader(large.String())))
+			assert.NoError(t, srv.Load(strings.NewReader(small.String())))
+		}
+	})
+	wg.Go(func() {
+		for range 10 {
+			other := newAccount(t)
+			through(t, a, other)
+			assert.Contains(t, []int{100, 200}, other.Totals().Followers)
+			before := srv.Snapshot()
+			_ = before.Diff(srv.Snapshot())
+		}
+	})
+	wg.Wait()
+}
+
 func through(t testing.TB, from, to account) {
 	r, w := io.Pipe()
 	go func() { _ = w.CloseWithError(from.Save(w)) }()
-	require.NoError(t, to.Load(r))
+	assert.NoError(t, to.Load(r))
 }
 
 func BenchmarkSaveAndLoadAMillion(b *testing.B) {

@@ -83,18 +83,22 @@ func (c *call) tagArgument() (arg object, id int, name string, code wechatuser.C
 	return arg, id, name, 0
 }
 
-// ownTag finds a tag that can be changed.
-func (s *Server) ownTag(arg object, id int) (*tag, wechatuser.Code) {
-	t := s.tag(id)
+// ownTag finds the tag that a call wants to change, and the name in the call.
+func (s *Server) ownTag(c *call) (t *tag, name string, code wechatuser.Code) {
+	arg, id, name, code := c.tagArgument()
+	if code != 0 {
+		return nil, "", code
+	}
+	t = s.tag(id)
 	switch {
 	case !arg.has("id"):
-		return nil, wechatuser.CodeEmptyPostData
+		return nil, "", wechatuser.CodeEmptyPostData
 	case id >= 0 && id < len(systemTags):
-		return nil, wechatuser.CodeSystemTag
+		return nil, "", wechatuser.CodeSystemTag
 	case t == nil:
-		return nil, wechatuser.CodeInvalidTagID
+		return nil, "", wechatuser.CodeInvalidTagID
 	}
-	return t, 0
+	return t, name, 0
 }
 
 // createTag is POST /cgi-bin/tags/create.
@@ -141,11 +145,7 @@ func (t *tag) toldCount(now time.Time, lag time.Duration) int {
 // updateTag is POST /cgi-bin/tags/update.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html
 func (s *Server) updateTag(c *call) wechatuser.Code {
-	arg, id, name, code := c.tagArgument()
-	if code != 0 {
-		return code
-	}
-	t, code := s.ownTag(arg, id)
+	t, name, code := s.ownTag(c)
 	if code != 0 {
 		return code
 	}
@@ -159,18 +159,14 @@ func (s *Server) updateTag(c *call) wechatuser.Code {
 // deleteTag is POST /cgi-bin/tags/delete.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html
 func (s *Server) deleteTag(c *call) wechatuser.Code {
-	arg, id, _, code := c.tagArgument()
-	if code != 0 {
-		return code
-	}
-	t, code := s.ownTag(arg, id)
+	t, _, code := s.ownTag(c)
 	if code != 0 {
 		return code
 	}
 	if t.fans.n > maxDeletable && !s.cfg.quirks.DeletableTags {
 		return wechatuser.CodeTagHasTooManyFans
 	}
-	i, _ := s.findTag(id)
+	i, _ := s.findTag(t.id)
 	s.tags = slices.Delete(s.tags, i, i+1)
 	return 0
 }

@@ -62,6 +62,7 @@ func TestTagNames(t *testing.T) {
 	refused(t, 45158, create(strings.Repeat("客", 11)))
 	refused(t, 45158, create(strings.Repeat("x", 31)))
 	assert.Equal(t, `{"tag":{"id":101,"name":"客客客客客客客客客客"}}`, create(strings.Repeat("客", 10)))
+	assert.Equal(t, `{"tag":{"id":102,"name":"客"}}`, a.post("/cgi-bin/tags/create", `{"tag":{"name":"\u5ba2"}}`))
 
 	update := func(id int, name string) string {
 		return a.post("/cgi-bin/tags/update", fmt.Sprintf(`{"tag":{"id":%d,"name":%q}}`, id, name))

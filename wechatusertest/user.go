@@ -36,6 +36,9 @@ func (s *Server) userInfo(c *call) wechatuser.Code {
 	if openID == "" {
 		return wechatuser.CodeOpenIDMissing
 	}
+	if code := s.refused[openID]; code != 0 {
+		return code
+	}
 	u, known := s.index[openID]
 	if !known {
 		return wechatuser.CodeInvalidOpenID
@@ -59,6 +62,9 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 		var openID, lang string
 		if !item.get("openid", &openID) || !item.get("lang", &lang) {
 			return wechatuser.CodeDataFormat
+		}
+		if code := s.refused[openID]; code != 0 {
+			return code
 		}
 		if u, known := s.index[openID]; known {
 			users = append(users, u)

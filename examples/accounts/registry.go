@@ -43,36 +43,53 @@ func New(lookup func(ctx context.Context, appID string) (Account, error), opts .
 // Client is the client of this account, always the same. Callers that come at once wait for one lookup; where that
 // fails, its caller gets the error, and the next one tries by itself.
 func (r *Registry) Client(ctx context.Context, appID string) (*wechatuser.Client, error) {
+	for {
+		e := r.entry(appID)
+		select {
+		case e.making <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if r.entry(appID) != e {
+			<-e.making // it was forgotten meanwhile
+			continue
+		}
+		defer func() { <-e.making }()
+		if e.client != nil {
+			return e.client, nil
+		}
+		client, err := r.make(ctx, appID)
+		if err != nil {
+			r.forget(appID, e) // strangers' app IDs must not fill the map
+			return nil, fmt.Errorf("account %s: %w", appID, err)
+		}
+		e.client = client
+		return client, nil
+	}
+}
+
+// entry is the one of this account, a new one if there is none.
+func (r *Registry) entry(appID string) *entry {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	e, known := r.entries[appID]
 	if !known {
 		e = &entry{making: make(chan struct{}, 1)}
 		r.entries[appID] = e
 	}
-	r.mu.Unlock()
-	select {
-	case e.making <- struct{}{}:
-		defer func() { <-e.making }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if e.client != nil {
-		return e.client, nil
-	}
+	return e
+}
+
+func (r *Registry) make(ctx context.Context, appID string) (*wechatuser.Client, error) {
 	account, err := r.lookup(ctx, appID)
 	if err != nil {
-		r.forget(appID, e) // strangers' app IDs must not fill the map
-		return nil, fmt.Errorf("account %s: %w", appID, err)
+		return nil, err
 	}
 	opts := r.opts
 	if account.Every > 0 {
 		opts = append(opts[:len(opts):len(opts)], wechatuser.WithLimiter(&pace{every: account.Every}))
 	}
-	if e.client, err = wechatuser.New(appID, account.Secret, opts...); err != nil {
-		r.forget(appID, e)
-		return nil, fmt.Errorf("account %s: %w", appID, err)
-	}
-	return e.client, nil
+	return wechatuser.New(appID, account.Secret, opts...)
 }
 
 // Forget makes the next call of Client look the account up again, after its secret was changed: calls with the old

@@ -149,6 +149,43 @@ func TestUnknownAccount(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// TestFailedLookup is about callers who waited for a lookup that failed: theirs is the client of those who come later.
+func TestFailedLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		r := accounts.New(func(context.Context, string) (accounts.Account, error) {
+			time.Sleep(time.Second)
+			if asked.Add(1) == 1 {
+				return accounts.Account{}, errors.New("the vault is shut")
+			}
+			return accounts.Account{Secret: secret(0)}, nil
+		})
+		var (
+			wg       sync.WaitGroup
+			failed   atomic.Int32
+			mu       sync.Mutex
+			distinct = map[*wechatuser.Client]bool{}
+		)
+		for i := range 10 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 300 * time.Millisecond) // some come during the first lookup, some later
+				c, err := r.Client(t.Context(), appID(0))
+				if err != nil {
+					failed.Add(1)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				distinct[c] = true
+			})
+		}
+		wg.Wait()
+		assert.EqualValues(t, 1, failed.Load())
+		assert.Len(t, distinct, 1)
+		assert.EqualValues(t, 2, asked.Load())
+	})
+}
+
 // TestOptionsAreNotShared is about the limiter of one account in the options of another.
 func TestOptionsAreNotShared(t *testing.T) {
 	opts := make([]wechatuser.Option, 1, 2)

@@ -96,7 +96,8 @@ func (s *Source) Token(ctx context.Context) (wechatuser.Token, error) {
 		defer s.mu.Unlock()
 		return s.current, nil
 	}
-	if s.running == nil && (s.began.IsZero() || now.Sub(s.began) >= pause) {
+	ended := left <= 0 && s.lastErr == nil // as when a store that was down has held it up
+	if s.running == nil && (s.began.IsZero() || ended || now.Sub(s.began) >= pause) {
 		s.running, s.began = &renewal{done: make(chan struct{})}, now
 		// No caller's context: one that leaves must not lose a refresh token on its way.
 		go s.run(context.WithoutCancel(ctx), s.running)
@@ -146,7 +147,8 @@ func (s *Source) run(ctx context.Context, r *renewal) {
 
 // renew exchanges the refresh token, and has the next one in the store before the access token is used.
 func (s *Source) renew(ctx context.Context) (wechatuser.Token, error) {
-	if s.unsaved == nil {
+	waited := s.unsaved != nil
+	if !waited {
 		old, err := s.store.RefreshToken(ctx, s.appID)
 		if err != nil {
 			return wechatuser.Token{}, fmt.Errorf("authorizer: loading the refresh token of %s: %w", s.appID, err)
@@ -163,5 +165,8 @@ func (s *Source) renew(ctx context.Context) (wechatuser.Token, error) {
 	}
 	t := wechatuser.Token{AccessToken: s.unsaved.AccessToken, ExpiresAt: s.unsaved.end}
 	s.unsaved = nil
+	if waited && !time.Now().Before(t.ExpiresAt) {
+		return s.renew(ctx) // the store was down for longer than the access token lived
+	}
 	return t, nil
 }

@@ -33,12 +33,13 @@ type platform struct {
 	component string // the component_access_token that it takes
 	refresh   int    // number of the refresh token that it takes
 	exchanges int    // requests
+	expiresIn int    // seconds
 	down      bool
 	delay     time.Duration
 }
 
 func newPlatform() *platform {
-	return &platform{component: "SENTINEL-COMPONENT-1", account: wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3))}
+	return &platform{component: "SENTINEL-COMPONENT-1", expiresIn: 7200, account: wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3))}
 }
 
 func refreshToken(n int) string { return fmt.Sprintf("SENTINEL-REFRESH-%d", n) }
@@ -78,7 +79,8 @@ func (p *platform) RoundTrip(r *http.Request) (*http.Response, error) {
 		refuse(61023, "refresh_token is invalid: "+in.RefreshToken)
 	default:
 		p.refresh++
-		fmt.Fprintf(rec, `{"authorizer_access_token":"%s","expires_in":7200,"authorizer_refresh_token":"%s"}`, p.account.AccessToken(), refreshToken(p.refresh))
+		fmt.Fprintf(rec, `{"authorizer_access_token":"%s","expires_in":%d,"authorizer_refresh_token":"%s"}`,
+			p.account.AccessToken(), p.expiresIn, refreshToken(p.refresh))
 	}
 	return rec.Result(), nil
 }
@@ -221,6 +223,41 @@ func TestStoreDown(t *testing.T) {
 		assert.Equal(t, p.account.AccessToken(), token.AccessToken)
 		assert.Equal(t, refreshToken(1), s.held())
 		assert.Equal(t, 1, p.count())
+	})
+}
+
+// TestStoreDownForHours is about an access token that has ended before its refresh token could be saved.
+func TestStoreDownForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPlatform(), &store{token: refreshToken(0), err: errors.New("disk full")}
+		src := newSource(p, s)
+		_, err := src.Token(t.Context())
+		require.ErrorContains(t, err, "saving the refresh token")
+		time.Sleep(3 * time.Hour)
+		s.fail(nil)
+
+		token, err := src.Token(t.Context())
+
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Hour, time.Until(token.ExpiresAt))
+		assert.Equal(t, refreshToken(2), s.held())
+		assert.Equal(t, 2, p.count())
+	})
+}
+
+// TestShortToken is about a token that ends within the pause between two renewals: no call goes without a token.
+func TestShortToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPlatform(), &store{token: refreshToken(0)}
+		p.expiresIn = 5
+		src := newSource(p, s)
+		for range 2 {
+			token, err := src.Token(t.Context())
+			require.NoError(t, err)
+			assert.NotEmpty(t, token.AccessToken)
+			time.Sleep(5 * time.Second)
+		}
+		assert.Equal(t, 2, p.count())
 	})
 }
 

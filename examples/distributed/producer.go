@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +27,7 @@ func produce(ctx context.Context, j *job, cfg config, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "All tasks of this job are made: %d openids. For another job, give another -job.\n", at.openIDs)
 		return nil
 	}
-	tagID, err := tagOf(ctx, j.account, cfg.tag)
+	tag, err := j.account.EnsureTag(ctx, cfg.tag)
 	if err != nil {
 		return err
 	}
@@ -37,27 +36,11 @@ func produce(ctx context.Context, j *job, cfg config, stdout io.Writer) error {
 		openIDs = lines(cfg.file, at.openIDs)
 	}
 	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb), at: at}
-	if err := p.enqueueAll(ctx, tagID, cfg.chunk, openIDs); err != nil {
+	if err := p.enqueueAll(ctx, tag.ID, cfg.chunk, openIDs); err != nil {
 		return fmt.Errorf("stopped after %d openids: %w\nStart it again with the same arguments to go on", p.at.openIDs, err)
 	}
-	fmt.Fprintf(stdout, "%d openids are in the queue, for tag %d.\n", p.at.openIDs, tagID)
+	fmt.Fprintf(stdout, "%d openids are in the queue, for tag %d.\n", p.at.openIDs, tag.ID)
 	return nil
-}
-
-// tagOf is the id of the tag with this name, which is made if there is none.
-func tagOf(ctx context.Context, c *wechatuser.Client, name string) (int, error) {
-	tags, err := c.GetTags(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if i := slices.IndexFunc(tags, func(t wechatuser.Tag) bool { return t.Name == name }); i >= 0 {
-		return tags[i].ID, nil
-	}
-	tag, err := c.CreateTag(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	return tag.ID, nil
 }
 
 // lines are the openids of a file behind the first so many.

@@ -33,8 +33,9 @@ func TestProducerStartedAgain(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
 	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb)}
-	tagID, err := tagOf(t.Context(), j.account, demoTag)
+	tag, err := j.account.EnsureTag(t.Context(), demoTag)
 	require.NoError(t, err)
+	tagID := tag.ID
 	died := errors.New("died")
 	err = p.enqueueAll(t.Context(), tagID, 70, func(yield func(string, error) bool) {
 		n := 0

@@ -303,30 +303,20 @@ func TestSweepGoesOn(t *testing.T) {
 // rewriter changes answers.
 type rewriter struct {
 	next   http.RoundTripper
-	change func(path, request, answer string) string
+	change func(path, answer string) string
 }
 
 func (w rewriter) RoundTrip(r *http.Request) (*http.Response, error) {
-	var request []byte
-	if r.Body != nil {
-		request, _ = io.ReadAll(r.Body)
-		r = r.Clone(r.Context())
-		r.Body = io.NopCloser(bytes.NewReader(request))
-	}
 	resp, err := w.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
 	answer, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	text := w.change(r.URL.Path, string(request), string(answer))
+	text := w.change(r.URL.Path, string(answer))
 	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	resp.Header.Del("Content-Length")
 	return resp, err
-}
-
-func (f *fixture) rewrite(change func(path, request, answer string) string) {
-	f.opts = []wechatuser.Option{wechatuser.WithTransport(rewriter{f.Transport(), change})}
 }
 
 func TestListThatLacksSomebody(t *testing.T) {
@@ -334,13 +324,13 @@ func TestListThatLacksSomebody(t *testing.T) {
 	f.mustUpdate(t, false, false)
 	id := wechatusertest.OpenID(5)
 	var lacked atomic.Int32
-	f.rewrite(func(path, _, answer string) string {
+	f.opts = []wechatuser.Option{wechatuser.WithTransport(rewriter{f.Transport(), func(path, answer string) string {
 		if path == "/cgi-bin/user/get" && strings.Contains(answer, `"`+id+`",`) {
 			lacked.Add(1)
 			return strings.Replace(answer, `"`+id+`",`, "", 1)
 		}
 		return answer
-	})
+	}})}
 
 	out := f.mustUpdate(t, true, false)
 
@@ -355,19 +345,14 @@ func TestOpenIDsThatThePlatformRefuses(t *testing.T) {
 	gone := wechatusertest.OpenID(5)
 	f.Unfollow(gone)
 	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-odd"})
-	f.rewrite(func(path, request, answer string) string {
-		if path == "/cgi-bin/user/info/batchget" && (strings.Contains(request, gone) || strings.Contains(request, "oFAKE-odd")) {
-			return `{"errcode":40003,"errmsg":"invalid openid rid: 5f0000aa-11223344-55667788"}`
-		}
-		return answer
-	})
+	f.RefuseProfiles(wechatuser.CodeInvalidOpenID, gone, "oFAKE-odd")
 
 	out := f.mustUpdate(t, true, false)
 
 	assert.Contains(t, out, "left    "+gone, "the account does not know them any more")
 	assert.Contains(t, out, "0 new, 0 back, 1 left;")
 	assert.Contains(t, out, "1 refused.", "who is listed, and has no profile")
-	f.opts = nil
+	f.ClearFaults()
 	assert.Contains(t, f.mustUpdate(t, true, false), "new     oFAKE-odd")
 	f.assertMirrors(t)
 }
