@@ -44,7 +44,7 @@ func WithConcurrency(n int) BulkOption {
 }
 
 // WithProgress calls f each time a chunk of openids has its outcome, in the order of the input and in the goroutine that
-// runs the job.
+// runs the job. It is for a display: where to go on is [BulkReport.ResumeAfter], which Done can be far beyond.
 func WithProgress(f func(Progress)) BulkOption {
 	return bulkOption(func(cfg *bulkConfig) *ArgumentError {
 		if f == nil {
@@ -57,7 +57,8 @@ func WithProgress(f func(Progress)) BulkOption {
 
 // Progress is how far a job has come.
 type Progress struct {
-	// Done is the number of openids that have their outcome.
+	// Done is the number of openids that have their outcome, those included that failed since the platform could not be
+	// reached.
 	Done int
 	// Total is the number of openids in all, -1 where the length of the input is not known. Only the Sync methods
 	// know it.
