@@ -44,7 +44,7 @@ func WithConcurrency(n int) BulkOption {
 }
 
 // WithProgress calls f each time a chunk of openids has its outcome, in the order of the input and in the goroutine that
-// runs the job. It is for a display: where to go on is [BulkReport.ResumeAfter], which Done can be far beyond.
+// runs the job. What it keeps of ResumeAfter is where to go on if the program does not live to see the report.
 func WithProgress(f func(Progress)) BulkOption {
 	return bulkOption(func(cfg *bulkConfig) *ArgumentError {
 		if f == nil {
@@ -63,6 +63,9 @@ type Progress struct {
 	// Total is the number of openids in all, -1 where the length of the input is not known. Only the Sync methods
 	// know it.
 	Total int
+	// ResumeAfter is where to go on, as in [BulkReport]; Done can be far beyond. It is empty in the Sync methods, which
+	// find out by themselves what is left.
+	ResumeAfter string
 }
 
 // BulkReport says what became of the openids of a job that changes the account.
@@ -246,7 +249,6 @@ func nilInput(job string) error {
 
 // apply makes a change for all openids of the input. What it does goes into the report.
 func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openIDs iter.Seq2[string, error], cfg bulkConfig, report *BulkReport) error {
-	complete := true
 	j := &job[struct{}]{
 		pace: p, ep: w.ep, cfg: cfg,
 		send: func(ctx context.Context, slots []*slot[struct{}]) error {
@@ -259,7 +261,6 @@ func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openI
 			return err
 		},
 		deliver: func(s *slot[struct{}]) bool {
-			complete = complete && s.fate != undecided && s.fate != lost
 			switch s.fate {
 			case undecided:
 				return true
@@ -269,15 +270,12 @@ func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openI
 				report.Failed = append(report.Failed, OpenIDError{OpenID: alone(s.openID), Err: s.err})
 			}
 			report.Total++
-			if complete && s.fate != malformed { // which is no place to go on from
-				report.ResumeAfter = s.openID
-			}
 			return true
 		},
 	}
 	ctx, sent := countCalls(ctx)
 	err := j.run(ctx, openIDs)
-	report.Calls = int(sent.Load())
+	report.Calls, report.ResumeAfter = int(sent.Load()), j.place
 	if err != nil || len(report.Failed) > 0 {
 		return &BulkError{Report: report, Err: err, job: name}
 	}

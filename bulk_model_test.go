@@ -469,6 +469,7 @@ func (b *bulkCase) checkProgress(t *testing.T, progress []wechatuser.Progress, r
 	}
 	if report.Total > 0 && assert.NotEmpty(t, progress) {
 		assert.Equal(t, report.Total, progress[len(progress)-1].Done)
+		assert.Equal(t, report.ResumeAfter, progress[len(progress)-1].ResumeAfter)
 	}
 }
 

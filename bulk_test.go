@@ -680,17 +680,41 @@ func TestBulkProgress(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, got, 11)
 		for i, p := range got {
-			assert.Equal(t, wechatuser.Progress{Done: min(50*(i+1), 501), Total: -1}, p)
+			done := min(50*(i+1), 501)
+			assert.Equal(t, wechatuser.Progress{Done: done, Total: -1, ResumeAfter: wechatusertest.OpenID(done - 1)}, p)
 		}
 		n := 0
 		for _, err := range c.BulkUserInfo(t.Context(), list(openIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
-			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1}, p)
+			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
 		})) {
 			require.NoError(t, err)
 			n++
 		}
 		assert.Equal(t, 501, n)
 	})
+}
+
+// A program that dies goes on from the last place that it wrote down: before it nobody is left out.
+func TestBulkPlaceOfAProgramThatDies(t *testing.T) {
+	srv, c, tag := fans(t, 500)
+	srv.Fault(wechatusertest.Fault{Path: pathTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
+	var places []string
+	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(500)), wechatuser.WithConcurrency(2),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { places = append(places, p.ResumeAfter) }))
+	require.Error(t, err)
+	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(places), func(place string) bool { return place == "" }))
+	assert.Equal(t, report.ResumeAfter, places[len(places)-1])
+	for _, place := range places {
+		for _, id := range openIDs(500) {
+			if place == "" {
+				break
+			}
+			assert.Contains(t, srv.TagFans(tag), id)
+			if id == place {
+				break
+			}
+		}
+	}
 }
 
 func TestBulkArguments(t *testing.T) {

@@ -27,8 +27,10 @@ type job[R any] struct {
 	todo     chan *chunk[R]      // the part of queue that nobody works on yet
 	workers  int
 	working  sync.WaitGroup
-	done     int  // openids that were delivered with an outcome
-	gaps     bool // some openid has no outcome, or none that is final
+	done     int    // openids that were delivered with an outcome
+	gaps     bool   // some openid has no outcome, or none that is final
+	place    string // the last openid before which there is no gap
+	passed   bool   // a gap was delivered, and place stays
 }
 
 // slot is one openid on its way.
@@ -183,19 +185,22 @@ func (j *job[R]) deliverFirst() bool {
 	for _, s := range ch.items {
 		switch s.fate {
 		case undecided:
-			j.gaps = true
+			j.gaps, j.passed = true, true
 		case lost:
-			j.gaps = true
+			j.gaps, j.passed = true, true
 			j.done++
 		default:
 			j.done++
+		}
+		if !j.passed && s.fate != malformed { // which is no place to go on from
+			j.place = s.openID
 		}
 		if !j.deliver(s) {
 			return false
 		}
 	}
 	if j.cfg.progress != nil && j.done > before {
-		j.cfg.progress(Progress{Done: j.cfg.doneBefore + j.done, Total: j.cfg.total})
+		j.cfg.progress(Progress{Done: j.cfg.doneBefore + j.done, Total: j.cfg.total, ResumeAfter: j.place})
 	}
 	return true
 }

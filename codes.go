@@ -633,7 +633,7 @@ var codeTable = map[Code]struct {
 		text:   "some openid fail",
 		en:     "some of the openids were not processed, the others were",
 		zh:     "部分 openid 处理失败",
-		remedy: "call again with FailedOpenIDs, or use the Bulk method, which does that",
+		remedy: "call again later for those that failed",
 		class:  classTemporary,
 		doc:    endpoints[batchTagging].docURL(),
 	},

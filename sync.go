@@ -122,6 +122,9 @@ func (c *Client) sync(ctx context.Context, name string, add, remove write, list 
 		extra = nil
 	}
 	cfg.total = len(lacking) + len(extra)
+	if show := cfg.progress; show != nil {
+		cfg.progress = func(p Progress) { show(Progress{Done: p.Done, Total: p.Total}) }
+	}
 	if cfg.dryRun {
 		cfg.concurrency = 1 // which keeps the order
 	}
