@@ -27,7 +27,8 @@ const maxBody = 16 << 20
 // sender turns a request into an HTTP exchange. It knows nothing of errcodes.
 type sender struct {
 	rc       *resty.Client
-	requests sync.Pool // of *resty.Request, each of which is six pieces of memory
+	blank    *resty.Request // what each of the requests is before it is sent
+	requests sync.Pool      // of *resty.Request, half a kilobyte each
 	hosts    hosts
 	// The headers of requests without and with a body. They are shared by all requests, and not to be changed: resty
 	// adds what is missing, which is nothing, and sends a copy.
@@ -62,8 +63,10 @@ func newSender(cfg *config) *sender {
 					SetLogger(silent{}). // resty's lines hold URLs, and URLs hold the token
 					SetDisableWarn(true)
 	s := &sender{rc: rc, hosts: hosts{bases: cfg.baseURLs, downUntil: make([]atomic.Int64, len(cfg.baseURLs))}}
+	s.blank = rc.R().SetDoNotParseResponse(true) // resty would trust the Content-Type, and read in small steps
 	s.requests.New = func() any {
-		return rc.R().SetDoNotParseResponse(true) // resty would trust the Content-Type, and read in small steps
+		req := *s.blank
+		return &req
 	}
 	s.header = http.Header{"Accept": {"application/json"}, "User-Agent": {cfg.userAgent}}
 	s.bodyHeader = s.header.Clone()
@@ -82,8 +85,8 @@ func (s *sender) send(ctx context.Context, method, address string, body []byte) 
 		req.Body = bytes.NewReader(body) // bytes would be copied
 	}
 	resp, err := req.Execute(method, address)
-	req.RawRequest, req.URL, req.Body = nil, "", nil
-	s.requests.Put(req.SetContext(context.Background()))
+	*req = *s.blank // whatever resty has set, and the token, which is in the URL
+	s.requests.Put(req)
 	if err != nil {
 		err = withoutURL(err)
 		return exchange{}, !trace.neverSent() && !failedBeforeSending(err), err

@@ -2,11 +2,13 @@ package wechatuser
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -174,16 +176,92 @@ func TestWhatRequestsShare(t *testing.T) {
 		req.Header.Set("X-Other", "1") // as an old transport would
 		return -1, strings.NewReader(`{"errcode":0,"errmsg":"ok"}`)
 	}))
+	var made []*resty.Request
+	fresh := c.sender.requests.New
+	c.sender.requests.New = func() any {
+		made = append(made, fresh().(*resty.Request))
+		return made[len(made)-1]
+	}
 	for range 3 {
 		require.NoError(t, c.UpdateRemark(t.Context(), "oFAKE", "r"))
 	}
 	assert.Equal(t, http.Header{"Accept": {"application/json"}, "User-Agent": {"wechatuser/" + Version}}, c.sender.header)
 
-	req := c.sender.requests.Get().(*resty.Request)
-	assert.Nil(t, req.RawRequest)
-	assert.Nil(t, req.Body)
-	assert.Empty(t, req.URL, "there is a token in it")
-	assert.Equal(t, context.Background(), req.Context())
+	require.NotEmpty(t, made)
+	for _, req := range made {
+		assert.Equal(t, fresh(), req, "there is a token in the URL of one that was sent")
+		assert.Empty(t, req.URL)
+		assert.Empty(t, req.QueryParam)
+	}
+}
+
+// A transport can panic, end the goroutine, and go on using a request that it has answered, and so can a body.
+func TestTransportsThatMisbehave(t *testing.T) {
+	const outcomes = 7
+	var left sync.WaitGroup
+	defer left.Wait()
+	c := clientOf(t, answering(func(req *http.Request) (int64, io.Reader) {
+		sent, err := io.ReadAll(req.Body)
+		assert.NoError(t, err)
+		left.Go(func() {
+			req.Header["Accept"][0] = "late"
+			again, err := req.GetBody() // as net/http does where a connection turns out to be closed
+			if assert.NoError(t, err) {
+				body, _ := io.ReadAll(again)
+				assert.Equal(t, sent, body)
+			}
+		})
+		var in struct{ OpenID, Remark string }
+		assert.NoError(t, json.Unmarshal(sent, &in))
+		html := strings.NewReader("<html>" + in.OpenID)
+		switch in.Remark {
+		case "0":
+			panic("transport")
+		case "1":
+			runtime.Goexit()
+			return 0, nil
+		case "2":
+			return -1, io.MultiReader(html, reads(func() { panic("body") }))
+		case "3":
+			return -1, io.MultiReader(html, reads(runtime.Goexit))
+		case "4":
+			return -1, html
+		default:
+			return -1, strings.NewReader(fmt.Sprintf(`{"errcode":40003,"errmsg":"no %s."}`, in.OpenID))
+		}
+	}))
+	var wg sync.WaitGroup
+	for i := range 40 * outcomes {
+		wg.Go(func() {
+			defer func() { _ = recover() }()
+			id := fmt.Sprintf("oFAKE%d", i)
+			err := c.UpdateRemark(t.Context(), id, fmt.Sprint(i%outcomes))
+			switch i % outcomes {
+			case 0, 1, 2, 3:
+				t.Error("the call has returned")
+			case 4:
+				var e *ResponseError
+				if assert.ErrorAs(t, err, &e) {
+					assert.Equal(t, "<html>"+id, e.Snippet)
+				}
+			default:
+				var e *Error
+				if assert.ErrorAs(t, err, &e) {
+					assert.Equal(t, "no "+id+".", e.Message)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, "application/json", c.sender.bodyHeader.Get("Accept"))
+}
+
+// reads is a body of which nothing can be read.
+type reads func()
+
+func (f reads) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }
 
 func TestReadingATokenTakesNoMemory(t *testing.T) {

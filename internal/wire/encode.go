@@ -22,9 +22,14 @@ func Marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	body := bytes.Clone(unescape(bytes.TrimSuffix(e.buf.Bytes(), []byte("\n"))))
-	encoders.Put(e)
+	if e.buf.Cap() <= maxKept {
+		encoders.Put(e)
+	}
 	return body, nil
 }
+
+// maxKept is the largest buffer that is kept for other bodies: several times that of 100 openids.
+const maxKept = 16 << 10
 
 // encoder writes into a buffer of its own.
 type encoder struct {

@@ -77,3 +77,12 @@ func FuzzMarshal(f *testing.F) {
 		require.NotContains(t, string(out), "\n")
 	})
 }
+
+// The memory of a body that was large once is not kept.
+func TestMarshalKeepsLittle(t *testing.T) {
+	for range 10 {
+		_, err := Marshal(strings.Repeat("x", 16*maxKept))
+		require.NoError(t, err)
+		assert.LessOrEqual(t, encoders.Get().(*encoder).buf.Cap(), maxKept)
+	}
+}

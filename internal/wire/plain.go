@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,8 +14,8 @@ import (
 // UnmarshalPlain reads an object, as the platform usually writes it, into the struct that v points at, which must be its
 // zero value. It reports false, and leaves part of the object in v, for anything else: what is not valid, and what is
 // valid and unusual. Unusual are escapes, null in place of a value, fractions, numbers of more than 18 digits, invalid
-// UTF-8, names with other characters than a-z, 0-9 and _, lists and objects that are there twice, deep nesting, and values
-// of another type than the field. Where it reports true, v holds what encoding/json would have set.
+// UTF-8, names with other characters than a-z, 0-9 and _, what a pointer or a list of objects is for and is there twice,
+// deep nesting, and values of another type than the field. Where it reports true, v holds what encoding/json would have set.
 //
 // The struct tags say what the fields are called, as they do for encoding/json. Nothing in v refers to data: texts are
 // copied, those that stand near each other into one block of at most [MaxBlock] bytes.
@@ -215,46 +217,22 @@ func isPlainName[T string | []byte](name T) bool {
 	return true
 }
 
-// guess is how many items more a list may have, when the first ones took so many bytes.
-func (p *parser) guess(items, bytes int) int {
-	if items == 0 {
-		return 1
-	}
-	n := (len(p.data) - p.pos) * items / bytes
-	return min(n+n/16, maxGuess) + 1
+// integer is a whole number that an int can hold.
+func (p *parser) integer() (int, bool) {
+	n, ok := p.whole()
+	return int(n), ok && int64(int(n)) == n // an int can be shorter
 }
 
-// maxGuess is the longest list of the platform: a list that is longer grows like any other.
-const maxGuess = 10_000
+// maxSize is the longest list of the platform: one that seems longer grows while it is read.
+const maxSize = 10_000
 
-// texts is a list of strings.
-func (p *parser) texts() (list []string, ok bool) {
-	list = []string{}
-	start := p.pos
-	ok = p.items(func() bool {
-		text, ok := p.text()
-		if len(list) == 0 {
-			list = make([]string, 0, 1+p.guess(1, p.pos-start))
-		}
-		list = append(list, text)
-		return ok
-	})
-	return list, ok
-}
-
-// wholes is a list of whole numbers.
-func (p *parser) wholes() (list []int, ok bool) {
-	size := 0
-	if end := bytes.IndexByte(p.data[p.pos:], ']'); end > 0 {
-		size = 1 + bytes.Count(p.data[p.pos:p.pos+end], []byte{','})
+// size is how many items the list of texts or numbers has which comes next; in texts no comma or bracket is expected.
+func (p *parser) size() int {
+	end := bytes.IndexByte(p.data[p.pos:], ']')
+	if end <= 1 {
+		return 0
 	}
-	list = make([]int, 0, size)
-	ok = p.items(func() bool {
-		n, ok := p.whole()
-		list = append(list, int(n))
-		return ok && int64(int(n)) == n // an int can be shorter
-	})
-	return list, ok
+	return min(1+bytes.Count(p.data[p.pos:p.pos+end], []byte{','}), maxSize)
 }
 
 // A reader reads a value into a variable that can be set.
@@ -273,8 +251,7 @@ func readerOf(t reflect.Type) reader {
 }
 
 func newReader(t reflect.Type) reader {
-	// A number is what an ErrCode is.
-	if unmarshaler := reflect.TypeFor[interface{ UnmarshalJSON([]byte) error }](); reflect.PointerTo(t).Implements(unmarshaler) && t != reflect.TypeFor[ErrCode]() {
+	if readsItself(t) {
 		return nil
 	}
 	switch t.Kind() {
@@ -301,6 +278,18 @@ func newReader(t reflect.Type) reader {
 	}
 }
 
+// readsItself is true for what encoding/json does not read by its kind alone.
+func readsItself(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[ErrCode](): // which is a number too
+		return false
+	case reflect.TypeFor[json.Number]():
+		return true
+	}
+	to := reflect.PointerTo(t)
+	return to.Implements(reflect.TypeFor[json.Unmarshaler]()) || to.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
 func newPointerReader(t reflect.Type) reader {
 	readTarget := readerOf(t.Elem())
 	if readTarget == nil {
@@ -318,9 +307,9 @@ func newPointerReader(t reflect.Type) reader {
 func newListReader(t reflect.Type) reader {
 	switch t {
 	case reflect.TypeFor[[]string]():
-		return listReader((*parser).texts)
+		return listReader((*parser).text)
 	case reflect.TypeFor[[]int]():
-		return listReader((*parser).wholes)
+		return listReader((*parser).integer)
 	}
 	readItem := readerOf(t.Elem())
 	if readItem == nil || t.Elem().Kind() != reflect.Struct {
@@ -328,14 +317,13 @@ func newListReader(t reflect.Type) reader {
 	}
 	return func(p *parser, v reflect.Value) bool {
 		if !v.IsNil() {
-			return false
+			return false // encoding/json would read into the objects that are there
 		}
-		v.Set(reflect.MakeSlice(t, 0, 0))
-		start := p.pos
+		v.Set(reflect.MakeSlice(t, 0, min(bytes.Count(p.data[p.pos:], []byte{'{'}), maxSize)))
 		return p.items(func() bool {
 			n := v.Len()
 			if n == v.Cap() {
-				v.Grow(p.guess(n, p.pos-start))
+				v.Grow(1)
 			}
 			v.SetLen(n + 1)
 			return readItem(p, v.Index(n))
@@ -343,15 +331,16 @@ func newListReader(t reflect.Type) reader {
 	}
 }
 
-// listReader reads a list. One that is there twice encoding/json reads into what it has of the first.
-func listReader[T any](read func(*parser) ([]T, bool)) reader {
+// listReader reads a list of texts or numbers.
+func listReader[T any](read func(*parser) (T, bool)) reader {
 	return func(p *parser, v reflect.Value) bool {
-		to := v.Addr().Interface().(*[]T)
-		if *to != nil {
-			return false
-		}
-		list, ok := read(p)
-		*to = list
+		list := make([]T, 0, p.size())
+		ok := p.items(func() bool {
+			item, ok := read(p)
+			list = append(list, item)
+			return ok
+		})
+		*v.Addr().Interface().(*[]T) = list
 		return ok
 	}
 }

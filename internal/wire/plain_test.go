@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"runtime"
 	"strings"
@@ -49,13 +50,13 @@ func TestUnmarshalPlain(t *testing.T) {
 		{"minus zero", `{"total":-0}`, true},
 		{"unknown fields", `{"a":"x","b":[1,[],{}],"c":{"total":7},"d":true,"e":false,"f":null,"total":1,"g":-5}`, true},
 		{"a value twice", `{"time":1,"errmsg":"a","time":2,"errmsg":"b"}`, true},
+		{"a list of texts twice", `{"fail_openid_list":["a","b"],"fail_openid_list":["c"]}`, true},
+		{"a list of numbers twice", `{"user_info_list":[{"tagid_list":[1,3],"tagid_list":[]}]}`, true},
 		{"a part twice", `{"data":{},"data":{"tags":[{"id":1}]}}`, true},
 		{"nested", deep(15), true},
 		{"invalid UTF-8 in what is skipped", "{\"x\":\"\xff\"}", true},
 
 		{"a list twice", `{"user_info_list":[{"openid":"oFAKE1"}],"user_info_list":[{"subscribe":1}]}`, false},
-		{"a list of texts twice", `{"fail_openid_list":["a","b"],"fail_openid_list":["c"]}`, false},
-		{"a list of numbers twice", `{"user_info_list":[{"tagid_list":[1],"tagid_list":[2]}]}`, false},
 		{"an object twice", `{"tag":{"id":1},"tag":{"name":"x"}}`, false},
 		{"nested too deep", deep(40), false},
 		{"escape", `{"errmsg":"\/"}`, false},
@@ -121,6 +122,12 @@ func TestUnmarshalPlainNeedsPlainTypes(t *testing.T) {
 	for _, v := range []any{
 		new(struct {
 			A json.RawMessage `json:"a"`
+		}),
+		new(struct {
+			A json.Number `json:"a"`
+		}),
+		new(struct {
+			A netip.Addr `json:"a"` // an encoding.TextUnmarshaler
 		}),
 		new(struct {
 			A int `json:"a,string"`
@@ -221,23 +228,38 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// What a list that says nothing of its length makes of a guess.
-func TestUnmarshalPlainGuessesWithin(t *testing.T) {
-	long := fmt.Appendf(nil, `{"fail_openid_list":["",%q]}`, strings.Repeat("a", 1<<20))
-	var got profiles
-	require.True(t, UnmarshalPlain(long, &got))
-	assert.Less(t, cap(got.FailOpenIDList), 2*maxGuess)
-	assert.Len(t, got.FailOpenIDList[1], 1<<20)
+// How long a list seems says only how much memory it begins with.
+func TestUnmarshalPlainTakesListsOfAnyLength(t *testing.T) {
+	commas := strings.Repeat(",", 3*maxSize)
+	for _, body := range []string{
+		`{"fail_openid_list":["` + commas + `"]}`,
+		`{"fail_openid_list":["a]","b"]}`,
+		`{"fail_openid_list":[` + strings.Repeat(`"",`, 2*maxSize) + `""]}`,
+		`{"user_info_list":[{"tagid_list":[` + strings.Repeat(`1,`, 2*maxSize) + `1]},{"tagid_list":[ ]}]}`,
+		`{"user_info_list":[{}` + strings.Repeat(`,{}`, 2*maxSize) + `]}`,
+		`{"user_info_list":[{"remark":"` + strings.Repeat("{", 3*maxSize) + `"}]}`,
+	} {
+		var got, want profiles
+		require.True(t, UnmarshalPlain([]byte(body), &got))
+		require.NoError(t, json.Unmarshal([]byte(body), &want))
+		require.Equal(t, want, got)
+		if len(want.FailOpenIDList) < maxSize {
+			require.LessOrEqual(t, cap(got.FailOpenIDList), maxSize)
+		}
+		if len(want.Users) < maxSize {
+			require.LessOrEqual(t, cap(got.Users), maxSize)
+		}
+	}
+}
 
-	many := []byte(`{"fail_openid_list":[` + strings.Repeat(`"",`, 2*maxGuess) + `""]}`)
-	got = profiles{}
-	require.True(t, UnmarshalPlain(many, &got))
-	assert.Len(t, got.FailOpenIDList, 2*maxGuess+1)
-
-	growing := []byte(`{"user_info_list":[{"openid":"` + strings.Repeat("a", 1000) + `"}` + strings.Repeat(`,{}`, 500) + `]}`)
-	got = profiles{}
-	require.True(t, UnmarshalPlain(growing, &got))
-	assert.Len(t, got.Users, 501)
+// What is no list of numbers takes no memory as if it were a long one.
+func TestUnmarshalPlainOfCommas(t *testing.T) {
+	body := []byte(`{"user_info_list":[{"tagid_list":[` + strings.Repeat(",", 1<<20) + `]}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.False(t, UnmarshalPlain(body, new(profiles)))
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(body)))
 }
 
 func TestAllocations(t *testing.T) {
