@@ -298,8 +298,13 @@ func (c *Client) logAttempt(ctx context.Context, req *request, res *Result, host
 	}
 	attrs := []slog.Attr{
 		slog.String("api", req.ep.api), slog.String("app_id", c.appID), slog.String("host", c.sender.hosts.bases[host]),
-		slog.Int("attempt", res.Attempts), slog.Int("status", res.StatusCode), slog.Int("errcode", int(res.Code)),
-		slog.Duration("duration", d),
+		slog.Int("attempt", res.Attempts), slog.Duration("duration", d),
+	}
+	if res.StatusCode != 0 {
+		attrs = append(attrs, slog.Int("status", res.StatusCode))
+	}
+	if res.Code != 0 || err == nil { // an answer of the platform
+		attrs = append(attrs, slog.Int("errcode", int(res.Code)))
 	}
 	if res.RID != "" {
 		attrs = append(attrs, slog.String("rid", res.RID))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -170,13 +171,14 @@ func (c *Client) limited(ctx context.Context, req request) (answer, Result, erro
 	return c.perform(ctx, req)
 }
 
-// intercepted sends a request through the interceptors.
-func (c *Client) intercepted(ctx context.Context, req request) (ans answer, err error) {
+// intercepted sends a request through the interceptors. One of them may call next twice, at a time too, or leave it running.
+func (c *Client) intercepted(ctx context.Context, req request) (answer, error) {
+	var ans atomic.Pointer[answer]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
 	next := func(ctx context.Context) (Result, error) {
 		got, res, err := c.limited(ctx, req)
 		if err == nil {
-			ans = got
+			ans.Store(&got)
 		}
 		return res, err
 	}
@@ -187,8 +189,8 @@ func (c *Client) intercepted(ctx context.Context, req request) (ans answer, err 
 	if _, err := next(ctx); err != nil {
 		return nil, err
 	}
-	if ans == nil {
-		return nil, fmt.Errorf("wechatuser: %s: an interceptor returned no error, and there is no answer: it must call next, and pass its error on", req.ep.api)
+	if got := ans.Load(); got != nil {
+		return *got, nil
 	}
-	return ans, nil
+	return nil, fmt.Errorf("wechatuser: %s: an interceptor returned no error, and there is no answer: it must call next, and pass its error on", req.ep.api)
 }

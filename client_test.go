@@ -196,6 +196,24 @@ func TestInterceptorCanCallNextTwice(t *testing.T) {
 }
 
 // The answer is that of the last run that had one.
+// An interceptor that gives up, as a circuit breaker does, leaves its call running for a while.
+func TestInterceptorMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := errors.New("left")
+		c := newClient(t, play(after(time.Second, says(aliceBody))), wechatuser.WithInterceptor(
+			func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+				if call.API != "userInfo" {
+					return next(ctx)
+				}
+				go func() { _, _ = next(ctx) }()
+				return wechatuser.Result{}, left
+			}))
+		_, err := c.GetUserInfo(t.Context(), alice)
+		require.ErrorIs(t, err, left)
+		time.Sleep(time.Minute) // until the call has its answer
+	})
+}
+
 func TestInterceptorCanPreferTheFirstAnswer(t *testing.T) {
 	c := newClient(t, play(says(tagsBody), refuses(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do next) (wechatuser.Result, error) {
 		first, err := do(ctx)
@@ -288,10 +306,10 @@ func TestLogger(t *testing.T) {
 		require.NoError(t, err)
 
 		common := `level=DEBUG msg="wechatuser: attempt" api=userInfo app_id=` + testAppID + ` host=https://api.weixin.qq.com `
-		assert.Equal(t, common+`attempt=1 status=502 errcode=0 duration=1s error="wechatuser: userInfo: not an answer of the platform: HTTP status 502: Bad Gateway"`+"\n"+
-			common+`attempt=2 status=200 errcode=40003 duration=0s rid=`+testRID+` error="`+
+		assert.Equal(t, common+`attempt=1 duration=1s status=502 error="wechatuser: userInfo: not an answer of the platform: HTTP status 502: Bad Gateway"`+"\n"+
+			common+`attempt=2 duration=0s status=200 errcode=40003 rid=`+testRID+` error="`+
 			strings.ReplaceAll((&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testRID, Attempts: 2}).Error(), `"`, `\"`)+`"`+"\n"+
-			common+"attempt=1 status=200 errcode=0 duration=0s\n", log.String())
+			common+"attempt=1 duration=0s status=200 errcode=0\n", log.String())
 	})
 }
 

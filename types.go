@@ -38,7 +38,8 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For somebody who does not follow the account, Subscribe is 0 and all but OpenID is empty.
+// For somebody who does not follow the account, Subscribe is 0 and all but OpenID is empty. The texts of profiles that came
+// in one answer share memory, in blocks of some KiB.
 type UserInfo struct {
 	// Subscribe is 1 for a follower and 0 for somebody who has left; see [UserInfo.Subscribed].
 	Subscribe int `json:"subscribe"`

@@ -44,7 +44,7 @@ func TestAllocations(t *testing.T) {
 		{getUserInfo, 80, 6_900},
 		{updateRemark, 84, 7_100},
 		{batchUserInfo, 200, 57_000},
-		{getFans, 100, 500_000},
+		{getFans, 100, 530_000},
 	} {
 		t.Run(limit.name, func(t *testing.T) {
 			srv := serve(t, account)
