@@ -142,12 +142,13 @@ func (a *attempted) repeatable(ep *endpoint) bool {
 func (c *Client) attempt(ctx context.Context, req *request, token Token, res *Result) (a attempted) {
 	host := c.sender.hosts.pick()
 	start := time.Now()
-	*res = Result{Attempts: res.Attempts}
-	defer func() { c.logAttempt(ctx, req, res, host, time.Since(start), a.err) }()
+	base := c.sender.hosts.bases[host]
+	*res = Result{Attempts: res.Attempts, Host: base}
+	defer func() { c.logAttempt(ctx, req, res, time.Since(start), a.err) }()
 
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ex, left, err := c.sender.send(limited, req.ep.method, req.address(c.sender.hosts.bases[host], token), req.body)
+	ex, left, err := c.sender.send(limited, req.ep.method, req.address(base, token), req.body)
 	defer ex.release()
 	res.StatusCode = ex.status
 
@@ -292,12 +293,12 @@ func parseRetryAfter(v string) time.Duration {
 }
 
 // logAttempt writes what an attempt came to, and no secret or openid.
-func (c *Client) logAttempt(ctx context.Context, req *request, res *Result, host int, d time.Duration, err error) {
+func (c *Client) logAttempt(ctx context.Context, req *request, res *Result, d time.Duration, err error) {
 	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("api", req.ep.api), slog.String("app_id", c.appID), slog.String("host", c.sender.hosts.bases[host]),
+		slog.String("api", req.ep.api), slog.String("app_id", c.appID), slog.String("host", res.Host),
 		slog.Int("attempt", res.Attempts), slog.Duration("duration", d),
 	}
 	if res.StatusCode != 0 {

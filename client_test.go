@@ -108,7 +108,8 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 				assert.Equal(t, tt.ok, err == nil)
 				assert.Equal(t, gotErr, err)
 				assert.Equal(t, time.Since(start), got.Duration, "pauses included")
-				got.Duration = 0
+				assert.Equal(t, wechatuser.BaseURL, got.Host)
+				got.Duration, got.Host = 0, ""
 				assert.Equal(t, tt.want, got)
 			})
 		})

@@ -18,6 +18,7 @@ type Result struct {
 	Code       Code          // errcode of the last answer
 	RID        string        // rid of the last answer; successes have none
 	Attempts   int           // requests sent
+	Host       string        // address of the last attempt, such as [BaseURL]; empty if there was none
 	Duration   time.Duration // from the first attempt to the last, waits included
 }
 

@@ -3,6 +3,7 @@ package otelwechatuser
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strconv"
 	"sync"
@@ -114,6 +115,9 @@ func outcomeOf(res wechatuser.Result, err error) (attrs []attribute.KeyValue) {
 
 // details are for spans only: there are too many rids for a metric.
 func details(res wechatuser.Result) (attrs []attribute.KeyValue) {
+	if host, err := url.Parse(res.Host); err == nil && host.Hostname() != "" {
+		attrs = append(attrs, semconv.ServerAddress(host.Hostname()))
+	}
 	if res.StatusCode != 0 {
 		attrs = append(attrs, semconv.HTTPResponseStatusCode(res.StatusCode))
 	}

@@ -40,6 +40,7 @@ func TestSuccess(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"rpc.system.name": "wechat", "rpc.method": "getTags", "rpc.response.status_code": "0",
 		"http.request.method": "GET", "url.template": tagsPath, "http.response.status_code": "200",
+		"server.address": "127.0.0.1",
 	}, attrs(span.Attributes))
 	assert.Equal(t, "github.com/wechatuser/wechatuser/otelwechatuser", span.InstrumentationScope.Name)
 	assert.Equal(t, wechatuser.Version, span.InstrumentationScope.Version)
