@@ -158,7 +158,13 @@ func (c Code) Remedy() string { return codeTable[c].remedy }
 
 // DocURL is the platform's page that documents the code: that of the call it belongs to,
 // or the table of all codes if it is shared by many calls or not known.
-func (c Code) DocURL() string { return cmp.Or(codeTable[c].doc, allCodesURL) }
+func (c Code) DocURL() string {
+	info := codeTable[c]
+	if info.at != 0 {
+		return endpoints[info.at].docURL()
+	}
+	return cmp.Or(info.doc, allCodesURL)
+}
 
 func (c Code) class() class { return codeTable[c].class }
 
@@ -198,7 +204,8 @@ var codeTable = map[Code]struct {
 	zh     string // as documented, where it is
 	remedy string // goes behind a colon
 	class  class
-	doc    string // empty for the table of all codes
+	at     endpointID // on whose page it is; 0 for another one, since userInfo has none of its own
+	doc    string     // that one; empty for the table of all codes
 }{
 	CodeInvalidCredential: {
 		text:   "invalid credential, access_token is invalid or not latest",
@@ -213,7 +220,7 @@ var codeTable = map[Code]struct {
 		zh:     "不合法的凭证类型",
 		remedy: remedyProxy,
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeInvalidAppID: {
 		text:   "invalid appid",
@@ -221,7 +228,7 @@ var codeTable = map[Code]struct {
 		zh:     "不合法的 AppID，请检查 AppID 的正确性，避免异常字符，注意大小写",
 		remedy: "check the app ID, upper and lower case included",
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeInvalidAccessToken: {
 		text:   "invalid access_token",
@@ -236,7 +243,7 @@ var codeTable = map[Code]struct {
 		zh:     "不合法的 AppSecret",
 		remedy: "check the app secret; reset it in the console if it is lost",
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeIPNotAllowed: {
 		text:   "invalid ip, not in whitelist",
@@ -244,14 +251,14 @@ var codeTable = map[Code]struct {
 		zh:     "调用接口的 IP 地址不在白名单中",
 		remedy: "add this machine's IP address to the whitelist in the console",
 		class:  classCredential | classPermission,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeSecretFrozen: {
 		en:     "the app secret is frozen",
 		zh:     "AppSecret 已被冻结，请登录平台解冻后再次调用",
 		remedy: "unfreeze the app secret in the console, which takes about 10 minutes",
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeAccessTokenMissing: {
 		text:   "access_token missing",
@@ -266,7 +273,7 @@ var codeTable = map[Code]struct {
 		zh:     "缺少 appid 参数",
 		remedy: remedyProxy,
 		class:  classCredential,
-		doc:    endpoints[stableToken].docURL(),
+		at:     stableToken,
 	},
 	CodeSecretMissing: {
 		text:   "appsecret missing",
@@ -274,7 +281,7 @@ var codeTable = map[Code]struct {
 		zh:     "缺少 secret 参数",
 		remedy: remedyProxy,
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeAccessTokenExpired: {
 		text:   "access_token expired",
@@ -289,14 +296,14 @@ var codeTable = map[Code]struct {
 		zh:     "禁止使用 token 接口",
 		remedy: remedyNotices,
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeAccountFrozen: {
 		en:     "the account is frozen",
 		zh:     "账号已冻结",
 		remedy: remedyNotices,
 		class:  classCredential,
-		doc:    endpoints[accessToken].docURL(),
+		at:     accessToken,
 	},
 	CodeComponentAppID: {
 		text:   "must use api(api_component_token) to get token for component acct",
@@ -322,7 +329,7 @@ var codeTable = map[Code]struct {
 		zh:     "此次调用需要管理员确认，请耐心等候",
 		remedy: remedyAdmin,
 		class:  classCredential,
-		doc:    endpoints[stableToken].docURL(),
+		at:     stableToken,
 	},
 	CodeConfirmPending: {
 		en:     "the account's administrator is being asked to confirm the call",
@@ -341,14 +348,14 @@ var codeTable = map[Code]struct {
 		zh:     "该 IP 调用请求已被管理员拒绝，请 24 小时后再试",
 		remedy: "talk to the account's administrator and try again after 24 hours",
 		class:  classCredential,
-		doc:    endpoints[stableToken].docURL(),
+		at:     stableToken,
 	},
 	CodeIPRefusedForHour: {
 		en:     "the account's administrator refused calls from this IP address for one hour",
 		zh:     "该 IP 调用请求已被管理员拒绝，请 1 小时后再试",
 		remedy: "talk to the account's administrator and try again after one hour",
 		class:  classCredential,
-		doc:    endpoints[stableToken].docURL(),
+		at:     stableToken,
 	},
 
 	CodeInvalidCharset: {
@@ -484,21 +491,21 @@ var codeTable = map[Code]struct {
 		zh:     "API 禁止清零调用次数，因为清零次数达到上限",
 		remedy: "wait for the next month, or clear the quota of one API with ClearAPIQuota",
 		class:  classRateLimited,
-		doc:    endpoints[clearQuota].docURL(),
+		at:     clearQuota,
 	},
 	CodeSystemBusy1: {
 		en:     "the platform is busy",
 		zh:     "系统繁忙，请稍后重试",
 		remedy: remedyLater,
 		class:  classTemporary,
-		doc:    endpoints[batchBlacklist].docURL(),
+		at:     batchBlacklist,
 	},
 	CodeSystemBusy2: {
 		en:     "the platform is busy",
 		zh:     "系统繁忙，请稍后重试",
 		remedy: remedyLater,
 		class:  classTemporary,
-		doc:    endpoints[getFans].docURL(),
+		at:     getFans,
 	},
 
 	CodeInvalidOpenID: {
@@ -528,7 +535,7 @@ var codeTable = map[Code]struct {
 		zh:     "备注名不合法",
 		remedy: "choose a remark of at most 30 bytes, which is 10 Chinese characters",
 		class:  classInvalidArgument,
-		doc:    endpoints[updateRemark].docURL(),
+		at:     updateRemark,
 	},
 	CodeOpenIDMissing: {
 		text:   "missing openid",
@@ -543,7 +550,7 @@ var codeTable = map[Code]struct {
 		zh:     "需要接收者关注",
 		remedy: remedySkip,
 		class:  classNotFollowing,
-		doc:    endpoints[updateRemark].docURL(),
+		at:     updateRemark,
 	},
 	CodeUserNotFound: {
 		text:   "user no exist",
@@ -565,7 +572,7 @@ var codeTable = map[Code]struct {
 		zh:     "用户未关注公众号",
 		remedy: remedySkip,
 		class:  classNotFollowing,
-		doc:    endpoints[batchTagging].docURL(),
+		at:     batchTagging,
 	},
 
 	CodeTooManyTags: {
@@ -573,7 +580,7 @@ var codeTable = map[Code]struct {
 		en:     "the account has 100 tags, which is the most it can have",
 		zh:     "创建的标签数过多，请注意不能超过 100 个",
 		remedy: "delete a tag that is no longer needed with DeleteTag",
-		doc:    endpoints[createTag].docURL(),
+		at:     createTag,
 	},
 	CodeTagHasTooManyFans: {
 		text:   "can't delete the tag that has too many fans",
@@ -588,14 +595,14 @@ var codeTable = map[Code]struct {
 		zh:     "不能修改 0/1/2 这三个系统默认保留的标签",
 		remedy: "use the id of a tag that CreateTag made",
 		class:  classInvalidArgument,
-		doc:    endpoints[updateTag].docURL(),
+		at:     updateTag,
 	},
 	CodeTooManyTagsOnUser: {
 		text:   "can not tagging one user too much",
 		en:     "a user has 20 tags, which is the most one can have",
 		zh:     "有粉丝身上的标签数已经超过限制，即超过 20 个",
 		remedy: "take a tag off the user with BatchUntagging; GetTagIDList tells which there are",
-		doc:    endpoints[batchTagging].docURL(),
+		at:     batchTagging,
 	},
 	CodeInvalidTagName: {
 		text:   "invalid tag name",
@@ -603,7 +610,7 @@ var codeTable = map[Code]struct {
 		zh:     "标签名非法，请注意不能和其他标签重名",
 		remedy: "choose another name; GetTags tells which are taken",
 		class:  classInvalidArgument,
-		doc:    endpoints[createTag].docURL(),
+		at:     createTag,
 	},
 	CodeTagNameTooLong: {
 		text:   "tag name too long",
@@ -611,7 +618,7 @@ var codeTable = map[Code]struct {
 		zh:     "标签名长度超过 30 个字节",
 		remedy: "choose a name of at most 30 bytes, which is 10 Chinese characters",
 		class:  classInvalidArgument,
-		doc:    endpoints[createTag].docURL(),
+		at:     createTag,
 	},
 	CodeInvalidTagID: {
 		text:   "invalid tag id",
@@ -619,7 +626,7 @@ var codeTable = map[Code]struct {
 		zh:     "非法的 tag_id",
 		remedy: "check the id with GetTags; right after CreateTag it can be refused for a while",
 		class:  classInvalidArgument,
-		doc:    endpoints[batchTagging].docURL(),
+		at:     batchTagging,
 	},
 	CodeConcurrentTagging: {
 		text:   "openid much req",
@@ -627,7 +634,7 @@ var codeTable = map[Code]struct {
 		zh:     "同一 openid 并发打标签或取消标签",
 		remedy: "change the tags of one openid in one call after the other",
 		class:  classTemporary,
-		doc:    endpoints[batchTagging].docURL(),
+		at:     batchTagging,
 	},
 	CodeSomeOpenIDsFailed: {
 		text:   "some openid fail",
@@ -635,7 +642,7 @@ var codeTable = map[Code]struct {
 		zh:     "部分 openid 处理失败",
 		remedy: "call again later for those that failed",
 		class:  classTemporary,
-		doc:    endpoints[batchTagging].docURL(),
+		at:     batchTagging,
 	},
 
 	CodeAPIUnauthorized: {
@@ -714,7 +721,7 @@ var codeTable = map[Code]struct {
 		zh:     "from_appid 有误，或账号迁移尚未完成",
 		remedy: "check the old account's app ID, and that the migration is complete",
 		class:  classInvalidArgument,
-		doc:    endpoints[changeOpenID].docURL(),
+		at:     changeOpenID,
 	},
 	CodeMigrationTooManyOpenIDs: {
 		text:   "openid num limit",
@@ -729,14 +736,14 @@ var codeTable = map[Code]struct {
 		zh:     "openid_list 为空",
 		remedy: "send at least one openid",
 		class:  classInvalidArgument,
-		doc:    endpoints[changeOpenID].docURL(),
+		at:     changeOpenID,
 	},
 	CodeMigrationUnrelated: {
 		en:     "no migration leads from that account to this one",
 		zh:     "appid 没有迁移关系",
 		remedy: "check the old account's app ID, and use the new account's token",
 		class:  classInvalidArgument,
-		doc:    endpoints[changeOpenID].docURL(),
+		at:     changeOpenID,
 	},
 
 	CodeRIDNotFound: {
@@ -745,7 +752,7 @@ var codeTable = map[Code]struct {
 		zh:     "rid 不存在，或已超过 7 天",
 		remedy: "check the rid; the platform keeps it for 7 days",
 		class:  classInvalidArgument,
-		doc:    endpoints[getRIDInfo].docURL(),
+		at:     getRIDInfo,
 	},
 	CodeInvalidRID: {
 		text:   "rid is error",
@@ -753,7 +760,7 @@ var codeTable = map[Code]struct {
 		zh:     "rid 为空或者格式错误",
 		remedy: "send the rid of an Error as it is",
 		class:  classInvalidArgument,
-		doc:    endpoints[getRIDInfo].docURL(),
+		at:     getRIDInfo,
 	},
 	CodeRIDForbidden: {
 		text:   "could not query this rid,no permission",
@@ -761,7 +768,7 @@ var codeTable = map[Code]struct {
 		zh:     "无权查询该 rid，该 rid 属于其他账号的调用",
 		remedy: "ask with the account that made the call",
 		class:  classPermission,
-		doc:    endpoints[getRIDInfo].docURL(),
+		at:     getRIDInfo,
 	},
 	CodeRIDExpired: {
 		text:   "rid time is error",
@@ -769,7 +776,7 @@ var codeTable = map[Code]struct {
 		zh:     "rid 已过期，仅支持 7 天内的 rid",
 		remedy: "ask within 7 days of the call",
 		class:  classInvalidArgument,
-		doc:    endpoints[getRIDInfo].docURL(),
+		at:     getRIDInfo,
 	},
 	CodePathNotFound: {
 		text:   "cgi_path not found, please check",
@@ -777,7 +784,7 @@ var codeTable = map[Code]struct {
 		zh:     "cgi_path 不存在，请检查",
 		remedy: "send the path with its leading slash, without host and query, such as /cgi-bin/user/get",
 		class:  classInvalidArgument,
-		doc:    endpoints[getAPIQuota].docURL(),
+		at:     getAPIQuota,
 	},
 	CodePathDenied: {
 		text:   "could not use this cgi_path,no permission",
@@ -785,6 +792,6 @@ var codeTable = map[Code]struct {
 		zh:     "无权查询该 cgi_path",
 		remedy: "ask about a path that this account may call; paths below /sns/ cannot be asked about",
 		class:  classPermission,
-		doc:    endpoints[getAPIQuota].docURL(),
+		at:     getAPIQuota,
 	},
 }
