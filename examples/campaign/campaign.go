@@ -36,6 +36,14 @@ type rule struct {
 	qr    string
 }
 
+// scenes are those that are known. The platform may have others.
+var scenes = []wechatuser.SubscribeScene{
+	wechatuser.SceneSearch, wechatuser.SceneAccountMigration, wechatuser.SceneProfileCard, wechatuser.SceneQRCode,
+	wechatuser.SceneProfileLink, wechatuser.SceneProfileItem, wechatuser.ScenePaid, wechatuser.SceneWechatAdvertisement,
+	wechatuser.SceneReprint, wechatuser.SceneLivestream, wechatuser.SceneChannels, wechatuser.SceneMiniProgram,
+	wechatuser.SceneOthers,
+}
+
 func (r rule) selects(u wechatuser.UserInfo) bool {
 	return u.Subscribed() && !u.SubscribedAt().Before(r.since) &&
 		(r.scene == "" || u.SubscribeScene == r.scene) && (r.qr == "" || u.QRSceneStr == r.qr)
@@ -89,7 +97,7 @@ func (cp *campaign) dryRun(ctx context.Context) error {
 	calls := (n + wechatuser.MaxTaggingBatch - 1) / wechatuser.MaxTaggingBatch
 	fmt.Fprintf(cp.out, "%d of %d followers are selected, %d of them have the tag; %d have no profile.\n",
 		cp.selected, cp.read, cp.has, cp.unread)
-	fmt.Fprintf(cp.out, "Nothing was changed. To tag %d followers, in %d calls, give -apply.\n", n, calls)
+	fmt.Fprintf(cp.out, "Nothing was changed. To tag them, give -apply: %d followers, calls: %d.\n", n, calls)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -32,10 +33,22 @@ func main() {
 	}
 }
 
+const usage = `Campaign gives a tag to the followers that a rule selects; without -apply it only says to whom.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+
+  go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE
+
+`
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cp := campaign{out: stdout}
 	flags := flag.NewFlagSet("campaign", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	flags.StringVar(&cp.tag, "tag", "新客", "`name` of the tag; one that does not exist is made")
 	days := flags.Int("days", 30, "select who followed in the last so many days; 0 for all")
 	flags.StringVar((*string)(&cp.rule.scene), "scene", "", "select who came this way, such as ADD_SCENE_QR_CODE")
@@ -49,11 +62,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
 	}
+	if *days < 0 {
+		return errors.New("-days must not be below 0")
+	}
+	if cp.rule.scene != "" && !slices.Contains(scenes, cp.rule.scene) {
+		fmt.Fprintf(stderr, "-scene %s is not a known scene, and may select nobody. Known are %v.\n", cp.rule.scene, scenes)
+	}
 	if *days > 0 {
 		cp.rule.since = time.Now().AddDate(0, 0, -*days)
 	}
 	var err error
-	if cp.wechat, err = newClient(); err != nil {
+	if cp.wechat, err = newClient(stdout); err != nil {
 		return err
 	}
 	defer cp.wechat.HTTPClient().CloseIdleConnections()
@@ -61,10 +80,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // newClient is the client of the real account, or of one in memory, where everybody has just followed.
-func newClient() (*wechatuser.Client, error) {
+func newClient(out io.Writer) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
-	if appID != "" || secret != "" {
-		return wechatuser.New(appID, secret)
+	switch {
+	case appID == "" && secret == "":
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2500))
+		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
+		return srv.Client(), nil
+	case appID == "":
+		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
-	return wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2500)).Client(), nil
+	return wechatuser.New(appID, secret)
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/csv"
+	"flag"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -78,7 +80,7 @@ func TestDryRun(t *testing.T) {
 	require.Len(t, want, 41)
 	assert.Equal(t, "There is no tag \"新客\": -apply makes it.\n  "+strings.Join(want[:3], "\n  ")+"\n  and 38 more\n"+
 		"41 of 300 followers are selected, 0 of them have the tag; 0 have no profile.\n"+
-		"Nothing was changed. To tag 41 followers, in 1 calls, give -apply.\n", out)
+		"Nothing was changed. To tag them, give -apply: 41 followers, calls: 1.\n", out)
 	assert.Empty(t, srv.Tags())
 }
 
@@ -198,6 +200,39 @@ func (u *usedUp) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-apply"}, &out, io.Discard))
+	assert.Contains(t, out.String(), "An account in memory with 2500 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
 	assert.Contains(t, out.String(), "1000 done\n2000 done\n2500 of 2500 followers are selected")
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+	assert.ErrorContains(t, run(t.Context(), []string{"-days", "-3"}, io.Discard, io.Discard), "-days must not be below 0")
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Campaign (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
+}
+
+// TestScene: one that the SDK does not know may exist all the same.
+func TestScene(t *testing.T) {
+	source, err := os.ReadFile("../../types.go")
+	require.NoError(t, err)
+	for _, scene := range regexp.MustCompile(`"ADD_SCENE_\w+"`).FindAllString(string(source), -1) {
+		var stderr bytes.Buffer
+		require.NoError(t, run(t.Context(), []string{"-scene", strings.Trim(scene, `"`)}, io.Discard, &stderr))
+		assert.Empty(t, stderr.String())
+	}
+	var stdout, stderr bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-scene", "NOPE"}, &stdout, &stderr))
+	assert.Regexp(t, `^-scene NOPE is not a known scene.* ADD_SCENE_QR_CODE .*\n$`, stderr.String())
+	assert.Contains(t, stdout.String(), "0 of 2500 followers are selected")
 }

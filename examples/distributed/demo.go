@@ -68,6 +68,7 @@ func demo(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error)
 	if err := d.start(processes, "worker"); err != nil {
 		return err
 	}
+	fmt.Fprintln(stdout, "      its tasks come back after 60 s without a sign of life, when the queue, which looks once a minute, sees it")
 	if err := d.watch(ctx, "all chunks have their result", (*summary).complete); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func TestDemo(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-fans", "30000", "-workers", "2", "-bad", "0.01"}, &out, os.Stderr), "%s", &out)
 	assert.Contains(t, out.String(), "killed one worker")
+	assert.Contains(t, out.String(), "its tasks come back after 60 s")
 	assert.Contains(t, out.String(), "100 with errcode 40003")
 	assert.Contains(t, out.String(), "29700 followers have the tag, 0 openids are neither tagged nor named, 0 wrong; 1 token requests")
 }

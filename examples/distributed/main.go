@@ -30,16 +30,16 @@ func main() {
 }
 
 const usage = `Distributed puts a tag on any number of followers with any number of worker processes.
+The roles take the account from WECHAT_APPID and WECHAT_SECRET, and the password of Redis from REDIS_PASSWORD; without a
+role, the account is in memory.
 
-  go run . [-fans 1000000]                           the whole of it on this machine, with an account in memory
+  go run . [-fans 1000000]                           the whole of it on this machine
 
   go run . producer -job spring -tag 会员            makes tasks of all followers
   go run . producer -job spring -tag 会员 -file ids  or of a file with one openid a line
   go run . worker -job spring                        works on the tasks, until SIGTERM; start as many as you like
   go run . report -job spring [-refused]             says how far the job is, and names the refused openids
   go run . rerun -job spring                         goes on after a cause has been mended
-
-The roles take the account from WECHAT_APPID and WECHAT_SECRET, and the password of Redis from REDIS_PASSWORD.
 
 `
 
@@ -71,6 +71,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if role == "demo" {
 		return demo(ctx, cfg, stdout, stderr)
 	}
+	for _, name := range []string{"WECHAT_APPID", "WECHAT_SECRET"} {
+		if os.Getenv(name) == "" {
+			return fmt.Errorf("%s is not set", name)
+		}
+	}
 	j, err := openJob(cfg, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), os.Getenv("REDIS_PASSWORD"))
 	if err != nil {
 		return err
@@ -90,8 +95,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func parse(role string, args []string, stderr io.Writer) (cfg config, err error) {
 	flags := flag.NewFlagSet("distributed "+role, flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
 	flags.Usage = func() {
+		flags.SetOutput(stderr)
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}

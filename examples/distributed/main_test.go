@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -142,7 +143,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"report", "-limit", "-1"}, "-limit must not be below 0"},
 		{[]string{"-fans", "0"}, "at least 1"},
 		{[]string{"-bad", "0.6"}, "-bad from 0 to 0.5"},
-		{[]string{"worker"}, "appID"},
+		{[]string{"worker"}, "WECHAT_APPID is not set"},
 	} {
 		t.Setenv("WECHAT_APPID", "")
 		t.Setenv("WECHAT_SECRET", "")
@@ -169,4 +170,12 @@ func TestLinesOfFile(t *testing.T) {
 	for _, err := range lines(filepath.Join(t.TempDir(), "none"), 0) {
 		assert.ErrorIs(t, err, os.ErrNotExist)
 	}
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Distributed (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
 }

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,13 +33,25 @@ func main() {
 	}
 }
 
+const usage = `Doctor says in words why calls to an Official Account fail from this machine, and changes nothing.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+
+  WECHAT_APPID=… WECHAT_SECRET=… go run ./examples/doctor
+
+`
+
 // errFailed makes the exit status 1.
 var errFailed = errors.New("there is something to repair")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	base := flags.String("base", wechatuser.BaseURL, "`address` of the API")
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	base := flags.String("base", "", "`address` of the API (default "+wechatuser.BaseURL+")")
 	timeout := flags.Duration("timeout", 5*time.Second, "`time` for each step")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -47,14 +60,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
 	}
 	p := patient{
-		appID: os.Getenv("WECHAT_APPID"), secret: os.Getenv("WECHAT_SECRET"), base: *base, timeout: *timeout,
+		appID: os.Getenv("WECHAT_APPID"), secret: os.Getenv("WECHAT_SECRET"), base: cmp.Or(*base, wechatuser.BaseURL), timeout: *timeout,
 		store: nil, // put your store here, such as the one of redisstore, to have it looked at too
 	}
-	if p.appID == "" && p.secret == "" {
+	switch {
+	case p.appID == "" && p.secret == "":
+		if *base != "" {
+			return errors.New("-base is for your own account: set WECHAT_APPID and WECHAT_SECRET")
+		}
 		srv := wechatusertest.NewServer(wechatusertest.WithFans(3))
 		defer srv.Close()
-		fmt.Fprint(stdout, "This is an account in memory. Set WECHAT_APPID and WECHAT_SECRET to look at your own.\n\n")
+		fmt.Fprintf(stdout, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
 		p.appID, p.secret, p.base, p.store = srv.AppID, srv.Secret, srv.URL, wechatuser.NewMemoryTokenStore()
+	case p.appID == "":
+		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case p.secret == "":
+		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
 	d, err := diagnose(ctx, p)
 	if err != nil {

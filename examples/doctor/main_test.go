@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -343,10 +344,11 @@ func TestLockStuck(t *testing.T) {
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &out, io.Discard))
-	assert.Contains(t, out.String(), "This is an account in memory.")
+	assert.Contains(t, out.String(), "An account in memory with 3 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 	assert.Contains(t, out.String(), "FAIL 0")
 
 	srv := newAccount(t)
+	assert.ErrorContains(t, run(t.Context(), []string{"-base", srv.URL}, io.Discard, io.Discard), "set WECHAT_APPID and WECHAT_SECRET")
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	t.Setenv("WECHAT_SECRET", strings.Repeat("0", 32))
 	out.Reset()
@@ -355,4 +357,20 @@ func TestRun(t *testing.T) {
 
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
 	assert.ErrorIs(t, run(t.Context(), []string{"-base", "http://192.0.2.1"}, io.Discard, io.Discard), wechatuser.ErrInvalidArgument)
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Doctor (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }

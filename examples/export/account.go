@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -19,10 +21,16 @@ type account struct {
 }
 
 // openAccount is the real account, or without app ID and secret one in memory.
-func openAccount(appID, secret string, fans int) (account, error) {
+func openAccount(appID, secret string, fans int, stderr io.Writer) (account, error) {
 	calls, count := countCalls()
-	if appID == "" && secret == "" {
+	switch {
+	case appID == "" && secret == "":
+		fmt.Fprintf(stderr, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", fans)
 		return account{newAccount(fans).Client(count), calls}, nil
+	case appID == "":
+		return account{}, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return account{}, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
 	c, err := wechatuser.New(appID, secret, count)
 	return account{c, calls}, err

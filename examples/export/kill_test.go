@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ func child() int {
 	if err == nil {
 		cfg.batch = 50
 		var acc account
-		if acc, err = openAccount("", "", cfg.fans); err == nil {
+		if acc, err = openAccount("", "", cfg.fans, io.Discard); err == nil {
 			err = export(context.Background(), acc, cfg, os.Stdout, os.Stderr)
 		}
 	}

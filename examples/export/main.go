@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	acc, err := openAccount(os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), cfg.fans)
+	acc, err := openAccount(os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), cfg.fans, stderr)
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 const usage = `Export writes all followers of an account to a file, with their profiles and the names of their tags.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory. It is only read.
 
   go run . -out followers.csv     a table for spreadsheets (add -excel for Excel)
   go run . -out followers.jsonl   one JSON object a line, with the platform's fields
@@ -64,15 +65,14 @@ const usage = `Export writes all followers of an account to a file, with their p
 It may be stopped or killed at any moment: start it again with the same arguments, and it goes on. What is not complete
 has a name that ends in ".part".
 
-The account is the one of WECHAT_APPID and WECHAT_SECRET, which is only read, or else one in memory.
-
 `
 
 func parse(args []string, stderr io.Writer) (cfg config, err error) {
 	cfg.batch = 1000
 	flags := flag.NewFlagSet("export", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
 	flags.Usage = func() {
+		flags.SetOutput(stderr)
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}

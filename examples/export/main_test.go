@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -204,8 +205,10 @@ func TestFlags(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	var out bytes.Buffer
-	require.ErrorContains(t, run(t.Context(), []string{"-h"}, io.Discard, &out), "help")
+	var out, bad bytes.Buffer
+	require.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
+	require.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Equal(t, out.String(), bad.String(), "the error is for main to print")
 
 	for _, text := range []string{"go run . -out followers.csv", "-concurrency", "(default 100000)", "WECHAT_APPID"} {
 		assert.Contains(t, out.String(), text)
@@ -216,7 +219,21 @@ func TestHalfACredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	t.Chdir(t.TempDir())
 
-	assert.ErrorIs(t, run(t.Context(), nil, io.Discard, io.Discard), wechatuser.ErrInvalidArgument)
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
+	assert.Empty(t, names(t, "."))
+}
+
+func TestSaysThatTheAccountIsInMemory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var stdout, stderr bytes.Buffer
+
+	require.NoError(t, run(t.Context(), []string{"-fans", "30"}, &stdout, &stderr))
+
+	assert.Contains(t, stderr.String(), "An account in memory with 30 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
+	assert.Contains(t, stdout.String(), "30 followers in followers.csv")
 }
 
 func TestBar(t *testing.T) {

@@ -37,9 +37,21 @@ func main() {
 	}
 }
 
+const usage = `Mirror keeps a copy of an account's followers in an SQLite database.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory. It is only read.
+
+  go run . -db mirror.db
+
+`
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("mirror", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	file := flags.String("db", "mirror.db", "SQLite `file`")
 	m := mirror{now: time.Now, batch: 1000}
 	flags.BoolVar(&m.full, "full", false, "compare the whole list")
@@ -55,19 +67,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("-profiles needs -full")
 	}
 	var err error
-	if m.wechat, err = newClient(); err != nil {
+	if m.wechat, err = newClient(stderr); err != nil {
 		return err
 	}
 	defer m.wechat.HTTPClient().CloseIdleConnections()
 	return m.update(ctx, *file, *verbose, stdout)
 }
 
-func newClient() (*wechatuser.Client, error) {
+// newClient is the client of the real account, or of one in memory.
+func newClient(stderr io.Writer) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
-	if appID != "" || secret != "" {
-		return wechatuser.New(appID, secret)
+	switch {
+	case appID == "" && secret == "":
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000))
+		fmt.Fprintf(stderr, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
+		return srv.Client(), nil
+	case appID == "":
+		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
-	return wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000)).Client(), nil
+	return wechatuser.New(appID, secret)
 }
 
 // update brings the database up to date, and says what has changed, also where it was stopped half-way.

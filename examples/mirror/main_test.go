@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -370,9 +371,26 @@ func TestAnotherAccount(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-db", filepath.Join(t.TempDir(), "m.db")}, &out, io.Discard))
+	var out, stderr bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-db", filepath.Join(t.TempDir(), "m.db")}, &out, &stderr))
+	assert.Equal(t, "An account in memory with 1000 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", stderr.String())
 	assert.Equal(t, "1000 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out.String())
 	assert.Error(t, run(t.Context(), []string{"-profiles"}, io.Discard, io.Discard))
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Mirror (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }

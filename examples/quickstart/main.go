@@ -21,23 +21,51 @@ import (
 )
 
 func main() {
-	write := flag.Bool("write", false, "change the real account too: make a tag, apply it to one follower, and undo both")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := start(ctx, os.Stdout, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), *write); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
+const usage = `Quickstart walks through the main jobs of the SDK, and prints what it does.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+
+  go run ./examples/quickstart
+
+`
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	write := flags.Bool("write", false, "change the real account too: tags and a remark for its first followers, which it undoes")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+	}
+	return start(ctx, stdout, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), *write)
+}
+
 // start chooses the account.
 func start(ctx context.Context, out io.Writer, appID, secret string, write bool) error {
-	if appID == "" && secret == "" {
+	switch {
+	case appID == "" && secret == "":
 		srv := newAccount()
 		defer srv.Close()
-		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to read your own.\n", len(srv.OpenIDs()))
+		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
 		return tour{c: srv.Client(), out: out, write: true, block: true, badOpenID: wechatusertest.ForeignOpenID(1)}.run(ctx)
+	case appID == "":
+		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
 	c, err := wechatuser.New(appID, secret)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"io"
 	"testing"
 
@@ -9,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -21,7 +21,7 @@ func TestInMemory(t *testing.T) {
 	require.NoError(t, start(t.Context(), &out, "", "", false))
 
 	for _, line := range []string{
-		"An account in memory with 1200 followers.",
+		"An account in memory with 1200 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.",
 		"1200 in all",
 		`tags [100], remark "金牌客户"`,
 		"put on 3 followers in 1 call",
@@ -73,12 +73,23 @@ func TestEmptyAccount(t *testing.T) {
 }
 
 func TestHalfACredential(t *testing.T) {
-	err := start(t.Context(), io.Discard, "wxTEST", "", false)
-
-	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+	assert.ErrorContains(t, start(t.Context(), io.Discard, "wxTEST", "", false), "WECHAT_SECRET is not")
+	assert.ErrorContains(t, start(t.Context(), io.Discard, "", "SENTINEL", false), "WECHAT_APPID is not")
 }
 
 func state(srv *wechatusertest.Server) any {
 	user, _ := srv.User(wechatusertest.OpenID(0))
 	return []any{user, srv.Tags(), srv.Blacklist()}
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Quickstart (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestArguments(t *testing.T) {
+	assert.ErrorContains(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard), "there are flags only")
 }

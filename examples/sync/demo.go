@@ -32,7 +32,7 @@ func demo(ctx context.Context, cfg config, out io.Writer) error {
 	}
 	cfg.tag = cmp.Or(cfg.tag, demoTag)
 	srv := demoAccount()
-	fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to work on your own.\n\n", len(srv.OpenIDs()))
+	fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
 	return synchronize(ctx, srv.Client(), cfg, m, out)
 }
 

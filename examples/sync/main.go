@@ -29,13 +29,13 @@ func main() {
 }
 
 const usage = `Sync makes the members of a tag those that a file names.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
 
   go run ./examples/sync -tag 会员 -file members.txt          says what it would do
   go run ./examples/sync -tag 会员 -file members.txt -apply   does it
 
 The file has one openid a line, or in the first column of a CSV. Blank lines and lines that begin with # are passed over.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory. The exit status is 1 if the file is
-broken, or if anybody was refused.
+The exit status is 1 if the file is broken, or if anybody was refused.
 
 `
 
@@ -51,10 +51,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
-	if appID == "" && secret == "" {
+	switch {
+	case appID == "" && secret == "":
 		return demo(ctx, cfg, stdout)
-	}
-	if cfg.tag == "" || cfg.file == "" {
+	case appID == "":
+		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+	case cfg.tag == "" || cfg.file == "":
 		return errors.New("say which tag and which file: -tag 会员 -file members.txt")
 	}
 	members, err := openMembers(cfg.file)
@@ -71,8 +75,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func parse(args []string, stderr io.Writer) (cfg config, err error) {
 	flags := flag.NewFlagSet("sync", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
 	flags.Usage = func() {
+		flags.SetOutput(stderr)
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}

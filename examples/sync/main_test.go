@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -260,7 +261,7 @@ func TestUnreadable(t *testing.T) {
 func TestDemo(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &out, io.Discard))
-	assert.Contains(t, out.String(), "An account in memory with 199 followers.")
+	assert.Contains(t, out.String(), "An account in memory with 199 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 	assert.Contains(t, out.String(), "to add          4")
 	assert.Contains(t, out.String(), "to remove       2")
 	assert.Contains(t, out.String(), "Nothing was changed.")
@@ -284,6 +285,7 @@ func TestNothingIsSent(t *testing.T) {
 	require.NoError(t, os.WriteFile(good, []byte(wechatusertest.OpenID(1)), 0o600))
 	require.NoError(t, os.WriteFile(bad, []byte("x"), 0o600))
 	t.Setenv("WECHAT_APPID", "wxTEST")
+	t.Setenv("WECHAT_SECRET", "SENTINEL with spaces")
 	for _, test := range []struct {
 		want string
 		args []string
@@ -301,4 +303,20 @@ func TestNothingIsSent(t *testing.T) {
 			assert.ErrorContains(t, run(t.Context(), test.args, io.Discard, io.Discard), test.want)
 		})
 	}
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Sync (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }

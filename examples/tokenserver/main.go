@@ -38,21 +38,36 @@ func main() {
 // minKey is the least length of the key, which gives as much as the app secret does.
 const minKey = 32
 
+const usage = `Tokenserver hands out the access token of an account to the other programs of a company, who have TOKENSERVER_KEY.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+
+  TOKENSERVER_KEY=… go run ./examples/tokenserver -addr 127.0.0.1:8081
+
+`
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("tokenserver", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	addr := flags.String("addr", "127.0.0.1:8081", "address to listen on; port 0 picks a free one")
 	cert := flags.String("cert", "", "`file` of the certificate")
 	certKey := flags.String("certkey", "", "`file` of its key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+	}
 	key := os.Getenv("TOKENSERVER_KEY")
 	if len(key) < minKey {
 		return fmt.Errorf("set TOKENSERVER_KEY to at least %d characters, such as those of: openssl rand -hex 32", minKey)
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
-	c, err := newClient(wechatuser.WithLogger(log))
+	c, err := newClient(stdout, wechatuser.WithLogger(log))
 	if err != nil {
 		return err
 	}
@@ -77,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			served <- srv.Serve(listener)
 		}
 	}()
-	fmt.Fprintf(stdout, "%s has the token of %s. Ctrl-C stops it.\n", listener.Addr(), c)
+	fmt.Fprintf(stdout, "%s has the token of the account %s. Ctrl-C stops it.\n", listener.Addr(), c.AppID())
 	select {
 	case err := <-served:
 		return err
@@ -91,10 +106,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func newClient(opts ...wechatuser.Option) (*wechatuser.Client, error) {
+// newClient is the client of the real account, or of one in memory.
+func newClient(out io.Writer, opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
-	if appID != "" || secret != "" {
-		return wechatuser.New(appID, secret, opts...)
+	switch {
+	case appID == "" && secret == "":
+		fmt.Fprintln(out, "An account in memory without followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+		return wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(opts...), nil
+	case appID == "":
+		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
-	return wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(opts...), nil
+	return wechatuser.New(appID, secret, opts...)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -189,6 +190,7 @@ func TestNoToken(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "set TOKENSERVER_KEY")
+	assert.ErrorContains(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard), "there are flags only")
 	t.Setenv("TOKENSERVER_KEY", key)
 	err := run(t.Context(), []string{"-addr", "0.0.0.0:0"}, io.Discard, io.Discard)
 	assert.ErrorContains(t, err, "the token must not travel in the clear")
@@ -197,8 +199,13 @@ func TestRun(t *testing.T) {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
-	line, err := bufio.NewReader(r).ReadString('\n')
+	in := bufio.NewReader(r)
+	line, err := in.ReadString('\n')
 	require.NoError(t, err)
+	assert.Contains(t, line, "Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+	line, err = in.ReadString('\n')
+	require.NoError(t, err)
+	assert.Regexp(t, `has the token of the account wx\w+\.`, line)
 	addr, _, _ := strings.Cut(line, " ")
 	tr := &http.Transport{DisableKeepAlives: true}
 	src, err := tokenclient.New("http://"+addr, key, tr)
@@ -211,4 +218,21 @@ func TestRun(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", src, src, src, src), key)
 	cancel()
 	assert.NoError(t, <-done)
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Tokenserver (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("TOKENSERVER_KEY", key)
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }

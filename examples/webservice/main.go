@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,9 +36,21 @@ func main() {
 	}
 }
 
+const usage = `Webservice puts followers and their tags behind a small HTTP API of one's own.
+The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+
+  go run ./examples/webservice -addr 127.0.0.1:8080
+
+`
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("webservice", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
 	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
 	grace := flags.Duration("grace", 15*time.Second, "`time` that requests under way have to end when the service is stopped")
 	if err := flags.Parse(args); err != nil {
@@ -49,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	svc := newService(log)
 	var err error
-	if svc.wechat, err = newClient(svc, log); err != nil {
+	if svc.wechat, err = newClient(stdout, svc, log); err != nil {
 		return err
 	}
 	defer svc.wechat.HTTPClient().CloseIdleConnections()
@@ -57,19 +70,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "http://%s serves %s. Ctrl-C stops it.\n", listener.Addr(), svc.wechat)
+	fmt.Fprintf(stdout, "http://%s serves the account %s. Ctrl-C stops it.\n  %s\n",
+		listener.Addr(), svc.wechat.AppID(), strings.Join(paths, "\n  "))
 	return serve(ctx, listener, svc.routes(), *grace)
 }
 
-func newClient(svc *service, log *slog.Logger) (*wechatuser.Client, error) {
+// newClient is the client of the real account, or of one in memory.
+func newClient(out io.Writer, svc *service, log *slog.Logger) (*wechatuser.Client, error) {
 	opts := []wechatuser.Option{wechatuser.WithLogger(log), wechatuser.WithInterceptor(svc.remember)}
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
-	if appID != "" || secret != "" {
-		return wechatuser.New(appID, secret, opts...)
+	switch {
+	case appID == "" && secret == "":
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(10))
+		srv.AddTag("会员")
+		srv.AddTag("vip")
+		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n"+
+			"One follower is %s; the tags are 会员 and vip.\n", len(srv.OpenIDs()), srv.OpenIDs()[0])
+		return srv.Client(opts...), nil
+	case appID == "":
+		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+	case secret == "":
+		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
 	}
-	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(10))
-	account.AddTag("会员")
-	return account.Client(opts...), nil
+	return wechatuser.New(appID, secret, opts...)
 }
 
 // serve serves until ctx ends. Requests under way then have some time to end by themselves.

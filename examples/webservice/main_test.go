@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -263,17 +264,55 @@ func TestRun(t *testing.T) {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
-	line, err := bufio.NewReader(r).ReadString('\n')
-	require.NoError(t, err)
-	base, _, _ := strings.Cut(line, " ")
+	lines, in := make([]string, 6), bufio.NewReader(r)
+	for i := range lines {
+		var err error
+		lines[i], err = in.ReadString('\n')
+		require.NoError(t, err)
+	}
+	assert.Contains(t, lines[0], "An account in memory with 10 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+	assert.Contains(t, lines[1], openID)
+	assert.Regexp(t, `^http://127\.0\.0\.1:\d+ serves the account wx\w+\. Ctrl-C stops it\.\n$`, lines[2])
+	assert.Equal(t, "  PUT /followers/{openid}/tags/{name}\n", lines[4])
+	base, _, _ := strings.Cut(lines[2], " ")
 
 	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := hc.Get(base + "/followers/" + openID)
-	require.NoError(t, err)
-	assert.Equal(t, http.StatusOK, resp.StatusCode)
-	require.NoError(t, resp.Body.Close())
+	for _, request := range []string{"GET /followers/" + openID, "PUT /followers/" + openID + "/tags/vip"} {
+		method, path, _ := strings.Cut(request, " ")
+		req, err := http.NewRequestWithContext(t.Context(), method, base+path, nil)
+		require.NoError(t, err)
+		resp, err := hc.Do(req)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, resp.StatusCode, request)
+		require.NoError(t, resp.Body.Close())
+	}
 
 	cancel()
 	assert.NoError(t, <-done)
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
+}
+
+func TestUsage(t *testing.T) {
+	var help, bad bytes.Buffer
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
+	assert.Regexp(t, `^Webservice (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+}
+
+func TestHalfACredential(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "wxTEST")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "SENTINEL")
+	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
+}
+
+func TestPaths(t *testing.T) {
+	f := newFixture(t)
+
+	a := f.do(t, "GET", "/")
+
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.Equal(t, []any{"GET /followers/{openid}", "PUT /followers/{openid}/tags/{name}", "GET /healthz"}, a.body["paths"])
 }

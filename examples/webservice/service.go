@@ -32,11 +32,20 @@ func newService(log *slog.Logger) *service { return &service{log: log, now: time
 // requestTimeout is below what load balancers usually allow, so that the answer says what happened.
 const requestTimeout = 20 * time.Second
 
+// The paths of the API.
+const (
+	followerPath = "GET /followers/{openid}"
+	tagPath      = "PUT /followers/{openid}/tags/{name}"
+	healthPath   = "GET /healthz"
+)
+
+var paths = []string{followerPath, tagPath, healthPath}
+
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(context.Context, *http.Request) (any, error){
-		"GET /followers/{openid}":             s.follower,
-		"PUT /followers/{openid}/tags/{name}": s.tag,
+		followerPath: s.follower,
+		tagPath:      s.tag,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
@@ -49,7 +58,10 @@ func (s *service) routes() http.Handler {
 			reply(w, http.StatusOK, body)
 		})
 	}
-	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc(healthPath, s.health)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string][]string{"paths": paths})
+	})
 	return mux
 }
 
@@ -58,7 +70,7 @@ var (
 	errNoTag       = errors.New("there is no tag of this name")
 )
 
-// follower is GET /followers/{openid}.
+// follower gives the profile of one follower.
 func (s *service) follower(ctx context.Context, r *http.Request) (any, error) {
 	user, err := s.wechat.GetUserInfo(ctx, r.PathValue("openid"))
 	if err == nil && !user.Subscribed() {
@@ -67,7 +79,7 @@ func (s *service) follower(ctx context.Context, r *http.Request) (any, error) {
 	return user, err
 }
 
-// tag is PUT /followers/{openid}/tags/{name}. It makes no tag, so that a typing error does not take one of the account's
+// tag gives a follower a tag. It makes no tag, so that a typing error does not take one of the account's
 // 100; where any name will do, use EnsureTag.
 func (s *service) tag(ctx context.Context, r *http.Request) (any, error) {
 	openID, name := r.PathValue("openid"), r.PathValue("name")
@@ -123,7 +135,7 @@ func (s *service) remember(
 	return res, err
 }
 
-// health is GET /healthz. It makes no call: an orchestrator asks every few seconds, and the platform counts calls. It
+// health makes no call: an orchestrator asks every few seconds, and the platform counts calls. It
 // says what the last call met, with status 200 all the same, since a restart would mend nothing.
 func (s *service) health(w http.ResponseWriter, _ *http.Request) {
 	state := "not called yet"
