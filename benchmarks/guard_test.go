@@ -99,7 +99,7 @@ func TestNewIsIdle(t *testing.T) {
 		require.NoError(t, err)
 	})
 	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
-	assert.LessOrEqual(t, allocs, 40.)
+	assert.LessOrEqual(t, allocs, 50.)
 	assert.Zero(t, statsOf(t, srv).Conns)
 }
 
