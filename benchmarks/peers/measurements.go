@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+// measurement is a row of the table. Its function returns the text of the cell; server is the URL of a simulator in
+// another process with pageSize followers.
+type measurement struct {
+	name string
+	run  func(ctx context.Context, p peer, server string) (string, error)
+}
+
+var measurements = []measurement{
+	{"version", version},
+	{"token requests of 1,000 calls at once, no token yet", tokenRequestsAtStart},
+	{"100 calls whose token was revoked: renewals / failed", revokedToken},
+	{"the network is down: the error holds the token", errorHoldsToken},
+	{"the network is down, no token yet: the error holds the app secret", errorHoldsSecret},
+	{"120 openids to tag (50 in a call)", tagMany},
+	{"goroutines left by 100 clients of one call each", goroutinesLeft},
+	{"third-party modules compiled in", thirdPartyModules},
+	{"one profile: allocations, memory", profileAllocations},
+	{"a page of 10,000 openids: allocations, memory", pageAllocations},
+}
+
+const (
+	pageSize    = 10_000
+	profilePath = "/cgi-bin/user/info"
+)
+
+var tokenPaths = []string{"/cgi-bin/token", "/cgi-bin/stable_token"}
+
+// tokenRequests is how many of them the server has got, of both kinds.
+func tokenRequests(srv *wechatusertest.Server) (n int) {
+	for _, path := range tokenPaths {
+		n += srv.Calls(path)
+	}
+	return n
+}
+
+// connect makes a client whose requests go to the server.
+func connect(p peer, srv *wechatusertest.Server) (client, *redirect, error) {
+	transport, err := newRedirect(srv.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := p.connect(account{srv.AppID, srv.Secret, &http.Client{Transport: transport}})
+	return c, transport, err
+}
+
+// gate holds the answers of a path back until a second after the first request for it, so that all calls that can meet
+// there do. Those that come later are answered at once. Closed paths are held, others not.
+type gate struct {
+	mu     sync.Mutex
+	closed map[string]bool
+	opens  map[string]time.Time
+}
+
+func (g *gate) close(paths ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed, g.opens = map[string]bool{}, map[string]time.Time{}
+	for _, path := range paths {
+		g.closed[path] = true
+	}
+}
+
+// hold is a request hook.
+func (g *gate) hold(r wechatusertest.Request) {
+	g.mu.Lock()
+	if g.closed[r.Path] && g.opens[r.Path].IsZero() {
+		g.opens[r.Path] = time.Now().Add(time.Second)
+	}
+	opens := g.opens[r.Path]
+	g.mu.Unlock()
+	time.Sleep(time.Until(opens))
+}
+
+// crowd makes n calls at once, and returns how many failed.
+func crowd(ctx context.Context, c client, n int) int {
+	var failed atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range n {
+		wg.Go(func() {
+			<-start
+			if c.Profile(ctx, wechatusertest.OpenID(0)) != nil {
+				failed.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(failed.Load())
+}
+
+// version is that of the module in this build.
+func version(_ context.Context, p peer, _ string) (string, error) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", errors.New("no build information")
+	}
+	for _, m := range info.Deps {
+		if m.Path == p.module && m.Replace != nil {
+			return "this checkout", nil
+		}
+		if m.Path == p.module {
+			return m.Version, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not in the build", p.module)
+}
+
+func tokenRequestsAtStart(ctx context.Context, p peer, _ string) (string, error) {
+	var g gate
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.hold))
+	defer srv.Close()
+	g.close(tokenPaths...)
+	c, transport, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+
+	failed := crowd(ctx, c, 1_000)
+	if failed > 0 {
+		return fmt.Sprintf("%s, %d calls failed", thousands(tokenRequests(srv)), failed), nil
+	}
+	return thousands(tokenRequests(srv)), nil
+}
+
+func revokedToken(ctx context.Context, p peer, _ string) (string, error) {
+	var g gate
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.hold))
+	defer srv.Close()
+	c, transport, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+	if err := c.Profile(ctx, wechatusertest.OpenID(0)); err != nil {
+		return "", err
+	}
+
+	before := tokenRequests(srv)
+	srv.ExpireTokens()
+	g.close(append(tokenPaths, profilePath)...)
+	failed := crowd(ctx, c, 100)
+	return fmt.Sprintf("%d / %d", tokenRequests(srv)-before, failed), nil
+}
+
+func errorHoldsToken(ctx context.Context, p peer, _ string) (string, error) {
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(1))
+	defer srv.Close()
+	c, transport, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+	if err := c.Profile(ctx, wechatusertest.OpenID(0)); err != nil {
+		return "", err
+	}
+	token := transport.last.Load().Query().Get("access_token")
+	if token == "" {
+		return "", errors.New("a call without a token")
+	}
+
+	srv.Close()
+	return failsWith(ctx, c, token)
+}
+
+// failsWith says if the error of a call has the text in it.
+func failsWith(ctx context.Context, c client, secret string) (string, error) {
+	err := c.Profile(ctx, wechatusertest.OpenID(0))
+	if err == nil {
+		return "", errors.New("a call without a server succeeded")
+	}
+	if strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
+		return "yes", nil
+	}
+	return "no", nil
+}
+
+func errorHoldsSecret(ctx context.Context, p peer, _ string) (string, error) {
+	srv := wechatusertest.NewServer()
+	srv.Close()
+	c, _, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	return failsWith(ctx, c, srv.Secret)
+}
+
+func tagMany(ctx context.Context, p peer, _ string) (string, error) {
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(120))
+	defer srv.Close()
+	tagID := srv.AddTag("vip")
+	c, transport, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+
+	outcome := "no error"
+	if err := c.Tag(ctx, tagID, srv.OpenIDs()); err != nil {
+		outcome = "an error"
+	}
+	calls := srv.Calls("/cgi-bin/tags/members/batchtagging")
+	return fmt.Sprintf("calls: %d, tagged: %d, %s", calls, len(srv.TagFans(tagID)), outcome), nil
+}
+
+func goroutinesLeft(ctx context.Context, p peer, _ string) (string, error) {
+	before := runtime.NumGoroutine()
+	err := func() error {
+		srv := wechatusertest.NewServer(wechatusertest.WithFans(1))
+		defer srv.Close()
+		for range 100 {
+			c, transport, err := connect(p, srv)
+			if err != nil {
+				return err
+			}
+			err = c.Profile(ctx, wechatusertest.OpenID(0))
+			transport.CloseIdleConnections()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	// Connections that were just closed take a moment to end.
+	for deadline := time.Now().Add(time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Sprint(max(0, runtime.NumGoroutine()-before)), err
+}
+
+func thirdPartyModules(ctx context.Context, p peer, _ string) (string, error) {
+	args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, p.pkgs...)
+	out, err := exec.CommandContext(ctx, "go", args...).Output()
+	if err != nil {
+		return "", err
+	}
+	modules := map[string]bool{}
+	for _, path := range strings.Fields(string(out)) {
+		modules[path] = true
+	}
+	delete(modules, p.module)
+	return fmt.Sprint(len(modules)), nil
+}
+
+func profileAllocations(ctx context.Context, p peer, server string) (string, error) {
+	return allocations(p, server, 500, func(c client) error {
+		return c.Profile(ctx, wechatusertest.OpenID(0))
+	})
+}
+
+func pageAllocations(ctx context.Context, p peer, server string) (string, error) {
+	return allocations(p, server, 20, func(c client) error {
+		n, err := c.Page(ctx)
+		if err == nil && n != pageSize {
+			err = fmt.Errorf("a page of %d", n)
+		}
+		return err
+	})
+}
+
+// allocations is what a call costs on the average of so many runs, net/http and the redirection included.
+func allocations(p peer, server string, runs int, call func(client) error) (string, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))                   // as testing.AllocsPerRun does
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener()) // same app ID and secret as the other one
+	srv.URL = server
+	c, transport, err := connect(p, srv)
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+	var before, after runtime.MemStats
+	for i := range runs + 10 {
+		if i == 10 { // the token is there, the connection open, the pools filled
+			runtime.ReadMemStats(&before)
+		}
+		if err := call(c); err != nil {
+			return "", err
+		}
+	}
+	runtime.ReadMemStats(&after)
+	n := uint64(runs)
+	return fmt.Sprintf("%s, %.1f kB", thousands(int((after.Mallocs-before.Mallocs)/n)),
+		float64((after.TotalAlloc-before.TotalAlloc)/n)/1e3), nil
+}
+
+// thousands writes n, below a million, with a comma.
+func thousands(n int) string {
+	if n < 1_000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1_000, n%1_000)
+}
