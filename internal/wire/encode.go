@@ -57,7 +57,7 @@ func unescape(b []byte) []byte {
 			i++
 			continue
 		}
-		if r, n := unicodeEscape(b[i:]); n > 0 && r >= 0x20 && r != '"' && r != '\\' {
+		if r, n := UnicodeEscape(b[i:]); n > 0 && r >= 0x20 && r != '"' && r != '\\' {
 			out = utf8.AppendRune(out, r)
 			i += n
 			continue
@@ -69,9 +69,9 @@ func unescape(b []byte) []byte {
 	return out
 }
 
-// unicodeEscape is the character that s begins with as \uXXXX, or as two of them that make a surrogate pair, and the
-// length of that; the length is 0 where s begins otherwise. Half a pair is U+FFFD.
-func unicodeEscape[T string | []byte](s T) (r rune, n int) {
+// UnicodeEscape decodes the \uXXXX, or the surrogate pair of two, that s begins with. It returns the character and the
+// length of the escape, which is 0 if s begins with something else. Half a pair is U+FFFD.
+func UnicodeEscape[T string | []byte](s T) (r rune, n int) {
 	r, ok := codeUnit(s)
 	if !ok {
 		return 0, 0

@@ -1,4 +1,3 @@
 // Package wire is the platform's wire format, without HTTP: it writes request bodies as the platform wants them, reads
-// the JSON that the platform really sends, which is not always valid, takes its error messages apart, and masks
-// secrets in what it sent. Nothing here knows an endpoint.
+// the JSON that the platform really sends, which is not always valid, and parses its error messages. It knows no endpoint.
 package wire

@@ -1,4 +1,4 @@
-package wire
+package redact
 
 import (
 	"encoding/json"
@@ -10,9 +10,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-func TestMask(t *testing.T) {
+func TestRedactSecrets(t *testing.T) {
 	const token = "50_FAKE-token"
 	tests := []struct {
 		name    string
@@ -60,22 +62,22 @@ func TestMask(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			assert.Equal(t, tt.want, Mask(tt.s, tt.secrets...))
+			assert.Equal(t, tt.want, redactSecrets(tt.s, tt.secrets...))
 		})
 	}
 }
 
-func TestMaskAllocatesOnlyForASecret(t *testing.T) {
+func TestRedactSecretsAllocatesOnlyForASecret(t *testing.T) {
 	s := strings.Repeat(`{"errmsg":"invalid credential \u0026 50% \u00zz %zz + %2B","url":"https:\/\/api.weixin.qq.com"} `, 20)
 	allocs := testing.AllocsPerRun(100, func() {
-		if Mask(s, "50_FAKE-token", "with/escapes+and=") != s {
-			t.Error("masked something else")
+		if redactSecrets(s, "50_FAKE-token", "with/escapes+and=") != s {
+			t.Error("redacted something else")
 		}
 	})
 	assert.Zero(t, allocs)
 }
 
-func FuzzMask(f *testing.F) {
+func FuzzRedactSecrets(f *testing.F) {
 	f.Add("a", "50_FAKE-token", "FAKEsecret", "b")
 	f.Add("a=", "a/b+c d==", "a/b+", "&")
 	f.Add(`\`, `\\\\`, `%41%`, `%2`)
@@ -85,7 +87,7 @@ func FuzzMask(f *testing.F) {
 	f.Add("", "", "abc", "")
 	f.Fuzz(func(t *testing.T, before, secret1, secret2, after string) {
 		if strings.Contains(secret1+secret2, "*") {
-			return // the mask itself may be a part of them
+			return // the replacement itself may be a part of them
 		}
 		if len(secret1)+len(secret2) > 512 {
 			return // long ones find nothing new, slowly
@@ -93,18 +95,18 @@ func FuzzMask(f *testing.F) {
 		for _, secret := range []string{secret1, secret2} {
 			for _, spelled := range spellings(t, secret) {
 				s := before + spelled + after
-				got := Mask(s, secret1, secret2)
-				require.Equal(t, got, Mask(s, secret2, secret1), "the order of the secrets matters")
+				got := redactSecrets(s, secret1, secret2)
+				require.Equal(t, got, redactSecrets(s, secret2, secret1), "the order of the secrets matters")
 				if len(secret) >= minSecret {
 					require.Contains(t, got, "***")
 					require.NotContains(t, got, spelled)
 				}
 			}
 		}
-		// Without an escape to look through, there is nothing to mask but the secrets themselves.
+		// Without an escape to look through, there is nothing to redact but the secrets themselves.
 		s := before + after
 		if !strings.ContainsAny(s, `%+\`) && !strings.Contains(s, secret1) && !strings.Contains(s, secret2) {
-			require.Equal(t, s, Mask(s, secret1, secret2))
+			require.Equal(t, s, redactSecrets(s, secret1, secret2))
 		}
 	})
 }
@@ -125,17 +127,36 @@ func spellings(t *testing.T, s string) []string {
 	}
 	html, err := json.Marshal(s)
 	require.NoError(t, err)
-	plain, err := Marshal(s)
+	plain, err := wire.Marshal(s)
 	require.NoError(t, err)
 	content := func(quoted []byte) string { return string(quoted[1 : len(quoted)-1]) }
 	return append(all, content(html), content(plain), strings.ReplaceAll(content(plain), "/", `\/`))
 }
 
-func BenchmarkMask(b *testing.B) {
+func BenchmarkRedactSecrets(b *testing.B) {
 	s := strings.Repeat(`<html>GET https://api.weixin.qq.com/cgi-bin/user/get?next_openid= 502 Bad Gateway</html> `, 20)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(s)))
 	for b.Loop() {
-		Mask(s, "50_FAKE-token", "FAKEsecret")
+		redactSecrets(s, "50_FAKE-token", "FAKEsecret")
+	}
+}
+
+// A secret that is not taken for one is shown; a text that is taken for one can't be read.
+func TestParam(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "",
+		"nothing":                          "nothing",
+		"access_token":                     "access_token",
+		"access_token=":                    "access_token=",
+		"access_token= x":                  "access_token= x",
+		"?access_token=a_B-9.~%2F%2B+/=&x": "?access_token=***&x",
+		`"access_token=a"`:                 `"access_token=***"`,
+		"access_token=a\naccess_token=b":   "access_token=***\naccess_token=***",
+		"access_token=*** and":             "access_token=*** and",
+	} {
+		got := Param(text, "access_token=")
+		assert.Equal(t, want, got)
+		assert.Equal(t, got, Param(got, "access_token="), "once is enough")
 	}
 }
