@@ -1,0 +1,245 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/backoff"
+)
+
+// ErrNoOtherToken reports that a token was rejected, and that there is no other one for now.
+var ErrNoOtherToken = errors.New("wechatuser: there is no other access token")
+
+// Cache holds one access token, and fetches it when it is needed. It is safe for concurrent use.
+//
+// The cached token goes through these states:
+//
+//	fresh       until staleAt       calls use it, without a lock
+//	stale       until expiringAt    calls use it, and the first one starts a refresh
+//	expiring    until it expires    calls wait for the refresh, and use the old token if that fails
+//	none                            calls wait for the refresh, and fail with it
+//
+// A rejected token is dropped at once, unless another one is cached by then.
+//
+// A refresh is called a flight. One runs at a time, in its own goroutine, for all callers that need it. No caller's
+// context ends it; each caller waits only as long as its own context allows.
+type Cache struct {
+	cfg   Config
+	store *sharedStore // nil for none
+
+	current atomic.Pointer[cachedToken]
+
+	mu         sync.Mutex       // guards the fields below, and changes of current
+	running    *flight          // nil for none
+	lastErr    error            // of the last flight, nil after a success
+	failure    lastingFailure   // returned in place of another fetch
+	rejections backoff.Cooldown // active while new tokens are rejected too
+	requests   requestLimit
+
+	forced forcedLimit // used only by the running flight
+}
+
+// New returns an empty Cache.
+func New(cfg Config) *Cache {
+	c := &Cache{cfg: cfg}
+	if cfg.Store != nil {
+		c.store = &sharedStore{store: cfg.Store, key: cfg.Key, required: cfg.Kind == Legacy, log: cfg.Logger}
+	}
+	return c
+}
+
+// Get returns a good token. It fetches one only if the cached token is expiring, or if there is none.
+//
+// Its error is that of the fetch or of the store, or a [*LimitError], or says that ctx ended while it waited.
+func (c *Cache) Get(ctx context.Context) (Token, error) {
+	if t := c.current.Load(); t != nil {
+		now := time.Now()
+		if now.Before(t.staleAt) {
+			return t.Token, nil
+		}
+		if now.Before(t.expiringAt) {
+			_, _ = c.join(ctx, requirement{}) // its error does not concern this call, whose token is good
+			return t.Token, nil
+		}
+	}
+	return c.token(ctx, requirement{})
+}
+
+// Refresh replaces the cached token if it is the rejected one. It fails with [ErrNoOtherToken] if there is no other
+// one for now, and otherwise like Get. If fetched is false, the other token was there already, and may be bad too.
+func (c *Cache) Refresh(ctx context.Context, rejected string) (fetched bool, err error) {
+	f, err := c.wait(ctx, requirement{rejected: rejected})
+	if err != nil {
+		return false, err
+	}
+	return f.fetched, nil
+}
+
+// ForceRefresh replaces the cached token even if it is good. It fails like Get, and leaves the cached token as it is
+// then.
+func (c *Cache) ForceRefresh(ctx context.Context) (Token, error) {
+	return c.token(ctx, requirement{force: true})
+}
+
+// Accepted reports to the cache that a call succeeded with this token. If new tokens were rejected in a row, that ends
+// the growing pauses between their refreshes. It takes a lock once in the life of a token.
+func (c *Cache) Accepted(accessToken string) {
+	t := c.current.Load()
+	if t == nil || t.accepted.Load() || t.AccessToken != accessToken {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.accepted.Store(true)
+	c.rejections = backoff.Cooldown{}
+}
+
+// Current returns the cached token in whichever state it is, the zero Token if there is none.
+func (c *Cache) Current() Token {
+	if t := c.current.Load(); t != nil {
+		return t.Token
+	}
+	return Token{}
+}
+
+func (c *Cache) token(ctx context.Context, want requirement) (Token, error) {
+	f, err := c.wait(ctx, want)
+	if err != nil {
+		return Token{}, err
+	}
+	return f.token, nil
+}
+
+// wait waits for a flight whose result satisfies the requirement.
+func (c *Cache) wait(ctx context.Context, want requirement) (*flight, error) {
+	for ctx.Err() == nil {
+		f, err := c.join(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-f.done:
+			if f.satisfies(want) {
+				return f, f.err
+			}
+			// It was started for another requirement. Join the next one.
+		case <-ctx.Done():
+		}
+	}
+	return nil, fmt.Errorf("waiting for an access token: %w", backoff.ContextErr(ctx))
+}
+
+// join returns the running flight, or starts one. If the cached token satisfies the requirement, or must do for now,
+// it returns a completed flight.
+func (c *Cache) join(ctx context.Context, want requirement) (*flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, t := time.Now(), c.current.Load()
+	isRejected := t != nil && t.AccessToken == want.rejected
+	good := t != nil && !isRejected && !want.force
+	if good && now.Before(t.staleAt) {
+		return completed(t.Token), nil // another caller was faster
+	}
+	if c.running != nil {
+		return c.running, nil
+	}
+	if err := c.throttle(want, isRejected, now); err != nil {
+		if good && now.Before(t.ExpiresAt) {
+			return completed(t.Token), nil
+		}
+		return nil, err
+	}
+	if isRejected {
+		c.current.Store(nil)
+	}
+	c.running = &flight{requirement: want, done: make(chan struct{})}
+	// The flight outlives its callers. If it ended with one of them, calls with deadlines shorter than a fetch would
+	// throw away token after token; and a legacy token that is thrown away has invalidated the one before it.
+	go c.run(context.WithoutCancel(ctx), c.running)
+	return c.running, nil
+}
+
+// throttle returns why there should be no flight now, nil if there may be one.
+func (c *Cache) throttle(want requirement, isRejected bool, now time.Time) error {
+	switch wait := c.requests.wait(now); {
+	case isRejected && c.rejections.Active(now):
+		return ErrNoOtherToken
+	case !want.force && c.failure.Active(now):
+		return c.failure.err
+	case wait > 0:
+		return &LimitError{Wait: wait, Last: c.lastErr}
+	}
+	return nil
+}
+
+// allow counts a token request, or returns a *LimitError if it must not be sent.
+func (c *Cache) allow() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if wait := c.requests.take(time.Now()); wait > 0 {
+		return &LimitError{Wait: wait, Last: c.lastErr}
+	}
+	return nil
+}
+
+// complete puts the result of a flight into the cache. It returns why the refresh failed, also where those who wait
+// for it get the old token, and no error.
+func (c *Cache) complete(f *flight) (failure error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	failure = f.err
+	switch now := time.Now(); {
+	case failure == nil:
+		c.put(f, now)
+	case errors.Is(failure, ErrNoOtherToken):
+		c.keepRejected(f.token, now)
+	default:
+		c.fallBack(f, now)
+	}
+	if !errors.As(failure, new(*LimitError)) { // a LimitError has the error of an earlier flight in it
+		c.lastErr = failure
+	}
+	c.running = nil
+	return failure
+}
+
+// put caches the token of a flight that succeeded.
+func (c *Cache) put(f *flight, now time.Time) {
+	c.failure = lastingFailure{}
+	if old := c.current.Load(); old != nil && old.AccessToken == f.token.AccessToken {
+		// Too early for another one: a stable token stays the same until five minutes before it expires.
+		c.current.Store(old.extended(f.token).deferred(now))
+	} else {
+		c.current.Store(schedule(f.token, now))
+	}
+	if f.rejected != "" && f.fetched {
+		c.rejections.Begin(now) // until the new token is accepted
+	}
+}
+
+// keepRejected caches a token that was rejected and then handed out again. Calls try it for a while, without a refresh
+// each.
+func (c *Cache) keepRejected(t Token, now time.Time) {
+	kept := schedule(t, now)
+	kept.accepted.Store(true) // that one call succeeds with it must not end the pause: others may still be rejected
+	c.current.Store(kept)
+	c.rejections.Begin(now)
+}
+
+// fallBack gives those who wait for a failed flight the cached token, if it has not expired.
+func (c *Cache) fallBack(f *flight, now time.Time) {
+	if f.force {
+		return // its caller wants a new token or none, and forced fetches fail for reasons of their own
+	}
+	if c.cfg.Lasting(f.err) {
+		c.failure.remember(f.err, now)
+	}
+	if old := c.current.Load(); old != nil && now.Before(old.ExpiresAt) {
+		c.current.Store(old.deferred(now))
+		f.token, f.err = old.Token, nil
+	}
+}
