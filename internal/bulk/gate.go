@@ -1,0 +1,85 @@
+package bulk
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/backoff"
+)
+
+// Gate decides when the next call may be made. Several jobs can share one, and are then held together. It is safe for
+// concurrent use. The zero Gate is open and allows no retries.
+type Gate struct {
+	// MaxRetries is how often a chunk is retried. Calls that were held do not count.
+	MaxRetries int
+	// Delay returns the pause before a retry, counted from 1. It is required where MaxRetries is not 0.
+	Delay func(retry int) time.Duration
+
+	mu        sync.Mutex
+	notBefore time.Time // of the next call
+}
+
+// Wait waits until a call may be made. It returns an error if ctx ends before.
+func (g *Gate) Wait(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		wait := time.Until(g.notBefore)
+		g.mu.Unlock()
+		if err := backoff.Sleep(ctx, wait); err != nil || wait <= 0 {
+			return err
+		}
+	}
+}
+
+// Hold lets no call through for d, which never shortens a longer hold. It does not wait. If ctx has a deadline that
+// comes first, or at the same time, Hold changes nothing and returns an error that wraps context.DeadlineExceeded and
+// cause.
+func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
+	at := time.Now().Add(d)
+	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
+		return fmt.Errorf("%w before the next call may be made: %w", context.DeadlineExceeded, cause)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at.After(g.notBefore) {
+		g.notBefore = at
+	}
+	return nil
+}
+
+// Do makes a call as often as its verdicts ask for: it waits for the gate, calls, and does so again after Retry and
+// Hold. left is how many retries are left, MaxRetries at first; Do counts it down.
+//
+// It returns nil when a call succeeds. Otherwise it returns the last error with its verdict, in which Exhausted has
+// replaced Retry. When ctx ends during a wait, or before the end of a hold, the verdict is to Stop.
+func (g *Gate) Do(ctx context.Context, left *int, call func() (Verdict, error)) (Verdict, error) {
+	for {
+		if err := g.Wait(ctx); err != nil {
+			return Verdict{}, err
+		}
+		v, err := call()
+		if err == nil {
+			return v, nil
+		}
+		err = cmp.Or(v.Err, err)
+		switch v.Action {
+		case Hold:
+			err = g.Hold(ctx, v.After, err)
+		case Retry:
+			if *left <= 0 {
+				v.Action = v.Exhausted
+				return v, err
+			}
+			*left--
+			err = backoff.Sleep(ctx, g.Delay(g.MaxRetries-*left))
+		default:
+			return v, err
+		}
+		if err != nil {
+			return Verdict{}, err
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package bulk
+
+import "slices"
+
+// Status is what is known about an item.
+type Status uint8
+
+const (
+	Pending  Status = iota // nothing was done, as far as is known
+	Done                   // applied, or has its result
+	Rejected               // by the platform, for a reason of its own
+	Invalid                // not an ID, and never sent
+	Unknown                // no response tells whether it was applied
+)
+
+// Item is an ID of the input with its outcome.
+type Item[R any] struct {
+	ID     string
+	Status Status
+	// Err is why the item is Rejected, Invalid or Unknown; nil otherwise.
+	Err error
+	// MayBeApplied says that a call with the item failed in such a way that it may have been applied all the same. A
+	// later call may have settled the matter: see Status.
+	MayBeApplied bool
+	// Result is set by Job.Send.
+	Result R
+}
+
+func setStatus[R any](items []*Item[R], status Status, err error) {
+	for _, item := range items {
+		item.Status, item.Err = status, err
+	}
+}
+
+// remaining returns the items that a call did not process, and marks the others as Done.
+func remaining[R any](items []*Item[R], failed []string) []*Item[R] {
+	var left []*Item[R]
+	for _, item := range items {
+		if slices.Contains(failed, item.ID) {
+			left = append(left, item)
+		} else {
+			item.Status = Done
+		}
+	}
+	return left
+}

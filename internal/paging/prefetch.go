@@ -1,0 +1,48 @@
+package paging
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+// Prefetch returns a sequence that runs in a goroutine of its own, up to n elements ahead of the loop over it. If n is 0
+// it runs in the loop itself. When the loop ends, Prefetch cancels the context of the sequence and waits until the
+// sequence has returned.
+func Prefetch[T any](
+	ctx context.Context, n int, sequence func(context.Context) iter.Seq2[T, error],
+) iter.Seq2[T, error] {
+	if n == 0 {
+		return sequence(ctx)
+	}
+	type element struct {
+		value T
+		err   error
+	}
+	return func(yield func(T, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var (
+			running  sync.WaitGroup
+			quit     = make(chan struct{})
+			elements = make(chan element, n-1) // one more waits to be taken
+		)
+		defer running.Wait()
+		defer close(quit)
+		defer cancel()
+		running.Go(func() {
+			defer close(elements)
+			for value, err := range sequence(ctx) {
+				select {
+				case elements <- element{value, err}:
+				case <-quit: // not ctx.Done(): the caller is to get the error of its context
+					return
+				}
+			}
+		})
+		for e := range elements {
+			if !yield(e.value, e.err) {
+				return
+			}
+		}
+	}
+}
