@@ -2,8 +2,8 @@ package wechatuser
 
 import "context"
 
-// GetBlacklist gives a page of up to 1,000 blocked users: those after beginOpenID, or the first ones where it is
-// empty. [Client.AllBlacklist] walks over all pages.
+// GetBlacklist returns a page of up to 1,000 blocked users: those after beginOpenID, or the first ones if it is empty.
+// [Client.AllBlacklist] returns all pages.
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.
 func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDPage, error) {
@@ -11,7 +11,7 @@ func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDP
 	if err := ep.checkCursor("begin_openid", beginOpenID); err != nil {
 		return nil, err
 	}
-	res, err := call[pageResponse](ctx, c, request{ep: ep}, struct {
+	res, err := call[pageResponse](ctx, &c.caller, request{ep: ep}, struct {
 		BeginOpenID string `json:"begin_openid"`
 	}{beginOpenID})
 	if err != nil {
@@ -20,15 +20,15 @@ func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDP
 	return res.page(), nil
 }
 
-// BatchBlacklist blocks 1 to 20 followers, in one call. One openid that the platform refuses fails them all, and so
-// does somebody who does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
+// BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid fails the whole call, also that of a user who
+// does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
 //
 // batchBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
 func (c *Client) BatchBlacklist(ctx context.Context, openIDs []string) error {
 	return c.blacklistMembers(ctx, &endpoints[batchBlacklist], openIDs)
 }
 
-// BatchUnblacklist unblocks 1 to 20 users, in one call. [Client.BulkUnblacklist] has no limit.
+// BatchUnblacklist unblocks 1 to 20 users in one call. [Client.BulkUnblacklist] has no limit.
 //
 // batchUnblacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchunblacklist.html.
 func (c *Client) BatchUnblacklist(ctx context.Context, openIDs []string) error {
@@ -39,7 +39,7 @@ func (c *Client) blacklistMembers(ctx context.Context, ep *endpoint, openIDs []s
 	if err := ep.checkOpenIDs("openid_list", openIDs); err != nil {
 		return err
 	}
-	_, err := call[okResponse](ctx, c, request{ep: ep}, struct {
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, struct {
 		OpenIDs []string `json:"openid_list"`
 	}{openIDs})
 	return err

@@ -7,90 +7,32 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync/atomic"
+
+	"github.com/wechatuser/wechatuser/internal/bulk"
 )
 
-// BulkOption is for what is optional in a bulk job. It is a [SyncOption] too.
-type BulkOption interface {
-	SyncOption
-	applyBulk(*bulkConfig) *ArgumentError
-}
-
-type bulkOption func(*bulkConfig) *ArgumentError
-
-func (f bulkOption) applyBulk(cfg *bulkConfig) *ArgumentError { return f(cfg) }
-func (f bulkOption) applySync(cfg *syncConfig) *ArgumentError { return f(&cfg.bulkConfig) }
-
-type bulkConfig struct {
-	concurrency int
-	progress    func(Progress) // nil for none
-	doneBefore  int            // by another job that is a part of the same work
-	total       int            // as in Progress
-}
-
-var bulkDefaults = bulkConfig{concurrency: 4, total: -1}
-
-const maxConcurrency = 1000
-
-// WithConcurrency lets a job make up to n calls at a time, at least 1. Defaults to 4. More than 1,000 are 1,000.
-func WithConcurrency(n int) BulkOption {
-	return bulkOption(func(cfg *bulkConfig) *ArgumentError {
-		if n < 1 {
-			return badOption("WithConcurrency", "%d calls at a time: give at least 1", n)
-		}
-		cfg.concurrency = min(n, maxConcurrency)
-		return nil
-	})
-}
-
-// WithProgress calls f each time a chunk of openids has its outcome, in the order of the input and in the goroutine that
-// runs the job. What it keeps of ResumeAfter is where to go on if the program does not live to see the report.
-func WithProgress(f func(Progress)) BulkOption {
-	return bulkOption(func(cfg *bulkConfig) *ArgumentError {
-		if f == nil {
-			return badOption("WithProgress", "nil function: leave the option out for none")
-		}
-		cfg.progress = f
-		return nil
-	})
-}
-
-// Progress is how far a job has come.
-type Progress struct {
-	// Done is the number of openids that have their outcome, those included that failed since the platform could not be
-	// reached.
-	Done int
-	// Total is the number of openids in all, -1 where the length of the input is not known. Only the Sync methods
-	// know it.
-	Total int
-	// ResumeAfter is where to go on, as in [BulkReport]; Done can be far beyond. It is empty in the Sync methods, which
-	// find out by themselves what is left.
-	ResumeAfter string
-}
-
-// BulkReport says what became of the openids of a job that changes the account.
+// BulkReport is the result of a job that changes the account.
 type BulkReport struct {
-	// Total is the number of openids of the input that have an outcome: Applied + len(Failed). Those that a job did not
-	// come to before it was stopped are not in it. An openid that the input holds twice counts twice.
+	// Total is the number of openids of the input that have an outcome: Applied + len(Failed). It does not count those that
+	// a job had not reached when it was stopped. An openid that is in the input twice counts twice.
 	Total int
-	// Applied is for how many openids the platform said yes.
+	// Applied is the number of openids for which the platform confirmed the change.
 	Applied int
-	// Failed names the others, each with its error, in the order of the input. It grows with the number of failures.
+	// Failed has the others, each with its error, in the order of the input. It grows with the number of failures.
 	Failed []OpenIDError
-	// Calls is the number of API requests that were sent, repeats included, requests for tokens not.
+	// Calls is the number of API requests that were sent, including retries but not token requests.
 	Calls int
-	// ResumeAfter is the last openid of the input up to which each has its outcome; empty where there is none, and then
-	// the place of the run before still holds. To finish a job that was stopped, run it again with the input that comes
-	// after the first ResumeAfter in it:
+	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the previous
+	// run. To finish a job that was stopped, run it again with the input that comes after the first ResumeAfter in it:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
 	//
-	// Some of that input may have been applied. To apply it again does no harm. Openids that failed since the platform
-	// could not be reached are part of it too.
+	// The change may have been applied to some of that input already, and applying it again does no harm. Openids that
+	// failed because the platform could not be reached are part of that input too.
 	ResumeAfter string
 }
 
-// FailedOpenIDs are the openids of Failed.
+// FailedOpenIDs returns the openids of Failed.
 func (r BulkReport) FailedOpenIDs() []string {
 	ids := make([]string, len(r.Failed))
 	for i := range r.Failed {
@@ -99,24 +41,24 @@ func (r BulkReport) FailedOpenIDs() []string {
 	return ids
 }
 
-// String is the report in one line, without openids.
+// String returns the report in one line, without openids.
 func (r BulkReport) String() string {
 	return fmt.Sprintf("%d of %d applied, %d failed, %d calls", r.Applied, r.Total, len(r.Failed), r.Calls)
 }
 
-// BulkError says that a job did not apply all of its input. errors.Is and errors.As see the reason why it was stopped
-// and the error of each openid that failed.
+// BulkError is the error of a job that did not apply all of its input. errors.Is and errors.As find the reason why it was
+// stopped, and the error of each openid that failed.
 type BulkError struct {
-	// Report is what the job did, the same that was returned with this error.
+	// Report is the result of the job, the same that was returned with this error.
 	Report *BulkReport
-	// Err is why the job was stopped: the error of a call, of the input or of the context. It is nil for a job that ran
-	// to the end of its input, where only some openids were refused.
+	// Err is why the job was stopped: the error of a call, of the input or of the context. It is nil if the job reached the
+	// end of its input and only some openids were rejected.
 	Err error
 
 	job string
 }
 
-// Error is one line with the numbers, and the reason or the first refusal.
+// Error returns one line with the numbers, and the reason or the first failure.
 func (e *BulkError) Error() string {
 	var b strings.Builder
 	b.WriteString("wechatuser: " + cmp.Or(e.job, "bulk job") + ": ")
@@ -135,7 +77,7 @@ func (e *BulkError) Error() string {
 	return oneLine(b.String())
 }
 
-// Unwrap gives Err, if there is one, and an [*OpenIDError] for each openid that failed.
+// Unwrap returns Err, if it is not nil, and an [*OpenIDError] for each openid that failed.
 func (e *BulkError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
@@ -150,90 +92,81 @@ func (e *BulkError) Unwrap() []error {
 	return errs
 }
 
-// BulkTagging puts a tag on any number of followers, with a call for each 50 of them and 4 calls at a time.
+// BulkTagging tags any number of followers, with one call for each 50 of them and 4 calls at a time.
 //
-// Openids that the platform refuses are found with up to 12 more calls each, and named in the report with their errors;
-// all others are tagged. So are openids that are empty or hold white space, which cost no call. An openid that comes
-// twice while it is in flight is sent once.
+// It isolates rejected openids with up to 12 more calls each, and reports them with their errors. All others are tagged.
+// Empty or malformed openids are reported too, without an API call. An openid that is in the input twice while it is in
+// flight is sent once.
 //
-// The report comes with each error too, which is an [*ArgumentError] if nothing was begun and a [*BulkError] otherwise.
-// The job is stopped by
+// It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
+// [*BulkError]. The job is stopped by
 //
-//   - an error of the input, once what came before it is done;
+//   - an error of the input, after the openids before it are done;
 //   - the end of the context;
-//   - a refusal that is nobody's in particular: of the token, the account's rights, the day's quota
-//     ([CodeDailyQuotaExceeded]), or the tag. [CodeInvalidTagID] is believed only if [Client.GetTags] does not have the
-//     tag; otherwise the call is repeated up to five times;
-//   - the platform being out of reach after the attempts that [WithRetry] allows. The openids of that call have failed
-//     with that error, which matches [ErrAmbiguous] if they may have been tagged.
+//   - an error that concerns no openid in particular: of the token, the account's permissions, the daily quota
+//     ([CodeDailyQuotaExceeded]) or the tag. [CodeInvalidTagID] is believed only if [Client.GetTags] does not have the tag;
+//     otherwise the call is retried up to five times;
+//   - a platform that cannot be reached with the attempts that [WithRetry] allows. The openids of that call have failed with
+//     that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
-// Calls under way are then waited for, and [BulkReport.ResumeAfter] says where to go on. When the minute's quota is used
-// up ([CodeMinuteQuotaExceeded]) the job waits for the next minute, and when the client has made its share of token
-// requests for the next one, unless the context ends before.
+// The job then waits for the calls in flight, and [BulkReport.ResumeAfter] is where to continue. It does not stop, but
+// waits as long as its context allows, when the quota of a minute is used up ([CodeMinuteQuotaExceeded]) and when the client
+// has reached its limit of token requests.
 //
-// The input runs in the caller's goroutine, so that one that waits for something should watch the context itself. What
-// is in memory is a few chunks of openids, and those that failed.
+// The input runs in the caller's goroutine, so an input that waits for something should watch the context itself. A few
+// chunks of openids and the failures are held in memory.
 //
 // batchTagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
 func (c *Client) BulkTagging(ctx context.Context, tagID int, openIDs iter.Seq2[string, error], opts ...BulkOption) (*BulkReport, error) {
-	return c.bulkWrite(ctx, "BulkTagging", c.tagging(batchTagging, tagID), openIDs, opts)
+	return c.runWrite(ctx, "BulkTagging", c.tagging(batchTagging, tagID), openIDs, opts)
 }
 
-// BulkUntagging takes a tag off any number of followers, otherwise as [Client.BulkTagging].
+// BulkUntagging untags any number of followers. Otherwise it works like [Client.BulkTagging].
 //
 // batchUntagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
 func (c *Client) BulkUntagging(ctx context.Context, tagID int, openIDs iter.Seq2[string, error], opts ...BulkOption) (*BulkReport, error) {
-	return c.bulkWrite(ctx, "BulkUntagging", c.tagging(batchUntagging, tagID), openIDs, opts)
+	return c.runWrite(ctx, "BulkUntagging", c.tagging(batchUntagging, tagID), openIDs, opts)
 }
 
-// BulkBlacklist blocks any number of followers, with a call for each 20 of them and up to 10 more for each that the
-// platform refuses, such as people who do not follow the account. Otherwise it is as [Client.BulkTagging].
+// BulkBlacklist blocks any number of followers, with one call for each 20 of them and up to 10 more for each one that the
+// platform rejects, such as a user who does not follow the account. Otherwise it works like [Client.BulkTagging].
 //
 // batchBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
 func (c *Client) BulkBlacklist(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) (*BulkReport, error) {
-	return c.bulkWrite(ctx, "BulkBlacklist", c.blacklisting(batchBlacklist), openIDs, opts)
+	return c.runWrite(ctx, "BulkBlacklist", c.blacklisting(batchBlacklist), openIDs, opts)
 }
 
-// BulkUnblacklist unblocks any number of users, with a call for each 20 of them. Otherwise it is as
+// BulkUnblacklist unblocks any number of users, with one call for each 20 of them. Otherwise it works like
 // [Client.BulkBlacklist].
 //
 // batchUnblacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchunblacklist.html.
 func (c *Client) BulkUnblacklist(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) (*BulkReport, error) {
-	return c.bulkWrite(ctx, "BulkUnblacklist", c.blacklisting(batchUnblacklist), openIDs, opts)
+	return c.runWrite(ctx, "BulkUnblacklist", c.blacklisting(batchUnblacklist), openIDs, opts)
 }
 
-// write is a change that can be made for some openids in one call.
-type write struct {
+// bulkWrite is a change that one call can make for some openids.
+type bulkWrite struct {
 	ep    *endpoint
-	tagID int // below zero where there is none
+	tagID int // negative if there is none
 	send  func(ctx context.Context, openIDs []string) error
 }
 
-func (c *Client) tagging(id endpointID, tagID int) write {
+func (c *Client) tagging(id endpointID, tagID int) bulkWrite {
 	ep := &endpoints[id]
-	return write{ep, tagID, func(ctx context.Context, openIDs []string) error { return c.tagMembers(ctx, ep, tagID, openIDs) }}
+	return bulkWrite{ep, tagID, func(ctx context.Context, openIDs []string) error {
+		return c.tagMembers(ctx, ep, tagID, openIDs)
+	}}
 }
 
-func (c *Client) blacklisting(id endpointID) write {
+func (c *Client) blacklisting(id endpointID) bulkWrite {
 	ep := &endpoints[id]
-	return write{ep, -1, func(ctx context.Context, openIDs []string) error { return c.blacklistMembers(ctx, ep, openIDs) }}
+	return bulkWrite{ep, -1, func(ctx context.Context, openIDs []string) error {
+		return c.blacklistMembers(ctx, ep, openIDs)
+	}}
 }
 
-// bulkWrite checks the arguments and runs the job.
-func (c *Client) bulkWrite(ctx context.Context, name string, w write, openIDs iter.Seq2[string, error], opts []BulkOption) (*BulkReport, error) {
-	cfg := bulkDefaults
-	err := configure(name, opts, func(o BulkOption) *ArgumentError { return o.applyBulk(&cfg) })
-	if err == nil {
-		err = w.check(name, openIDs)
-	}
-	report := new(BulkReport)
-	if err == nil {
-		err = c.apply(ctx, name, w, newPace(c, w.tagID), openIDs, cfg, report)
-	}
-	return report, err
-}
-
-func (w write) check(name string, openIDs iter.Seq2[string, error]) error {
+// check checks the arguments of a job.
+func (w bulkWrite) check(name string, openIDs iter.Seq2[string, error]) error {
 	if openIDs == nil {
 		return nilInput(name)
 	}
@@ -244,65 +177,83 @@ func (w write) check(name string, openIDs iter.Seq2[string, error]) error {
 }
 
 func nilInput(job string) error {
-	return &ArgumentError{API: job, Field: "openIDs", Reason: "nil: for a list of nobody give OpenIDs()"}
+	return argumentError(job, "openIDs", "nil: for an empty list pass OpenIDs()")
 }
 
-// apply makes a change for all openids of the input. What it does goes into the report.
-func (c *Client) apply(ctx context.Context, name string, w write, p *pace, openIDs iter.Seq2[string, error], cfg bulkConfig, report *BulkReport) error {
-	j := &job[struct{}]{
-		pace: p, ep: w.ep, cfg: cfg,
-		send: func(ctx context.Context, slots []*slot[struct{}]) error {
-			err := w.send(ctx, openIDsOf(slots))
-			if err == nil {
-				for _, s := range slots {
-					s.end(decided, nil)
-				}
-			}
-			return err
+// runWrite checks the arguments and runs the job.
+func (c *Client) runWrite(
+	ctx context.Context, name string, w bulkWrite, openIDs iter.Seq2[string, error], opts []BulkOption,
+) (*BulkReport, error) {
+	report := new(BulkReport)
+	cfg, err := newJobConfig(name, opts)
+	if err == nil {
+		err = w.check(name, openIDs)
+	}
+	if err != nil {
+		return report, err
+	}
+	var progress func(done int, cursor string)
+	if show := cfg.progress; show != nil {
+		progress = func(done int, cursor string) { show(Progress{Done: done, Total: -1, ResumeAfter: cursor}) }
+	}
+	return report, c.apply(ctx, cfg, w, newPolicy(c, w.tagID), openIDs, progress, report)
+}
+
+// apply makes a change for all openids of the input, and reports their outcomes.
+func (c *Client) apply(
+	ctx context.Context, cfg jobConfig, w bulkWrite, p *policy, openIDs iter.Seq2[string, error],
+	progress func(done int, cursor string), report *BulkReport,
+) error {
+	ctx, sent := countCalls(ctx)
+	job := bulk.Job[struct{}]{
+		Gate: p.gate, ChunkSize: w.ep.max, Concurrency: cfg.concurrency, Progress: progress,
+		Validate: func(openID string) error { return w.ep.checkOpenID("openid", openID) },
+		Send: func(ctx context.Context, items []*bulk.Item[struct{}]) error {
+			return w.send(ctx, openIDsOf(items))
 		},
-		deliver: func(s *slot[struct{}]) bool {
-			switch s.fate {
-			case undecided:
+		Classify: func(stopped context.Context, err error) bulk.Verdict {
+			v := p.classify(stopped, err)
+			v.Unknown = isLost(ctx, err)
+			return v
+		},
+		Deliver: func(item *bulk.Item[struct{}]) bool {
+			switch item.Status {
+			case bulk.Pending:
 				return true
-			case decided:
+			case bulk.Done:
 				report.Applied++
-			default:
-				report.Failed = append(report.Failed, OpenIDError{OpenID: alone(s.openID), Err: s.err})
+			case bulk.Rejected, bulk.Invalid, bulk.Unknown:
+				report.Failed = append(report.Failed, itemError(item))
 			}
 			report.Total++
 			return true
 		},
 	}
-	ctx, sent := countCalls(ctx)
-	err := j.run(ctx, openIDs)
-	report.Calls, report.ResumeAfter = int(sent.Load()), j.place
-	if err != nil || len(report.Failed) > 0 {
-		return &BulkError{Report: report, Err: err, job: name}
+	err := job.Run(ctx, openIDs)
+	report.Calls, report.ResumeAfter = int(sent.Load()), job.Cursor()
+	return report.errorOf(cfg.name, err)
+}
+
+// errorOf returns the error of the job with this report. err is why it was stopped, nil if it was not.
+func (r *BulkReport) errorOf(name string, err error) error {
+	if err != nil || len(r.Failed) > 0 {
+		return &BulkError{Report: r, Err: err, job: name}
 	}
 	return nil
 }
 
-// alone is the openid in memory of its own: one that is kept should not keep its neighbours on a page.
-func alone(openID string) string { return strings.Clone(openID) }
-
-func openIDsOf[R any](slots []*slot[R]) []string {
-	ids := make([]string, len(slots))
-	for i, s := range slots {
-		ids[i] = s.openID
+// itemError returns the error of an item that failed.
+func itemError[R any](item *bulk.Item[R]) OpenIDError {
+	return OpenIDError{
+		OpenID: strings.Clone(item.ID), // one that is kept should not keep its page in memory
+		Err:    markAmbiguous(item.Err, item.MayBeApplied),
 	}
-	return ids
 }
 
-type sentKey struct{}
-
-// countCalls makes perform count the requests that it sends with this context.
-func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent := new(atomic.Int64)
-	return context.WithValue(ctx, sentKey{}, sent), sent
-}
-
-func countSent(ctx context.Context) {
-	if sent, ok := ctx.Value(sentKey{}).(*atomic.Int64); ok {
-		sent.Add(1)
+func openIDsOf[R any](items []*bulk.Item[R]) []string {
+	openIDs := make([]string, len(items))
+	for i, item := range items {
+		openIDs[i] = item.ID
 	}
+	return openIDs
 }

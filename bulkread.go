@@ -3,12 +3,14 @@ package wechatuser
 import (
 	"context"
 	"iter"
+
+	"github.com/wechatuser/wechatuser/internal/bulk"
 )
 
-// BulkUserInfo gives the profiles of any number of users, in the order of the input, with a call for each 100 of them
+// BulkUserInfo returns the profiles of any number of users, in the order of the input, with one call for each 100 of them
 // and 4 calls at a time.
 //
-// For an openid that the platform refuses, or has no answer for, the loop gets an [*OpenIDError] and goes on:
+// For an openid that the platform rejects, or has no result for, the loop gets an [*OpenIDError] and goes on:
 //
 //	for user, err := range c.BulkUserInfo(ctx, c.AllFans(ctx)) {
 //		var one *wechatuser.OpenIDError
@@ -16,22 +18,22 @@ import (
 //			continue // or keep one.OpenID and one.Err
 //		}
 //		if err != nil {
-//			return err // the end
+//			return err // the last element
 //		}
 //		// use user
 //	}
 //
-// Such an openid costs up to 14 more calls, since the answer of a call with it is not to be trusted: it can give somebody
-// else's UnionID. Any other error is the last thing that the loop gets. What stops the list is what stops
-// [Client.BulkTagging], and it waits for the next minute as that does. It can be resumed after the last openid that came.
+// Such an openid costs up to 14 more calls, because the response of a call with it cannot be trusted: it may have somebody
+// else's UnionID. Any other error ends the loop. The list is stopped by the same errors as [Client.BulkTagging], and waits
+// for the next minute in the same cases. It can be resumed after the last openid that the loop got.
 //
-// No call is made before the loop begins. When the loop ends, calls under way are cancelled, and nothing is left running.
-// The input runs in the loop's goroutine. What is in memory is a few chunks of openids and profiles. The list can be
-// ranged over again if the input can.
+// No call is made before the loop starts. When the loop ends, calls in flight are canceled and no goroutine is left. The
+// input runs in the loop's goroutine. A few chunks of openids and profiles are held in memory. The list can be ranged over
+// again if the input can.
 //
 // batchUserinfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[UserInfo, error] {
-	return bulkRead(ctx, c, "BulkUserInfo", read[UserInfo]{
+	return bulkRead[UserInfo]{
 		ep: &endpoints[batchUserInfo],
 		ask: func(ctx context.Context, openIDs []string) ([]UserInfo, error) {
 			users := make([]UserQuery, len(openIDs))
@@ -43,18 +45,18 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 		openID: func(u *UserInfo) string { return u.OpenID },
 		failed: func(*OpenIDError) UserInfo { return UserInfo{} },
 		err:    func(UserInfo) error { return nil },
-	}, openIDs, opts)
+	}.run(ctx, c, "BulkUserInfo", openIDs, opts)
 }
 
-// BulkChangeOpenID gives the new openids of any number of users after the account fromAppID was migrated to this one, in
-// the order of the input, with a call for each 100 of them and 4 calls at a time.
+// BulkChangeOpenID returns the new openids of any number of users after the account fromAppID was migrated to this one, in
+// the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
-// For an openid that was not changed the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
-// goes on. Otherwise it is as [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform answers.
+// For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and goes
+// on. Otherwise it works like [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform converts openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[OpenIDChange, error] {
-	return bulkRead(ctx, c, "BulkChangeOpenID", read[OpenIDChange]{
+	return bulkRead[OpenIDChange]{
 		ep: &endpoints[changeOpenID],
 		ask: func(ctx context.Context, openIDs []string) ([]OpenIDChange, error) {
 			return c.ChangeOpenID(ctx, fromAppID, openIDs)
@@ -62,22 +64,23 @@ func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs
 		openID: func(ch *OpenIDChange) string { return ch.From },
 		failed: func(err *OpenIDError) OpenIDChange { return OpenIDChange{From: err.OpenID, Err: err} },
 		err:    func(ch OpenIDChange) error { return ch.Err },
-	}, openIDs, opts)
+	}.run(ctx, c, "BulkChangeOpenID", openIDs, opts)
 }
 
-// read is a question that can be asked about some openids in one call.
-type read[R any] struct {
+// bulkRead is a question that one call can ask about some openids.
+type bulkRead[R any] struct {
 	ep     *endpoint
 	ask    func(ctx context.Context, openIDs []string) ([]R, error)
 	openID func(*R) string
-	failed func(*OpenIDError) R // what the loop gets beside such an error
-	err    func(R) error        // what an answer itself says is wrong
+	failed func(*OpenIDError) R // what the loop gets along with such an error
+	err    func(R) error        // the error that is part of a result
 }
 
-// bulkRead is the list of the answers for all openids of the input.
-func bulkRead[R any](ctx context.Context, c *Client, name string, r read[R], openIDs iter.Seq2[string, error], opts []BulkOption) iter.Seq2[R, error] {
-	cfg := bulkDefaults
-	err := configure(name, opts, func(o BulkOption) *ArgumentError { return o.applyBulk(&cfg) })
+// run returns the results for all openids of the input.
+func (r bulkRead[R]) run(
+	ctx context.Context, c *Client, name string, openIDs iter.Seq2[string, error], opts []BulkOption,
+) iter.Seq2[R, error] {
+	cfg, err := newJobConfig(name, opts)
 	if err == nil && openIDs == nil {
 		err = nilInput(name)
 	}
@@ -88,48 +91,53 @@ func bulkRead[R any](ctx context.Context, c *Client, name string, r read[R], ope
 			return
 		}
 		left := false
-		j := &job[R]{
-			pace: newPace(c, -1), ep: r.ep, cfg: cfg,
-			send: func(ctx context.Context, slots []*slot[R]) error {
-				answers, err := r.ask(ctx, openIDsOf(slots))
+		p := newPolicy(c, -1)
+		job := bulk.Job[R]{
+			Gate: p.gate, ChunkSize: r.ep.max, Concurrency: cfg.concurrency,
+			Validate: func(openID string) error { return r.ep.checkOpenID("openid", openID) },
+			Send: func(ctx context.Context, items []*bulk.Item[R]) error {
+				results, err := r.ask(ctx, openIDsOf(items))
 				if err != nil {
 					return err
 				}
-				return r.match(slots, answers)
+				return r.match(items, results)
 			},
-			deliver: func(s *slot[R]) bool {
-				switch s.fate {
-				case undecided:
+			Classify: p.classify,
+			Deliver: func(item *bulk.Item[R]) bool {
+				switch item.Status {
+				case bulk.Pending:
 					return false
-				case decided:
-					left = !yield(s.result, r.err(s.result))
-				default:
-					err := &OpenIDError{OpenID: alone(s.openID), Err: s.err}
-					left = !yield(r.failed(err), err)
+				case bulk.Done:
+					left = !yield(item.Result, r.err(item.Result))
+				case bulk.Rejected, bulk.Invalid, bulk.Unknown:
+					err := itemError(item)
+					left = !yield(r.failed(&err), &err)
 				}
 				return !left
 			},
 		}
-		if err := j.run(ctx, openIDs); err != nil && !left {
+		if show := cfg.progress; show != nil {
+			job.Progress = func(done int, cursor string) { show(Progress{Done: done, Total: -1, ResumeAfter: cursor}) }
+		}
+		if err := job.Run(ctx, openIDs); err != nil && !left {
 			yield(none, err)
 		}
 	}
 }
 
-// match gives each slot its answer, by the openid in it. The platform promises no order.
-func (r *read[R]) match(slots []*slot[R], answers []R) error {
-	byID := make(map[string]*R, len(answers))
-	for i := range answers {
-		byID[r.openID(&answers[i])] = &answers[i]
+// match sets the result of each item, by its openid: the platform guarantees no order.
+func (r bulkRead[R]) match(items []*bulk.Item[R], results []R) error {
+	byID := make(map[string]*R, len(results))
+	for i := range results {
+		byID[r.openID(&results[i])] = &results[i]
 	}
-	for _, s := range slots {
-		if byID[s.openID] == nil {
-			return errMisaligned
+	for _, item := range items {
+		if byID[item.ID] == nil {
+			return errNotInResponse
 		}
 	}
-	for _, s := range slots {
-		s.result = *byID[s.openID]
-		s.end(decided, nil)
+	for _, item := range items {
+		item.Result = *byID[item.ID]
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package wechatuser is the user management of a WeChat Official Account (公众号): followers and their profiles,
-// remarks, tags, the blacklist, and the access token that all of it needs.
+// remarks, tags, the blacklist, and the access token that all calls need.
 //
 // # Quick start
 //
@@ -14,31 +14,31 @@
 //		fmt.Println(openID)
 //	}
 //
-// A [Client] belongs to one account. It is safe for concurrent use, has no setters and nothing to close; make one and
-// keep it. [New] reads no environment, makes no request and logs nothing unless told to.
+// A [Client] belongs to one account. It is immutable and safe for concurrent use. Create one per account and reuse it; it
+// needs no Close. [New] reads no environment variable, makes no request, and logs only if [WithLogger] is given.
 //
 // There are two layers. A method with the name of an official interface makes one API call: [Client.GetUserInfo],
-// [Client.BatchTagging], [Client.GetFans]. The methods All…, Bulk… and Sync… take any number of openids: they walk over
-// pages, cut lists into calls of the platform's limit, isolate the openids that the platform refuses, and say what became
-// of each. Lists are iter.Seq2[string, error], so that the two compose:
+// [Client.BatchTagging], [Client.GetFans]. The methods All…, Bulk… and Sync… take any number of openids: they follow
+// cursors, split lists into calls of the size that the platform allows, isolate the openids that it rejects, and report the
+// outcome of each. Lists are iter.Seq2[string, error], so that they compose:
 //
 //	report, err := c.BulkTagging(ctx, vip, c.AllTagFans(ctx, old))
 //
 // # Tokens
 //
-// A client gets its access token from the stable token interface when the first call needs one, renews it five minutes
-// before it ends, and once more when the platform refuses it (40001, 40014, 42001); the refused call is then repeated.
-// Whatever the number of goroutines, there is one token request at a time, and a caller waits for it no longer than its
-// own context allows. A wrong secret is remembered for up to a minute, and there are never more than 20 token requests
-// a minute.
+// A client fetches its access token from the stable token interface when the first call needs one, and refreshes it five
+// minutes before it expires. When the platform rejects a token (40001, 40014, 42001), the client refreshes it and retries
+// the call. Concurrent calls share one token request, and each waits for it no longer than its own context allows. A wrong
+// secret is remembered for up to a minute, and a client makes at most 20 token requests a minute.
 //
 // [WithTokenStore] shares the token with other clients and processes, [WithTokenSource] takes it from elsewhere, and
 // [WithLegacyToken] uses the older interface.
 //
 // # Errors
 //
-// All errors are pointers: [*Error] is a refusal by the platform, with its errcode and rid; [*TransportError] is no
-// answer; [*ResponseError] is an answer that is not the platform's; [*ArgumentError] was found before anything was sent.
+// All errors are pointers. [*Error] is a response of the platform with an errcode and a rid. [*TransportError] is a call
+// without a response. [*ResponseError] is a response that is not the platform's. [*ArgumentError] is an argument that was
+// found to be wrong before anything was sent.
 //
 //	var e *wechatuser.Error
 //	switch {
@@ -48,22 +48,22 @@
 //		log.Printf("%s failed with %d, rid %s: %s", e.API, e.Code, e.RID, e.Code.Remedy())
 //	}
 //
-// No error, log line or printed value of this package holds a token or the app secret.
+// No error, log line or printed value of this package contains a token or the app secret.
 //
 // # Retries
 //
-// Three attempts are made unless [WithRetry] says otherwise, with random pauses of up to 200 ms, 400 ms and so on, and
-// never past the deadline of the context. What is repeated:
+// A call makes up to three attempts unless [WithRetry] says otherwise, with random pauses of up to 200 ms, 400 ms and so
+// on, and never past the deadline of its context. It retries
 //
-//   - a request that never left (DNS, dial, TLS), at once if there is another address;
-//   - no answer, HTTP 5xx, 408 or 429, an answer that is not the platform's, and errcode -1, except for
-//     the calls that clear a quota;
-//   - 45169, which refuses a user who is being tagged by somebody else; and of 45171 the openids that it lists.
+//   - a request that was not sent (DNS, dial, TLS), at once if there is another host;
+//   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, except for the calls
+//     that clear a quota;
+//   - after 45169, which means that somebody else is tagging the same user; and after 45171 the openids that it lists.
 //
-// Nothing else is, a used-up quota (45009, 45011) least of all; lists and bulk jobs wait for the next minute of the latter.
-// All repeated calls have the same effect twice as once, but for two, which clear up after themselves: see
-// [Client.CreateTag] and [Client.DeleteTag]. An error of a write that may have been applied all the same matches
-// [ErrAmbiguous]. The policy may change between releases in its details.
+// It retries nothing else, above all not a quota that is used up (45009, 45011); lists and bulk jobs wait for the next
+// minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag] and
+// [Client.DeleteTag], which clean up after themselves. The error of a write that may have been applied in spite of it matches
+// [ErrAmbiguous]. Details of the policy may change between releases.
 //
 // # Testing
 //

@@ -8,17 +8,19 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/wechatuser/wechatuser/internal/transport"
 )
 
-// Classes of errors, for errors.Is. A [Code] knows its classes, and so do the errors of this package.
+// Classes of errors, for errors.Is. A [Code] matches its classes, and so do the errors of this package.
 var (
-	// ErrInvalidToken: the platform refused the access token, and renewing it did not help.
+	// ErrInvalidToken: the platform rejected the access token, and refreshing it did not help.
 	ErrInvalidToken error = classInvalidToken
-	// ErrCredential: the platform gives no access token for this app ID, secret or IP address.
+	// ErrCredential: the platform issues no access token for this app ID, secret or IP address.
 	ErrCredential error = classCredential
-	// ErrRateLimited: a minute's, day's or month's quota is used up.
+	// ErrRateLimited: the quota of a minute, a day or a month is used up.
 	ErrRateLimited error = classRateLimited
-	// ErrPermission: the account has no right to make this call.
+	// ErrPermission: the account may not make this call.
 	ErrPermission error = classPermission
 	// ErrNotFollowing: the user does not follow the account.
 	ErrNotFollowing error = classNotFollowing
@@ -26,47 +28,30 @@ var (
 	ErrInvalidArgument error = classInvalidArgument
 	// ErrTemporary: the same call may succeed later.
 	ErrTemporary error = classTemporary
-	// ErrAmbiguous: the platform may have applied this write, or not; no answer came back that tells.
+	// ErrAmbiguous: the platform may or may not have applied this write; no response tells.
 	ErrAmbiguous error = classAmbiguous
 )
 
-// class is a set of error classes, one bit each.
-type class uint16
+// mark is what the errors of calls share: whether the platform may have applied the call in spite of the error.
+type mark struct{ ambiguous bool }
 
-const (
-	classInvalidToken class = 1 << iota
-	classCredential
-	classRateLimited
-	classPermission
-	classNotFollowing
-	classInvalidArgument
-	classTemporary
-	classAmbiguous
-)
-
-// has reports whether target is a class that is in the set.
-func (c class) has(target error) bool {
-	t, ok := target.(class)
-	return ok && c&t != 0
+func (m mark) class() class {
+	if m.ambiguous {
+		return classAmbiguous
+	}
+	return 0
 }
 
-var classNames = map[class]string{
-	classInvalidToken:    "access token refused",
-	classCredential:      "credential refused",
-	classRateLimited:     "rate limited",
-	classPermission:      "no permission",
-	classNotFollowing:    "user does not follow",
-	classInvalidArgument: "invalid argument",
-	classTemporary:       "temporary failure",
-	classAmbiguous:       "outcome unknown",
+func (m mark) note() string {
+	if m.ambiguous {
+		return " (the platform may have applied it)"
+	}
+	return ""
 }
 
-// Error names the class.
-func (c class) Error() string { return "wechatuser: " + classNames[c] }
-
-// Error is a refusal by the platform: an answer with an errcode.
+// Error is a response of the platform with an errcode.
 //
-// errors.Is matches it with its [Code] and with the classes, such as [ErrRateLimited].
+// errors.Is matches it with its [Code] and with classes such as [ErrRateLimited].
 type Error struct {
 	// API is the official name of the call, such as "batchTagging".
 	API string
@@ -74,19 +59,19 @@ type Error struct {
 	Code Code
 	// Message is the errmsg without rid and hint.
 	Message string
-	// RID identifies the request at the platform; [Client.GetRIDInfo] looks it up for 7 days.
+	// RID identifies the request at the platform. [Client.GetRIDInfo] returns what is known about it, for 7 days.
 	RID string
 	// Hint is an older identifier of the request.
 	Hint string
-	// Attempts is how many requests were sent for this call.
+	// Attempts is the number of requests that were sent for this call.
 	Attempts int
-	// FailedOpenIDs lists the openids that were not processed, where Code is [CodeSomeOpenIDsFailed].
+	// FailedOpenIDs are the openids that were not processed, if Code is [CodeSomeOpenIDsFailed].
 	FailedOpenIDs []string
 
-	ambiguous bool
+	mark
 }
 
-// Error is one line that names the call, the code, the platform's text, the rid and what to do.
+// Error returns one line with the call, the code, the platform's text, the rid and what to do.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "wechatuser: %s: %d", e.API, int(e.Code))
@@ -103,14 +88,14 @@ func (e *Error) Error() string {
 		b.WriteString(" (hint " + e.Hint + ")")
 	}
 	b.WriteString(attemptsNote(e.Attempts))
-	b.WriteString(ambiguousNote(e.ambiguous))
+	b.WriteString(e.note())
 	if remedy := e.Code.Remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
 }
 
-// Is matches the Code and the classes.
+// Is reports whether target is the Code or a class of the error.
 func (e *Error) Is(target error) bool {
 	if code, ok := target.(Code); ok {
 		return e.Code == code
@@ -120,90 +105,84 @@ func (e *Error) Is(target error) bool {
 
 func (e *Error) class() class {
 	set := e.Code.class()
-	// What is sent with the app secret gets 40001 for a wrong one, all else for a dead token.
+	// A request with the app secret gets 40001 for a wrong secret, and any other request for a rejected token.
 	if e.Code == CodeInvalidCredential && (isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api) {
 		set = classCredential
 	}
-	if e.ambiguous {
-		set |= classAmbiguous
-	}
-	return set
+	return set | e.mark.class()
 }
 
 func isTokenAPI(api string) bool {
 	return api == endpoints[accessToken].api || api == endpoints[stableToken].api
 }
 
-// TransportError is a call that got no answer: the platform could not be reached, or the time was over.
+// TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
-// errors.Is with [context.DeadlineExceeded] and [context.Canceled] and errors.As with [net.Error] see through it.
+// It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As [net.Error].
 type TransportError struct {
 	// API is the official name of the call.
 	API string
-	// Attempts is how many requests were sent or tried for this call.
+	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
-	// Err is the cause. No secret is in it, nor the URL of the request.
+	// Err is the cause. It contains no secret and not the URL of the request.
 	Err error
 
-	ambiguous bool
+	mark
 }
 
-// Error is one line that names the call and the cause.
+// Error returns one line with the call and the cause.
 func (e *TransportError) Error() string {
-	return oneLine(fmt.Sprintf("wechatuser: %s: no answer%s%s: %v", e.API, attemptsNote(e.Attempts), ambiguousNote(e.ambiguous), e.Err))
+	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s%s: %v", e.API, attemptsNote(e.Attempts), e.note(), e.Err))
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
 // Is matches [ErrTemporary], unless the caller cancelled the call, and [ErrAmbiguous].
 func (e *TransportError) Is(target error) bool {
-	var set class
+	set := e.mark.class()
 	if !errors.Is(e.Err, context.Canceled) {
 		set |= classTemporary
-	}
-	if e.ambiguous {
-		set |= classAmbiguous
 	}
 	return set.has(target)
 }
 
-// Timeout reports whether the time was over, as [net.Error] does.
+// Timeout reports whether the time ran out, as [net.Error] does.
 func (e *TransportError) Timeout() bool {
 	var ne net.Error
 	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &ne) && ne.Timeout()
 }
 
-// ResponseError is an answer that is not the platform's: no JSON, no success status, a redirect, a body that is cut,
-// empty or too large, or one that lacks what the call asked for.
+// ResponseError is a response that is not the platform's: not JSON, an HTTP status other than 2xx, a redirect, or a body
+// that is truncated, empty, too large or without what the call asked for.
 type ResponseError struct {
 	// API is the official name of the call.
 	API string
 	// StatusCode is the HTTP status.
 	StatusCode int
-	// ContentType is the header of the answer.
+	// ContentType is the header of the response.
 	ContentType string
-	// Snippet is the beginning of the body, in which token and secret are masked.
+	// Snippet is the beginning of the body, in which token and secret are redacted.
 	Snippet string
-	// Err is what was wrong with the answer.
+	// Err is what was wrong with the response.
 	Err error
-	// Attempts is how many requests were sent for this call.
+	// Attempts is the number of requests that were sent for this call.
 	Attempts int
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
-	ambiguous bool
+	mark
 }
 
-// Error is one line that names the call, the status, what was wrong and how the body begins.
+// Error returns one line with the call, the status, what was wrong and the beginning of the body.
 func (e *ResponseError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wechatuser: %s: not an answer of the platform: HTTP status %d", e.API, e.StatusCode)
+	fmt.Fprintf(&b, "wechatuser: %s: not a response of the platform: HTTP status %d", e.API, e.StatusCode)
 	if e.ContentType != "" {
 		b.WriteString(" " + e.ContentType)
 	}
 	b.WriteString(attemptsNote(e.Attempts))
-	b.WriteString(ambiguousNote(e.ambiguous))
+	b.WriteString(e.note())
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
@@ -213,35 +192,32 @@ func (e *ResponseError) Error() string {
 	return oneLine(b.String())
 }
 
-// Unwrap is what was wrong with the answer.
+// Unwrap returns what was wrong with the response.
 func (e *ResponseError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary] for what may pass, [ErrRateLimited] for status 429, and [ErrAmbiguous].
+// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
 func (e *ResponseError) Is(target error) bool {
-	var set class
-	if repeatableStatus(e.StatusCode) && !errors.Is(e.Err, errBodyTooLarge) {
+	set := e.mark.class()
+	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {
 		set |= classRateLimited
 	}
-	if e.ambiguous {
-		set |= classAmbiguous
-	}
 	return set.has(target)
 }
 
-// ArgumentError is an argument that was refused before anything was sent.
+// ArgumentError is an argument that was found to be wrong before anything was sent.
 type ArgumentError struct {
-	// API is the official name of the call, or the Go name of the function where there is no call.
+	// API is the official name of the call, or the Go name of the function if there is no call.
 	API string
 	// Field is the platform's name of the argument.
 	Field string
-	// Reason says what is wrong with it, and what to do.
+	// Reason is what is wrong with it, and what to do.
 	Reason string
 }
 
-// Error is one line that names the call, the argument and what is wrong with it.
+// Error returns one line with the call, the argument and what is wrong with it.
 func (e *ArgumentError) Error() string {
 	return oneLine(fmt.Sprintf("wechatuser: %s: %s: %s", e.API, e.Field, e.Reason))
 }
@@ -249,44 +225,51 @@ func (e *ArgumentError) Error() string {
 // Is matches [ErrInvalidArgument].
 func (e *ArgumentError) Is(target error) bool { return classInvalidArgument.has(target) }
 
-// OpenIDError is what went wrong with one openid of many.
+// OpenIDError is the error of one openid of many.
 type OpenIDError struct {
 	OpenID string
 	Err    error
 }
 
-// Error names the openid and the cause.
+// Error returns one line with the openid and the cause.
 func (e *OpenIDError) Error() string { return oneLine(fmt.Sprintf("openid %q: %v", e.OpenID, e.Err)) }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *OpenIDError) Unwrap() error { return e.Err }
 
-// ambiguously marks the error of a call whose write may have been applied by one of its attempts.
-func ambiguously(err error, applied bool) error {
-	if err == nil || !applied || errors.Is(err, ErrAmbiguous) {
+// argumentError returns the error for an argument that is wrong.
+func argumentError(api, field, format string, args ...any) error {
+	return &ArgumentError{API: api, Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// markAmbiguous marks the error of a call that may have been applied by one of its attempts.
+func markAmbiguous(err error, mayBeApplied bool) error {
+	if err == nil || !mayBeApplied || errors.Is(err, ErrAmbiguous) {
 		return err
 	}
-	switch e := err.(type) { //nolint:errorlint // an error of this call's own is not wrapped
+	// A copy is marked: others may hold the same error. That of a token request is not the error of the write itself.
+	var marked error
+	switch e := err.(type) { //nolint:errorlint // a call's own error is not wrapped
 	case *Error:
 		if !isTokenAPI(e.API) {
-			marked := *e
-			marked.ambiguous = true
-			return &marked
+			c := *e
+			c.ambiguous, marked = true, &c
 		}
 	case *TransportError:
 		if !isTokenAPI(e.API) {
-			marked := *e
-			marked.ambiguous = true
-			return &marked
+			c := *e
+			c.ambiguous, marked = true, &c
 		}
 	case *ResponseError:
 		if !isTokenAPI(e.API) {
-			marked := *e
-			marked.ambiguous = true
-			return &marked
+			c := *e
+			c.ambiguous, marked = true, &c
 		}
 	}
-	return fmt.Errorf("%w; of an earlier attempt: %w", err, ErrAmbiguous)
+	if marked == nil {
+		marked = fmt.Errorf("%w; of an earlier attempt: %w", err, ErrAmbiguous)
+	}
+	return marked
 }
 
 func attemptsNote(n int) string {
@@ -294,13 +277,6 @@ func attemptsNote(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(" (after %d attempts)", n)
-}
-
-func ambiguousNote(ambiguous bool) string {
-	if !ambiguous {
-		return ""
-	}
-	return " (the platform may have applied it)"
 }
 
 // oneLine keeps an error on one line of a log, whatever the platform or a proxy wrote into it.

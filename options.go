@@ -1,20 +1,19 @@
 package wechatuser
 
 import (
-	"fmt"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strings"
 	"time"
 )
 
-// BaseURL is the platform's general address, which a Client uses unless told otherwise.
+// BaseURL is the platform's general address, which a Client uses by default.
 const BaseURL = "https://api.weixin.qq.com"
 
-// recoveryURLs are the platform's published addresses: general, disaster recovery, Shanghai, Shenzhen, Hong Kong.
+// recoveryURLs are the addresses that the platform publishes: general, disaster recovery, Shanghai, Shenzhen, Hong Kong.
 // https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html
 var recoveryURLs = []string{
 	BaseURL,
@@ -26,13 +25,13 @@ var recoveryURLs = []string{
 
 const defaultTimeout = 10 * time.Second
 
-// Option changes what [New] makes. A wrong value makes New fail; the order of options does not matter.
+// Option configures a [Client]. An invalid value makes [New] fail; the order of options does not matter.
 type Option func(*config) error
 
-// config is what the options write and New reads.
+// config is what the options set.
 type config struct {
 	appID  string
-	secret func() string // printing shows the text of a field, however deep it is, and none of a function
+	secret func() string // a function, since fmt prints the text of a field, however deep it is
 
 	baseURLs     []string
 	recovery     bool
@@ -51,14 +50,73 @@ type config struct {
 	noForced    bool
 }
 
-func optionError(option, format string, args ...any) error {
-	return &ArgumentError{API: "New", Field: option, Reason: fmt.Sprintf(format, args...)}
+// newConfig returns the configuration with these options and the defaults. Its error has an [*ArgumentError] for each
+// wrong argument and option.
+func newConfig(appID, secret string, opts []Option) (*config, error) {
+	cfg := config{
+		appID: appID, secret: func() string { return secret },
+		userAgent: "wechatuser/" + Version,
+		retry:     RetryPolicy{}.withDefaults(),
+		logger:    slog.New(slog.DiscardHandler),
+	}
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, optionError("opts", "option %d is nil", i+1))
+			continue
+		}
+		errs = append(errs, opt(&cfg))
+	}
+	errs = append(errs, cfg.check()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	return &cfg, nil
 }
 
-// WithHTTPClient takes the transport and the timeout of an existing client.
+// check checks the arguments of New, and options that exclude each other.
+func (cfg *config) check() (errs []error) {
+	for _, arg := range []struct{ field, value string }{{"appID", cfg.appID}, {"secret", cfg.secret()}} {
+		switch {
+		case arg.value == "" && (arg.field == "appID" || cfg.tokenSource == nil):
+			errs = append(errs, optionError(arg.field, "empty: you find it in the account's console, https://mp.weixin.qq.com"))
+		case strings.ContainsFunc(arg.value, func(r rune) bool { return r <= ' ' || r > '~' }):
+			errs = append(errs, optionError(arg.field, "contains a space or a character that it cannot have: copy it without what is around it"))
+		}
+	}
+	if cfg.tokenSource != nil && (cfg.tokenStore != nil || cfg.legacyToken) {
+		errs = append(errs, optionError("WithTokenSource", "the client then fetches no tokens: leave out WithTokenStore and WithLegacyToken"))
+	}
+	if cfg.recovery && cfg.baseURLs != nil {
+		errs = append(errs, optionError("WithDisasterRecovery", "it sets the hosts, as WithBaseURL does: use one of them"))
+	}
+	return errs
+}
+
+func (cfg *config) setDefaults() {
+	switch {
+	case cfg.recovery:
+		cfg.baseURLs = recoveryURLs
+	case cfg.baseURLs == nil:
+		cfg.baseURLs = []string{BaseURL}
+	}
+	if cfg.timeout == 0 {
+		cfg.timeout = defaultTimeout
+		if cfg.httpClient != nil && cfg.httpClient.Timeout > 0 {
+			cfg.timeout = cfg.httpClient.Timeout
+		}
+	}
+}
+
+func optionError(option, format string, args ...any) error {
+	return argumentError("New", option, format, args...)
+}
+
+// WithHTTPClient uses the transport and the timeout of an existing client.
 //
-// The client is never modified, and its transport is looked up at each request, so that what a test puts there later
-// takes effect. Cookies and redirects of the client are not used: the SDK follows no redirect.
+// The client is never modified, and its transport is looked up at each request, so that one that a test sets later takes
+// effect. Its cookies and its redirect policy are not used: the SDK follows no redirect.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -69,9 +127,9 @@ func WithHTTPClient(hc *http.Client) Option {
 	}
 }
 
-// WithTransport sends all requests through rt. It goes before the transport of [WithHTTPClient].
+// WithTransport sends all requests through rt. It takes precedence over the transport of [WithHTTPClient].
 //
-// Middleware around a transport sees the request's URL, and the access token in it: see that it records none.
+// Middleware around a transport sees the URL of each request, and the access token in it: make sure that it records none.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if isNil(rt) {
@@ -82,8 +140,8 @@ func WithTransport(rt http.RoundTripper) Option {
 	}
 }
 
-// WithBaseURL replaces [BaseURL], for a proxy or a test server. The fallbacks are used, in order, while the primary
-// can't be reached. The addresses must be https; plain http is accepted for loopback addresses.
+// WithBaseURL replaces [BaseURL], for a proxy or a test server. The fallbacks are used, in order, while the primary host
+// cannot be reached. The addresses must be https; plain http is accepted for loopback addresses.
 func WithBaseURL(primary string, fallbacks ...string) Option {
 	return func(c *config) error {
 		c.baseURLs = nil
@@ -98,8 +156,8 @@ func WithBaseURL(primary string, fallbacks ...string) Option {
 	}
 }
 
-// WithDisasterRecovery uses the platform's published addresses one after the other: when the general one can't be
-// reached, api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the address.
+// WithDisasterRecovery uses the hosts that the platform publishes one after the other: when the general one cannot be
+// reached, api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the host.
 func WithDisasterRecovery() Option {
 	return func(c *config) error {
 		c.recovery = true
@@ -107,20 +165,20 @@ func WithDisasterRecovery() Option {
 	}
 }
 
-// WithTimeout limits each attempt of a call, the reading of the answer included. Defaults to the timeout of the
-// client given to [WithHTTPClient], or else to 10 seconds. The context limits the call as a whole.
+// WithTimeout limits each attempt of a call, including the reading of the response. It defaults to the timeout of the
+// client given to [WithHTTPClient], or else to 10 seconds. The context limits the whole call.
 func WithTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
-			return optionError("WithTimeout", "%v is not a time to wait: give one above zero", d)
+			return optionError("WithTimeout", "%v is not a timeout: it must be above zero", d)
 		}
 		c.timeout = d
 		return nil
 	}
 }
 
-// WithTokenSource takes access tokens from elsewhere: a central token service, a platform's authorizer token, a fixed
-// token. The client then never asks WeChat for one, and the secret given to [New] may be empty.
+// WithTokenSource takes access tokens from elsewhere: a central token service, the authorizer token of a third-party
+// platform, a fixed token. The client then never fetches one from WeChat, and the secret given to [New] may be empty.
 func WithTokenSource(src TokenSource) Option {
 	return func(c *config) error {
 		if isNil(src) {
@@ -131,8 +189,8 @@ func WithTokenSource(src TokenSource) Option {
 	}
 }
 
-// WithTokenStore shares the access token with other clients and processes. A store that is a [TokenLocker] too makes
-// sure that only one of them asks WeChat for a new one.
+// WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only one
+// of them at a time fetches a token.
 func WithTokenStore(store TokenStore) Option {
 	return func(c *config) error {
 		if isNil(store) {
@@ -143,8 +201,8 @@ func WithTokenStore(store TokenStore) Option {
 	}
 }
 
-// WithLegacyToken takes tokens from getAccessToken in place of getStableAccessToken. There each request for a token
-// ends the one before it after five minutes, so that all users of the account must share one token.
+// WithLegacyToken fetches tokens with getAccessToken instead of getStableAccessToken. There each fetched token invalidates
+// the one before it after five minutes, so all programs of the account must share one token.
 func WithLegacyToken() Option {
 	return func(c *config) error {
 		c.legacyToken = true
@@ -152,8 +210,8 @@ func WithLegacyToken() Option {
 	}
 }
 
-// WithoutForcedRenewal keeps the client from asking for a forced renewal by itself, where the platform refuses a token
-// and goes on handing it out. WeChat allows 20 of them a day and account.
+// WithoutForcedRenewal keeps the client from forcing a refresh by itself, which it does when the platform rejects a token
+// and still returns it. WeChat allows 20 forced refreshes per account and day.
 func WithoutForcedRenewal() Option {
 	return func(c *config) error {
 		c.noForced = true
@@ -161,11 +219,11 @@ func WithoutForcedRenewal() Option {
 	}
 }
 
-// WithRetry changes how failed calls are repeated; see [RetryPolicy].
+// WithRetry configures the retries of failed calls; see [RetryPolicy].
 func WithRetry(p RetryPolicy) Option {
 	return func(c *config) error {
 		if p.MaxAttempts < 0 || p.MinDelay < 0 || p.MaxDelay < 0 {
-			return optionError("WithRetry", "a field of the policy is below zero: zero means the default, MaxAttempts 1 no repeats")
+			return optionError("WithRetry", "a field of the policy is negative: 0 means the default, and MaxAttempts 1 means no retries")
 		}
 		p = p.withDefaults()
 		if p.MinDelay > p.MaxDelay {
@@ -176,7 +234,7 @@ func WithRetry(p RetryPolicy) Option {
 	}
 }
 
-// WithLimiter makes each call wait for l before it is sent. Requests for tokens do not wait.
+// WithLimiter makes each call wait for l before it is sent. Token requests do not wait.
 func WithLimiter(l Limiter) Option {
 	return func(c *config) error {
 		if isNil(l) {
@@ -187,7 +245,7 @@ func WithLimiter(l Limiter) Option {
 	}
 }
 
-// WithInterceptor puts functions around each call, the first outermost. Given twice, the later ones go inside.
+// WithInterceptor wraps each call in these functions, the first outermost. Given twice, the later ones are further inside.
 func WithInterceptor(chain ...Interceptor) Option {
 	return func(c *config) error {
 		for i, f := range chain {
@@ -200,8 +258,8 @@ func WithInterceptor(chain ...Interceptor) Option {
 	}
 }
 
-// WithLogger logs attempts at Debug, renewals at Info, and what needs attention at Warn. There is no log without it.
-// Neither token nor secret nor openid is in any line.
+// WithLogger logs attempts at Debug, token refreshes at Info, and what needs attention at Warn. Nothing is logged without
+// it. No line contains a token, a secret or an openid.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -216,14 +274,14 @@ func WithLogger(l *slog.Logger) Option {
 func WithUserAgent(ua string) Option {
 	return func(c *config) error {
 		if strings.TrimSpace(ua) == "" || strings.ContainsFunc(ua, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
-			return optionError("WithUserAgent", "a header takes printable ASCII, and not nothing")
+			return optionError("WithUserAgent", "a header must be printable ASCII and not empty")
 		}
 		c.userAgent = ua
 		return nil
 	}
 }
 
-// parseBaseURL never repeats the text that it was given: a URL can hold a password.
+// parseBaseURL returns errors without the text of raw: a URL can contain a password.
 func parseBaseURL(raw string) (string, error) {
 	const option = "WithBaseURL"
 	u, err := url.Parse(strings.TrimSpace(raw))
@@ -235,7 +293,7 @@ func parseBaseURL(raw string) (string, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return "", optionError(option, "%s: leave out user, query and fragment", u.Hostname())
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", optionError(option, "%s: plain http would show the access token to everybody on the way: use https", u.Hostname())
+		return "", optionError(option, "%s: plain http would show the access token to everybody on the network: use https", u.Hostname())
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "", optionError(option, "%s: the scheme must be https", u.Hostname())
 	}
@@ -245,17 +303,4 @@ func parseBaseURL(raw string) (string, error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// isNil finds the nil pointer in an interface too, which would panic at the first call.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch rv := reflect.ValueOf(v); rv.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice, reflect.Interface:
-		return rv.IsNil()
-	default:
-		return false
-	}
 }

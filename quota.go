@@ -5,45 +5,46 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// ClearQuota sets the day's counters of all APIs back. It can be done 10 times a month, ClearQuotaByAppSecret and the
-// console included; then the platform answers [CodeClearQuotaLimit]. It is never repeated.
+// ClearQuota resets the daily counters of all APIs. The platform allows it 10 times a month, including
+// ClearQuotaByAppSecret and the console, and then returns [CodeClearQuotaLimit]. It is never retried.
 //
 // clearQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html.
 func (c *Client) ClearQuota(ctx context.Context) error {
-	_, err := call[okResponse](ctx, c, request{ep: &endpoints[clearQuota]}, struct {
+	_, err := call[okResponse](ctx, &c.caller, request{ep: &endpoints[clearQuota]}, struct {
 		AppID string `json:"appid"`
 	}{c.appID})
 	return err
 }
 
-// ClearQuotaByAppSecret is [Client.ClearQuota] for when no access token is to be had, since the quota of the token
-// endpoint is used up. It is never repeated.
+// ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
+// endpoint is used up. It is never retried.
 //
 // clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
 func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 	ep := &endpoints[clearQuotaByAppSecret]
 	if c.secret() == "" {
-		return ep.refuse("appsecret", "the client was made without the secret: use ClearQuota")
+		return ep.argumentError("appsecret", "the client was created without the secret: use ClearQuota")
 	}
-	// One official page has the arguments in the body, another one in the query.
+	// One official page puts the arguments into the body, another one into the query.
 	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret()}}
-	_, err := call[okResponse](ctx, c, request{ep: ep, query: query.Encode()}, struct {
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep, query: query.Encode()}, struct {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
 	}{c.appID, c.secret()})
 	return err
 }
 
-// cgiPath is the body of the calls about one API.
+// cgiPath is the body of the calls about the quota of one API.
 type cgiPath struct {
 	Path string `json:"cgi_path"`
 }
 
-// ClearAPIQuota sets the day's counter of one API back, named by its path, such as "/cgi-bin/user/get". It can be done
-// 50 times a month, and is never repeated.
+// ClearAPIQuota resets the daily counter of one API, named by its path, such as "/cgi-bin/user/get". The platform allows it
+// 50 times a month. It is never retried.
 //
 // clearApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
 func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
@@ -51,7 +52,7 @@ func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
 	if err := ep.checkPath(path); err != nil {
 		return err
 	}
-	_, err := call[okResponse](ctx, c, request{ep: ep}, cgiPath{path})
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, cgiPath{path})
 	return err
 }
 
@@ -75,10 +76,10 @@ func (l rateLimit) public() RateLimit {
 	return RateLimit{Calls: l.Calls, Period: time.Duration(l.Seconds) * time.Second}
 }
 
-func (r *quotaResponse) missing() string { return missingIf("quota", r.Quota == nil) }
+func (r *quotaResponse) missingField() string { return missingIf("quota", r.Quota == nil) }
 
-// GetAPIQuota tells how much of the quota of one API is used, named by its path, such as "/cgi-bin/user/get".
-// The numbers lag behind.
+// GetAPIQuota returns how much of the quota of one API is used. The API is named by its path, such as "/cgi-bin/user/get".
+// The numbers are not up to date.
 //
 // getApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.
 func (c *Client) GetAPIQuota(ctx context.Context, path string) (*APIQuota, error) {
@@ -86,7 +87,7 @@ func (c *Client) GetAPIQuota(ctx context.Context, path string) (*APIQuota, error
 	if err := ep.checkPath(path); err != nil {
 		return nil, err
 	}
-	res, err := call[quotaResponse](ctx, c, request{ep: ep}, cgiPath{path})
+	res, err := call[quotaResponse](ctx, &c.caller, request{ep: ep}, cgiPath{path})
 	if err != nil {
 		return nil, err
 	}
@@ -108,28 +109,28 @@ type ridResponse struct {
 	} `json:"request"`
 }
 
-func (r *ridResponse) missing() string { return missingIf("request", r.Request == nil) }
+func (r *ridResponse) missingField() string { return missingIf("request", r.Request == nil) }
 
-// GetRIDInfo tells what the platform remembers of a failed call of the last 7 days, named by the RID of its [*Error].
+// GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its [*Error].
 //
 // getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
 func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	ep := &endpoints[getRIDInfo]
 	if rid == "" || !isWord(rid) {
-		return nil, ep.refuse("rid", "%q: give the RID of an Error", rid)
+		return nil, ep.argumentError("rid", "%q is not a rid: pass the RID of an Error", rid)
 	}
-	res, err := call[ridResponse](ctx, c, request{ep: ep}, struct {
+	res, err := call[ridResponse](ctx, &c.caller, request{ep: ep}, struct {
 		RID string `json:"rid"`
 	}{rid})
 	if err != nil {
 		return nil, err
 	}
-	r := res.Request
+	r, secrets := res.Request, redact.New(c.secret())
 	return &RIDInfo{
 		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
-		RequestURL:   masked(r.RequestURL, c.secret()),
-		RequestBody:  masked(r.RequestBody, c.secret()),
-		ResponseBody: masked(r.ResponseBody, c.secret()),
+		RequestURL:   secrets.Text(r.RequestURL),
+		RequestBody:  secrets.Text(r.RequestBody),
+		ResponseBody: secrets.Text(r.ResponseBody),
 		ClientIP:     r.ClientIP,
 	}, nil
 }
@@ -139,14 +140,14 @@ type ipListResponse struct {
 	IPs []string `json:"ip_list"`
 }
 
-func (r *ipListResponse) missing() string { return missingIf("ip_list", r.IPs == nil) }
+func (r *ipListResponse) missingField() string { return missingIf("ip_list", r.IPs == nil) }
 
-// GetAPIDomainIP gives the IP addresses of the platform's API, for the rules of an outbound firewall. They change:
-// ask once a day.
+// GetAPIDomainIP returns the IP addresses of the platform's API, for the rules of an outbound firewall. They change: call it
+// once a day.
 //
 // getApiDomainIp, https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html.
 func (c *Client) GetAPIDomainIP(ctx context.Context) ([]string, error) {
-	res, err := call[ipListResponse](ctx, c, request{ep: &endpoints[getAPIDomainIP]}, nil)
+	res, err := call[ipListResponse](ctx, &c.caller, request{ep: &endpoints[getAPIDomainIP]}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// The bodies of the calls that make, change and delete a tag.
+// The bodies of the calls that create, rename and delete a tag.
 type (
 	tagBody[T any] struct {
 		Tag T `json:"tag"`
@@ -29,13 +29,13 @@ type tagResponse struct {
 	Tag *Tag `json:"tag"`
 }
 
-func (r *tagResponse) missing() string { return missingIf("tag", r.Tag == nil || r.Tag.ID == 0) }
+func (r *tagResponse) missingField() string { return missingIf("tag", r.Tag == nil || r.Tag.ID == 0) }
 
-// CreateTag makes a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has up to 100 tags.
+// CreateTag creates a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has at most 100 tags.
 //
-// A name that is taken is refused with [CodeInvalidTagName]; [Client.EnsureTag] gives the tag of that name. Where the answer to a first attempt was lost and a second
-// one finds the name taken, the tag of that name is what is returned. Where the outcome stays unknown the error
-// matches [ErrAmbiguous].
+// The platform rejects a name that is taken with [CodeInvalidTagName]; [Client.EnsureTag] returns the tag of that name. If
+// the response to the first attempt was lost and a retry finds the name taken, CreateTag returns the tag of that name. If
+// the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // createTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
 func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
@@ -43,7 +43,7 @@ func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	if err := ep.checkTagName(name); err != nil {
 		return nil, err
 	}
-	res, err := call[tagResponse](ctx, c, request{ep: ep}, tagBody[newTag]{newTag{name}})
+	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep}, tagBody[newTag]{newTag{name}})
 	if err == nil {
 		return res.Tag, nil
 	}
@@ -60,20 +60,20 @@ type tagsResponse struct {
 	Tags []Tag `json:"tags"`
 }
 
-func (r *tagsResponse) missing() string { return missingIf("tags", r.Tags == nil) }
+func (r *tagsResponse) missingField() string { return missingIf("tags", r.Tags == nil) }
 
-// GetTags gives all tags of the account, the platform's own 星标组 among them.
+// GetTags returns all tags of the account, including the platform's own 星标组.
 //
 // getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
 func (c *Client) GetTags(ctx context.Context) ([]Tag, error) {
-	res, err := call[tagsResponse](ctx, c, request{ep: &endpoints[getTags]}, nil)
+	res, err := call[tagsResponse](ctx, &c.caller, request{ep: &endpoints[getTags]}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return res.Tags, nil
 }
 
-// findTag gives the tag that is wanted, nil if there is none.
+// findTag returns the tag that is wanted, nil if there is none.
 func (c *Client) findTag(ctx context.Context, wanted func(Tag) bool) (*Tag, error) {
 	tags, err := c.GetTags(ctx)
 	if err != nil {
@@ -84,12 +84,12 @@ func (c *Client) findTag(ctx context.Context, wanted func(Tag) bool) (*Tag, erro
 			return &tags[i], nil
 		}
 	}
-	return nil, nil //nolint:nilnil // no such tag is an answer
+	return nil, nil //nolint:nilnil // that there is no such tag is no error
 }
 
-// UpdateTag gives a tag another name, of 1 to 30 bytes of UTF-8.
+// UpdateTag renames a tag. The name has 1 to 30 bytes of UTF-8.
 //
-// The platform's own tags are refused with [CodeSystemTag], a name that is taken with [CodeInvalidTagName].
+// The platform rejects a change of its own tags with [CodeSystemTag], and a name that is taken with [CodeInvalidTagName].
 //
 // updateTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
 func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
@@ -100,15 +100,15 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 	if err := ep.checkTagName(name); err != nil {
 		return err
 	}
-	_, err := call[okResponse](ctx, c, request{ep: ep}, tagBody[namedTag]{namedTag{tagID, name}})
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, tagBody[namedTag]{namedTag{tagID, name}})
 	return err
 }
 
 // DeleteTag removes a tag from the account and from its followers.
 //
-// A tag of more than 100,000 followers is refused with [CodeTagHasTooManyFans]: untag some first. The platform's own
-// tags are refused with [CodeSystemTag]. Where the answer to a first attempt was lost and a second one finds no such
-// tag, that is a success.
+// The platform rejects it for a tag of more than 100,000 followers with [CodeTagHasTooManyFans]: untag some first. It
+// rejects it for its own tags with [CodeSystemTag]. If the response to the first attempt was lost and a retry finds no
+// such tag, DeleteTag succeeds.
 //
 // deleteTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
@@ -116,7 +116,7 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 	if err := ep.checkTagID(tagID); err != nil {
 		return err
 	}
-	_, err := call[okResponse](ctx, c, request{ep: ep}, tagBody[tagRef]{tagRef{tagID}})
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, tagBody[tagRef]{tagRef{tagID}})
 	if !errors.Is(err, ErrAmbiguous) {
 		return err
 	}
@@ -131,8 +131,8 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 	return err
 }
 
-// GetTagFans gives a page of followers with this tag: those after nextOpenID, or the first ones where it is empty.
-// [Client.AllTagFans] walks over all pages. The platform gives no total here.
+// GetTagFans returns a page of followers with this tag: those after nextOpenID, or the first ones if it is empty.
+// [Client.AllTagFans] returns all pages. The platform sends no total here.
 //
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (*OpenIDPage, error) {
@@ -143,7 +143,7 @@ func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (
 	if err := ep.checkCursor("next_openid", nextOpenID); err != nil {
 		return nil, err
 	}
-	res, err := call[pageResponse](ctx, c, request{ep: ep}, struct {
+	res, err := call[pageResponse](ctx, &c.caller, request{ep: ep}, struct {
 		TagID      int    `json:"tagid"`
 		NextOpenID string `json:"next_openid"`
 	}{tagID, nextOpenID})
@@ -153,18 +153,18 @@ func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (
 	return res.page(), nil
 }
 
-// BatchTagging puts a tag on 1 to 50 followers, in one call. A follower has up to 20 tags. One openid that the
-// platform refuses fails them all; [Client.BulkTagging] has no limit and goes on without the refused ones.
+// BatchTagging tags 1 to 50 followers in one call. A follower has at most 20 tags. One rejected openid fails the whole
+// call; [Client.BulkTagging] has no limit and goes on without the rejected ones.
 //
-// Where the platform processed only some ([CodeSomeOpenIDsFailed]), the others are sent again; FailedOpenIDs of the
-// [*Error] names those that it did not process in the end.
+// If the platform processed only some of them ([CodeSomeOpenIDsFailed]), the others are retried; FailedOpenIDs of the
+// [*Error] has those that it did not process in the end.
 //
 // batchTagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
 func (c *Client) BatchTagging(ctx context.Context, tagID int, openIDs []string) error {
 	return c.tagMembers(ctx, &endpoints[batchTagging], tagID, openIDs)
 }
 
-// BatchUntagging takes a tag off 1 to 50 followers, in one call, otherwise as [Client.BatchTagging].
+// BatchUntagging untags 1 to 50 followers in one call. Otherwise it works like [Client.BatchTagging].
 // [Client.BulkUntagging] has no limit.
 //
 // batchUntagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
@@ -183,8 +183,8 @@ func (c *Client) tagMembers(ctx context.Context, ep *endpoint, tagID int, openID
 		OpenIDs []string `json:"openid_list"`
 		TagID   int      `json:"tagid"`
 	}
-	narrow := func(failed []string) ([]byte, error) { return wire.Marshal(body{failed, tagID}) }
-	_, err := call[okResponse](ctx, c, request{ep: ep, openIDs: openIDs, narrow: narrow}, body{openIDs, tagID})
+	bodyFor := func(openIDs []string) ([]byte, error) { return wire.Marshal(body{openIDs, tagID}) }
+	_, err := call[okResponse](ctx, &c.caller, request{ep: ep, openIDs: openIDs, bodyFor: bodyFor}, body{openIDs, tagID})
 	return err
 }
 
@@ -193,9 +193,9 @@ type tagIDListResponse struct {
 	TagIDs []int `json:"tagid_list"`
 }
 
-func (r *tagIDListResponse) missing() string { return missingIf("tagid_list", r.TagIDs == nil) }
+func (r *tagIDListResponse) missingField() string { return missingIf("tagid_list", r.TagIDs == nil) }
 
-// GetTagIDList gives the ids of the tags of one follower, 20 at most.
+// GetTagIDList returns the IDs of the tags of one follower, at most 20.
 //
 // getTagidList, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html.
 func (c *Client) GetTagIDList(ctx context.Context, openID string) ([]int, error) {
@@ -203,18 +203,11 @@ func (c *Client) GetTagIDList(ctx context.Context, openID string) ([]int, error)
 	if err := ep.checkOpenID("openid", openID); err != nil {
 		return nil, err
 	}
-	res, err := call[tagIDListResponse](ctx, c, request{ep: ep}, struct {
+	res, err := call[tagIDListResponse](ctx, &c.caller, request{ep: ep}, struct {
 		OpenID string `json:"openid"`
 	}{openID})
 	if err != nil {
 		return nil, err
 	}
 	return res.TagIDs, nil
-}
-
-func (e *endpoint) checkTagName(name string) error {
-	if name == "" {
-		return e.refuse("name", "empty name")
-	}
-	return e.checkText("name", name)
 }

@@ -2,21 +2,21 @@ package wechatuser
 
 import "time"
 
-// Lang is the language of the names of places in a profile.
+// Lang is the language of place names in a profile.
 //
-// The platform has not filled those names since 2021; the parameter is still accepted.
+// The platform has left place names empty since 2021; it still accepts the parameter.
 type Lang string
 
-// The languages that the platform knows. It takes LangZhCN where none is given.
+// The languages that the platform knows. Its default is LangZhCN.
 const (
 	LangZhCN Lang = "zh_CN"
 	LangZhTW Lang = "zh_TW"
 	LangEN   Lang = "en"
 )
 
-// SubscribeScene says how a follower came to the account.
+// SubscribeScene is how a follower came to the account.
 //
-// Values that this version does not know are passed through as they are.
+// Values that this version does not know are passed through unchanged.
 type SubscribeScene string
 
 // The scenes that the platform documents.
@@ -38,31 +38,31 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For somebody who does not follow the account, Subscribe is 0 and all but OpenID is empty. The texts of profiles that came
-// in one answer share memory, in blocks of some KiB.
+// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings of profiles
+// from one response share memory in blocks of a few KiB.
 type UserInfo struct {
-	// Subscribe is 1 for a follower and 0 for somebody who has left; see [UserInfo.Subscribed].
+	// Subscribe is 1 for a follower and 0 for a former follower; see [UserInfo.Subscribed].
 	Subscribe int `json:"subscribe"`
 	// OpenID identifies the user within this account.
 	OpenID string `json:"openid"`
-	// UnionID identifies the user within an Open Platform account; empty where the account is not bound to one.
+	// UnionID identifies the user within an Open Platform account; empty if the account is not bound to one.
 	UnionID string `json:"unionid,omitempty"`
 	// Language is "zh_CN" for everybody since 2021.
 	Language string `json:"language"`
-	// SubscribeTime is when the user last followed, in Unix seconds; see [UserInfo.SubscribedAt].
+	// SubscribeTime is when the user last followed the account, in Unix seconds; see [UserInfo.SubscribedAt].
 	SubscribeTime int64 `json:"subscribe_time"`
-	// Remark is what the account's operator wrote about the user. Text that was typed into the console can be
-	// longer than [Client.UpdateRemark] accepts.
+	// Remark is the note of the account's operator about the user. One that was typed into the console can be longer
+	// than [Client.UpdateRemark] accepts.
 	Remark string `json:"remark"`
-	// GroupID belongs to the group API that tags have replaced; 0 where the user has no tag.
+	// GroupID belongs to the group API, which tags have replaced; 0 if the user has no tag.
 	GroupID int `json:"groupid"`
-	// TagIDList holds the ids of the user's tags, 20 at most.
+	// TagIDList holds the IDs of the user's tags, at most 20.
 	TagIDList []int `json:"tagid_list"`
-	// SubscribeScene says how the user came to follow.
+	// SubscribeScene is how the user came to follow the account.
 	SubscribeScene SubscribeScene `json:"subscribe_scene"`
-	// QRScene is the scene id of the QR code that was scanned, 0 if none.
+	// QRScene is the scene ID of the QR code that the user scanned, 0 if none.
 	QRScene int64 `json:"qr_scene"`
-	// QRSceneStr is the scene string of the QR code that was scanned, empty if none.
+	// QRSceneStr is the scene string of the QR code that the user scanned, empty if none.
 	QRSceneStr string `json:"qr_scene_str"`
 
 	// Nickname has been empty since 2021-12-27, when the platform stopped filling it.
@@ -82,7 +82,7 @@ type UserInfo struct {
 // Subscribed reports whether the user follows the account.
 func (u UserInfo) Subscribed() bool { return u.Subscribe == 1 }
 
-// SubscribedAt is when the user last followed the account; the zero time for somebody who does not follow it.
+// SubscribedAt returns when the user last followed the account, and the zero time for a user who does not follow it.
 func (u UserInfo) SubscribedAt() time.Time {
 	if u.SubscribeTime == 0 {
 		return time.Time{}
@@ -98,16 +98,16 @@ type UserQuery struct {
 
 // OpenIDPage is one page of a list of openids.
 type OpenIDPage struct {
-	// Total is the length of the whole list as the platform counts it, which can differ from what its pages hold;
-	// 0 from [Client.GetTagFans], where the platform does not say.
+	// Total is the length of the whole list as the platform counts it, which can differ from what its pages hold.
+	// It is 0 from [Client.GetTagFans], where the platform does not send it.
 	Total int
 	// Count is the number of openids in this page.
 	Count int
-	// OpenIDs is the page: up to 10,000 of them, or 1,000 of a blacklist. Neighbours share memory in blocks of at most
-	// 24 KiB: an openid that is kept keeps its block, and not the page.
+	// OpenIDs is the page: up to 10,000 openids, or 1,000 of a blacklist. Neighbours share memory in blocks of at most
+	// 24 KiB: an openid that you keep keeps its block in memory, but not the page.
 	OpenIDs []string
-	// NextOpenID is the last openid of this page, which is what to ask the next page with. It is not empty on the
-	// last page; the list ends with a page that has no openids. [Client.AllFans] walks over it all.
+	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the
+	// list ends with a page that has no openids. [Client.AllFans] returns the whole list.
 	NextOpenID string
 }
 
@@ -117,40 +117,40 @@ type Tag struct {
 	ID int `json:"id"`
 	// Name is unique in the account and has at most 30 bytes of UTF-8, which is 10 Chinese characters.
 	Name string `json:"name"`
-	// Count is the number of followers with this tag. It lags by up to ten hours.
+	// Count is the number of followers with this tag. It can be up to ten hours out of date.
 	Count int `json:"count"`
 }
 
-// OpenIDChange tells the new openid of a user after the account was migrated.
+// OpenIDChange is the new openid of a user after the account was migrated.
 type OpenIDChange struct {
 	From string // the openid in the old account
-	To   string // the openid in the new account, empty where Err is not nil
-	// Err is why this openid was not changed, nil where it was: an [*OpenIDError].
+	To   string // the openid in the new account, empty if Err is not nil
+	// Err is why there is no new openid: nil or an [*OpenIDError].
 	Err error
 }
 
 // APIQuota is how much of an API's quota is used.
 type APIQuota struct {
 	DailyLimit int // calls a day
-	Used       int // calls made today; lags, and can be 0 while the platform refuses calls
+	Used       int // calls made today; out of date at times, even 0 while the platform refuses calls
 	Remain     int // calls left today
-	// RateLimit is the limit of calls in a short time; zero where the platform does not say.
+	// RateLimit is the limit of calls in a short period; zero if the platform does not send it.
 	RateLimit RateLimit
 	// ComponentRateLimit is the same for calls through a third-party platform.
 	ComponentRateLimit RateLimit
 }
 
-// RateLimit is a number of calls in a time.
+// RateLimit is a number of calls in a period.
 type RateLimit struct {
 	Calls  int
 	Period time.Duration
 }
 
-// RIDInfo is what the platform remembers of a failed call.
+// RIDInfo is what the platform recorded about a failed call.
 type RIDInfo struct {
 	InvokedAt time.Time
 	Cost      time.Duration
-	// RequestURL is the query of the request, in which the access token is masked.
+	// RequestURL is the query of the request, in which the access token is redacted.
 	RequestURL   string
 	RequestBody  string
 	ResponseBody string

@@ -6,21 +6,21 @@ import (
 	"strconv"
 )
 
-// Envelope is what an answer can carry beside its payload. Embed it in a response type: then one pass decodes both.
+// Envelope is what a response can contain beside its payload. A response type embeds it, so that one pass decodes both.
 type Envelope struct {
-	// ErrCode is nil where the answer has none, as the successes of most calls that read.
+	// ErrCode is nil if the response has none, as the successes of most calls that read.
 	ErrCode *ErrCode `json:"errcode"`
-	// ErrMsg is the errmsg as it was sent; see [ParseMessage].
+	// ErrMsg is the errmsg as the platform sent it; see [ParseMessage].
 	ErrMsg string `json:"errmsg"`
-	// FailOpenIDList lists the openids that were not processed, with the errcode 45171.
+	// FailOpenIDList has the openids that were not processed, with the errcode 45171.
 	FailOpenIDList []string `json:"fail_openid_list"`
 }
 
-// Head is e: the way to the Envelope of a response type whose name is not known. (A method called Envelope would be
-// hidden by the embedded field.)
-func (e *Envelope) Head() *Envelope { return e }
+// ResponseEnvelope returns e, for code that knows a response only as an interface. (The embedded field would hide a method
+// that is called Envelope.)
+func (e *Envelope) ResponseEnvelope() *Envelope { return e }
 
-// Code is the errcode; ok is false where the answer has none.
+// Code returns the errcode; ok is false if the response has none.
 func (e *Envelope) Code() (code int, ok bool) {
 	if e.ErrCode == nil {
 		return 0, false
@@ -30,7 +30,7 @@ func (e *Envelope) Code() (code int, ok bool) {
 
 // ErrCode is an errcode on the wire: a whole number, or one in quotes.
 //
-// It has the UnmarshalJSON that Envelope must not have, for the response types would inherit it and lose their fields.
+// It has the UnmarshalJSON that Envelope must not have: the response types would inherit it and lose their fields.
 type ErrCode int
 
 var errErrCode = errors.New("errcode is not a whole number")

@@ -43,7 +43,7 @@ func TestEnvelope(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var answer page
 			require.NoError(t, Unmarshal([]byte(tt.body), &answer))
-			code, ok := answer.Head().Code()
+			code, ok := answer.ResponseEnvelope().Code()
 			assert.Equal(t, tt.ok, ok)
 			assert.Equal(t, tt.code, code)
 			assert.Equal(t, tt.errMsg, answer.ErrMsg)

@@ -1,0 +1,171 @@
+package wechatuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/bulk"
+	"github.com/wechatuser/wechatuser/internal/paging"
+)
+
+const (
+	// quotaPause is how long a job makes no call after a minute's quota is used up. A minute is enough, wherever the
+	// platform's minutes begin.
+	quotaPause = time.Minute
+	// maxJobRetries is how often a chunk or a page is retried after an error that should pass by itself.
+	maxJobRetries = 5
+)
+
+// policy is what each error means for a bulk job, a sync or a list. The calls of one of them share a gate, and what is
+// known about its tag.
+type policy struct {
+	c     *Client
+	tagID int // the tag that the calls are about, negative for none
+	gate  *bulk.Gate
+
+	asking   chan struct{} // has one element while a call asks for the tags
+	tagKnown bool          // tagFound is valid
+	tagFound bool
+}
+
+func newPolicy(c *Client, tagID int) *policy {
+	return &policy{c: c, tagID: tagID, asking: make(chan struct{}, 1), gate: &bulk.Gate{
+		MaxRetries: maxJobRetries,
+		// The pauses go on growing where those between the attempts of a call stopped.
+		Delay: func(retry int) time.Duration { return c.retry.delay(c.retry.MaxAttempts + retry - 1) },
+	}}
+}
+
+// classify returns what the error of a call means for the job. ctx ends when no new call may be made.
+func (p *policy) classify(ctx context.Context, err error) bulk.Verdict {
+	if hold := holdAfter(err); hold > 0 {
+		return bulk.Verdict{Action: bulk.Hold, After: hold, MayBeApplied: errors.Is(err, ErrAmbiguous)}
+	}
+	v := bulk.Verdict{Action: bulk.Stop, MayBeApplied: errors.Is(err, ErrAmbiguous)}
+	if blamesOpenID(err) {
+		v.Action = bulk.Split
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return v
+	}
+	switch e.Code {
+	case CodeSomeOpenIDsFailed:
+		v.Exhausted, v.Action, v.Failed = v.Action, bulk.Retry, e.FailedOpenIDs
+		if len(v.Failed) > 0 {
+			v.Exhausted = bulk.Reject // the call has retried them already
+		}
+	case CodeConcurrentTagging:
+		v.Exhausted, v.Action = v.Action, bulk.Retry
+	case CodeInvalidTagID: // believed only if the list of tags does not have it
+		exists, findErr := p.tagExists(ctx)
+		if findErr != nil {
+			v.Err = fmt.Errorf("%w; whether the tag exists is not known: %w", err, findErr)
+		}
+		if exists {
+			v.Exhausted, v.Action = v.Action, bulk.Retry
+		}
+	}
+	return v
+}
+
+// holdAfter returns for how long no call can succeed after this error, 0 if that is not the reason.
+func holdAfter(err error) time.Duration {
+	var limit *tokenLimitError
+	switch {
+	case errors.As(err, &limit) && !errors.Is(err, ErrCredential):
+		return limit.Wait
+	case errors.Is(err, CodeMinuteQuotaExceeded):
+		return quotaPause
+	}
+	return 0
+}
+
+// errNotInResponse: a response does not tell which result is whose. The platform is known to leave out openids that it
+// does not know, and then to mix up the others.
+var errNotInResponse = errors.New("the platform's response has no result for this openid, which may belong to another account")
+
+// blamesOpenID reports whether a call failed because of some of its openids. The others are good then.
+func blamesOpenID(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, errNotInResponse)
+	}
+	switch e.Code {
+	case CodeInvalidOpenID, CodeInvalidOpenIDList, CodeOpenIDMismatch, CodeUserNotFound, CodeRequireSubscribe,
+		CodeUserUnsubscribed, CodeTooManyTagsOnUser, CodeConcurrentTagging, CodeSomeOpenIDsFailed:
+		return true
+	}
+	return false
+}
+
+// isLost reports whether no response tells what a write did, as far as its call was sent at all.
+func isLost(ctx context.Context, err error) bool {
+	var e *Error
+	if errors.As(err, &e) && classify(e.Code) != unknown || isTokenError(err) {
+		return false
+	}
+	return ctx.Err() == nil || errors.Is(err, ErrAmbiguous)
+}
+
+// isTokenError reports whether a call failed because it got no token, so that it was not sent.
+func isTokenError(err error) bool {
+	var (
+		refusal   *Error
+		transport *TransportError
+		response  *ResponseError
+	)
+	return errors.As(err, &refusal) && isTokenAPI(refusal.API) ||
+		errors.As(err, &transport) && isTokenAPI(transport.API) ||
+		errors.As(err, &response) && isTokenAPI(response.API)
+}
+
+// tagExists asks the platform, once in a job, whether the tag exists: it is known to deny tags that do.
+func (p *policy) tagExists(ctx context.Context) (bool, error) {
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-ctx.Done():
+		return false, backoff.ContextErr(ctx)
+	}
+	if p.tagKnown || p.tagID < 0 {
+		return p.tagFound, nil
+	}
+	noRetries := 0
+	_, err := p.gate.Do(ctx, &noRetries, func() (bulk.Verdict, error) {
+		tag, err := p.c.findTag(ctx, func(t Tag) bool { return t.ID == p.tagID })
+		if err == nil {
+			p.tagKnown, p.tagFound = true, tag != nil
+		}
+		if hold := holdAfter(err); hold > 0 {
+			return bulk.Verdict{Action: bulk.Hold, After: hold}, err
+		}
+		return bulk.Verdict{}, err
+	})
+	return p.tagFound, err
+}
+
+// pageFunc returns the page after a cursor.
+type pageFunc func(ctx context.Context, cursor string) (*OpenIDPage, error)
+
+// retryPages returns get with the holds and retries of a job.
+func (p *policy) retryPages(get pageFunc) paging.Fetch {
+	return func(ctx context.Context, cursor string) (openIDs []string, next string, err error) {
+		var page *OpenIDPage
+		retries := maxJobRetries
+		_, err = p.gate.Do(ctx, &retries, func() (bulk.Verdict, error) {
+			var err error
+			if page, err = get(ctx, cursor); err != nil {
+				return p.classify(ctx, err), err
+			}
+			return bulk.Verdict{}, nil
+		})
+		if err != nil {
+			return nil, "", err
+		}
+		return page.OpenIDs, page.NextOpenID, nil
+	}
+}

@@ -1,0 +1,63 @@
+package transport
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Hosts are the hosts of one client in order of preference, and which of them are in cooldown. It is safe for
+// concurrent use.
+type Hosts struct {
+	bases     []string
+	downUntil []atomic.Int64 // Unix nanoseconds, by index; 0 for a host that is up
+}
+
+// cooldown is how long a host that failed is left alone.
+const cooldown = 30 * time.Second
+
+// NewHosts returns Hosts with these base URLs, all of them up.
+func NewHosts(bases []string) *Hosts {
+	return &Hosts{bases: bases, downUntil: make([]atomic.Int64, len(bases))}
+}
+
+// BaseURL returns the base URL of host i.
+func (h *Hosts) BaseURL(i int) string { return h.bases[i] }
+
+// Pick returns the index of the first host that is not in cooldown, or else of the one whose cooldown ends first. A
+// host whose cooldown is over is tried by one call, while the others use another host until that call has succeeded:
+// a host that hangs delays a single call.
+func (h *Hosts) Pick() int {
+	now, best := time.Now(), 0
+	for i := range h.downUntil {
+		until := h.downUntil[i].Load()
+		if until == 0 || until <= now.UnixNano() && h.downUntil[i].CompareAndSwap(until, now.Add(cooldown).UnixNano()) {
+			return i
+		}
+		if until < h.downUntil[best].Load() {
+			best = i
+		}
+	}
+	return best
+}
+
+// MarkDown starts a host's cooldown. It reports whether another host can be tried at once.
+func (h *Hosts) MarkDown(i int) bool {
+	if len(h.bases) == 1 {
+		return false
+	}
+	now := time.Now()
+	h.downUntil[i].Store(now.Add(cooldown).UnixNano())
+	for j := range h.downUntil {
+		if h.downUntil[j].Load() <= now.UnixNano() {
+			return true
+		}
+	}
+	return false
+}
+
+// MarkUp ends a host's cooldown.
+func (h *Hosts) MarkUp(i int) {
+	if h.downUntil[i].Load() != 0 {
+		h.downUntil[i].Store(0)
+	}
+}

@@ -1,0 +1,71 @@
+package transport
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// MaxBody is the size of the largest body that is read, decompressed: fifty times the largest page of openids.
+const MaxBody = 16 << 20
+
+// ErrBodyTooLarge is the error of a response whose body is larger than [MaxBody].
+var ErrBodyTooLarge = fmt.Errorf("the body is over %d MiB", MaxBody>>20)
+
+// Response is an HTTP response.
+type Response struct {
+	Status int // 0 if there was none
+	Header http.Header
+	Body   []byte // in buf
+	buf    *bodyBuffer
+}
+
+// Release returns the memory of the body, which must not be read any more.
+func (r *Response) Release() {
+	if r.buf != nil && r.buf.Cap() <= maxKept {
+		r.buf.Reset()
+		bodyBuffers.Put(r.buf)
+	}
+}
+
+// bodyBuffer is memory for the body of a response.
+type bodyBuffer struct {
+	bytes.Buffer
+	limited io.LimitedReader
+}
+
+var bodyBuffers = sync.Pool{New: newBodyBuffer}
+
+func newBodyBuffer() any { return new(bodyBuffer) }
+
+// maxKept is the size of the largest buffer that is kept for other responses. A page of 10,000 openids takes a third
+// of it.
+const maxKept = 1 << 20
+
+// read reads a body, at most [MaxBody] of it. It returns what was read before an error, too.
+func (b *bodyBuffer) read(resp *http.Response) ([]byte, error) {
+	body := io.Reader(resp.Body)
+	// net/http has decompressed already, unless the transport is not net/http's.
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") && resp.ContentLength != 0 {
+		zr, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, fmt.Errorf("the body is not the gzip that its header says: %w", err)
+		}
+		body = zr
+	}
+	// The rest of what a header promises has to arrive before it gets memory.
+	if n := resp.ContentLength; n > 0 {
+		b.Grow(int(min(n, maxKept-bytes.MinRead)) + bytes.MinRead)
+	}
+	b.limited = io.LimitedReader{R: body, N: MaxBody + 1}
+	_, err := b.ReadFrom(&b.limited)
+	b.limited.R = nil
+	if err == nil && b.Len() > MaxBody {
+		return b.Bytes()[:MaxBody], ErrBodyTooLarge
+	}
+	return b.Bytes(), err
+}

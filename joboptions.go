@@ -1,0 +1,140 @@
+package wechatuser
+
+// ListOption configures [Client.AllFans], [Client.AllTagFans] and [Client.AllBlacklist].
+type ListOption interface {
+	jobOption
+	forList()
+}
+
+// BulkOption configures a bulk job. It is a [SyncOption] too.
+type BulkOption interface {
+	SyncOption
+	forBulk()
+}
+
+// SyncOption configures [Client.SyncTag] and [Client.SyncBlacklist]. Each [BulkOption] is one.
+type SyncOption interface {
+	jobOption
+	forSync()
+}
+
+// jobOption is an option of a list, a bulk job or a sync. The marker methods say of which.
+type jobOption interface{ apply(*jobConfig) error }
+
+type (
+	setter     func(*jobConfig) error
+	listOption struct{ setter }
+	bulkOption struct{ setter }
+	syncOption struct{ setter }
+)
+
+func (f setter) apply(cfg *jobConfig) error { return f(cfg) }
+
+func (listOption) forList() {}
+func (bulkOption) forBulk() {}
+func (bulkOption) forSync() {}
+func (syncOption) forSync() {}
+
+// jobConfig is what the options of lists, bulk jobs and syncs set.
+type jobConfig struct {
+	name string // of the function, for errors
+
+	after    string // of a list
+	prefetch int
+
+	concurrency int
+	progress    func(Progress) // nil for none
+
+	dryRun, keep bool // of a sync
+}
+
+// newJobConfig returns the configuration with these options, or an [*ArgumentError].
+func newJobConfig[O jobOption](name string, opts []O) (jobConfig, error) {
+	cfg := jobConfig{name: name, prefetch: 1, concurrency: 4}
+	for i, opt := range opts {
+		if any(opt) == nil {
+			return cfg, argumentError(name, "opts", "option %d is nil", i+1)
+		}
+		if err := opt.apply(&cfg); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, nil
+}
+
+// StartAfter starts a list after this openid, to continue where an earlier walk ended: pass the last openid that it
+// returned. Empty means from the beginning. The platform does not say for how long an openid is a position in its list.
+func StartAfter(openID string) ListOption {
+	return listOption{func(cfg *jobConfig) error {
+		cfg.after = openID
+		return nil
+	}}
+}
+
+// maxPrefetch is far beyond what can be of use, and a million openids in memory.
+const maxPrefetch = 100
+
+// WithPrefetch makes a list fetch up to this many pages, 0 to 100, while the loop is busy with the page before them.
+// Defaults to 1. With 0 a page is fetched when the loop needs its first openid, which saves a call if the loop ends early.
+func WithPrefetch(pages int) ListOption {
+	return listOption{func(cfg *jobConfig) error {
+		if pages < 0 || pages > maxPrefetch {
+			return argumentError(cfg.name, "WithPrefetch", "%d pages: it must be 0 to %d", pages, maxPrefetch)
+		}
+		cfg.prefetch = pages
+		return nil
+	}}
+}
+
+const maxConcurrency = 1000
+
+// WithConcurrency lets a job make up to n calls at a time, at least 1. Defaults to 4. More than 1,000 count as 1,000.
+func WithConcurrency(n int) BulkOption {
+	return bulkOption{func(cfg *jobConfig) error {
+		if n < 1 {
+			return argumentError(cfg.name, "WithConcurrency", "%d calls at a time: it must be at least 1", n)
+		}
+		cfg.concurrency = min(n, maxConcurrency)
+		return nil
+	}}
+}
+
+// WithProgress calls f each time the outcomes of a chunk of openids are known, in the order of the input and in the
+// goroutine that runs the job. A program that saves ResumeAfter can continue there if it does not live to see the report.
+func WithProgress(f func(Progress)) BulkOption {
+	return bulkOption{func(cfg *jobConfig) error {
+		if f == nil {
+			return argumentError(cfg.name, "WithProgress", "nil function: leave the option out for none")
+		}
+		cfg.progress = f
+		return nil
+	}}
+}
+
+// Progress is how far a job has come.
+type Progress struct {
+	// Done is the number of openids whose outcome is known, including those that failed because the platform could not
+	// be reached.
+	Done int
+	// Total is the number of all openids, -1 if the length of the input is not known. Only the Sync methods know it.
+	Total int
+	// ResumeAfter is where to continue, as in [BulkReport]; Done can be far ahead of it. It is empty in the Sync methods,
+	// which find out by themselves what is left.
+	ResumeAfter string
+}
+
+// WithDryRun changes nothing: ToAdd and ToRemove of the report say what would be done, and Applied is 0.
+func WithDryRun() SyncOption {
+	return syncOption{func(cfg *jobConfig) error {
+		cfg.dryRun = true
+		return nil
+	}}
+}
+
+// WithoutRemoval adds only. Unwanted members are kept and not counted.
+func WithoutRemoval() SyncOption {
+	return syncOption{func(cfg *jobConfig) error {
+		cfg.keep = true
+		return nil
+	}}
+}

@@ -1,0 +1,89 @@
+package wechatuser
+
+import (
+	"net/url"
+
+	"github.com/wechatuser/wechatuser/internal/wire"
+)
+
+// request is one API call on its way through the pipeline.
+type request struct {
+	ep    *endpoint
+	query string // escaped, without the token
+	body  []byte
+	// newResponse returns the value that a response is decoded into.
+	newResponse func() response
+	// openIDs are the openids in the body, and bodyFor returns the body for some of them. Both are nil if the platform
+	// processes all openids of a call or none.
+	openIDs []string
+	bodyFor func(openIDs []string) ([]byte, error)
+	// beforeSend is called before each attempt and can forbid it; nil for none.
+	beforeSend func() error
+}
+
+// url returns the URL of the request, which contains the token.
+func (r *request) url(base string, token Token) string {
+	switch {
+	case r.ep.noAuth && r.query == "":
+		return base + r.ep.path
+	case r.ep.noAuth:
+		return base + r.ep.path + "?" + r.query
+	case r.query == "":
+		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken)
+	default:
+		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken) + "&" + r.query
+	}
+}
+
+// response is a response type: the payload of an endpoint, with wire.Envelope embedded.
+type response interface {
+	ResponseEnvelope() *wire.Envelope
+	// missingField names the field that a success must have, if it is missing or empty.
+	missingField() string
+}
+
+// okResponse is the response of a write.
+type okResponse struct{ wire.Envelope }
+
+func (r *okResponse) missingField() string {
+	_, ok := r.Code()
+	return missingIf("errcode", !ok)
+}
+
+// pageResponse is the response of the three lists of openids.
+type pageResponse struct {
+	wire.Envelope
+	Total *int `json:"total"`
+	Count *int `json:"count"`
+	Data  struct {
+		OpenIDs []string `json:"openid"`
+	} `json:"data"`
+	NextOpenID *string `json:"next_openid"`
+}
+
+func (r *pageResponse) missingField() string {
+	if valueOrZero(r.Count) > 0 && len(r.Data.OpenIDs) == 0 {
+		return "data, though its count is not 0"
+	}
+	return missingIf("count", r.Count == nil && r.Total == nil && r.Data.OpenIDs == nil && r.NextOpenID == nil)
+}
+
+func (r *pageResponse) page() *OpenIDPage {
+	return &OpenIDPage{
+		Total: valueOrZero(r.Total), Count: valueOrZero(r.Count), OpenIDs: r.Data.OpenIDs, NextOpenID: valueOrZero(r.NextOpenID),
+	}
+}
+
+func missingIf(field string, missing bool) string {
+	if missing {
+		return field
+	}
+	return ""
+}
+
+func valueOrZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}

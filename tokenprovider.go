@@ -1,0 +1,215 @@
+package wechatuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/redact"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
+	"github.com/wechatuser/wechatuser/internal/wire"
+)
+
+// newTokenProvider returns the tokens of c: those of the TokenSource that it was given, or those of the platform.
+func newTokenProvider(c *caller) tokenProvider {
+	if c.tokenSource != nil {
+		return sourceProvider{src: c.tokenSource, secret: c.secret}
+	}
+	kind, name := tokencache.Stable, "stable"
+	if c.legacyToken {
+		kind, name = tokencache.Legacy, "legacy"
+	}
+	// The two kinds of token exist side by side and must not be mixed. No key contains the secret.
+	key := "wechatuser:token:" + name + ":" + c.appID
+	cfg := tokencache.Config{
+		Key: key, Kind: kind, Fetch: c.fetchToken, WithoutForced: c.noForced, Lasting: isLastingTokenFailure, Logger: c.logger,
+	}
+	if c.tokenStore != nil {
+		cfg.Store = storeAdapter{c.tokenStore, key}
+	}
+	return platformProvider{tokencache.New(cfg)}
+}
+
+// platformProvider has tokens of the platform, in a cache and perhaps in a TokenStore.
+type platformProvider struct{ cache *tokencache.Cache }
+
+func (p platformProvider) get(ctx context.Context) (Token, error) {
+	t, err := p.cache.Get(ctx)
+	return Token(t), providerError(err)
+}
+
+func (p platformProvider) refresh(ctx context.Context, rejected Token) (fetched bool, err error) {
+	fetched, err = p.cache.Refresh(ctx, rejected.AccessToken)
+	return fetched, providerError(err)
+}
+
+func (p platformProvider) forceRefresh(ctx context.Context) (Token, error) {
+	t, err := p.cache.ForceRefresh(ctx)
+	return Token(t), providerError(err)
+}
+
+func (p platformProvider) accepted(t Token) { p.cache.Accepted(t.AccessToken) }
+
+// providerError adds the classes to the error of the cache's own limit.
+func providerError(err error) error {
+	if limit, ok := err.(*tokencache.LimitError); ok { //nolint:errorlint // one that is wrapped came through here already
+		return &tokenLimitError{limit}
+	}
+	return err
+}
+
+// tokenLimitError is the limit of token requests, with its classes.
+type tokenLimitError struct{ *tokencache.LimitError }
+
+func newTokenLimitError(wait time.Duration, last error) error {
+	return &tokenLimitError{&tokencache.LimitError{Wait: wait, Last: last}}
+}
+
+func (e *tokenLimitError) Unwrap() error { return e.LimitError }
+
+func (e *tokenLimitError) Is(target error) bool {
+	return (classTemporary | classRateLimited).has(target)
+}
+
+// isLastingTokenFailure reports whether a token request would fail again until a person acts or the day is over.
+func isLastingTokenFailure(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code.isPermanentTokenFailure() || e.Code == CodeDailyQuotaExceeded)
+}
+
+// storeAdapter is one key of a TokenStore as the store of a cache.
+type storeAdapter struct {
+	store TokenStore
+	key   string
+}
+
+func (s storeAdapter) Load(ctx context.Context) (tokencache.Token, error) {
+	t, err := s.store.Load(ctx, s.key)
+	return tokencache.Token(t), err
+}
+
+func (s storeAdapter) Save(ctx context.Context, t tokencache.Token) error {
+	return s.store.Save(ctx, s.key, Token(t))
+}
+
+func (s storeAdapter) Delete(ctx context.Context, rejected tokencache.Token) error {
+	return s.store.Delete(ctx, s.key, Token(rejected))
+}
+
+func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
+	locker, ok := s.store.(TokenLocker)
+	if !ok {
+		return nil, nil //nolint:nilnil // there is no lock
+	}
+	unlock, err = locker.Lock(ctx, s.key)
+	if err == nil && unlock == nil {
+		unlock = func() {}
+	}
+	return unlock, err
+}
+
+// tokenResponse is the response of both token endpoints.
+type tokenResponse struct {
+	wire.Envelope
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int64  `json:"expires_in"`
+}
+
+func (r *tokenResponse) missingField() string {
+	switch {
+	case r.AccessToken == "":
+		return "access_token"
+	case r.ExpiresIn <= 0:
+		return "expires_in above 0"
+	}
+	return ""
+}
+
+// fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from inside
+// the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
+func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
+	var requested time.Time // the token's life begins then, not when the response is read
+	req := request{ep: &endpoints[stableToken], beforeSend: func() error {
+		requested = time.Now()
+		return providerError(allow())
+	}}
+	var in any
+	switch kind {
+	case tokencache.Legacy:
+		req.ep = &endpoints[accessToken]
+		req.query = url.Values{"grant_type": {"client_credential"}, "appid": {c.appID}, "secret": {c.secret()}}.Encode()
+	case tokencache.StableForced:
+		req.ep = &endpoints[forcedToken]
+		in = newStableTokenRequest(c.config, true)
+	case tokencache.Stable:
+		in = newStableTokenRequest(c.config, false)
+	}
+	res, err := call[tokenResponse](ctx, c, req, in)
+	if err != nil {
+		return tokencache.Token{}, err
+	}
+	// Round removes the monotonic clock, which stops while a machine sleeps.
+	expires := requested.Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
+	return tokencache.Token{AccessToken: res.AccessToken, ExpiresAt: expires}, nil
+}
+
+type stableTokenRequest struct {
+	GrantType    string `json:"grant_type"`
+	AppID        string `json:"appid"`
+	Secret       string `json:"secret"`
+	ForceRefresh bool   `json:"force_refresh"`
+}
+
+func newStableTokenRequest(cfg *config, force bool) stableTokenRequest {
+	return stableTokenRequest{"client_credential", cfg.appID, cfg.secret(), force}
+}
+
+// sourceProvider has tokens of a TokenSource.
+type sourceProvider struct {
+	src    TokenSource
+	secret func() string // of the client, to be redacted in errors of the source
+}
+
+func (p sourceProvider) get(ctx context.Context) (Token, error) {
+	t, err := p.src.Token(ctx)
+	switch {
+	case err != nil:
+		return Token{}, fmt.Errorf("wechatuser: token source: %w", redact.New(p.secret(), t.AccessToken).Error(err))
+	case t.AccessToken == "":
+		return Token{}, errors.New("wechatuser: token source: it returned an empty token and no error")
+	}
+	return t, nil
+}
+
+func (p sourceProvider) refresh(ctx context.Context, rejected Token) (fetched bool, err error) {
+	if inv, ok := p.src.(TokenInvalidator); ok {
+		if err := inv.Invalidate(ctx, rejected); err != nil {
+			err = redact.New(p.secret(), rejected.AccessToken).Error(err)
+			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", err)
+		}
+	}
+	t, err := p.get(ctx)
+	if err == nil && t.AccessToken == rejected.AccessToken {
+		err = errNoOtherToken
+	}
+	return true, err
+}
+
+func (p sourceProvider) accepted(Token) {}
+
+func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
+	if _, ok := p.src.(TokenInvalidator); !ok {
+		return Token{}, argumentError("RefreshToken", "TokenSource",
+			"it cannot refresh a token: implement TokenInvalidator, or refresh the token where it comes from")
+	}
+	t, err := p.get(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	if _, err := p.refresh(ctx, t); err != nil {
+		return Token{}, err
+	}
+	return p.get(ctx)
+}
