@@ -69,7 +69,7 @@ func TestEveryWayAWriteCanEnd(t *testing.T) {
 		t.Run(call.name, func(t *testing.T) {
 			v := withoutFault(t, call)
 			depth := 3
-			if raceDetector || call.name != "BatchTagging" && slices.Contains(repeatedAsTheyAre, call.name) {
+			if underRace || call.name != "BatchTagging" && slices.Contains(repeatedAsTheyAre, call.name) {
 				depth = 2 // these differ in nothing but their bodies
 			}
 			for _, lookUp := range []reply{nil, refuses(48001)} {

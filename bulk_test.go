@@ -270,7 +270,7 @@ func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := fans(t, 400)
 		ids := openIDs(400)
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		c := srv.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 			switch body := peek(req); {
 			case strings.Contains(body, ids[60]): // the second chunk
 				return after(time.Second, refuses(wechatuser.CodeDailyQuotaExceeded))(req)
@@ -288,11 +288,6 @@ func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
 		assert.Empty(t, report.Failed)
 	})
 }
-
-// roundTrip is a function as a transport.
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // recorder is a transport that notes what goes through it.
 type recorder struct {
@@ -364,7 +359,7 @@ func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := fans(t, 100)
 		busy := wechatusertest.OpenID(33)
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		c := srv.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 			if strings.Contains(peek(req), busy) {
 				return refuses(wechatuser.CodeConcurrentTagging)(req)
 			}
@@ -427,7 +422,7 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
 	srv, _, tag := fans(t, 100)
 	bad := wechatusertest.OpenID(66)
-	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+	c := srv.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		if strings.Contains(peek(req), bad) {
 			return refuses(wechatuser.CodeSomeOpenIDsFailed)(req)
 		}
@@ -630,7 +625,7 @@ func TestBulkGoesOnBehindASlowChunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := fans(t, 1000)
 		begun := 0
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		c := srv.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 			if body := peek(req); strings.Contains(body, wechatusertest.OpenID(0)) {
 				return after(time.Hour, srv.Transport().RoundTrip)(req)
 			}
@@ -765,7 +760,7 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	srv, _, tag := fans(t, 1000)
 	var running sync.WaitGroup
-	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+	c := srv.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Path == "/cgi-bin/stable_token" {
 			return srv.Transport().RoundTrip(req)
 		}
@@ -888,7 +883,7 @@ func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
 			}
 		},
 	} {
-		c := lenient.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		c := lenient.Client(wechatuser.WithTransport(roundTripperFunc(func(req *http.Request) (*http.Response, error) {
 			asked := strings.Count(peek(req), `"openid"`)
 			resp, err := lenient.Transport().RoundTrip(req)
 			if err != nil || req.URL.Path != pathBatchInfo {

@@ -29,10 +29,20 @@ type apiCall struct {
 	answer  string
 	want    any // nil where the method gives only an error
 	write   bool
+	retry   retryRule
 	ownAuth bool // sends no access token, but the app ID and secret
 	legacy  bool // with WithLegacyToken
 	do      func(context.Context, *wechatuser.Client) (any, error)
 }
+
+// retryRule says what a client does after an attempt of unknown outcome.
+type retryRule int
+
+const (
+	retryAsIs   retryRule = iota // sends the same request
+	retryLookUp                  // looks up whether the platform has applied it
+	retryNever
+)
 
 // client makes a client for the call.
 func (a apiCall) client(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
@@ -132,7 +142,7 @@ var apiCalls = []apiCall{
 	},
 
 	{
-		name: "CreateTag", api: "createTag", method: "POST", path: "/cgi-bin/tags/create", write: true,
+		name: "CreateTag", api: "createTag", method: "POST", path: "/cgi-bin/tags/create", write: true, retry: retryLookUp,
 		body: `{"tag":{"name":"广东"}}`, answer: `{"tag":{"id":134,"name":"广东"}}`, want: &wechatuser.Tag{ID: 134, Name: "广东"},
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.CreateTag(ctx, "广东") },
 	},
@@ -149,7 +159,7 @@ var apiCalls = []apiCall{
 		},
 	},
 	{
-		name: "DeleteTag", api: "deleteTag", method: "POST", path: "/cgi-bin/tags/delete", write: true,
+		name: "DeleteTag", api: "deleteTag", method: "POST", path: "/cgi-bin/tags/delete", write: true, retry: retryLookUp,
 		body: `{"tag":{"id":134}}`, answer: okBody,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return errOnly(c.DeleteTag(ctx, 134)) },
 	},
@@ -201,13 +211,13 @@ var apiCalls = []apiCall{
 	},
 
 	{
-		name: "ClearQuota", api: "clearQuota", method: "POST", path: "/cgi-bin/clear_quota", write: true,
+		name: "ClearQuota", api: "clearQuota", method: "POST", path: "/cgi-bin/clear_quota", write: true, retry: retryNever,
 		body: `{"appid":"` + testAppID + `"}`, answer: okBody,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return errOnly(c.ClearQuota(ctx)) },
 	},
 	{
 		name: "ClearQuotaByAppSecret", api: "clearQuotaByAppSecret", method: "POST", path: "/cgi-bin/clear_quota/v2",
-		write: true, ownAuth: true,
+		write: true, retry: retryNever, ownAuth: true,
 		query: url.Values{"appid": {testAppID}, "appsecret": {testSecret}},
 		body:  `{"appid":"` + testAppID + `","appsecret":"` + testSecret + `"}`, answer: okBody,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
@@ -215,7 +225,7 @@ var apiCalls = []apiCall{
 		},
 	},
 	{
-		name: "ClearAPIQuota", api: "clearApiQuota", method: "POST", path: "/cgi-bin/openapi/quota/clear", write: true,
+		name: "ClearAPIQuota", api: "clearApiQuota", method: "POST", path: "/cgi-bin/openapi/quota/clear", write: true, retry: retryNever,
 		body: `{"cgi_path":"/cgi-bin/user/get"}`, answer: okBody,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
 			return errOnly(c.ClearAPIQuota(ctx, "/cgi-bin/user/get"))
@@ -253,19 +263,19 @@ var apiCalls = []apiCall{
 	},
 
 	{
-		name: "Token", api: "getStableAccessToken", method: "POST", path: "/cgi-bin/stable_token", ownAuth: true,
-		body:   `{"grant_type":"client_credential","appid":"` + testAppID + `","secret":"` + testSecret + `","force_refresh":false}`,
-		answer: tokenBody, want: bubbleToken,
-		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
-	},
-	{
 		name: "Token/WithLegacyToken", api: "getAccessToken", method: "GET", path: "/cgi-bin/token", ownAuth: true, legacy: true,
 		query:  url.Values{"grant_type": {"client_credential"}, "appid": {testAppID}, "secret": {testSecret}},
 		answer: tokenBody, want: bubbleToken,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
 	},
 	{
-		name: "RefreshToken", api: "getStableAccessToken", method: "POST", path: "/cgi-bin/stable_token", ownAuth: true,
+		name: "Token", api: "getStableAccessToken", method: "POST", path: "/cgi-bin/stable_token", ownAuth: true,
+		body:   `{"grant_type":"client_credential","appid":"` + testAppID + `","secret":"` + testSecret + `","force_refresh":false}`,
+		answer: tokenBody, want: bubbleToken,
+		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
+	},
+	{
+		name: "RefreshToken", api: "getStableAccessToken", method: "POST", path: "/cgi-bin/stable_token", ownAuth: true, retry: retryNever,
 		body:   `{"grant_type":"client_credential","appid":"` + testAppID + `","secret":"` + testSecret + `","force_refresh":true}`,
 		answer: tokenBody, want: bubbleToken,
 		do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.RefreshToken(ctx) },
@@ -361,6 +371,30 @@ func TestEveryMethodAndEndpointHasACall(t *testing.T) {
 		assert.Contains(t, apis, api)
 	}
 	assert.Len(t, apis, len(wechatuser.EndpointAPIs()))
+}
+
+// The suites in folder test see the endpoint table through the calls.
+func TestCallsAgreeWithTheEndpointTable(t *testing.T) {
+	rows := map[string]wechatuser.Endpoint{}
+	for _, row := range wechatuser.Endpoints() {
+		if row.Force {
+			row.API = "RefreshToken"
+		}
+		rows[row.API] = row
+	}
+	seen := map[string]bool{}
+	for _, call := range apiCalls {
+		api := call.api
+		if call.name == "RefreshToken" {
+			api = call.name
+		}
+		seen[api] = true
+		assert.Equal(t, rows[api], wechatuser.Endpoint{
+			API: api, Path: call.path, Write: call.write, NoAuth: call.ownAuth,
+			Never: call.retry == retryNever, ClearsUp: call.retry == retryLookUp, Force: call.name == "RefreshToken",
+		}, call.name)
+	}
+	assert.Len(t, seen, len(rows))
 }
 
 // UserInfo keeps the platform's names, so that it can be stored and read again.

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -27,12 +26,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite the documents that tests generate")
-
-// raceDetector reports whether the tests run under it.
-var raceDetector = func() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}()
 
 // kind is a group of calls that come out of a fault alike.
 type kind string
@@ -50,20 +43,20 @@ const (
 
 var kinds = []kind{reads, writes, createTags, deleteTags, clearQuotas, clearBySecret, tokenCalls, forcedTokens}
 
-// kindOf reads it from the endpoint table.
-func kindOf(e wechatuser.Endpoint) kind {
+// kindOf returns the kind of a call.
+func kindOf(call apiCall) kind {
 	switch {
-	case e.Force:
+	case call.name == "RefreshToken":
 		return forcedTokens
-	case isTokenPath(e.Path):
+	case call.tokenCall():
 		return tokenCalls
-	case e.NoAuth:
+	case call.ownAuth:
 		return clearBySecret
-	case e.Never:
+	case call.retry == retryNever:
 		return clearQuotas
-	case e.ClearsUp:
-		return map[string]kind{"createTag": createTags, "deleteTag": deleteTags}[e.API]
-	case e.Write:
+	case call.retry == retryLookUp:
+		return map[string]kind{"createTag": createTags, "deleteTag": deleteTags}[call.api]
+	case call.write:
 		return writes
 	}
 	return reads
@@ -661,14 +654,11 @@ func slowly(d time.Duration) strike {
 func matrixCalls(t *testing.T) map[kind][]apiCall {
 	t.Helper()
 	calls := make(map[kind][]apiCall)
-	for _, e := range wechatuser.Endpoints() {
-		i := slices.IndexFunc(apiCalls, func(a apiCall) bool {
-			return a.api == e.API && (a.name == "RefreshToken") == e.Force
-		})
-		require.GreaterOrEqual(t, i, 0, "a call of %s", e.API)
-		require.Equal(t, e.Path, apiCalls[i].path)
-		require.Equal(t, e.Write, apiCalls[i].write)
-		calls[kindOf(e)] = append(calls[kindOf(e)], apiCalls[i])
+	for _, call := range apiCalls {
+		k := kindOf(call)
+		if !slices.ContainsFunc(calls[k], func(a apiCall) bool { return a.api == call.api }) {
+			calls[k] = append(calls[k], call)
+		}
 	}
 	require.ElementsMatch(t, kinds, slices.Collect(maps.Keys(calls)))
 	return calls
@@ -690,7 +680,7 @@ func TestFaults(t *testing.T) {
 			for _, k := range r.of {
 				for i, call := range calls[k] {
 					for _, f := range fam.faults {
-						if f.large && i > 0 && raceDetector {
+						if f.large && i > 0 && underRace {
 							continue // which makes memory dear; the code is the same for all
 						}
 						t.Run(strings.Join([]string{fam.title, f.name, call.name}, "/"), func(t *testing.T) {

@@ -14,8 +14,6 @@ import (
 
 // What passes by itself stops no job and no list.
 
-const batchTaggingPath = "/cgi-bin/tags/members/batchtagging"
-
 func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, tagID int)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -91,7 +89,7 @@ func TestNobodyFailsWhereNothingWasSent(t *testing.T) {
 		report, err := srv.Client().BulkTagging(t.Context(), tagID, wechatuser.OpenIDs(srv.OpenIDs()...))
 
 		assert.ErrorIs(t, err, wechatuser.ErrTemporary)
-		assert.Zero(t, srv.Calls(batchTaggingPath))
+		assert.Zero(t, srv.Calls(pathTagging))
 		assert.Empty(t, report.Failed)
 		assert.Zero(t, report.Total)
 		assert.Empty(t, report.ResumeAfter)
