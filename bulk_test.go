@@ -1,6 +1,7 @@
 package wechatuser_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -31,32 +35,22 @@ var bulkWrites = []struct {
 	extra      int // calls to find one openid that is refused, at most
 	run        func(*wechatuser.Client, context.Context, int, iter.Seq2[string, error], ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
 }{
-	{"BulkTagging", pathTagging, 50, 12, (*wechatuser.Client).BulkTagging},
-	{"BulkUntagging", pathUntagging, 50, 12, (*wechatuser.Client).BulkUntagging},
-	{"BulkBlacklist", pathBlacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+	{"BulkTagging", testutil.PathBatchTagging, 50, 12, (*wechatuser.Client).BulkTagging},
+	{"BulkUntagging", testutil.PathBatchUntagging, 50, 12, (*wechatuser.Client).BulkUntagging},
+	{"BulkBlacklist", testutil.PathBatchBlacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
 		return c.BulkBlacklist(ctx, ids, opts...)
 	}},
-	{"BulkUnblacklist", pathUnblacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+	{"BulkUnblacklist", testutil.PathBatchUnblacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
 		return c.BulkUnblacklist(ctx, ids, opts...)
 	}},
 }
 
-// fans is a server without a socket that has n followers, its client, and a tag that nobody has.
-func fans(t testing.TB, n int, opts ...wechatuser.Option) (*wechatusertest.Server, *wechatuser.Client, int) {
-	t.Helper()
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(n))
-	return srv, srv.Client(opts...), srv.AddTag("vip")
-}
-
-// list is OpenIDs of a slice.
-func list(ids []string) iter.Seq2[string, error] { return wechatuser.OpenIDs(ids...) }
-
 func TestBulkNeedsNoMoreCallsThanChunks(t *testing.T) {
 	for _, job := range bulkWrites {
 		for _, n := range []int{0, 1, job.limit - 1, job.limit, job.limit + 1, 1000} {
-			srv, c, tag := fans(t, n)
-			ids := openIDs(n)
-			report, err := job.run(c, t.Context(), tag, list(ids))
+			srv, c, tag := testutil.NewAccount(t, n)
+			ids := testutil.OpenIDs(n)
+			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
 			require.NoError(t, err)
 			want := wechatuser.BulkReport{Total: n, Applied: n, Calls: (n + job.limit - 1) / job.limit}
 			if n > 0 {
@@ -65,9 +59,9 @@ func TestBulkNeedsNoMoreCallsThanChunks(t *testing.T) {
 			assert.Equal(t, want, *report, "%s of %d", job.name, n)
 			assert.Equal(t, want.Calls, srv.Calls("*"))
 			switch job.path {
-			case pathTagging:
+			case testutil.PathBatchTagging:
 				assert.Len(t, srv.TagFans(tag), n)
-			case pathBlacklist:
+			case testutil.PathBatchBlacklist:
 				assert.Len(t, srv.Blacklist(), n)
 			}
 		}
@@ -78,10 +72,10 @@ func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
 	for _, job := range bulkWrites {
 		worst := 0
 		for at := range job.limit {
-			srv, c, tag := fans(t, job.limit)
-			ids := openIDs(job.limit)
+			srv, c, tag := testutil.NewAccount(t, job.limit)
+			ids := testutil.OpenIDs(job.limit)
 			ids[at] = wechatusertest.ForeignOpenID(7)
-			report, err := job.run(c, t.Context(), tag, list(ids))
+			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
 			var be *wechatuser.BulkError
 			require.ErrorAs(t, err, &be)
 			assert.NoError(t, be.Err, "the job ran to its end")
@@ -96,20 +90,20 @@ func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
 		assert.LessOrEqual(t, worst, job.extra, "%s: calls to find one", job.name)
 
 		// Where each left half is good, the right one is known to hold it, and is not asked about as a whole.
-		_, c, tag := fans(t, job.limit)
-		report, _ := job.run(c, t.Context(), tag, list(slices.Concat(openIDs(job.limit-1), []string{"oFAKEunknown"})))
+		_, c, tag := testutil.NewAccount(t, job.limit)
+		report, _ := job.run(c, t.Context(), tag, testutil.List(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
 	}
 }
 
 func TestBulkWhereAllAreRefused(t *testing.T) {
 	for _, job := range bulkWrites {
-		_, c, tag := fans(t, 0)
+		_, c, tag := testutil.NewAccount(t, 0)
 		var ids []string
 		for i := range 3 * job.limit {
 			ids = append(ids, wechatusertest.ForeignOpenID(i))
 		}
-		report, err := job.run(c, t.Context(), tag, list(ids))
+		report, err := job.run(c, t.Context(), tag, testutil.List(ids))
 		assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 		assert.Zero(t, report.Applied)
 		assert.Equal(t, ids, report.FailedOpenIDs(), "in the order of the input")
@@ -118,12 +112,12 @@ func TestBulkWhereAllAreRefused(t *testing.T) {
 }
 
 func TestBulkErrorTellsEverything(t *testing.T) {
-	srv, c, tag := fans(t, 1000)
-	ids := openIDs(1000)
+	srv, c, tag := testutil.NewAccount(t, 1000)
+	ids := testutil.OpenIDs(1000)
 	ids[40] = wechatusertest.ForeignOpenID(0)
 	ids[700] = "oFAKEunknown"
 	srv.Unfollow(ids[701])
-	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 	assert.Len(t, srv.TagFans(tag), 997)
 	assert.LessOrEqual(t, report.Calls, 20+3*12)
 
@@ -151,12 +145,12 @@ func TestBulkErrorTellsEverything(t *testing.T) {
 }
 
 func TestBulkSendsNothingMalformed(t *testing.T) {
-	srv, _, tag := fans(t, 60)
+	srv, _, tag := testutil.NewAccount(t, 60)
 	s := &recorder{next: srv.Transport()}
 	c := srv.Client(wechatuser.WithTransport(s))
 	wrong := []string{"", " ", "oFAKE x", "oFAKE\n", "oFAKE\x00", "\u00a0", "oFAKE\xff"}
-	ids := slices.Concat(wrong[:3], openIDs(60), wrong[3:])
-	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	ids := slices.Concat(wrong[:3], testutil.OpenIDs(60), wrong[3:])
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.Equal(t, wrong, report.FailedOpenIDs())
 	for _, f := range report.Failed {
@@ -172,21 +166,21 @@ func TestBulkSendsNothingMalformed(t *testing.T) {
 		assert.NotContains(t, req.Body, "oFAKE ")
 	}
 
-	report, err = c.BulkTagging(t.Context(), tag, list(wrong))
+	report, err = c.BulkTagging(t.Context(), tag, testutil.List(wrong))
 	assert.Error(t, err)
 	assert.Zero(t, report.Calls)
 	assert.Empty(t, report.ResumeAfter)
 }
 
 func TestBulkMergesEqualOpenIDs(t *testing.T) {
-	srv, _, tag := fans(t, 50)
+	srv, _, tag := testutil.NewAccount(t, 50)
 	s := &recorder{next: srv.Transport()}
 	c := srv.Client(wechatuser.WithTransport(s))
-	ids := slices.Repeat(openIDs(50), 3)
+	ids := slices.Repeat(testutil.OpenIDs(50), 3)
 	foreign := wechatusertest.ForeignOpenID(0)
 	ids[3], ids[53], ids[103] = foreign, foreign, foreign
 	slices.Sort(ids) // so that equal ones come together
-	report, err := c.BulkTagging(t.Context(), tag, list(ids))
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.Equal(t, 150, report.Total, "each of the input counts")
 	assert.Equal(t, 147, report.Applied)
@@ -217,8 +211,8 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 }
 
 func TestBulkForgetsWhatIsNoLongerInFlight(t *testing.T) {
-	_, c, tag := fans(t, 500)
-	report, err := c.BulkTagging(t.Context(), tag, list(append(openIDs(500), openIDs(1)...)), wechatuser.WithConcurrency(1))
+	_, c, tag := testutil.NewAccount(t, 500)
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
 	assert.Equal(t, 501, report.Applied)
 	assert.Equal(t, 11, report.Calls, "the first is sent again, since nobody remembers it")
@@ -229,13 +223,13 @@ func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
 		wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeAPIUnauthorized, wechatuser.CodeAccountLimited,
 		wechatuser.CodeDataFormat, wechatuser.CodeInvalidOpenIDListSize, 99999,
 	} {
-		srv, c, tag := fans(t, 500)
-		ids := openIDs(500)
+		srv, c, tag := testutil.NewAccount(t, 500)
+		ids := testutil.OpenIDs(500)
 		done := 0
-		report, err := c.BulkTagging(t.Context(), tag, list(ids), wechatuser.WithConcurrency(1),
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
 			wechatuser.WithProgress(func(p wechatuser.Progress) {
 				if done = p.Done; done == 100 {
-					srv.FailNext(pathTagging, code, 1)
+					srv.FailNext(testutil.PathBatchTagging, code, 1)
 				}
 			}))
 		var be *wechatuser.BulkError
@@ -246,7 +240,7 @@ func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
 		assert.Equal(t, report.Total, report.Applied)
 		assert.Equal(t, ids[report.Applied-1], report.ResumeAfter)
 		assert.Less(t, report.Applied, 500)
-		calls := srv.Calls(pathTagging)
+		calls := srv.Calls(testutil.PathBatchTagging)
 		assert.Equal(t, calls, report.Calls)
 
 		rest, err := c.BulkTagging(t.Context(), tag, c.AllFans(t.Context(), wechatuser.StartAfter(report.ResumeAfter)))
@@ -257,10 +251,10 @@ func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
 }
 
 func TestBulkWithoutCredentials(t *testing.T) {
-	srv, _, tag := fans(t, 500)
+	srv, _, tag := testutil.NewAccount(t, 500)
 	c, err := wechatuser.New(srv.AppID, "wrong", wechatuser.WithTransport(srv.Transport()))
 	require.NoError(t, err)
-	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(500)))
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)))
 	assert.ErrorIs(t, err, wechatuser.ErrCredential)
 	assert.Equal(t, wechatuser.BulkReport{}, *report)
 	assert.Zero(t, srv.Calls("*"))
@@ -268,18 +262,18 @@ func TestBulkWithoutCredentials(t *testing.T) {
 
 func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, _, tag := fans(t, 400)
-		ids := openIDs(400)
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-			switch body := peek(req); {
+		srv, _, tag := testutil.NewAccount(t, 400)
+		ids := testutil.OpenIDs(400)
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			switch body := testutil.PeekBody(req); {
 			case strings.Contains(body, ids[60]): // the second chunk
-				return after(time.Second, refuses(wechatuser.CodeDailyQuotaExceeded))(req)
+				return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
 			case strings.Contains(body, "openid_list"):
-				return after(5*time.Second, srv.Transport().RoundTrip)(req)
+				return testutil.Delay(5*time.Second, srv.Transport().RoundTrip)(req)
 			}
 			return srv.Transport().RoundTrip(req)
 		})))
-		report, err := c.BulkTagging(t.Context(), tag, list(ids))
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 		assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 150, report.Applied, "the first, third and fourth chunk were under way")
 		assert.Len(t, srv.TagFans(tag), 150)
@@ -289,71 +283,56 @@ func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
 	})
 }
 
-// roundTrip is a function as a transport.
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 // recorder is a transport that notes what goes through it.
 type recorder struct {
 	next http.RoundTripper
 	mu   sync.Mutex
-	sent []sent
+	sent []testutil.Sent
 }
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
-	r.sent = append(r.sent, sent{Path: req.URL.Path, Body: peek(req), At: time.Now()})
+	r.sent = append(r.sent, testutil.Sent{Path: req.URL.Path, Body: testutil.PeekBody(req), At: time.Now()})
 	r.mu.Unlock()
 	return r.next.RoundTrip(req)
 }
 
-// peek reads the body of a request and puts it back.
-func peek(req *http.Request) string {
-	if req.Body == nil {
-		return ""
-	}
-	body, _ := io.ReadAll(req.Body)
-	req.Body = io.NopCloser(strings.NewReader(string(body)))
-	return string(body)
-}
-
 func TestBulkAndATagThatIsNotThere(t *testing.T) {
-	srv, c, _ := fans(t, 500)
-	report, err := c.BulkTagging(t.Context(), 12345, list(openIDs(500)))
+	srv, c, _ := testutil.NewAccount(t, 500)
+	report, err := c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(500)))
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
 	assert.ErrorIs(t, be.Err, wechatuser.CodeInvalidTagID)
-	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/get"), "all chunks share the answer")
-	assert.LessOrEqual(t, srv.Calls(pathTagging), 4, "no repeats")
+	assert.Equal(t, 1, srv.Calls(testutil.PathGetTags), "all chunks share the answer")
+	assert.LessOrEqual(t, srv.Calls(testutil.PathBatchTagging), 4, "no repeats")
 	assert.Equal(t, wechatuser.BulkReport{Calls: srv.Calls("*")}, *report)
 
-	srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.BulkTagging(t.Context(), 12345, list(openIDs(1)))
+	srv.FailNext(testutil.PathGetTags, wechatuser.CodeAPIUnauthorized, 1)
+	_, err = c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(1)))
 	assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "whether it exists is not known")
 }
 
 func TestBulkAndATagThatIsDenied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 200)
-		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 6)
-		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(200)))
+		srv, c, tag := testutil.NewAccount(t, 200)
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 6)
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(200)))
 		require.NoError(t, err)
 		assert.Equal(t, 200, report.Applied)
-		assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/get"))
+		assert.Equal(t, 1, srv.Calls(testutil.PathGetTags))
 		assert.Equal(t, 4+6+1, report.Calls)
 
-		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1)
-		srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeMinuteQuotaExceeded, 1)
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1)
+		srv.FailNext(testutil.PathGetTags, wechatuser.CodeMinuteQuotaExceeded, 1)
 		start := time.Now()
-		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
 		require.NoError(t, err)
 		assert.Equal(t, 2+2, report.Calls)
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute, "tags/get has a quota too")
 
-		srv.FailNext(pathTagging, wechatuser.CodeInvalidTagID, 1000)
-		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1000)
+		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 1+5+1, report.Calls, "bounded")
 		assert.Empty(t, report.Failed)
@@ -362,15 +341,15 @@ func TestBulkAndATagThatIsDenied(t *testing.T) {
 
 func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, _, tag := fans(t, 100)
+		srv, _, tag := testutil.NewAccount(t, 100)
 		busy := wechatusertest.OpenID(33)
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(peek(req), busy) {
-				return refuses(wechatuser.CodeConcurrentTagging)(req)
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if strings.Contains(testutil.PeekBody(req), busy) {
+				return testutil.RespondCode(wechatuser.CodeConcurrentTagging)(req)
 			}
 			return srv.Transport().RoundTrip(req)
 		})))
-		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 		var be *wechatuser.BulkError
 		require.ErrorAs(t, err, &be)
 		assert.NoError(t, be.Err)
@@ -383,9 +362,9 @@ func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
 
 func TestBulkWaitsForSomebodyWhoIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 50)
-		srv.FailNext(pathTagging, wechatuser.CodeConcurrentTagging, 3+3)
-		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(50)))
+		srv, c, tag := testutil.NewAccount(t, 50)
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeConcurrentTagging, 3+3)
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
 		require.NoError(t, err)
 		assert.Equal(t, 3+3+1, report.Calls, "three calls for the whole chunk, with three attempts each")
 	})
@@ -393,28 +372,28 @@ func TestBulkWaitsForSomebodyWhoIsBusy(t *testing.T) {
 
 func TestBulkAndAnswersForSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 100)
-		some := openIDs(100)[10:13]
+		srv, c, tag := testutil.NewAccount(t, 100)
+		some := testutil.OpenIDs(100)[10:13]
 		srv.FailOpenIDs(2, some...)
-		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 		require.NoError(t, err, "the third attempt succeeds")
 		assert.Equal(t, 2+2, report.Calls)
 
 		srv.FailOpenIDs(2, some...)
 		report, err = srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})).
-			BulkTagging(t.Context(), tag, list(openIDs(100)))
+			BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed, "they were sent again, and got no further")
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 2+1, report.Calls)
 
-		srv.FailNext(pathTagging, wechatuser.CodeSystemBusy, 2)
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 2)
 		srv.FailOpenIDs(1, some...)
-		report, err = c.BulkTagging(t.Context(), tag, list(openIDs(100)), wechatuser.WithConcurrency(1))
+		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)), wechatuser.WithConcurrency(1))
 		require.NoError(t, err, "the first 45171 is the answer to the last attempt of its call")
 		assert.Equal(t, 3+1+1, report.Calls)
 
 		srv.FailOpenIDs(1000, some...)
-		report, err = c.BulkUntagging(t.Context(), tag, list(openIDs(100)))
+		report, err = c.BulkUntagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 97, report.Applied)
@@ -425,15 +404,15 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 }
 
 func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
-	srv, _, tag := fans(t, 100)
+	srv, _, tag := testutil.NewAccount(t, 100)
 	bad := wechatusertest.OpenID(66)
-	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-		if strings.Contains(peek(req), bad) {
-			return refuses(wechatuser.CodeSomeOpenIDsFailed)(req)
+	c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if strings.Contains(testutil.PeekBody(req), bad) {
+			return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
 		}
 		return srv.Transport().RoundTrip(req)
 	})))
-	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 	assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 	assert.Equal(t, []string{bad}, report.FailedOpenIDs())
 	assert.Len(t, srv.TagFans(tag), 99)
@@ -442,17 +421,17 @@ func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
 func TestBulkWaitsForTheNextMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
-			wechatusertest.WithQuota(pathTagging, 0, 5))
+			wechatusertest.WithQuota(testutil.PathBatchTagging, 0, 5))
 		tag := srv.AddTag("vip")
 		s := &recorder{next: srv.Transport()}
 		c := srv.Client(wechatuser.WithTransport(s))
-		report, err := c.BulkTagging(t.Context(), tag, list(openIDs(1000)))
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)))
 		require.NoError(t, err)
 		assert.Equal(t, 1000, report.Applied)
 
 		perMinute := map[time.Time]int{}
 		for _, req := range s.sent {
-			if req.Path == pathTagging {
+			if req.Path == testutil.PathBatchTagging {
 				perMinute[req.At.Truncate(time.Minute)]++
 			}
 		}
@@ -465,12 +444,12 @@ func TestBulkWaitsForTheNextMinute(t *testing.T) {
 
 func TestBulkDoesNotWaitBeyondTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 100)
-		srv.FailNext(pathTagging, wechatuser.CodeMinuteQuotaExceeded, 1000)
+		srv, c, tag := testutil.NewAccount(t, 100)
+		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeMinuteQuotaExceeded, 1000)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		start := time.Now()
-		report, err := c.BulkTagging(ctx, tag, list(openIDs(100)))
+		report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
 		assert.ErrorIs(t, err, wechatuser.CodeMinuteQuotaExceeded)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Zero(t, time.Since(start), "the next minute is too late, which is known at once")
@@ -478,7 +457,7 @@ func TestBulkDoesNotWaitBeyondTheContext(t *testing.T) {
 
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(90*time.Second, cancel)
-		report, err = c.BulkTagging(ctx, tag, list(openIDs(100)))
+		report, err = c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 90*time.Second, time.Since(start))
 		assert.Zero(t, report.Total, "nobody was tagged, and nobody is to blame")
@@ -490,16 +469,16 @@ func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
 		trouble   func(*wechatusertest.Server)
 		ambiguous bool
 	}{
-		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(pathTagging, 3) }, true},
-		"no answer arrives":       {func(s *wechatusertest.Server) { s.DropAnswers(pathTagging, 3) }, true},
-		"a gateway answers":       {func(s *wechatusertest.Server) { s.FailNextHTTP(pathTagging, 502, "<html>", 3) }, true},
-		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(pathTagging, wechatuser.CodeSystemBusy, 3) }, true},
-		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(pathTagging, 403, "<html>", 1) }, false},
+		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
+		"no answer arrives":       {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
+		"a gateway answers":       {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true},
+		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) }, true},
+		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			srv, c, tag := fans(t, 400)
-			ids := openIDs(400)
-			report, err := c.BulkTagging(t.Context(), tag, list(ids), wechatuser.WithConcurrency(1),
+			srv, c, tag := testutil.NewAccount(t, 400)
+			ids := testutil.OpenIDs(400)
+			report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
 				wechatuser.WithProgress(func(p wechatuser.Progress) {
 					if p.Done == 100 {
 						tt.trouble(srv)
@@ -530,27 +509,27 @@ func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
 
 func TestBulkBlamesNobodyWhereTheTokenIsOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 100)
+		srv, c, tag := testutil.NewAccount(t, 100)
 		for name, trouble := range map[string]func(path string, times int){
 			"busy":      func(path string, times int) { srv.FailNext(path, wechatuser.CodeSystemBusy, times) },
 			"no answer": srv.DropAnswers,
 			"a gateway": func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
 		} {
-			trouble("/cgi-bin/stable_token", 1000)
-			report, err := c.BulkTagging(t.Context(), tag, list(openIDs(100)))
+			trouble(testutil.PathStableToken, 1000)
+			report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 			assert.ErrorIs(t, err, wechatuser.ErrTemporary, name)
 			assert.Zero(t, *report, name)
-			trouble("/cgi-bin/stable_token", 0)
+			trouble(testutil.PathStableToken, 0)
 		}
 	})
 }
 
 func TestBulkInputThatFails(t *testing.T) {
-	srv, c, tag := fans(t, 400)
+	srv, c, tag := testutil.NewAccount(t, 400)
 	gone := errors.New("the database has gone")
 	input := func(n int) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
-			for _, id := range openIDs(n) {
+			for _, id := range testutil.OpenIDs(n) {
 				if !yield(id, nil) {
 					return
 				}
@@ -566,12 +545,12 @@ func TestBulkInputThatFails(t *testing.T) {
 	assert.Len(t, srv.TagFans(tag), 333)
 	assert.Equal(t, wechatusertest.OpenID(332), report.ResumeAfter)
 
-	srv.FailNext(pathUntagging, wechatuser.CodeAPIUnauthorized, 1)
+	srv.FailNext(testutil.PathBatchUntagging, wechatuser.CodeAPIUnauthorized, 1)
 	_, err = c.BulkUntagging(t.Context(), tag, input(10))
 	assert.ErrorIs(t, err, gone, "both went wrong")
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 
-	users, errs := all(c.BulkUserInfo(t.Context(), input(333)))
+	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), input(333)))
 	assert.Len(t, users, 333)
 	require.Len(t, errs, 1)
 	assert.Same(t, gone, errs[0])
@@ -579,7 +558,7 @@ func TestBulkInputThatFails(t *testing.T) {
 
 func TestBulkEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, tag := fans(t, 1000)
+		srv, c, tag := testutil.NewAccount(t, 1000)
 		srv.Delay("*", time.Second)
 		shutdown := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -615,31 +594,31 @@ type waits func(context.Context) error
 func (f waits) Wait(ctx context.Context) error { return f(ctx) }
 
 func TestBulkBlamesNobodyForWhatWasNotSent(t *testing.T) {
-	_, c, tag := fans(t, 400, wechatuser.WithLimiter(waits(func(ctx context.Context) error {
+	_, c, tag := testutil.NewAccount(t, 400, wechatuser.WithLimiter(waits(func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	})))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	report, err := c.BulkTagging(ctx, tag, list(openIDs(400)))
+	report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(400)))
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Zero(t, *report)
 }
 
 func TestBulkGoesOnBehindASlowChunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, _, tag := fans(t, 1000)
+		srv, _, tag := testutil.NewAccount(t, 1000)
 		begun := 0
-		c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-			if body := peek(req); strings.Contains(body, wechatusertest.OpenID(0)) {
-				return after(time.Hour, srv.Transport().RoundTrip)(req)
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if body := testutil.PeekBody(req); strings.Contains(body, wechatusertest.OpenID(0)) {
+				return testutil.Delay(time.Hour, srv.Transport().RoundTrip)(req)
 			}
 			begun++
-			return after(time.Second, srv.Transport().RoundTrip)(req)
+			return testutil.Delay(time.Second, srv.Transport().RoundTrip)(req)
 		})), wechatuser.WithTimeout(2*time.Hour))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := c.BulkTagging(ctx, tag, list(openIDs(1000)), wechatuser.WithConcurrency(2))
+		_, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithConcurrency(2))
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, 3+1, begun, "three chunks, and the token; what is in memory is bounded")
 	})
@@ -648,33 +627,33 @@ func TestBulkGoesOnBehindASlowChunk(t *testing.T) {
 func TestBulkConcurrency(t *testing.T) {
 	for _, n := range []int{1, 2, 4, 9} {
 		synctest.Test(t, func(t *testing.T) {
-			srv, _, tag := fans(t, 2000)
-			watch := sabotage(srv.Transport(), 1)
-			watch.delays = true
+			srv, _, tag := testutil.NewAccount(t, 2000)
+			watch := testutil.NewFaultTransport(srv.Transport(), 1)
+			watch.Delays = true
 			c := srv.Client(wechatuser.WithTransport(watch))
 			opts := []wechatuser.BulkOption{wechatuser.WithConcurrency(n)}
 			if n == 4 {
 				opts = nil
 			}
-			_, err := c.BulkTagging(t.Context(), tag, list(openIDs(2000)), opts...)
+			_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(2000)), opts...)
 			require.NoError(t, err)
-			assert.Equal(t, n, watch.most)
-			users, errs := all(c.BulkUserInfo(t.Context(), list(openIDs(2000)), opts...))
+			assert.Equal(t, n, watch.MaxRunning)
+			users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(2000)), opts...))
 			assert.Empty(t, errs)
 			assert.Len(t, users, 2000)
-			assert.Equal(t, n, watch.most)
+			assert.Equal(t, n, watch.MaxRunning)
 		})
 	}
 }
 
 func TestBulkProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, _, tag := fans(t, 501)
-		watch := sabotage(srv.Transport(), 1)
-		watch.delays = true
+		srv, _, tag := testutil.NewAccount(t, 501)
+		watch := testutil.NewFaultTransport(srv.Transport(), 1)
+		watch.Delays = true
 		c := srv.Client(wechatuser.WithTransport(watch))
 		var got []wechatuser.Progress
-		_, err := c.BulkTagging(t.Context(), tag, list(openIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+		_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
 			got = append(got, p)
 		}))
 		require.NoError(t, err)
@@ -684,7 +663,7 @@ func TestBulkProgress(t *testing.T) {
 			assert.Equal(t, wechatuser.Progress{Done: done, Total: -1, ResumeAfter: wechatusertest.OpenID(done - 1)}, p)
 		}
 		n := 0
-		for _, err := range c.BulkUserInfo(t.Context(), list(openIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+		for _, err := range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
 			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
 		})) {
 			require.NoError(t, err)
@@ -696,16 +675,16 @@ func TestBulkProgress(t *testing.T) {
 
 // A program that dies goes on from the last place that it wrote down: before it nobody is left out.
 func TestBulkPlaceOfAProgramThatDies(t *testing.T) {
-	srv, c, tag := fans(t, 500)
-	srv.Fault(wechatusertest.Fault{Path: pathTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
+	srv, c, tag := testutil.NewAccount(t, 500)
+	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
 	var places []string
-	report, err := c.BulkTagging(t.Context(), tag, list(openIDs(500)), wechatuser.WithConcurrency(2),
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(2),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { places = append(places, p.ResumeAfter) }))
 	require.Error(t, err)
 	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(places), func(place string) bool { return place == "" }))
 	assert.Equal(t, report.ResumeAfter, places[len(places)-1])
 	for _, place := range places {
-		for _, id := range openIDs(500) {
+		for _, id := range testutil.OpenIDs(500) {
 			if place == "" {
 				break
 			}
@@ -718,9 +697,9 @@ func TestBulkPlaceOfAProgramThatDies(t *testing.T) {
 }
 
 func TestBulkArguments(t *testing.T) {
-	s := play(fails(io.ErrUnexpectedEOF))
-	c := newClient(t, s)
-	ctx, ids := t.Context(), wechatuser.OpenIDs(alice)
+	s := testutil.Play(testutil.Fail(io.ErrUnexpectedEOF))
+	c := testutil.NewClient(t, s)
+	ctx, ids := t.Context(), wechatuser.OpenIDs(testutil.Alice)
 	for name, err := range map[string]error{
 		"nobody at a time":     errorOf(c.BulkTagging(ctx, 100, ids, wechatuser.WithConcurrency(0))),
 		"less than nobody":     errorOf(c.BulkUnblacklist(ctx, ids, wechatuser.WithConcurrency(-1))),
@@ -744,7 +723,7 @@ func TestBulkArguments(t *testing.T) {
 		var be *wechatuser.BulkError
 		assert.False(t, errors.As(err, &be), "%s: nothing was begun", name)
 	}
-	assert.Zero(t, s.count())
+	assert.Zero(t, s.Count())
 
 	report, err := c.BulkTagging(ctx, 100, nil)
 	assert.Error(t, err)
@@ -755,7 +734,7 @@ func errorOf[T any](_ T, err error) error { return err }
 
 func onlyError[T any](t *testing.T, list iter.Seq2[T, error]) error {
 	t.Helper()
-	got, errs := all(list)
+	got, errs := testutil.Collect(list)
 	assert.Empty(t, got)
 	require.Len(t, errs, 1)
 	return errs[0]
@@ -763,42 +742,42 @@ func onlyError[T any](t *testing.T, list iter.Seq2[T, error]) error {
 
 func TestBulkLeavesNothingRunning(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	srv, _, tag := fans(t, 1000)
+	srv, _, tag := testutil.NewAccount(t, 1000)
 	var running sync.WaitGroup
-	c := srv.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-		if req.URL.Path == "/cgi-bin/stable_token" {
+	c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == testutil.PathStableToken {
 			return srv.Transport().RoundTrip(req)
 		}
 		running.Add(1)
 		defer running.Done()
-		if strings.Contains(peek(req), wechatusertest.OpenID(0)) {
+		if strings.Contains(testutil.PeekBody(req), wechatusertest.OpenID(0)) {
 			return srv.Transport().RoundTrip(req)
 		}
-		return hangs(req)
+		return testutil.Hang(req)
 	})))
 	gone := func(when string) {
 		t.Helper()
 		running.Wait() // hangs where a request was not cancelled
 		require.NoError(t, goleak.Find(before), when)
 	}
-	for range c.BulkUserInfo(t.Context(), list(openIDs(1000))) {
+	for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
 		break
 	}
 	gone("after a break")
 	assert.Panics(t, func() {
-		for range c.BulkUserInfo(t.Context(), list(openIDs(1000))) {
+		for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
 			panic("in the loop")
 		}
 	})
 	gone("after a panic in the loop")
 	assert.Panics(t, func() {
-		_, _ = c.BulkTagging(t.Context(), tag, list(openIDs(1000)), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
+		_, _ = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
 	})
 	gone("after a panic in the progress function")
 	assert.Panics(t, func() {
 		_, _ = c.BulkTagging(t.Context(), tag, func(yield func(string, error) bool) {
-			_, _ = all(list(openIDs(200)))
-			for _, id := range openIDs(200) {
+			_, _ = testutil.Collect(testutil.List(testutil.OpenIDs(200)))
+			for _, id := range testutil.OpenIDs(200) {
 				yield(id, nil)
 			}
 			panic("in the input")
@@ -807,204 +786,14 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	gone("after a panic in the input")
 }
 
-func TestBulkUserInfo(t *testing.T) {
-	srv, c, _ := fans(t, 250)
-	ids := openIDs(250)
-	foreign := wechatusertest.ForeignOpenID(1)
-	srv.Unfollow(ids[7])
-	input := slices.Concat(ids[:120], []string{foreign, "", ids[3]}, ids[120:])
-	profiles := c.BulkUserInfo(t.Context(), list(input))
-	assert.Zero(t, srv.Calls("*"), "no call before the loop")
-	for range 2 {
-		i := 0
-		for user, err := range profiles {
-			switch want := input[i]; want {
-			case foreign, "":
-				var one *wechatuser.OpenIDError
-				require.ErrorAs(t, err, &one)
-				assert.Equal(t, want, one.OpenID)
-				assert.Equal(t, want == foreign, errors.Is(err, wechatuser.CodeInvalidOpenID))
-				assert.Empty(t, user)
-			default:
-				require.NoError(t, err)
-				assert.Equal(t, want, user.OpenID)
-				assert.Equal(t, want != ids[7], user.Subscribed())
-			}
-			i++
-		}
-		assert.Equal(t, len(input), i)
-	}
-	assert.LessOrEqual(t, srv.Calls(pathBatchInfo), 2*(3+14))
-}
-
-func TestBulkUserInfoDoesNotHoldBackWhatItHas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, c, _ := fans(t, 150)
-		read, got := 0, 0
-		slow := func(yield func(string, error) bool) {
-			for _, id := range openIDs(150) {
-				if read++; read > 100 {
-					time.Sleep(time.Second)
-				}
-				if !yield(id, nil) {
-					return
-				}
-			}
-		}
-		for _, err := range c.BulkUserInfo(t.Context(), slow) {
-			require.NoError(t, err)
-			if got++; got == 100 {
-				assert.Less(t, read, 105, "the first hundred come while the input is slow")
-			}
-		}
-		assert.Equal(t, 150, got)
-	})
-}
-
-func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
-	srv, _, _ := fans(t, 0)
-	ids := openIDs(240)
-	for i, id := range ids {
-		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
-	}
-	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
-	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
-	lenient.AddUsers(srv.Users()...)
-	for name, answer := range map[string]func(*batchAnswer, int){
-		"short":    func(*batchAnswer, int) {},
-		"reversed": func(a *batchAnswer, _ int) { slices.Reverse(a.Users) },
-		"mixed up where somebody is missing": func(a *batchAnswer, asked int) {
-			if n := len(a.Users); n > 1 && n < asked {
-				first := a.Users[0]["unionid"]
-				for i := range n - 1 {
-					a.Users[i]["unionid"] = a.Users[i+1]["unionid"]
-				}
-				a.Users[n-1]["unionid"] = first
-			}
-		},
-		"somebody else where somebody is missing": func(a *batchAnswer, asked int) {
-			if len(a.Users) < asked {
-				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
-			}
-		},
-	} {
-		c := lenient.Client(wechatuser.WithTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
-			asked := strings.Count(peek(req), `"openid"`)
-			resp, err := lenient.Transport().RoundTrip(req)
-			if err != nil || req.URL.Path != pathBatchInfo {
-				return resp, err
-			}
-			var a batchAnswer
-			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
-				return nil, err
-			}
-			answer(&a, asked)
-			body, err := json.Marshal(a)
-			if err != nil {
-				return nil, err
-			}
-			return says(string(body))(req)
-		})))
-		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), list(input)) {
-			if strings.HasPrefix(input[i], "oFAKEunknown") {
-				var one *wechatuser.OpenIDError
-				require.ErrorAs(t, err, &one, name)
-				assert.Equal(t, input[i], one.OpenID, name)
-				assert.ErrorContains(t, err, "nothing about this openid", name)
-			} else {
-				require.NoError(t, err, name)
-				assert.Equal(t, input[i], user.OpenID, name)
-				assert.Equal(t, fmt.Sprint("union-", slices.Index(ids, user.OpenID)), user.UnionID, name)
-			}
-			i++
-		}
-		assert.Equal(t, len(input), i, name)
-	}
-	assert.LessOrEqual(t, lenient.Calls(pathBatchInfo), 4*(3+2*14))
-}
-
 type batchAnswer struct {
 	Users []map[string]any `json:"user_info_list"`
-}
-
-func TestBulkUserInfoEndsWithTheJobsError(t *testing.T) {
-	srv, c, _ := fans(t, 1000)
-	var last error
-	n := 0
-	for user, err := range c.BulkUserInfo(t.Context(), c.AllFans(t.Context()), wechatuser.WithConcurrency(2)) {
-		require.NoError(t, last, "nothing comes after it")
-		if last = err; err != nil {
-			continue
-		}
-		assert.Equal(t, wechatusertest.OpenID(n), user.OpenID)
-		if n++; n == 100 {
-			srv.FailNext(pathBatchInfo, wechatuser.CodeDailyQuotaExceeded, 1000)
-		}
-	}
-	assert.ErrorIs(t, last, wechatuser.CodeDailyQuotaExceeded)
-	assert.GreaterOrEqual(t, n, 100)
-	assert.Less(t, n, 1000)
-	assert.Zero(t, n%100)
-
-	srv.FailNext(pathBatchInfo, 0, 0)
-	rest, errs := all(c.BulkUserInfo(t.Context(), c.AllFans(t.Context(), wechatuser.StartAfter(wechatusertest.OpenID(n-1)))))
-	assert.Empty(t, errs)
-	assert.Len(t, rest, 1000-n)
-}
-
-func TestBulkUserInfoWaitsForTheNextMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
-			wechatusertest.WithQuota(pathBatchInfo, 0, 3))
-		start := time.Now()
-		users, errs := all(srv.Client().BulkUserInfo(t.Context(), list(openIDs(1000))))
-		assert.Empty(t, errs)
-		assert.Len(t, users, 1000)
-		assert.Equal(t, 3*time.Minute, time.Since(start))
-	})
-}
-
-func TestBulkChangeOpenID(t *testing.T) {
-	moved := map[string]string{}
-	var input []string
-	for i := range 250 {
-		old := wechatusertest.ForeignOpenID(i)
-		input = append(input, old)
-		if i%50 != 7 {
-			moved[old] = wechatusertest.OpenID(i)
-		}
-	}
-	input = append(input, "", input[0])
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithMigration("wxOLD", moved))
-	c := srv.Client()
-	i := 0
-	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", list(input)) {
-		assert.Equal(t, input[i], ch.From)
-		assert.Equal(t, moved[input[i]], ch.To)
-		assert.Equal(t, err, ch.Err)
-		if moved[input[i]] == "" {
-			var one *wechatuser.OpenIDError
-			require.ErrorAs(t, err, &one)
-			assert.Equal(t, input[i], one.OpenID)
-		} else {
-			require.NoError(t, err)
-		}
-		i++
-	}
-	assert.Equal(t, len(input), i)
-	assert.Equal(t, 3, srv.Calls("/cgi-bin/changeopenid"))
-
-	changes, errs := all(c.BulkChangeOpenID(t.Context(), "wxANOTHER", list(input)))
-	assert.Empty(t, changes)
-	require.Len(t, errs, 1)
-	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
 }
 
 // A report does not keep the pages that its openids came with.
 func TestReportHoldsItsOwnOpenIDs(t *testing.T) {
 	bad := wechatusertest.ForeignOpenID(0)
-	_, c, tag := fans(t, 10)
+	_, c, tag := testutil.NewAccount(t, 10)
 	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(bad))
 	require.Error(t, err)
 	require.Equal(t, []string{bad}, report.FailedOpenIDs())
@@ -1013,5 +802,149 @@ func TestReportHoldsItsOwnOpenIDs(t *testing.T) {
 		var one *wechatuser.OpenIDError
 		require.ErrorAs(t, err, &one)
 		assert.NotSame(t, unsafe.StringData(bad), unsafe.StringData(one.OpenID))
+	}
+}
+
+// million is a transport with a million followers, whom it makes up as it goes, so that what is in memory is the
+// client's.
+type million struct{}
+
+const (
+	millionFans = 1_000_000
+	millionPage = 10_000
+	millionID   = "oFAKE%023d"
+)
+
+func (m million) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch req.URL.Path {
+	case testutil.PathGetFans:
+		return m.page(req)
+	case testutil.PathBatchUserInfo:
+		return m.profiles(req)
+	}
+	return testutil.RespondJSON(testutil.OKBody)(req)
+}
+
+func (million) page(req *http.Request) (*http.Response, error) {
+	start := 0
+	if cursor := req.URL.Query().Get("next_openid"); cursor != "" {
+		n, err := strconv.Atoi(strings.TrimPrefix(cursor, "oFAKE"))
+		if err != nil {
+			return nil, err
+		}
+		start = n
+	}
+	end := min(start+millionPage, millionFans)
+	if start == end {
+		return testutil.RespondPage(millionFans, "")(req)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"total":%d,"count":%d,"data":{"openid":[`, millionFans, end-start)
+	for i := start + 1; i <= end; i++ {
+		if i > start+1 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `"`+millionID+`"`, i)
+	}
+	fmt.Fprintf(&b, `]},"next_openid":"`+millionID+`"}`, end)
+	return testutil.RespondJSON(b.String())(req)
+}
+
+func (million) profiles(req *http.Request) (*http.Response, error) {
+	var in struct {
+		Users []struct {
+			OpenID string `json:"openid"`
+		} `json:"user_list"`
+	}
+	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString(`{"user_info_list":[`)
+	for i, u := range in.Users {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`{"subscribe":1,"openid":"` + u.OpenID + `","nickname":"","sex":0,"language":"zh_CN","city":"","province":"",` +
+			`"country":"","headimgurl":"","subscribe_time":1700000000,"unionid":"` + u.OpenID + `","remark":"` + u.OpenID + `","groupid":100,` +
+			`"tagid_list":[100,101,102],"subscribe_scene":"ADD_SCENE_QR_CODE","qr_scene":0,"qr_scene_str":""}`)
+	}
+	b.WriteString(`]}`)
+	return testutil.RespondJSON(b.String())(req)
+}
+
+// heap watches the live heap, and its largest size above that of the start.
+type heap struct{ base, most uint64 }
+
+func liveHeap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func (h *heap) look() { h.most = max(h.most, liveHeap()) }
+
+// report prints the live heap, and fails where it is over the promise.
+func (h *heap) report(b *testing.B) {
+	const limit = 32
+	mib := float64(h.most-min(h.base, h.most)) / (1 << 20)
+	b.ReportMetric(mib, "MiB-live")
+	if mib > limit {
+		b.Errorf("%.1f MiB in use, which is to be below %d", mib, limit)
+	}
+}
+
+// BenchmarkMillionFollowers goes through a million followers. MiB-live is the largest heap on the way.
+//
+//	go test -run '^$' -bench MillionFollowers -benchtime=1x .
+func BenchmarkMillionFollowers(b *testing.B) {
+	const looks = 20
+	for _, bm := range []struct {
+		name string
+		run  func(c *wechatuser.Client, each func(n int)) (int, error)
+	}{
+		{"walk", func(c *wechatuser.Client, each func(int)) (n int, err error) {
+			for _, err := range c.AllFans(b.Context()) {
+				if err != nil {
+					return n, err
+				}
+				n++
+				each(n)
+			}
+			return n, nil
+		}},
+		{"profiles", func(c *wechatuser.Client, each func(int)) (n int, err error) {
+			for _, err := range c.BulkUserInfo(b.Context(), c.AllFans(b.Context())) {
+				if err != nil {
+					return n, err
+				}
+				n++
+				each(n)
+			}
+			return n, nil
+		}},
+		{"tagging", func(c *wechatuser.Client, each func(int)) (int, error) {
+			report, err := c.BulkTagging(b.Context(), 100, c.AllFans(b.Context()),
+				wechatuser.WithProgress(func(p wechatuser.Progress) { each(p.Done) }))
+			return report.Applied, err
+		}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			c := testutil.NewClient(b, million{})
+			h := heap{base: liveHeap()}
+			b.ReportAllocs()
+			for b.Loop() {
+				n, err := bm.run(c, func(n int) {
+					if n%(millionFans/looks) == 0 {
+						h.look()
+					}
+				})
+				if n != millionFans || err != nil {
+					b.Fatal(n, err)
+				}
+			}
+			h.report(b)
+		})
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // All the ways in which the platform names a request in its message.
@@ -39,7 +40,7 @@ func TestFormsOfMessage(t *testing.T) {
 		"":                                 {},
 	} {
 		t.Run(errmsg, func(t *testing.T) {
-			_, err := newClient(t, play(says(`{"errcode":40013,"errmsg":"`+errmsg+`"}`))).GetTags(t.Context())
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"errcode":40013,"errmsg":"`+errmsg+`"}`))).GetTags(t.Context())
 			var e *wechatuser.Error
 			require.ErrorAs(t, err, &e)
 			want.API, want.Code, want.Attempts = "getTags", 40013, 1
@@ -55,8 +56,8 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{
-			&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testRID, Hint: "H", Attempts: 1},
-			"wechatuser: userInfo: 40003 invalid openid (rid " + testRID + ")" + remedy,
+			&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Hint: "H", Attempts: 1},
+			"wechatuser: userInfo: 40003 invalid openid (rid " + testutil.RID + ")" + remedy,
 		},
 		{&wechatuser.Error{API: "userInfo", Code: 40003, Message: "no", Hint: "H", Attempts: 3}, "wechatuser: userInfo: 40003 no (hint H) (after 3 attempts)" + remedy},
 		{&wechatuser.Error{API: "userInfo", Code: 40003}, "wechatuser: userInfo: 40003 invalid openid" + remedy},
@@ -144,7 +145,7 @@ func TestClassesAreApart(t *testing.T) {
 }
 
 func TestCodesOfErrors(t *testing.T) {
-	err := fmt.Errorf("wrapped: %w", &wechatuser.OpenIDError{OpenID: alice, Err: &wechatuser.Error{Code: 40003}})
+	err := fmt.Errorf("wrapped: %w", &wechatuser.OpenIDError{OpenID: testutil.Alice, Err: &wechatuser.Error{Code: 40003}})
 	require.ErrorIs(t, err, wechatuser.CodeInvalidOpenID)
 	require.ErrorIs(t, err, wechatuser.Code(40003))
 	require.NotErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
@@ -163,18 +164,18 @@ func TestCausesOfATransportError(t *testing.T) {
 		err     error
 		timeout bool
 	}{
-		"refused":          {errRefused, false},
+		"refused":          {testutil.ErrRefused, false},
 		"DNS":              {&net.OpError{Op: "dial", Net: "tcp", Err: dns}, false},
 		"DNS timeout":      {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, true},
-		"reset":            {errReset, false},
+		"reset":            {testutil.ErrReset, false},
 		"EOF":              {io.EOF, false},
 		"certificate":      {&tls.CertificateVerificationError{Err: errors.New("x509: unknown authority")}, false},
 		"deadline":         {context.DeadlineExceeded, true},
-		"URL in the error": {&url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testToken), Err: io.EOF}, false},
-		"URL of timeout":   {fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testToken), Err: context.DeadlineExceeded}), true},
+		"URL in the error": {&url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token), Err: io.EOF}, false},
+		"URL of timeout":   {fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token), Err: context.DeadlineExceeded}), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := getTags(t.Context(), newClient(t, play(fails(tt.err)), noRepeats))
+			err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(tt.err)), testutil.NoRetry))
 			var te *wechatuser.TransportError
 			require.ErrorAs(t, err, &te)
 			assert.Equal(t, tt.timeout, te.Timeout())
@@ -193,7 +194,7 @@ func TestCausesOfATransportError(t *testing.T) {
 			assert.NotContains(t, err.Error(), "://")
 		})
 	}
-	err := getTags(t.Context(), newClient(t, play(fails(&net.OpError{Op: "dial", Err: dns})), noRepeats))
+	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(&net.OpError{Op: "dial", Err: dns})), testutil.NoRetry))
 	var got *net.DNSError
 	require.ErrorAs(t, err, &got)
 	assert.Equal(t, dns, got)
@@ -205,7 +206,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		why := errors.New("the shop has closed")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(why) })
-		err := getTags(ctx, newClient(t, play(func(req *http.Request) (*http.Response, error) {
+		err := testutil.GetTags(ctx, testutil.NewClient(t, testutil.Play(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, context.Cause(req.Context())
 		})))
@@ -213,26 +214,26 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		require.ErrorIs(t, err, why)
 		assert.EqualError(t, err, "wechatuser: getTags: no answer: context canceled: the shop has closed")
 
-		s := play(says(tagsBody))
-		err = getTags(ctx, newClient(t, s))
+		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
+		err = testutil.GetTags(ctx, testutil.NewClient(t, s))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		assert.Zero(t, s.count())
+		assert.Zero(t, s.Count())
 	})
 }
 
 // Whatever comes from outside, an error stays on one line of a log.
 func TestErrorsAreOnOneLine(t *testing.T) {
 	lines := "a\nb\r\nc\u2028d\u2029e\u0085f"
-	for name, reply := range map[string]reply{
-		"message":      says(`{"errcode":48001,"errmsg":"` + lines + `"}`),
-		"hint":         says(`{"errcode":48001,"errmsg":"x hint: [` + lines + `]"}`),
-		"body":         answers(404, lines),
-		"content type": answers(404, "", "Content-Type", lines),
-		"cause":        fails(errors.New(lines)),
+	for name, reply := range map[string]testutil.Reply{
+		"message":      testutil.RespondJSON(`{"errcode":48001,"errmsg":"` + lines + `"}`),
+		"hint":         testutil.RespondJSON(`{"errcode":48001,"errmsg":"x hint: [` + lines + `]"}`),
+		"body":         testutil.Respond(404, lines),
+		"content type": testutil.Respond(404, "", "Content-Type", lines),
+		"cause":        testutil.Fail(errors.New(lines)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := getTags(t.Context(), newClient(t, play(reply), noRepeats))
+			err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(reply), testutil.NoRetry))
 			require.Error(t, err)
 			assert.False(t, strings.ContainsAny(err.Error(), "\n\r\u2028\u2029\u0085"), err.Error())
 			assert.Contains(t, err.Error(), "f", "the end is there")
@@ -242,11 +243,11 @@ func TestErrorsAreOnOneLine(t *testing.T) {
 
 func TestAttemptsAndTheLastErrcode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := play(refuses(-1), fails(errReset), says(`{"errcode":45011,"errmsg":"slower rid: `+testRID+`"}`))
-		_, err := newClient(t, s).GetTags(t.Context())
+		s := testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset), testutil.RespondJSON(`{"errcode":45011,"errmsg":"slower rid: `+testutil.RID+`"}`))
+		_, err := testutil.NewClient(t, s).GetTags(t.Context())
 		var e *wechatuser.Error
 		require.ErrorAs(t, err, &e)
-		assert.Equal(t, wechatuser.Error{API: "getTags", Code: 45011, Message: "slower", RID: testRID, Attempts: 3}, *e)
+		assert.Equal(t, wechatuser.Error{API: "getTags", Code: 45011, Message: "slower", RID: testutil.RID, Attempts: 3}, *e)
 		assert.ErrorContains(t, err, "(after 3 attempts)")
 		assert.ErrorContains(t, err, wechatuser.CodeMinuteQuotaExceeded.Remedy(), "the error says when")
 	})

@@ -105,7 +105,9 @@ func ExampleClient_BulkTagging_channel() {
 type rows struct{ openIDs []string }
 
 func (r *rows) Next() bool { return len(r.openIDs) > 0 }
+
 func (r *rows) Err() error { return nil }
+
 func (r *rows) Scan(dest *string) error {
 	*dest, r.openIDs = r.openIDs[0], r.openIDs[1:]
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // bytesOf reads a fuzzer's input.
@@ -93,7 +94,7 @@ func (p *issuer) killLocked() {
 
 func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	client := req.UserAgent()
-	if !isTokenPath(req.URL.Path) {
+	if !testutil.IsTokenPath(req.URL.Path) {
 		return p.answer(req)
 	}
 	p.mu.Lock()
@@ -123,24 +124,24 @@ func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch failing {
 	case "refused":
-		return nil, errRefused
+		return nil, testutil.ErrRefused
 	case "reset":
-		return nil, errReset
+		return nil, testutil.ErrReset
 	case "lost":
 		p.issue(force)
-		return nil, errReset
+		return nil, testutil.ErrReset
 	case "busy":
-		return refuses(-1)(req)
+		return testutil.RespondCode(-1)(req)
 	case "gateway":
-		return answers(502, "<html>", "Retry-After", "7")(req)
+		return testutil.Respond(502, "<html>", "Retry-After", "7")(req)
 	case "secret":
-		return refuses(40125)(req)
+		return testutil.RespondCode(40125)(req)
 	case "quota":
-		return refuses(45009)(req)
+		return testutil.RespondCode(45009)(req)
 	case "hangs":
-		return hangs(req)
+		return testutil.Hang(req)
 	}
-	return after(200*time.Millisecond, func(req *http.Request) (*http.Response, error) { return says(p.issue(force))(req) })(req)
+	return testutil.Delay(200*time.Millisecond, func(req *http.Request) (*http.Response, error) { return testutil.RespondJSON(p.issue(force))(req) })(req)
 }
 
 // issue gives the answer to a request for a token.
@@ -164,7 +165,7 @@ func (p *issuer) issue(force bool) string {
 				p.issued[i].ends = end
 			}
 		}
-		t := wechatuser.Token{AccessToken: fmt.Sprintf("%s-T%d", sentinel, len(p.issued)), ExpiresAt: now.Add(2 * time.Hour)}
+		t := wechatuser.Token{AccessToken: fmt.Sprintf("%s-T%d", testutil.Sentinel, len(p.issued)), ExpiresAt: now.Add(2 * time.Hour)}
 		p.issued = append(p.issued, issuedToken{t, t.ExpiresAt})
 		newest = &p.issued[len(p.issued)-1]
 	}
@@ -172,15 +173,15 @@ func (p *issuer) issue(force bool) string {
 }
 
 func (p *issuer) answer(req *http.Request) (*http.Response, error) {
-	return after(10*time.Millisecond, func(req *http.Request) (*http.Response, error) {
+	return testutil.Delay(10*time.Millisecond, func(req *http.Request) (*http.Response, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		value := req.URL.Query().Get("access_token")
 		if p.aliveLocked(value) <= 0 {
-			return refuses(40001)(req)
+			return testutil.RespondCode(40001)(req)
 		}
 		p.worked[req.UserAgent()+value] = true
-		return says(tagsBody)(req)
+		return testutil.RespondJSON(testutil.TagsBody)(req)
 	})(req)
 }
 
@@ -189,11 +190,11 @@ type tokenDrive struct {
 	t         *testing.T
 	p         *issuer
 	clients   []*wechatuser.Client
-	store     *spyStore // nil for none
-	storeDown string    // how the store fails, empty for not at all
-	seen      []int     // the token that each client had last, by its place among those that were issued
-	spoilt    bool      // somebody has put a dead token into the store
-	troubleAt time.Time // the last one, but for revoked tokens
+	store     *testutil.SpyStore // nil for none
+	storeDown string             // how the store fails, empty for not at all
+	seen      []int              // the token that each client had last, by its place among those that were issued
+	spoilt    bool               // somebody has put a dead token into the store
+	troubleAt time.Time          // the last one, but for revoked tokens
 
 	mu    sync.Mutex
 	calls sync.WaitGroup
@@ -208,14 +209,14 @@ func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 		opts = append(opts, wechatuser.WithLegacyToken())
 	}
 	if setting&2 != 0 {
-		d.store = newSpyStore()
-		d.store.before = func(ctx context.Context, _ string) error {
+		d.store = testutil.NewSpyStore()
+		d.store.Before = func(ctx context.Context, _ string) error {
 			d.mu.Lock()
 			down := d.storeDown
 			d.mu.Unlock()
 			switch down {
 			case "fails":
-				return errReset
+				return testutil.ErrReset
 			case "hangs":
 				<-ctx.Done()
 				return ctx.Err()
@@ -228,7 +229,7 @@ func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 		opts = append(opts, wechatuser.WithoutForcedRenewal())
 	}
 	for i := range 2 {
-		d.clients = append(d.clients, tokenClient(t, p, append(opts, wechatuser.WithUserAgent(fmt.Sprint("client ", i)))...))
+		d.clients = append(d.clients, testutil.NewTokenClient(t, p, append(opts, wechatuser.WithUserAgent(fmt.Sprint("client ", i)))...))
 		d.seen = append(d.seen, -1)
 	}
 	return d
@@ -288,7 +289,7 @@ func (d *tokenDrive) call(client int, limit time.Duration) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	err := getTags(ctx, c)
+	err := testutil.GetTags(ctx, c)
 	took := time.Since(start)
 	if limit > 0 {
 		assert.LessOrEqual(d.t, took, limit, "a call outlives its context")
@@ -388,9 +389,9 @@ func (d *tokenDrive) put(arg int) {
 	if d.store == nil {
 		return
 	}
-	key := stableKey
+	key := testutil.StableKey
 	if d.p.legacy {
-		key = legacyKey
+		key = testutil.LegacyKey
 	}
 	ctx := context.Background()
 	old, err := d.store.TokenStore.Load(ctx, key)
@@ -426,7 +427,7 @@ func (d *tokenDrive) end() {
 	time.Sleep(3 * time.Minute)
 	for i := range d.clients {
 		d.call(i, 0)
-		require.NoError(d.t, getTags(d.t.Context(), d.clients[i]), "in the end all is well")
+		require.NoError(d.t, testutil.GetTags(d.t.Context(), d.clients[i]), "in the end all is well")
 	}
 	time.Sleep(3 * time.Minute) // renewals end
 	d.look()
@@ -515,16 +516,16 @@ func expected(pages []walkPage, cursor string) (ids []string, ends []int, bad bo
 }
 
 // walker is a transport that answers with these pages.
-func walker(pages []walkPage) *script {
-	var replies []reply
+func walker(pages []walkPage) *testutil.Script {
+	var replies []testutil.Reply
 	for _, p := range pages {
 		if p.fails {
-			replies = append(replies, refuses(48001))
+			replies = append(replies, testutil.RespondCode(48001))
 		} else {
-			replies = append(replies, fanPage(p.total, p.next, p.ids...))
+			replies = append(replies, testutil.RespondPage(p.total, p.next, p.ids...))
 		}
 	}
-	return play(replies...)
+	return testutil.Play(replies...)
 }
 
 func walk(t *testing.T, data []byte) {
@@ -536,19 +537,19 @@ func walk(t *testing.T, data []byte) {
 
 	synctest.Test(t, func(t *testing.T) {
 		s := walker(pages)
-		c := newClient(t, s)
+		c := testutil.NewClient(t, s)
 		opts := []wechatuser.ListOption{wechatuser.WithPrefetch(prefetch), wechatuser.StartAfter(after)}
 
-		got, errs := all(c.AllFans(t.Context(), opts...))
+		got, errs := testutil.Collect(c.AllFans(t.Context(), opts...))
 		assert.Equal(t, want, got)
 		assert.NotContains(t, got, "")
 		assert.Equal(t, bad, len(errs) == 1, errs)
 		assert.LessOrEqual(t, len(errs), 1)
-		assert.Equal(t, len(ends), s.count(), "calls")
+		assert.Equal(t, len(ends), s.Count(), "calls")
 
 		// Leave it in the middle.
 		s = walker(pages)
-		c = newClient(t, s)
+		c = testutil.NewClient(t, s)
 		var left []string
 		for id, err := range c.AllFans(t.Context(), opts...) {
 			if err != nil {
@@ -559,9 +560,9 @@ func walk(t *testing.T, data []byte) {
 			}
 		}
 		assert.Equal(t, want[:min(len(want), leave+1)], slices.Clip(left), "the beginning")
-		calls := s.count()
+		calls := s.Count()
 		time.Sleep(time.Minute)
-		assert.Equal(t, calls, s.count(), "a call after the loop has ended")
+		assert.Equal(t, calls, s.Count(), "a call after the loop has ended")
 		if len(left) > leave {
 			assert.LessOrEqual(t, calls, mostCalls(ends, len(left), prefetch), "calls ahead of the loop")
 		}

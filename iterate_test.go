@@ -2,7 +2,6 @@ package wechatuser_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -15,35 +14,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
-
-const (
-	pathFans    = "/cgi-bin/user/get"
-	pathTagFans = "/cgi-bin/user/tag/get"
-	pathBlocked = "/cgi-bin/tags/members/getblacklist"
-)
-
-// openIDs are the first n synthetic openids.
-func openIDs(n int) []string {
-	ids := make([]string, n)
-	for i := range ids {
-		ids[i] = wechatusertest.OpenID(i)
-	}
-	return ids
-}
-
-// all reads a list to its end: what it gave, and the errors.
-func all[T any](list iter.Seq2[T, error]) (got []T, errs []error) {
-	for v, err := range list {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		got = append(got, v)
-	}
-	return got, errs
-}
 
 // smallPages is a server without a socket whose lists have pages of ten, and its client.
 func smallPages(t *testing.T, opts ...wechatusertest.Option) (*wechatusertest.Server, *wechatuser.Client) {
@@ -57,21 +30,21 @@ func smallPages(t *testing.T, opts ...wechatusertest.Option) (*wechatusertest.Se
 func TestListsOfAllLengths(t *testing.T) {
 	for _, n := range []int{0, 1, 9, 10, 11, 20, 95} {
 		srv, c := smallPages(t, wechatusertest.WithFans(n+3))
-		want := openIDs(n)
+		want := testutil.OpenIDs(n)
 		srv.Unfollow(wechatusertest.OpenID(n), wechatusertest.OpenID(n+1), wechatusertest.OpenID(n+2))
 		tag := srv.AddTag("vip", want...)
 		srv.Block(want...)
 		for prefetch := range 3 {
 			ahead := wechatuser.WithPrefetch(prefetch)
 			for path, list := range map[string]iter.Seq2[string, error]{
-				pathFans:    c.AllFans(t.Context(), ahead),
-				pathTagFans: c.AllTagFans(t.Context(), tag, ahead),
-				pathBlocked: c.AllBlacklist(t.Context(), ahead),
+				testutil.PathGetFans:      c.AllFans(t.Context(), ahead),
+				testutil.PathGetTagFans:   c.AllTagFans(t.Context(), tag, ahead),
+				testutil.PathGetBlacklist: c.AllBlacklist(t.Context(), ahead),
 			} {
 				before := srv.Calls(path)
 				assert.Equal(t, before, srv.Calls(path), "calls before the loop")
 				for range 2 {
-					got, errs := all(list)
+					got, errs := testutil.Collect(list)
 					assert.Empty(t, errs)
 					assert.Len(t, got, n)
 					assert.Subset(t, want, got)
@@ -82,60 +55,47 @@ func TestListsOfAllLengths(t *testing.T) {
 	}
 }
 
-// fanPage is a page that a script answers with.
-func fanPage(total int, next string, ids ...string) reply {
-	page := map[string]any{"total": total, "count": len(ids), "next_openid": next}
-	if len(ids) > 0 {
-		page["data"] = map[string]any{"openid": ids}
-	}
-	body, err := json.Marshal(page)
-	if err != nil {
-		panic(err)
-	}
-	return says(string(body))
-}
-
 func TestPagesAsThePlatformMayGiveThem(t *testing.T) {
-	end := fanPage(0, "")
+	end := testutil.RespondPage(0, "")
 	for _, tt := range []struct {
 		name  string
-		pages []reply
+		pages []testutil.Reply
 		want  []string
 		calls int
 	}{
-		{"total too small", []reply{fanPage(1, bob, alice, bob), fanPage(1, carol, carol), end}, []string{alice, bob, carol}, 3},
-		{"total too large", []reply{fanPage(9, bob, alice, bob), fanPage(9, "")}, []string{alice, bob}, 2},
-		{"empty cursor", []reply{fanPage(2, "", alice, bob), fanPage(2, carol, carol)}, []string{alice, bob}, 1},
-		{"empty page with a cursor", []reply{fanPage(9, alice, alice), fanPage(9, bob)}, []string{alice}, 2},
-		{"empty strings", []reply{fanPage(3, bob, "", alice, "", bob), end}, []string{alice, bob}, 2},
-		{"only empty strings, then more", []reply{fanPage(3, alice, "", ""), fanPage(3, bob, bob), end}, []string{bob}, 3},
-		{"cursor included", []reply{fanPage(3, bob, alice, bob), fanPage(3, carol, bob, carol), fanPage(3, carol, carol)}, []string{alice, bob, carol}, 3},
-		{"cursor included after an empty string", []reply{fanPage(3, alice, alice), fanPage(3, bob, "", alice, bob), end}, []string{alice, bob}, 3},
+		{"total too small", []testutil.Reply{testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(1, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{"total too large", []testutil.Reply{testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, "")}, []string{testutil.Alice, testutil.Bob}, 2},
+		{"empty cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob), testutil.RespondPage(2, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob}, 1},
+		{"empty page with a cursor", []testutil.Reply{testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob)}, []string{testutil.Alice}, 2},
+		{"empty strings", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 2},
+		{"only empty strings, then more", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob), end}, []string{testutil.Bob}, 3},
+		{"cursor included", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol), testutil.RespondPage(3, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{"cursor included after an empty string", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, testutil.Alice), testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 3},
 	} {
 		for prefetch := range 2 {
-			s := play(tt.pages...)
-			got, errs := all(newClient(t, s).AllFans(t.Context(), wechatuser.WithPrefetch(prefetch)))
+			s := testutil.Play(tt.pages...)
+			got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context(), wechatuser.WithPrefetch(prefetch)))
 			assert.Empty(t, errs, tt.name)
 			assert.Equal(t, tt.want, got, tt.name)
-			assert.Equal(t, tt.calls, s.count(), tt.name)
+			assert.Equal(t, tt.calls, s.Count(), tt.name)
 		}
 	}
 }
 
 func TestCursorThatRepeats(t *testing.T) {
-	same := fanPage(9, bob, alice, bob)
-	for name, pages := range map[string][]reply{
+	same := testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob)
+	for name, pages := range map[string][]testutil.Reply{
 		"the same page for ever": {same},
-		"a circle":               {same, fanPage(9, carol, carol), fanPage(9, bob, "oFAKEd", bob)},
+		"a circle":               {same, testutil.RespondPage(9, testutil.Carol, testutil.Carol), testutil.RespondPage(9, testutil.Bob, "oFAKEd", testutil.Bob)},
 	} {
-		s := play(pages...)
-		got, errs := all(newClient(t, s).AllFans(t.Context()))
+		s := testutil.Play(pages...)
+		got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
 		require.Len(t, errs, 1, name)
 		assert.ErrorContains(t, errs[0], "twice", name)
-		assert.Equal(t, []string{alice, bob, carol}[:len(got)], got, name)
-		assert.LessOrEqual(t, s.count(), 3, name)
+		assert.Equal(t, []string{testutil.Alice, testutil.Bob, testutil.Carol}[:len(got)], got, name)
+		assert.LessOrEqual(t, s.Count(), 3, name)
 	}
-	got, errs := all(newClient(t, play(same)).AllFans(t.Context(), wechatuser.StartAfter(bob)))
+	got, errs := testutil.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(), wechatuser.StartAfter(testutil.Bob)))
 	assert.Empty(t, got)
 	assert.Len(t, errs, 1, "the cursor that the walk began with counts")
 }
@@ -160,20 +120,20 @@ func TestPeopleLeaveDuringAWalk(t *testing.T) {
 		assert.False(t, seen[id], "twice")
 		seen[id] = true
 	}
-	for _, id := range openIDs(60) {
+	for _, id := range testutil.OpenIDs(60) {
 		assert.True(t, seen[id] || gone[id], "%s stayed and is missing", id)
 	}
 }
 
 func TestListsResume(t *testing.T) {
 	_, c := smallPages(t, wechatusertest.WithFans(25))
-	want := openIDs(25)
+	want := testutil.OpenIDs(25)
 	for i := range want {
-		got, errs := all(c.AllFans(t.Context(), wechatuser.StartAfter(want[i])))
+		got, errs := testutil.Collect(c.AllFans(t.Context(), wechatuser.StartAfter(want[i])))
 		assert.Empty(t, errs)
 		assert.Equal(t, want[i+1:], append([]string{}, got...))
 	}
-	got, _ := all(c.AllFans(t.Context(), wechatuser.StartAfter("")))
+	got, _ := testutil.Collect(c.AllFans(t.Context(), wechatuser.StartAfter("")))
 	assert.Equal(t, want, got)
 }
 
@@ -188,12 +148,12 @@ func TestListEndsWithItsFirstError(t *testing.T) {
 			continue // as a careless loop does
 		}
 		if seen++; seen == 10 {
-			srv.FailNext(pathFans, wechatuser.CodeDailyQuotaExceeded, 1)
+			srv.FailNext(testutil.PathGetFans, wechatuser.CodeDailyQuotaExceeded, 1)
 		}
 	}
 	assert.ErrorIs(t, last, wechatuser.CodeDailyQuotaExceeded)
 	assert.Equal(t, 10, seen)
-	assert.Equal(t, 2, srv.Calls(pathFans))
+	assert.Equal(t, 2, srv.Calls(testutil.PathGetFans))
 }
 
 func TestPrefetchIsAheadOfTheLoop(t *testing.T) {
@@ -205,7 +165,7 @@ func TestPrefetchIsAheadOfTheLoop(t *testing.T) {
 				require.NoError(t, err)
 				synctest.Wait()
 				page := n/10 + 1
-				assert.Equal(t, min(page+prefetch, 11), srv.Calls(pathFans), "in page %d", page)
+				assert.Equal(t, min(page+prefetch, 11), srv.Calls(testutil.PathGetFans), "in page %d", page)
 				n++
 			}
 			assert.Equal(t, 100, n)
@@ -216,16 +176,16 @@ func TestPrefetchIsAheadOfTheLoop(t *testing.T) {
 func TestBreakCancelsThePrefetch(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	started, cancelled := make(chan struct{}, 2), make(chan error, 2)
-	s := play(func(req *http.Request) (*http.Response, error) {
+	s := testutil.Play(func(req *http.Request) (*http.Response, error) {
 		if !req.URL.Query().Has("next_openid") {
-			return fanPage(2, bob, alice, bob)(req)
+			return testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob)(req)
 		}
 		started <- struct{}{}
 		<-req.Context().Done()
 		cancelled <- req.Context().Err()
 		return nil, req.Context().Err()
 	})
-	c := newClient(t, s)
+	c := testutil.NewClient(t, s)
 	for range c.AllFans(t.Context()) {
 		<-started
 		break
@@ -233,7 +193,7 @@ func TestBreakCancelsThePrefetch(t *testing.T) {
 	require.Len(t, cancelled, 1, "the loop has waited for it")
 	assert.ErrorIs(t, <-cancelled, context.Canceled)
 	require.NoError(t, goleak.Find(before))
-	assert.Equal(t, 2, s.count())
+	assert.Equal(t, 2, s.Count())
 
 	assert.Panics(t, func() {
 		for range c.AllFans(t.Context()) {
@@ -260,7 +220,7 @@ func TestNothingHangsOnTheContextAfterwards(t *testing.T) {
 	tag := srv.AddTag("vip")
 	ctx := foreignContext{t.Context(), make(chan struct{})}
 	for prefetch := range 2 {
-		got, errs := all(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
+		got, errs := testutil.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
 		assert.Len(t, got, 25)
 		assert.Empty(t, errs)
 		for range c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)) {
@@ -269,7 +229,7 @@ func TestNothingHangsOnTheContextAfterwards(t *testing.T) {
 	}
 	_, err := c.BulkTagging(ctx, tag, c.AllFans(ctx))
 	require.NoError(t, err)
-	users, errs := all(c.BulkUserInfo(ctx, c.AllTagFans(ctx, tag)))
+	users, errs := testutil.Collect(c.BulkUserInfo(ctx, c.AllTagFans(ctx, tag)))
 	assert.Len(t, users, 25)
 	assert.Empty(t, errs)
 	_, err = c.SyncTag(ctx, tag, wechatuser.OpenIDs())
@@ -299,15 +259,15 @@ func TestListEndsWithTheContext(t *testing.T) {
 		assert.ErrorIs(t, errs[0], context.Canceled)
 		assert.ErrorIs(t, errs[0], shutdown)
 
-		_, errs = all(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
+		_, errs = testutil.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
 		require.Len(t, errs, 1, "before the first page")
 		assert.ErrorIs(t, errs[0], context.Canceled)
 	}
 }
 
 func TestListArguments(t *testing.T) {
-	s := play(fails(io.ErrUnexpectedEOF))
-	c := newClient(t, s)
+	s := testutil.Play(testutil.Fail(io.ErrUnexpectedEOF))
+	c := testutil.NewClient(t, s)
 	for name, list := range map[string]iter.Seq2[string, error]{
 		"negative prefetch": c.AllFans(t.Context(), wechatuser.WithPrefetch(-1)),
 		"huge prefetch":     c.AllBlacklist(t.Context(), wechatuser.WithPrefetch(1<<20)),
@@ -315,7 +275,7 @@ func TestListArguments(t *testing.T) {
 		"malformed cursor":  c.AllFans(t.Context(), wechatuser.StartAfter("no openid")),
 		"negative tag":      c.AllTagFans(t.Context(), -1),
 	} {
-		got, errs := all(list)
+		got, errs := testutil.Collect(list)
 		assert.Empty(t, got, name)
 		require.Len(t, errs, 1, name)
 		var bad *wechatuser.ArgumentError
@@ -323,14 +283,14 @@ func TestListArguments(t *testing.T) {
 		assert.NotEmpty(t, bad.API, name)
 		assert.NotEmpty(t, bad.Field, name)
 	}
-	assert.Zero(t, s.count())
+	assert.Zero(t, s.Count())
 }
 
 func TestOpenIDs(t *testing.T) {
-	got, errs := all(wechatuser.OpenIDs(alice, "", alice))
+	got, errs := testutil.Collect(wechatuser.OpenIDs(testutil.Alice, "", testutil.Alice))
 	assert.Empty(t, errs)
-	assert.Equal(t, []string{alice, "", alice}, got, "as they are")
-	for range wechatuser.OpenIDs(alice, bob) {
+	assert.Equal(t, []string{testutil.Alice, "", testutil.Alice}, got, "as they are")
+	for range wechatuser.OpenIDs(testutil.Alice, testutil.Bob) {
 		break
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // optionErrors are what an error of New consists of.
@@ -36,7 +37,7 @@ func optionErrors(t *testing.T, err error) (all []*wechatuser.ArgumentError) {
 func TestBadOptions(t *testing.T) {
 	var (
 		noTransport *http.Transport
-		noFunc      roundTripperFunc
+		noFunc      testutil.RoundTripFunc
 		noLimiter   *limiter
 		noSource    *countingSource
 		noSourceFn  wechatuser.TokenSourceFunc
@@ -82,21 +83,21 @@ func TestBadOptions(t *testing.T) {
 		{"plain http to a look-alike", wechatuser.WithBaseURL("http://127.0.0.1.example.com"), "plain http would show the access token"},
 		{"plain http to a neighbour", wechatuser.WithBaseURL("http://192.168.0.1"), "plain http would show the access token"},
 		{"ftp", wechatuser.WithBaseURL("ftp://api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: the scheme must be https"},
-		{"password", wechatuser.WithBaseURL("https://me:" + sentinel + "@api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"password in what is no URL", wechatuser.WithBaseURL("https://me:" + sentinel + "@api.weixin.qq.com:%zz"), "WithBaseURL: not an absolute URL"},
-		{"query", wechatuser.WithBaseURL("https://api.weixin.qq.com?key=" + sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
+		{"password", wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: leave out user"},
+		{"password in what is no URL", wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com:%zz"), "WithBaseURL: not an absolute URL"},
+		{"query", wechatuser.WithBaseURL("https://api.weixin.qq.com?key=" + testutil.Sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
 		{"empty query", wechatuser.WithBaseURL("https://api.weixin.qq.com?"), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"fragment", wechatuser.WithBaseURL("https://api.weixin.qq.com#" + sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
+		{"fragment", wechatuser.WithBaseURL("https://api.weixin.qq.com#" + testutil.Sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
 		{"bad fallback", wechatuser.WithBaseURL("https://a.example.com", "https://b.example.com", "http://c.example.com"), "WithBaseURL: c.example.com: plain http"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := wechatuser.New(testAppID, testSecret, tt.opt)
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, tt.opt)
 			assert.Nil(t, c)
 			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 			require.Len(t, optionErrors(t, err), 1)
 			assert.ErrorContains(t, err, tt.want)
-			assert.NotContains(t, err.Error(), sentinel)
+			assert.NotContains(t, err.Error(), testutil.Sentinel)
 			assert.NotContains(t, err.Error(), "\n")
 		})
 	}
@@ -104,27 +105,23 @@ func TestBadOptions(t *testing.T) {
 
 type storeThatIsNil struct{ wechatuser.TokenStore }
 
-type roundTripperFunc func(*http.Request) (*http.Response, error)
-
-func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 func TestBadCredentials(t *testing.T) {
-	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken))
+	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token))
 	for name, tt := range map[string]struct {
 		appID, secret string
 		opts          []wechatuser.Option
 		want          []string // fields
 	}{
 		"neither":               {"", "", nil, []string{"appID", "secret"}},
-		"no app ID":             {"", testSecret, nil, []string{"appID"}},
-		"no secret":             {testAppID, "", nil, []string{"secret"}},
-		"space":                 {testAppID + " ", testSecret, nil, []string{"appID"}},
-		"newline":               {testAppID, testSecret + "\n", nil, []string{"secret"}},
-		"tab":                   {testAppID, "\t" + testSecret, nil, []string{"secret"}},
-		"no-break space":        {testAppID, testSecret + "\u00a0", nil, []string{"secret"}},
-		"zero-width space":      {"\u200b" + testAppID, testSecret, nil, []string{"appID"}},
+		"no app ID":             {"", testutil.Secret, nil, []string{"appID"}},
+		"no secret":             {testutil.AppID, "", nil, []string{"secret"}},
+		"space":                 {testutil.AppID + " ", testutil.Secret, nil, []string{"appID"}},
+		"newline":               {testutil.AppID, testutil.Secret + "\n", nil, []string{"secret"}},
+		"tab":                   {testutil.AppID, "\t" + testutil.Secret, nil, []string{"secret"}},
+		"no-break space":        {testutil.AppID, testutil.Secret + "\u00a0", nil, []string{"secret"}},
+		"zero-width space":      {"\u200b" + testutil.AppID, testutil.Secret, nil, []string{"appID"}},
 		"source and no app ID":  {"", "", []wechatuser.Option{source}, []string{"appID"}},
-		"source and bad secret": {testAppID, "a b", []wechatuser.Option{source}, []string{"secret"}},
+		"source and bad secret": {testutil.AppID, "a b", []wechatuser.Option{source}, []string{"secret"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := wechatuser.New(tt.appID, tt.secret, tt.opts...)
@@ -134,10 +131,10 @@ func TestBadCredentials(t *testing.T) {
 				fields = append(fields, ae.Field)
 			}
 			assert.Equal(t, tt.want, fields)
-			assert.NotContains(t, err.Error(), sentinel)
+			assert.NotContains(t, err.Error(), testutil.Sentinel)
 		})
 	}
-	_, err := wechatuser.New(testAppID, "", source)
+	_, err := wechatuser.New(testutil.AppID, "", source)
 	assert.NoError(t, err, "a client with a token source needs no secret")
 }
 
@@ -156,14 +153,14 @@ func TestAllMistakesAreReported(t *testing.T) {
 
 // Options that contradict each other do so in either order.
 func TestContradictions(t *testing.T) {
-	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken))
+	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token))
 	for name, opts := range map[string][]wechatuser.Option{
 		"WithTokenSource":      {source, wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore())},
 		"WithTokenSource ":     {source, wechatuser.WithLegacyToken()},
 		"WithDisasterRecovery": {wechatuser.WithDisasterRecovery(), wechatuser.WithBaseURL("https://example.com")},
 	} {
 		for range 2 {
-			_, err := wechatuser.New(testAppID, testSecret, opts...)
+			_, err := wechatuser.New(testutil.AppID, testutil.Secret, opts...)
 			require.Error(t, err)
 			all := optionErrors(t, err)
 			require.Len(t, all, 1)
@@ -176,8 +173,8 @@ func TestContradictions(t *testing.T) {
 // A client from the same options in any order does the same.
 func TestOrderOfOptionsDoesNotMatter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var unused = play(says("unused"))
-		s := play(hangs, refuses(-1))
+		var unused = testutil.Play(testutil.RespondJSON("unused"))
+		s := testutil.Play(testutil.Hang, testutil.RespondCode(-1))
 		opts := []wechatuser.Option{
 			wechatuser.WithTransport(s),
 			wechatuser.WithHTTPClient(&http.Client{Transport: unused, Timeout: time.Hour}),
@@ -185,19 +182,19 @@ func TestOrderOfOptionsDoesNotMatter(t *testing.T) {
 			wechatuser.WithBaseURL("https://a.example.com"),
 			wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2, MinDelay: 1, MaxDelay: 1}),
 			wechatuser.WithUserAgent("shop"),
-			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)),
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
 		}
 		for range 2 {
-			s.sent, s.replies = nil, []reply{hangs, refuses(-1)}
-			c, err := wechatuser.New(testAppID, testSecret, opts...)
+			s.Sent, s.Replies = nil, []testutil.Reply{testutil.Hang, testutil.RespondCode(-1)}
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, opts...)
 			require.NoError(t, err)
 			start := time.Now()
-			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeSystemBusy)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.CodeSystemBusy)
 			assert.Equal(t, time.Second, time.Since(start))
-			require.Equal(t, 2, s.count())
-			assert.Equal(t, "a.example.com", s.requests()[1].Host)
-			assert.Equal(t, "shop", s.requests()[1].Header.Get("User-Agent"))
-			assert.Zero(t, unused.count())
+			require.Equal(t, 2, s.Count())
+			assert.Equal(t, "a.example.com", s.Requests()[1].Host)
+			assert.Equal(t, "shop", s.Requests()[1].Header.Get("User-Agent"))
+			assert.Zero(t, unused.Count())
 			slices.Reverse(opts)
 		}
 	})
@@ -215,12 +212,12 @@ func TestTimeoutOfTheGivenClient(t *testing.T) {
 		{-1, nil, 10 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			hc := &http.Client{Transport: play(hangs), Timeout: tt.client}
-			c, err := wechatuser.New(testAppID, testSecret, append(tt.opts, noRepeats, wechatuser.WithHTTPClient(hc),
-				wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)))...)
+			hc := &http.Client{Transport: testutil.Play(testutil.Hang), Timeout: tt.client}
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(tt.opts, testutil.NoRetry, wechatuser.WithHTTPClient(hc),
+				wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
 			require.NoError(t, err)
 			start := time.Now()
-			require.ErrorIs(t, getTags(t.Context(), c), context.DeadlineExceeded)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), context.DeadlineExceeded)
 			assert.Equal(t, tt.timeout, time.Since(start))
 		})
 	}
@@ -239,50 +236,50 @@ func TestBaseURL(t *testing.T) {
 		wechatuser.BaseURL:                     "api.weixin.qq.com/cgi-bin/tags/get",
 		"https://proxy.example.com/{openid}/x": "proxy.example.com/{openid}/x/cgi-bin/tags/get",
 	} {
-		s := play(says(tagsBody))
-		require.NoError(t, getTags(t.Context(), newClient(t, s, wechatuser.WithBaseURL(given))), given)
-		assert.Equal(t, want, s.requests()[0].Host+s.requests()[0].Path)
+		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
+		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithBaseURL(given))), given)
+		assert.Equal(t, want, s.Requests()[0].Host+s.Requests()[0].Path)
 	}
 }
 
 // New only makes a client: no request, no goroutine, no sharing of what it was given.
 func TestNew(t *testing.T) {
-	s := play(says(tokenBody))
-	c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(s))
+	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
+	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
 	require.NoError(t, err)
-	assert.Zero(t, s.count())
-	assert.Equal(t, testAppID, c.AppID())
+	assert.Zero(t, s.Count())
+	assert.Equal(t, testutil.AppID, c.AppID())
 
 	chain := []wechatuser.Interceptor{watch(nil)}
 	opt := wechatuser.WithInterceptor(chain...)
-	c = newClient(t, play(says(tagsBody)), opt)
+	c = testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt)
 	chain[0] = func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
 		return wechatuser.Result{}, errors.New("changed later")
 	}
-	require.NoError(t, getTags(t.Context(), c))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
 }
 
 // An option can be used for many clients.
 func TestOptionsAreShared(t *testing.T) {
 	var calls []string
 	opt := wechatuser.WithInterceptor(watch(&calls))
-	a, b := newClient(t, play(says(tagsBody)), opt), newClient(t, play(says(tagsBody)), opt, opt)
-	require.NoError(t, getTags(t.Context(), a))
+	a, b := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt), testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt, opt)
+	require.NoError(t, testutil.GetTags(t.Context(), a))
 	assert.Len(t, calls, 1)
-	require.NoError(t, getTags(t.Context(), b))
+	require.NoError(t, testutil.GetTags(t.Context(), b))
 	assert.Len(t, calls, 3)
 }
 
 func TestClientIsPrintedWithoutItsSecret(t *testing.T) {
-	c := newClient(t, httpmock.NewMockTransport())
-	want := "wechatuser.Client(" + testAppID + ")"
+	c := testutil.NewClient(t, httpmock.NewMockTransport())
+	want := "wechatuser.Client(" + testutil.AppID + ")"
 	assert.Equal(t, want, c.String())
 	assert.Equal(t, want, c.GoString())
 	assert.Equal(t, want, c.LogValue().String())
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		assert.Equal(t, want, fmt.Sprintf(verb, c), verb)
-		assert.NotContains(t, fmt.Sprintf(verb, *c), sentinel, "a copy")
-		assert.NotContains(t, fmt.Sprintf(verb, struct{ C any }{*c}), sentinel, "a copy in a struct")
+		assert.NotContains(t, fmt.Sprintf(verb, *c), testutil.Sentinel, "a copy")
+		assert.NotContains(t, fmt.Sprintf(verb, struct{ C any }{*c}), testutil.Sentinel, "a copy in a struct")
 	}
 	var line strings.Builder
 	slog.New(slog.NewTextHandler(&line, nil)).Info("made", "client", c)

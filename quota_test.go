@@ -8,51 +8,52 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // Without a secret there is nothing to prove with who is asking.
 func TestClearQuotaByAppSecretWithoutASecret(t *testing.T) {
-	s := play(says(okBody))
-	c, err := wechatuser.New(testAppID, "", wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)))
+	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
+	c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))
 	require.NoError(t, err)
 	err = c.ClearQuotaByAppSecret(t.Context())
 	var ae *wechatuser.ArgumentError
 	require.ErrorAs(t, err, &ae)
 	assert.Equal(t, wechatuser.ArgumentError{API: "clearQuotaByAppSecret", Field: "appsecret", Reason: "the client was made without the secret: use ClearQuota"}, *ae)
-	assert.Zero(t, s.count())
+	assert.Zero(t, s.Count())
 }
 
 // It is for when no token can be had, so it asks for none.
 func TestClearQuotaByAppSecretNeedsNoToken(t *testing.T) {
-	s := play(says(okBody))
-	c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(s))
+	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
+	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
 	require.NoError(t, err)
 	require.NoError(t, c.ClearQuotaByAppSecret(t.Context()))
-	require.Equal(t, 1, s.count())
-	assert.NotContains(t, s.requests()[0].Query, "access_token")
+	require.Equal(t, 1, s.Count())
+	assert.NotContains(t, s.Requests()[0].Query, "access_token")
 }
 
 func TestQuotaWithoutRateLimits(t *testing.T) {
 	body := `{"errcode":0,"errmsg":"ok","quota":{"daily_limit":500,"used":500,"remain":0}}`
-	quota, err := newClient(t, play(says(body))).GetAPIQuota(t.Context(), "/cgi-bin/user/get")
+	quota, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).GetAPIQuota(t.Context(), testutil.PathGetFans)
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.APIQuota{DailyLimit: 500, Used: 500}, *quota)
 }
 
 func TestQuotaErrors(t *testing.T) {
-	c := newClient(t, play(refuses(48006)))
+	c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(48006)))
 	require.ErrorIs(t, c.ClearQuota(t.Context()), wechatuser.CodeClearQuotaLimit)
 	require.ErrorIs(t, c.ClearQuotaByAppSecret(t.Context()), wechatuser.ErrRateLimited)
-	_, err := newClient(t, play(refuses(76022))).GetAPIQuota(t.Context(), "/cgi-bin/user/get")
+	_, err := testutil.NewClient(t, testutil.Play(testutil.RespondCode(76022))).GetAPIQuota(t.Context(), testutil.PathGetFans)
 	require.ErrorIs(t, err, wechatuser.ErrPermission)
-	_, err = newClient(t, play(refuses(76001))).GetRIDInfo(t.Context(), testRID)
+	_, err = testutil.NewClient(t, testutil.Play(testutil.RespondCode(76001))).GetRIDInfo(t.Context(), testutil.RID)
 	require.ErrorIs(t, err, wechatuser.CodeRIDNotFound)
 }
 
 // An rid begins with the time of its request.
 func TestRIDTime(t *testing.T) {
-	call := callTo(t, "GetRIDInfo")
-	got, err := call.do(t.Context(), newClient(t, play(says(call.answer))))
+	call := testutil.CallOf(t, "GetRIDInfo")
+	got, err := call.Do(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondJSON(call.Response))))
 	require.NoError(t, err)
 	info, ok := got.(*wechatuser.RIDInfo)
 	require.True(t, ok)

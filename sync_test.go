@@ -12,14 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 func TestSyncTag(t *testing.T) {
-	srv, c, _ := fans(t, 1000)
-	ids := openIDs(1000)
+	srv, c, _ := testutil.NewAccount(t, 1000)
+	ids := testutil.OpenIDs(1000)
 	tag := srv.AddTag("members", ids[:600]...)
-	report, err := c.SyncTag(t.Context(), tag, list(ids[500:900]))
+	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[500:900]))
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{
 		Added:     wechatuser.BulkReport{Total: 300, Applied: 300, Calls: 6, ResumeAfter: ids[899]},
@@ -35,7 +36,7 @@ func TestSyncTag(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{Unchanged: 400, Calls: 2}, *report, "it is so already")
 
-	report, err = c.SyncTag(t.Context(), tag, list(nil))
+	report, err = c.SyncTag(t.Context(), tag, testutil.List(nil))
 	require.NoError(t, err)
 	assert.Equal(t, 400, report.Removed.Applied)
 	assert.Empty(t, srv.TagFans(tag), "nobody is wanted")
@@ -43,9 +44,9 @@ func TestSyncTag(t *testing.T) {
 
 func TestSyncBlacklist(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100), wechatusertest.WithPageSize(7))
-	ids := openIDs(100)
+	ids := testutil.OpenIDs(100)
 	srv.Block(ids[:60]...)
-	report, err := srv.Client().SyncBlacklist(t.Context(), list(ids[30:80]))
+	report, err := srv.Client().SyncBlacklist(t.Context(), testutil.List(ids[30:80]))
 	require.NoError(t, err)
 	assert.Equal(t, 20, report.Added.Applied)
 	assert.Equal(t, 30, report.Removed.Applied)
@@ -55,19 +56,19 @@ func TestSyncBlacklist(t *testing.T) {
 }
 
 func TestSyncAndAListThatRepeatsItself(t *testing.T) {
-	s := play(fanPage(0, bob, alice, bob, alice), fanPage(0, carol, bob, alice, carol, carol), fanPage(0, ""), says(okBody))
-	report, err := newClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(alice, alice))
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob, testutil.Alice), testutil.RespondPage(0, testutil.Carol, testutil.Bob, testutil.Alice, testutil.Carol, testutil.Carol), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	report, err := testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice, testutil.Alice))
 	require.NoError(t, err)
 	assert.Equal(t, 1, report.Unchanged)
-	assert.Equal(t, wechatuser.BulkReport{Total: 2, Applied: 2, Calls: 1, ResumeAfter: carol}, report.Removed)
+	assert.Equal(t, wechatuser.BulkReport{Total: 2, Applied: 2, Calls: 1, ResumeAfter: testutil.Carol}, report.Removed)
 	assert.Zero(t, report.Added)
 }
 
 func TestSyncOptions(t *testing.T) {
-	srv, c, _ := fans(t, 100)
-	ids := openIDs(100)
+	srv, c, _ := testutil.NewAccount(t, 100)
+	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
-	wanted := list(slices.Concat(ids[50:80], []string{"no openid"}))
+	wanted := testutil.List(slices.Concat(ids[50:80], []string{"no openid"}))
 
 	report, err := c.SyncTag(t.Context(), tag, wanted, wechatuser.WithDryRun())
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "what can be known before is told")
@@ -83,7 +84,7 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")
 
 	var progress []wechatuser.Progress
-	report, err = c.SyncTag(t.Context(), tag, list(ids[50:80]), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
+	report, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, ids[:80], srv.TagFans(tag))
@@ -93,17 +94,17 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 20}}, progress)
 
 	progress = nil
-	_, err = c.SyncTag(t.Context(), tag, list(ids[70:]), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[70:]), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}}, progress)
 }
 
 func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
-	srv, c, _ := fans(t, 100)
-	ids := openIDs(100)
+	srv, c, _ := testutil.NewAccount(t, 100)
+	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
 	gone := errors.New("the database has gone")
-	report, err := c.SyncTag(t.Context(), tag, listThen(ids[50:80], gone))
+	report, err := c.SyncTag(t.Context(), tag, testutil.ListThen(ids[50:80], gone))
 	assert.ErrorIs(t, err, gone)
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
@@ -112,8 +113,8 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	assert.Zero(t, srv.Calls("*"))
 	assert.Equal(t, ids[:60], srv.TagFans(tag))
 
-	srv.FailNext(pathTagFans, wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.SyncTag(t.Context(), tag, list(ids[50:80]))
+	srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeAPIUnauthorized, 1)
+	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nor when the list can't be read")
 
@@ -130,12 +131,12 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 }
 
 func TestSyncNamesWhomItCannotAdd(t *testing.T) {
-	srv, c, _ := fans(t, 100)
-	ids := openIDs(100)
+	srv, c, _ := testutil.NewAccount(t, 100)
+	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:10]...)
 	srv.Unfollow(ids[50])
 	foreign := wechatusertest.ForeignOpenID(0)
-	report, err := c.SyncTag(t.Context(), tag, list(slices.Concat(ids[40:60], []string{foreign})))
+	report, err := c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{foreign})))
 	assert.ErrorIs(t, err, wechatuser.CodeUserUnsubscribed)
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.ErrorContains(t, err, "wechatuser: SyncTag: adding: 19 of 21 applied, 2 failed; first: ")
@@ -145,17 +146,17 @@ func TestSyncNamesWhomItCannotAdd(t *testing.T) {
 }
 
 func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
-	srv, c, _ := fans(t, 100)
-	ids := openIDs(100)
+	srv, c, _ := testutil.NewAccount(t, 100)
+	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:10]...)
-	srv.FailNext(pathTagging, wechatuser.CodeDailyQuotaExceeded, 1)
-	report, err := c.SyncTag(t.Context(), tag, list(ids[40:60]))
+	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
+	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[40:60]))
 	assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 	assert.Equal(t, wechatuser.SyncReport{Added: wechatuser.BulkReport{Calls: 1}, Calls: 3}, *report)
 	assert.Equal(t, ids[:10], srv.TagFans(tag))
 
-	srv.FailNext(pathUntagging, wechatuser.CodeAPIUnauthorized, 1)
-	report, err = c.SyncTag(t.Context(), tag, list(slices.Concat(ids[40:60], []string{"no openid"})))
+	srv.FailNext(testutil.PathBatchUntagging, wechatuser.CodeAPIUnauthorized, 1)
+	report, err = c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{"no openid"})))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "both tell")
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.NotContains(t, err.Error(), "\n")
@@ -165,21 +166,21 @@ func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
 
 func TestSyncReadsTheListPatiently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, c, _ := fans(t, 100)
-		ids := openIDs(100)
+		srv, c, _ := testutil.NewAccount(t, 100)
+		ids := testutil.OpenIDs(100)
 		tag := srv.AddTag("members", ids[:10]...)
-		srv.FailNext(pathTagFans, wechatuser.CodeMinuteQuotaExceeded, 1)
-		srv.FailNext(pathTagFans, wechatuser.CodeInvalidTagID, 2)
+		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeMinuteQuotaExceeded, 1)
+		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeInvalidTagID, 2)
 		start := time.Now()
-		report, err := c.SyncTag(t.Context(), tag, list(ids[:20]))
+		report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[:20]))
 		require.NoError(t, err)
 		assert.Equal(t, 10, report.Added.Applied)
 		assert.Equal(t, 3+2+1+1, report.Calls, "refused, the list, tags/get, the tagging")
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute)
 
-		_, err = c.SyncTag(t.Context(), 12345, list(ids[:20]))
+		_, err = c.SyncTag(t.Context(), 12345, testutil.List(ids[:20]))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
-		assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"), "asked once more, and it does not exist")
+		assert.Equal(t, 2, srv.Calls(testutil.PathGetTags), "asked once more, and it does not exist")
 	})
 }
 
@@ -188,36 +189,36 @@ func TestEnsureTag(t *testing.T) {
 	c := srv.Client()
 	made, err := c.EnsureTag(t.Context(), "vip")
 	require.NoError(t, err)
-	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"))
+	assert.Equal(t, 1, srv.Calls(testutil.PathCreateTag))
 	found, err := c.EnsureTag(t.Context(), "vip")
 	require.NoError(t, err)
 	assert.Equal(t, *made, *found)
-	assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/create"), "it is there already")
-	assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"))
+	assert.Equal(t, 1, srv.Calls(testutil.PathCreateTag), "it is there already")
+	assert.Equal(t, 2, srv.Calls(testutil.PathGetTags))
 
 	_, err = c.EnsureTag(t.Context(), "")
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
-	assert.Equal(t, 2, srv.Calls("/cgi-bin/tags/get"), "nothing was sent")
+	assert.Equal(t, 2, srv.Calls(testutil.PathGetTags), "nothing was sent")
 }
 
 func TestEnsureTagThatAppearsInBetween(t *testing.T) {
 	const noTags, hasVIP = `{"tags":[]}`, `{"tags":[{"id":134,"name":"vip"}]}`
 	tests := []struct {
 		name string
-		tags []reply
+		tags []testutil.Reply
 		want error
 	}{
-		{"made by somebody else", []reply{says(noTags), says(hasVIP)}, nil},
-		{"a name that is not allowed", []reply{says(noTags), says(noTags)}, wechatuser.CodeInvalidTagName},
-		{"and no list", []reply{says(noTags), refuses(48001)}, wechatuser.CodeInvalidTagName},
-		{"no list to begin with", []reply{refuses(48001)}, wechatuser.CodeAPIUnauthorized},
+		{"made by somebody else", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)}, nil},
+		{"a name that is not allowed", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)}, wechatuser.CodeInvalidTagName},
+		{"and no list", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)}, wechatuser.CodeInvalidTagName},
+		{"no list to begin with", []testutil.Reply{testutil.RespondCode(48001)}, wechatuser.CodeAPIUnauthorized},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tags := play(tt.tags...)
-			c := newClient(t, byPath{"/cgi-bin/tags/get": tags, "/cgi-bin/tags/create": play(refuses(45157))})
+			tags := testutil.Play(tt.tags...)
+			c := testutil.NewClient(t, testutil.ByPath{testutil.PathGetTags: tags, testutil.PathCreateTag: testutil.Play(testutil.RespondCode(45157))})
 			tag, err := c.EnsureTag(t.Context(), "vip")
-			assert.Equal(t, len(tt.tags), tags.count())
+			assert.Equal(t, len(tt.tags), tags.Count())
 			if tt.want != nil {
 				assert.ErrorIs(t, err, tt.want)
 				assert.Nil(t, tag)

@@ -2,14 +2,9 @@ package wechatuser_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net/http"
-	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,897 +14,38 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
-
-// families are the two kinds of token.
-var families = map[string][]wechatuser.Option{
-	"stable": nil,
-	"legacy": {wechatuser.WithLegacyToken()},
-}
-
-func TestOneTokenRequestForAThousandCallsOnAColdClient(t *testing.T) {
-	for name, opts := range families {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{delay: 30 * time.Millisecond, noOverlap: true}
-				c := tokenClient(t, acc, opts...)
-				for _, err := range together(1000, func(int) error { return getTags(t.Context(), c) }) {
-					require.NoError(t, err)
-				}
-				require.Len(t, acc.asked(), 1)
-				assert.Equal(t, name == "legacy", acc.asked()[0].Legacy)
-				assert.False(t, acc.asked()[0].Force)
-				assert.Equal(t, 1000, acc.called())
-			})
-		})
-	}
-}
-
-// A token that dies under load costs one token request and no call, whatever the errcode and the method, whether older
-// tokens live on beside a new one or not, and also where normal mode goes on giving the dead token out.
-func TestDeadTokenHealsWithoutAFailedCall(t *testing.T) {
-	type variant struct {
-		family    string
-		code      wechatuser.Code
-		noOverlap bool
-		stubborn  bool
-		scattered bool // calls begin at random times around the token's death
-	}
-	var variants []variant
-	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired} {
-		for family := range families {
-			for _, noOverlap := range []bool{false, true} {
-				for _, scattered := range []bool{false, true} {
-					variants = append(variants, variant{family: family, code: code, noOverlap: noOverlap, scattered: scattered})
-				}
-			}
-		}
-		variants = append(variants, variant{family: "stable", code: code, stubborn: true})
-	}
-	for _, v := range variants {
-		t.Run(fmt.Sprintf("%+v", v), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{
-					delay: 30 * time.Millisecond, callDelay: 10 * time.Millisecond,
-					deadCode: v.code, noOverlap: v.noOverlap, stubborn: v.stubborn,
-				}
-				c := tokenClient(t, acc, families[v.family]...)
-				require.NoError(t, getTags(t.Context(), c))
-				time.AfterFunc(50*time.Millisecond, acc.kill)
-				errs := together(500, func(i int) error {
-					if v.scattered {
-						time.Sleep(rand.N(100 * time.Millisecond))
-					} else {
-						time.Sleep(50*time.Millisecond + time.Nanosecond)
-					}
-					if i%2 == 0 {
-						return c.UpdateRemark(t.Context(), alice, "x")
-					}
-					return getTags(t.Context(), c)
-				})
-				for _, err := range errs {
-					require.NoError(t, err)
-				}
-				want := 2 // the first one, and one for the dead token
-				if v.stubborn {
-					want = 3
-				}
-				assert.Len(t, acc.asked(), want)
-				assert.Equal(t, want-2, acc.forced())
-			})
-		})
-	}
-}
-
-// A waiter leaves when its own context ends, and disturbs nobody.
-func TestWaitersLeaveOneByOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: 4 * time.Second}
-		c := tokenClient(t, acc)
-		start := time.Now()
-		type outcome struct {
-			err   error
-			after time.Duration
-		}
-		call := func(ctx context.Context, to *outcome) func() {
-			return func() { *to = outcome{getTags(ctx, c), time.Since(start)} }
-		}
-		withDeadline, cancel1 := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel1()
-		cancelled, cancel2 := context.WithCancel(t.Context())
-		time.AfterFunc(300*time.Millisecond, cancel2)
-
-		var first, second, third, fourth outcome
-		var wg sync.WaitGroup
-		wg.Go(call(t.Context(), &first))
-		synctest.Wait() // so that the first one's is the call that fetches
-		wg.Go(call(withDeadline, &second))
-		wg.Go(call(cancelled, &third))
-		wg.Go(call(t.Context(), &fourth))
-		wg.Wait()
-
-		assert.Equal(t, outcome{nil, 4 * time.Second}, first)
-		assert.Equal(t, outcome{nil, 4 * time.Second}, fourth)
-		assert.Len(t, acc.asked(), 1)
-
-		assert.Equal(t, 200*time.Millisecond, second.after)
-		assert.ErrorIs(t, second.err, context.DeadlineExceeded)
-		assert.Equal(t, 300*time.Millisecond, third.after)
-		assert.ErrorIs(t, third.err, context.Canceled)
-		for _, err := range []error{second.err, third.err} {
-			var te *wechatuser.TransportError
-			require.ErrorAs(t, err, &te)
-			assert.Equal(t, "getTags", te.API)
-			assert.Equal(t, 1, strings.Count(err.Error(), "waiting for an access token"), err)
-		}
-	})
-}
-
-func TestFetchGoesOnAfterAllWaitersHaveLeft(t *testing.T) {
-	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
-		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 200*time.Millisecond)
-		},
-		"cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(200*time.Millisecond, cancel)
-			return ctx, cancel
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{delay: 4 * time.Second}
-				c := tokenClient(t, acc)
-				ctx, cancel := leave(t.Context())
-				defer cancel()
-				start := time.Now()
-				_, err := c.Token(ctx)
-				require.ErrorIs(t, err, ctx.Err())
-				assert.Equal(t, 200*time.Millisecond, time.Since(start))
-
-				time.Sleep(4 * time.Second)
-				start = time.Now()
-				require.NoError(t, getTags(t.Context(), c))
-				assert.Zero(t, time.Since(start))
-				assert.Len(t, acc.asked(), 1)
-			})
-		})
-	}
-}
-
-func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.ErrorIs(t, getTags(ctx, c), context.Canceled)
-		synctest.Wait()
-		assert.Empty(t, acc.asked())
-	})
-}
-
-// The life of a token: silence, renewal in the background, and the new one.
-func TestEarlyRenewal(t *testing.T) {
-	for name, opts := range families {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{delay: 2 * time.Second}
-				c := tokenClient(t, acc, opts...)
-				first, err := c.Token(t.Context())
-				require.NoError(t, err)
-
-				time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Nanosecond)))
-				for _, err := range together(100, func(int) error { return getTags(t.Context(), c) }) {
-					require.NoError(t, err)
-				}
-				synctest.Wait()
-				require.Len(t, acc.asked(), 1, "nothing is renewed earlier than 5 minutes before the end")
-
-				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
-				start := time.Now()
-				for range 10 {
-					for _, err := range together(100, func(int) error {
-						got, err := c.Token(t.Context())
-						assert.Equal(t, first, got)
-						return err
-					}) {
-						require.NoError(t, err)
-					}
-				}
-				assert.Zero(t, time.Since(start), "no call waits while the old token serves")
-				synctest.Wait()
-				require.Len(t, acc.asked(), 2, "one renewal, and not one for each call")
-
-				time.Sleep(2*time.Second + time.Nanosecond)
-				second, err := c.Token(t.Context())
-				require.NoError(t, err)
-				assert.NotEqual(t, first.AccessToken, second.AccessToken)
-				assert.Equal(t, start.Add(2*time.Hour).Round(0), second.ExpiresAt)
-				assert.Len(t, acc.asked(), 2)
-			})
-		})
-	}
-}
-
-// Many processes that got their tokens together do not renew them together.
-func TestEarlyRenewalHasJitter(t *testing.T) {
-	seen := map[time.Duration]bool{}
-	for range 20 {
-		synctest.Test(t, func(t *testing.T) {
-			acc := &account{}
-			c := tokenClient(t, acc)
-			first, err := c.Token(t.Context())
-			require.NoError(t, err)
-			time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Second)))
-			for len(acc.asked()) == 1 {
-				time.Sleep(time.Second)
-				require.NoError(t, getTags(t.Context(), c))
-				synctest.Wait()
-			}
-			before := first.ExpiresAt.Sub(acc.asked()[1].At)
-			assert.GreaterOrEqual(t, before, 4*time.Minute-time.Second)
-			assert.LessOrEqual(t, before, 5*time.Minute)
-			seen[before] = true
-		})
-	}
-	assert.Greater(t, len(seen), 5)
-}
-
-func TestCallsWaitForTheRenewalInTheLastMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: 2 * time.Second}
-		c := tokenClient(t, acc)
-		first, err := c.Token(t.Context())
-		require.NoError(t, err)
-		time.Sleep(time.Until(first.ExpiresAt.Add(-time.Minute)))
-		start := time.Now()
-		for _, err := range together(100, func(int) error {
-			got, err := c.Token(t.Context())
-			assert.NotEqual(t, first.AccessToken, got.AccessToken)
-			return err
-		}) {
-			require.NoError(t, err)
-		}
-		assert.Equal(t, 2*time.Second, time.Since(start))
-		assert.Len(t, acc.asked(), 2)
-	})
-}
-
-// While renewals fail the old token serves to its end, and calls share the cost of new attempts.
-func TestOldTokenServesToItsEndWhileRenewalFails(t *testing.T) {
-	for name, failure := range map[string]reply{
-		"network":       fails(errReset),
-		"not reachable": fails(errRefused),
-		"busy":          refuses(wechatuser.CodeSystemBusy),
-		"gateway":       answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
-		"wrong secret":  refuses(wechatuser.CodeInvalidSecret),
-		"quota":         refuses(wechatuser.CodeDailyQuotaExceeded),
-		"hanging":       hangs,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				down := false
-				acc := &account{tokenReply: func(ask) reply {
-					if down {
-						return failure
-					}
-					return nil
-				}}
-				c := tokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
-				tok, err := c.Token(t.Context())
-				require.NoError(t, err)
-				down = true
-				time.Sleep(time.Until(tok.ExpiresAt.Add(-6 * time.Minute)))
-				calls, longest := 0, time.Duration(0)
-				for time.Until(tok.ExpiresAt) > 100*time.Millisecond {
-					start := time.Now()
-					if name != "hanging" { // there a call of the last minute can outlive the token
-						require.NoError(t, getTags(t.Context(), c))
-					} else if _, err := c.Token(t.Context()); time.Until(tok.ExpiresAt) > 0 {
-						require.NoError(t, err)
-					}
-					longest = max(longest, time.Since(start))
-					calls++
-					time.Sleep(100 * time.Millisecond)
-				}
-				assert.Greater(t, calls, 2000)
-				assert.LessOrEqual(t, len(acc.asked())-1, 21, "token requests in 5 minutes")
-				if name != "hanging" {
-					assert.Less(t, longest, time.Second)
-				}
-
-				time.Sleep(2 * time.Minute)
-				synctest.Wait()
-				require.Error(t, getTags(t.Context(), c))
-				down = false
-				time.Sleep(time.Minute)
-				require.NoError(t, getTags(t.Context(), c))
-			})
-		})
-	}
-}
-
-// WeChat hands out the same token until 5 minutes before its end, by its own clock.
-func TestSameTokenFromAnEarlyRenewalIsAskedForAgainLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{newBefore: 2 * time.Minute}
-		c := tokenClient(t, acc)
-		first, err := c.Token(t.Context())
-		require.NoError(t, err)
-		time.Sleep(time.Until(first.ExpiresAt.Add(-5 * time.Minute)))
-		renewed := time.Time{}
-		for time.Until(first.ExpiresAt) > 0 {
-			got, err := c.Token(t.Context())
-			require.NoError(t, err)
-			if got.AccessToken != first.AccessToken {
-				renewed = time.Now()
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		require.False(t, renewed.IsZero())
-		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(renewed), float64(16*time.Second))
-		asked := acc.asked()
-		assert.LessOrEqual(t, len(asked), 1+180/15+1)
-		for i := range asked[2:] {
-			assert.GreaterOrEqual(t, asked[i+2].At.Sub(asked[i+1].At), 15*time.Second)
-		}
-	})
-}
-
-// The refusal of an old token arrives when there is a new one already, and does it no harm.
-func TestLateRefusalOfAnOldTokenDropsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: 10 * time.Millisecond}
-		slow := &slowFirst{account: acc, delay: time.Minute}
-		c := tokenClient(t, slow, wechatuser.WithTimeout(time.Hour))
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
-		late := make(chan error)
-		go func() { late <- c.UpdateRemark(t.Context(), alice, "x") }() // refused at once, told a minute later
-		synctest.Wait()
-		require.NoError(t, getTags(t.Context(), c))
-		require.Len(t, acc.asked(), 2)
-		second, err := c.Token(t.Context())
-		require.NoError(t, err)
-
-		require.NoError(t, <-late)
-		third, err := c.Token(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, second, third)
-		assert.Len(t, acc.asked(), 2)
-	})
-}
-
-// Even where the new token is about to end and no other one is to be had.
-func TestLateRefusalWhileRenewalFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var down atomic.Bool
-		acc := &account{tokenReply: func(ask) reply {
-			if down.Load() {
-				return fails(errReset)
-			}
-			return nil
-		}}
-		slow := &slowFirst{account: acc, delay: 2*time.Hour - 30*time.Second}
-		c := tokenClient(t, slow, wechatuser.WithTimeout(3*time.Hour))
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
-		late := make(chan error)
-		go func() { late <- c.UpdateRemark(t.Context(), alice, "x") }()
-		synctest.Wait()
-		require.NoError(t, getTags(t.Context(), c))
-		down.Store(true)
-		require.NoError(t, <-late)
-		require.NoError(t, getTags(t.Context(), c))
-	})
-}
-
-// slowFirst keeps the first refusal of a remark back for a while.
-type slowFirst struct {
-	*account
-	delay time.Duration
-	once  sync.Once
-}
-
-func (s *slowFirst) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := s.account.RoundTrip(req)
-	if strings.HasSuffix(req.URL.Path, "/updateremark") {
-		s.once.Do(func() { time.Sleep(s.delay) })
-	}
-	return resp, err
-}
-
-func TestRefreshToken(t *testing.T) {
-	for name, opts := range families {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{delay: time.Second}
-				c := tokenClient(t, acc, opts...)
-				require.NoError(t, getTags(t.Context(), c))
-				old, err := c.Token(t.Context())
-				require.NoError(t, err)
-
-				for _, err := range together(50, func(int) error {
-					got, err := c.RefreshToken(t.Context())
-					assert.NotEqual(t, old.AccessToken, got.AccessToken)
-					return err
-				}) {
-					require.NoError(t, err)
-				}
-				require.Len(t, acc.asked(), 2, "those who come together share one")
-				assert.Equal(t, name == "stable", acc.asked()[1].Force)
-
-				now, err := c.Token(t.Context())
-				require.NoError(t, err)
-				assert.NotEqual(t, old.AccessToken, now.AccessToken)
-				require.NoError(t, getTags(t.Context(), c))
-				assert.Len(t, acc.asked(), 2)
-			})
-		})
-	}
-}
-
-// Calls go on during a forced renewal, and those whose token it ended heal.
-func TestCallsDuringRefreshToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: time.Second, callDelay: 10 * time.Millisecond}
-		c := tokenClient(t, acc)
-		require.NoError(t, getTags(t.Context(), c))
-		errs := together(500, func(i int) error {
-			if i == 0 {
-				_, err := c.RefreshToken(t.Context())
-				return err
-			}
-			time.Sleep(rand.N(2 * time.Second))
-			return getTags(t.Context(), c)
-		})
-		for _, err := range errs {
-			require.NoError(t, err)
-		}
-		assert.Len(t, acc.asked(), 2)
-	})
-}
-
-func TestRefreshTokenIsNotRepeated(t *testing.T) {
-	for name, mishap := range map[string]reply{
-		"no answer": fails(errReset),
-		"gateway":   answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
-		"busy":      refuses(wechatuser.CodeSystemBusy),
-		"hanging":   hangs,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{tokenReply: func(in ask) reply {
-					if in.Force {
-						return mishap
-					}
-					return nil
-				}}
-				c := tokenClient(t, acc)
-				require.NoError(t, getTags(t.Context(), c))
-				_, err := c.RefreshToken(t.Context())
-				require.Error(t, err)
-				assert.Len(t, acc.asked(), 2)
-				assert.Equal(t, 1, acc.forced())
-				require.NoError(t, getTags(t.Context(), c), "the old token serves on")
-			})
-		})
-	}
-}
-
-func TestRefreshTokenWaitsForARenewalUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: time.Second}
-		c := tokenClient(t, acc)
-		go func() { _, _ = c.Token(t.Context()) }()
-		synctest.Wait()
-		got, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		require.Len(t, acc.asked(), 2)
-		assert.False(t, acc.asked()[0].Force)
-		assert.True(t, acc.asked()[1].Force)
-		assert.Equal(t, time.Second, acc.asked()[1].At.Sub(acc.asked()[0].At))
-		now, err := c.Token(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, got, now)
-	})
-}
-
-// A forced renewal that fails is its caller's matter: others who waited for it get their token in the normal way.
-func TestFailedRefreshTokenFailsNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{delay: time.Second}
-		acc.tokenReply = func(in ask) reply {
-			if in.Force {
-				return after(time.Second, fails(errReset))
-			}
-			return nil
-		}
-		c := tokenClient(t, acc)
-		forced := make(chan error)
-		go func() {
-			_, err := c.RefreshToken(t.Context())
-			forced <- err
-		}()
-		synctest.Wait()
-		go func() { assert.NoError(t, getTags(t.Context(), c)) }()
-		require.ErrorIs(t, <-forced, errReset)
-		synctest.Wait()
-		time.Sleep(2 * time.Second)
-		assert.Len(t, acc.asked(), 2)
-		assert.Equal(t, 1, acc.called())
-	})
-}
-
-// A forced renewal that finds the limit of 30 seconds gets the current token, which is as good as before.
-func TestRefreshTokenThatBringsTheSameToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc)
-		first, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		acc.tokenReply = func(ask) reply {
-			return says(fmt.Sprintf(`{"access_token":%q,"expires_in":7190}`, first.AccessToken))
-		}
-		time.Sleep(10 * time.Second)
-		second, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, first, second)
-		time.Sleep(time.Hour)
-		require.NoError(t, getTags(t.Context(), c))
-		assert.Len(t, acc.asked(), 2)
-	})
-}
-
-// What is no token request's answer is a ResponseError, and shows no token, not even one that nobody knows yet.
-func TestTokenEndpointBodies(t *testing.T) {
-	for name, answer := range map[string]reply{
-		"empty token":         says(`{"access_token":"","expires_in":7200}`),
-		"no token":            says(`{"expires_in":7200}`),
-		"no expires_in":       says(`{"access_token":"SENTINEL-new"}`),
-		"zero expires_in":     says(`{"access_token":"SENTINEL-new","expires_in":0}`),
-		"negative expires_in": says(`{"access_token":"SENTINEL-new","expires_in":-7200}`),
-		"text expires_in":     says(`{"access_token":"SENTINEL-new","expires_in":"soon"}`),
-		"upper case":          says(`{"ACCESS_TOKEN":"SENTINEL-new"}`),
-		"cut in the token":    says(`{"access_token":"SENTINEL-ne`),
-		"cut after the token": says(`{"access_token":"SENTINEL-new","exp`),
-		"cut at the front":    says(`en":"SENTINEL-new","expires_in":7200}`),
-		"in a list":           says(`[{"access_token":"SENTINEL-new","expires_in":7200}]`),
-		"text":                says(`"SENTINEL-new"`),
-		"null":                says(`null`),
-		"empty object":        says(`{}`),
-		"nothing":             says(``),
-		"html":                answers(http.StatusOK, `<html>sign in</html>`),
-		"bad gateway":         answers(http.StatusBadGateway, `<html>bad gateway</html>`),
-		"token with 500":      answers(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
-		"redirect":            answers(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
-		"echo of the request": answers(http.StatusBadGateway, `<html>POST secret=`+testSecret+`</html>`),
-	} {
-		for family, opts := range families {
-			t.Run(name+", "+family, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					var log strings.Builder
-					logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-					acc := &account{tokenReply: func(ask) reply { return answer }}
-					c := tokenClient(t, acc, append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
-					_, err := c.Token(t.Context())
-					var re *wechatuser.ResponseError
-					require.ErrorAs(t, err, &re)
-					assert.Contains(t, []string{"getStableAccessToken", "getAccessToken"}, re.API)
-					for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, re), re.Snippet, fmt.Sprint(re.Err), log.String()} {
-						assert.NotContains(t, text, sentinel)
-					}
-					assert.NotEmpty(t, log.String())
-					if name == "html" || name == "bad gateway" {
-						assert.Contains(t, err.Error(), "<html>", "what a proxy says is of use")
-					}
-				})
-			})
-		}
-	}
-}
 
 // The monotonic clock stands still while a machine sleeps, and the token's time does not.
 func TestTokenTimesAreOfTheWallClock(t *testing.T) {
 	require.Contains(t, time.Now().String(), "m=")
-	tok, err := tokenClient(t, &account{}).Token(t.Context())
+	tok, err := testutil.NewTokenClient(t, &testutil.TokenServer{}).Token(t.Context())
 	require.NoError(t, err)
 	assert.NotContains(t, tok.ExpiresAt.String(), "m=")
 }
 
 // A token's time runs from when it was asked for.
 func TestTokenTimes(t *testing.T) {
-	for name, opts := range families {
+	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc := &account{delay: 3 * time.Second}
+				acc := &testutil.TokenServer{TokenDelay: 3 * time.Second}
 				flaky := false
-				acc.tokenReply = func(ask) reply {
+				acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
 					if flaky = !flaky; flaky {
-						return after(time.Second, fails(errReset))
+						return testutil.Delay(time.Second, testutil.Fail(testutil.ErrReset))
 					}
 					return nil
 				}
-				c := tokenClient(t, acc, opts...)
+				c := testutil.NewTokenClient(t, acc, opts...)
 				tok, err := c.Token(t.Context())
 				require.NoError(t, err)
-				require.Len(t, acc.asked(), 2)
-				assert.True(t, acc.asked()[1].At.Add(2*time.Hour).Equal(tok.ExpiresAt))
+				require.Len(t, acc.TokenRequests(), 2)
+				assert.True(t, acc.TokenRequests()[1].At.Add(2*time.Hour).Equal(tok.ExpiresAt))
 			})
 		})
 	}
-}
-
-// The life of a token may be any number of seconds.
-func TestTokenOfAnyLife(t *testing.T) {
-	for _, life := range []time.Duration{20 * time.Second, time.Minute, 10 * time.Minute, 1000 * time.Hour} {
-		t.Run(life.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &account{life: life, newBefore: life / 2}
-				c := tokenClient(t, acc)
-				start := time.Now()
-				for time.Since(start) < 20*life {
-					require.NoError(t, getTags(t.Context(), c))
-					synctest.Wait()
-					time.Sleep(life / 10)
-				}
-				assert.InDelta(t, 30, len(acc.asked()), 12)
-			})
-		})
-	}
-}
-
-func TestTokenSource(t *testing.T) {
-	errDown := errors.New("the token service is down")
-
-	t.Run("its errors are wrapped", func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
-			func(context.Context) (wechatuser.Token, error) { return wechatuser.Token{}, errDown })))
-		err := getTags(t.Context(), c)
-		require.ErrorIs(t, err, errDown)
-		assert.Contains(t, err.Error(), "token source")
-		_, err = c.Token(t.Context())
-		require.ErrorIs(t, err, errDown)
-		assert.Zero(t, acc.called())
-	})
-	t.Run("its errors show no secret", func(t *testing.T) {
-		c := tokenClient(t, &account{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
-			func(context.Context) (wechatuser.Token, error) {
-				return wechatuser.Token{}, fmt.Errorf("Get %q: %w", "http://127.0.0.1/?secret="+testSecret, errDown)
-			})))
-		for _, err := range []error{getTags(t.Context(), c), second(c.Token(t.Context())), second(c.RefreshToken(t.Context()))} {
-			require.Error(t, err)
-			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), sentinel)
-		}
-	})
-	t.Run("an empty token is an error", func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("")))
-		require.ErrorContains(t, getTags(t.Context(), c), "empty token")
-		assert.Zero(t, acc.called())
-	})
-	t.Run("a refused static token is tried once", func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("dead")))
-		var e *wechatuser.Error
-		require.ErrorAs(t, getTags(t.Context(), c), &e)
-		assert.Equal(t, "getTags", e.API)
-		assert.Equal(t, 1, e.Attempts)
-		assert.ErrorIs(t, e, wechatuser.ErrInvalidToken)
-		assert.Equal(t, 1, acc.called())
-		assert.Empty(t, acc.asked(), "the SDK itself fetches none")
-	})
-	t.Run("it ends with the caller's context", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			c := tokenClient(t, &account{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
-				func(ctx context.Context) (wechatuser.Token, error) {
-					<-ctx.Done()
-					return wechatuser.Token{}, ctx.Err()
-				})))
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := getTags(ctx, c)
-			var te *wechatuser.TransportError
-			require.ErrorAs(t, err, &te)
-			assert.Equal(t, "getTags", te.API)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-		})
-	})
-}
-
-func second[A any](_ A, err error) error { return err }
-
-// A source that knows of a newer token by itself heals a call without being told.
-func TestTokenSourceThatHealsByItself(t *testing.T) {
-	acc := &account{}
-	issuer := tokenClient(t, acc) // a client as another one's source
-	c := tokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(issuer.Token)))
-	require.NoError(t, getTags(t.Context(), c))
-	acc.kill()
-	require.NoError(t, getTags(t.Context(), issuer))
-	require.NoError(t, getTags(t.Context(), c))
-	require.Len(t, acc.asked(), 2)
-
-	calls := 0
-	rotating := wechatuser.TokenSourceFunc(func(ctx context.Context) (wechatuser.Token, error) {
-		if calls++; calls == 1 {
-			return wechatuser.Token{AccessToken: "dead"}, nil
-		}
-		return issuer.Token(ctx)
-	})
-	require.NoError(t, getTags(t.Context(), tokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
-}
-
-// invalidator is a source that gives the next token when it is told to.
-type invalidator struct {
-	mu      sync.Mutex
-	tokens  []string
-	dropped []string
-	err     error
-}
-
-func (s *invalidator) Token(context.Context) (wechatuser.Token, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return wechatuser.Token{AccessToken: s.tokens[0]}, nil
-}
-
-func (s *invalidator) Invalidate(_ context.Context, refused wechatuser.Token) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropped = append(s.dropped, refused.AccessToken)
-	if s.err != nil {
-		return fmt.Errorf("%w: %s", s.err, refused.AccessToken)
-	}
-	if s.tokens[0] == refused.AccessToken && len(s.tokens) > 1 {
-		s.tokens = s.tokens[1:]
-	}
-	return nil
-}
-
-func TestTokenInvalidator(t *testing.T) {
-	alive := func(names ...string) *account {
-		acc := &account{alive: map[string]bool{}, ends: map[string]time.Time{}}
-		for _, name := range names {
-			acc.alive[name], acc.ends[name] = true, time.Now().Add(time.Hour)
-		}
-		return acc
-	}
-	t.Run("it is told which token was refused", func(t *testing.T) {
-		src := &invalidator{tokens: []string{"dead", "good"}}
-		acc := alive("good")
-		c := tokenClient(t, acc, wechatuser.WithTokenSource(src))
-		require.NoError(t, getTags(t.Context(), c))
-		require.NoError(t, getTags(t.Context(), c))
-		assert.Equal(t, []string{"dead"}, src.dropped)
-		assert.Equal(t, 3, acc.called())
-		assert.Empty(t, acc.asked())
-	})
-	t.Run("one renewal for a call", func(t *testing.T) {
-		src := &invalidator{tokens: []string{"dead", "dead too", "good"}}
-		c := tokenClient(t, alive("good"), wechatuser.WithTokenSource(src))
-		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, []string{"dead"}, src.dropped)
-	})
-	t.Run("its error is the call's", func(t *testing.T) {
-		src := &invalidator{tokens: []string{sentinel}, err: errors.New("it is down")}
-		acc := alive()
-		err := getTags(t.Context(), tokenClient(t, acc, wechatuser.WithTokenSource(src)))
-		require.ErrorIs(t, err, src.err)
-		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), sentinel)
-		assert.Equal(t, 1, acc.called())
-	})
-	t.Run("RefreshToken drops the current token", func(t *testing.T) {
-		src := &invalidator{tokens: []string{"first", "second"}}
-		c := tokenClient(t, alive("first", "second"), wechatuser.WithTokenSource(src))
-		got, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, "second", got.AccessToken)
-		assert.Equal(t, []string{"first"}, src.dropped)
-	})
-	t.Run("RefreshToken needs an invalidator", func(t *testing.T) {
-		c := tokenClient(t, alive("first"), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("first")))
-		_, err := c.RefreshToken(t.Context())
-		var ae *wechatuser.ArgumentError
-		require.ErrorAs(t, err, &ae)
-		assert.Contains(t, ae.Reason, "TokenInvalidator")
-	})
-	t.Run("RefreshToken fails where the source has no other token", func(t *testing.T) {
-		src := &invalidator{tokens: []string{"only"}}
-		c := tokenClient(t, alive("only"), wechatuser.WithTokenSource(src))
-		_, err := c.RefreshToken(t.Context())
-		require.Error(t, err)
-	})
-}
-
-// A transport or a store of a test that ends the goroutine, as t.FailNow does, leaves nobody waiting.
-func TestRenewalThatIsBrokenOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		broken := true
-		acc := &account{tokenReply: func(ask) reply {
-			if broken {
-				runtime.Goexit()
-			}
-			return nil
-		}}
-		c := tokenClient(t, acc)
-		require.ErrorContains(t, getTags(t.Context(), c), "broken off")
-		broken = false
-		require.NoError(t, getTags(t.Context(), c))
-	})
-}
-
-func TestRenewalsAreLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log strings.Builder
-		acc := &account{stubborn: true}
-		c := tokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
-		require.NoError(t, getTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewed","key":"wechatuser:token:stable:`+testAppID+
-			`","reason":"due","from":"wechat",`)
-		acc.kill()
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
-		require.Error(t, getTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token renewal failed"`)
-		assert.Contains(t, log.String(), `"reason":"refused"`)
-		_, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		assert.Contains(t, log.String(), `"reason":"forced"`)
-		assert.NotContains(t, log.String(), sentinel)
-	})
-}
-
-// A renewal takes the values of the call that begins it, so that it is a part of its trace, and not its end.
-func TestRenewalHasTheValuesOfItsFirstCaller(t *testing.T) {
-	type key struct{}
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
-		var got any
-		c := tokenClient(t, &account{}, wechatuser.WithInterceptor(
-			func(inner context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
-				if call.API == "getStableAccessToken" {
-					cancel()
-					got = inner.Value(key{})
-				}
-				return next(inner)
-			}))
-		require.ErrorIs(t, getTags(ctx, c), context.Canceled)
-		synctest.Wait()
-		assert.Equal(t, "trace", got)
-		_, err := c.Token(t.Context())
-		require.NoError(t, err)
-	})
-}
-
-// A log handler that makes a call of its own is no trap.
-func TestLogHandlerMayUseTheClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var c *wechatuser.Client
-		var inner error
-		h := handlerFunc(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			inner = second(c.Token(ctx))
-		})
-		c = tokenClient(t, &account{}, wechatuser.WithLogger(slog.New(h)))
-		require.NoError(t, getTags(t.Context(), c))
-		synctest.Wait()
-		assert.NoError(t, inner)
-	})
-}
-
-type handlerFunc func()
-
-func (h handlerFunc) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
-func (h handlerFunc) WithAttrs([]slog.Attr) slog.Handler           { return h }
-func (h handlerFunc) WithGroup(string) slog.Handler                { return h }
-func (h handlerFunc) Handle(context.Context, slog.Record) error {
-	h()
-	return nil
 }
 
 // Whatever is printed, and in whichever way: no token, no secret.
@@ -924,41 +60,103 @@ func TestPrintingShowsNothingSecret(t *testing.T) {
 		Store   wechatuser.TokenStore
 		private *wechatuser.Client
 	}
-	tok := wechatuser.Token{AccessToken: sentinel + "-secret-token", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	tok := wechatuser.Token{AccessToken: testutil.Sentinel + "-secret-token", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	store := wechatuser.NewMemoryTokenStore()
 	require.NoError(t, store.Save(t.Context(), "key", tok))
-	c := tokenClient(t, &account{}, wechatuser.WithTokenStore(store))
-	require.NoError(t, getTags(t.Context(), c))
+	c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTokenStore(store))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
 	h := holder{tok, &tok, []wechatuser.Token{tok}, map[string]wechatuser.Token{"a": tok}, tok, c, store, c}
 
 	values := map[string]any{
 		"token": tok, "pointer": &tok, "client": c, "store": store, "no token": wechatuser.Token{},
-		"token without end": wechatuser.Token{AccessToken: sentinel},
+		"token without end": wechatuser.Token{AccessToken: testutil.Sentinel},
 		"struct":            h, "pointer to struct": &h, "list": []any{h, tok, &tok}, "map": map[wechatuser.Token]any{tok: h},
-		"error": fmt.Errorf("%v: %w", tok, errReset),
+		"error": fmt.Errorf("%v: %w", tok, testutil.ErrReset),
 	}
 	for name, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%t", "%c", "%U", "%e", "%10.3v", "%-40s", "%[2]*[1]v"} {
-			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), sentinel, "%s with %s", name, verb)
-			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), fmt.Sprintf("%X", sentinel), "%s with %s", name, verb)
+			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), testutil.Sentinel, "%s with %s", name, verb)
+			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), fmt.Sprintf("%X", testutil.Sentinel), "%s with %s", name, verb)
 		}
-		assert.NotContains(t, fmt.Sprintln(v), sentinel)
-		assert.NotContains(t, fmt.Errorf("wrong: %v", v).Error(), sentinel)
+		assert.NotContains(t, fmt.Sprintln(v), testutil.Sentinel)
+		assert.NotContains(t, fmt.Errorf("wrong: %v", v).Error(), testutil.Sentinel)
 
 		var log strings.Builder
 		text := slog.New(slog.NewTextHandler(&log, nil))
 		text.With("with", v).WithGroup("group").Info("line", "value", v, slog.Group("inner", "value", v))
-		assert.NotContains(t, log.String(), sentinel, name)
+		assert.NotContains(t, log.String(), testutil.Sentinel, name)
 	}
 	for name, v := range map[string]any{"token": tok, "pointer": &tok, "client": c, "store": store} {
 		var log strings.Builder
 		json := slog.New(slog.NewJSONHandler(&log, nil))
 		json.With("with", v).WithGroup("group").Info("line", "value", v, slog.Group("inner", "value", v))
-		assert.NotContains(t, log.String(), sentinel, name)
+		assert.NotContains(t, log.String(), testutil.Sentinel, name)
 	}
 
 	assert.Equal(t, "Token(***, expires 2026-01-02T03:04:05Z)", tok.String())
 	assert.Equal(t, "Token(none)", fmt.Sprint(wechatuser.Token{}))
-	assert.Equal(t, "Token(***)", fmt.Sprint(wechatuser.Token{AccessToken: sentinel}))
+	assert.Equal(t, "Token(***)", fmt.Sprint(wechatuser.Token{AccessToken: testutil.Sentinel}))
 	assert.Equal(t, tok.String(), fmt.Sprintf("%#v", tok))
+}
+
+func TestMemoryTokenStore(t *testing.T) {
+	ctx := t.Context()
+	s := wechatuser.NewMemoryTokenStore()
+	load := func(key string) wechatuser.Token {
+		t.Helper()
+		got, err := s.Load(ctx, key)
+		require.NoError(t, err)
+		return got
+	}
+	assert.Zero(t, load("a"))
+
+	older, newer := testutil.TokenFor("older", time.Hour), testutil.TokenFor("newer", 2*time.Hour)
+	require.NoError(t, s.Save(ctx, "a", older))
+	assert.Equal(t, older, load("a"))
+	assert.Zero(t, load("b"), "keys are apart")
+
+	require.NoError(t, s.Save(ctx, "a", newer))
+	require.NoError(t, s.Save(ctx, "a", older))
+	assert.Equal(t, newer, load("a"), "an older token does not overwrite a newer one")
+
+	require.NoError(t, s.Delete(ctx, "a", older))
+	assert.Equal(t, newer, load("a"), "only the stale token is deleted")
+	require.NoError(t, s.Delete(ctx, "b", newer))
+	require.NoError(t, s.Delete(ctx, "a", wechatuser.Token{AccessToken: newer.AccessToken}))
+	assert.Zero(t, load("a"), "the text of the token decides")
+}
+
+func TestMemoryTokenStoreLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ok := wechatuser.NewMemoryTokenStore().(wechatuser.TokenLocker)
+		require.True(t, ok)
+		holders := atomic.Int32{}
+		for _, err := range testutil.RunConcurrently(50, func(i int) error {
+			unlock, err := s.Lock(t.Context(), fmt.Sprint(i%2))
+			if err != nil {
+				return err
+			}
+			assert.LessOrEqual(t, holders.Add(1), int32(2), "one for each of the two keys")
+			time.Sleep(time.Second)
+			holders.Add(-1)
+			unlock()
+			unlock() // once more does no harm
+			return nil
+		}) {
+			require.NoError(t, err)
+		}
+
+		unlock, err := s.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err = s.Lock(ctx, "a")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(start))
+		unlock()
+		unlock, err = s.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		unlock()
+	})
 }

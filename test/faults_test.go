@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bytes"
@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -24,15 +23,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "rewrite the documents that tests generate")
-
-// raceDetector reports whether the tests run under it.
-var raceDetector = func() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}()
 
 // kind is a group of calls that come out of a fault alike.
 type kind string
@@ -50,20 +44,20 @@ const (
 
 var kinds = []kind{reads, writes, createTags, deleteTags, clearQuotas, clearBySecret, tokenCalls, forcedTokens}
 
-// kindOf reads it from the endpoint table.
-func kindOf(e wechatuser.Endpoint) kind {
+// kindOf returns the kind of a call.
+func kindOf(call testutil.APICall) kind {
 	switch {
-	case e.Force:
+	case call.Name == "RefreshToken":
 		return forcedTokens
-	case isTokenPath(e.Path):
+	case call.IsTokenCall():
 		return tokenCalls
-	case e.NoAuth:
+	case call.OwnAuth:
 		return clearBySecret
-	case e.Never:
+	case call.Retry == testutil.RetryNever:
 		return clearQuotas
-	case e.ClearsUp:
-		return map[string]kind{"createTag": createTags, "deleteTag": deleteTags}[e.API]
-	case e.Write:
+	case call.Retry == testutil.RetryLookUp:
+		return map[string]kind{"createTag": createTags, "deleteTag": deleteTags}[call.API]
+	case call.Write:
 		return writes
 	}
 	return reads
@@ -73,7 +67,7 @@ func kindOf(e wechatuser.Endpoint) kind {
 type fault struct {
 	name   string
 	text   string
-	strike strike
+	inject testutil.Injector
 	real   bool          // on real sockets, and so in real time
 	result string        // of the call, where the family leaves it open
 	least  time.Duration // what each repeat waits for at least
@@ -84,7 +78,7 @@ type fault struct {
 type family struct {
 	title, text string
 	faults      []fault
-	doubtful    bool // the platform may have carried the request out; both is measured
+	ambiguous   bool // the platform may have carried the request out; both is measured
 	onToken     bool // the fault is on the way to the token, and not on that of the call
 	warm        bool // the client has a token
 	want        []row
@@ -92,19 +86,19 @@ type family struct {
 
 // row is what some calls come to.
 type row struct {
-	of     []kind
-	did    doubt
-	always outcome // where the fault strikes each request; zero where that is not measured
-	once   outcome // where it strikes the first one; likewise
+	of      []kind
+	applied applied
+	always  outcome // where the fault strikes each request; zero where that is not measured
+	once    outcome // where it strikes the first one; likewise
 }
 
 // doubt is whether the platform carried out what the fault struck.
-type doubt int
+type applied int
 
 const (
-	either doubt = iota
-	not
-	did
+	maybeApplied applied = iota
+	notApplied
+	wasApplied
 )
 
 // outcome is what came back, after so many requests.
@@ -117,11 +111,11 @@ func (o outcome) measured() bool { return o != outcome{} }
 
 // Results that come often.
 const (
-	unanswered  = "TransportError ErrTemporary"
-	notAnAnswer = "ResponseError ErrTemporary"
-	tooMany     = "ResponseError ErrRateLimited ErrTemporary"
-	busyAnswer  = "Error ErrTemporary"
-	inDoubt     = " ErrAmbiguous"
+	noResponse   = "TransportError ErrTemporary"
+	notAResponse = "ResponseError ErrTemporary"
+	tooMany      = "ResponseError ErrRateLimited ErrTemporary"
+	busyAnswer   = "Error ErrTemporary"
+	ambiguous    = " ErrAmbiguous"
 )
 
 func ok(calls, tokens int) outcome { return outcome{"ok", calls, tokens} }
@@ -133,13 +127,13 @@ var apis = []kind{reads, writes, createTags, deleteTags, clearQuotas}
 func unclear(result string) []row {
 	return []row{
 		{of: []kind{reads}, always: outcome{result, 3, 1}, once: ok(2, 1)},
-		{of: []kind{writes}, always: outcome{result + inDoubt, 3, 1}, once: ok(2, 1)},
-		{of: []kind{createTags}, did: not, always: outcome{result + inDoubt, 4, 1}, once: ok(2, 1)},
-		{of: []kind{createTags}, did: did, always: ok(4, 1), once: ok(3, 1)},
-		{of: []kind{deleteTags}, did: not, always: outcome{result + inDoubt, 4, 1}, once: ok(2, 1)},
-		{of: []kind{deleteTags}, did: did, always: ok(4, 1), once: ok(2, 1)},
-		{of: []kind{clearQuotas}, always: outcome{result + inDoubt, 1, 1}, once: outcome{result + inDoubt, 1, 1}},
-		{of: []kind{clearBySecret}, always: outcome{result + inDoubt, 1, 0}, once: outcome{result + inDoubt, 1, 0}},
+		{of: []kind{writes}, always: outcome{result + ambiguous, 3, 1}, once: ok(2, 1)},
+		{of: []kind{createTags}, applied: notApplied, always: outcome{result + ambiguous, 4, 1}, once: ok(2, 1)},
+		{of: []kind{createTags}, applied: wasApplied, always: ok(4, 1), once: ok(3, 1)},
+		{of: []kind{deleteTags}, applied: notApplied, always: outcome{result + ambiguous, 4, 1}, once: ok(2, 1)},
+		{of: []kind{deleteTags}, applied: wasApplied, always: ok(4, 1), once: ok(2, 1)},
+		{of: []kind{clearQuotas}, always: outcome{result + ambiguous, 1, 1}, once: outcome{result + ambiguous, 1, 1}},
+		{of: []kind{clearBySecret}, always: outcome{result + ambiguous, 1, 0}, once: outcome{result + ambiguous, 1, 0}},
 		{of: []kind{tokenCalls}, always: outcome{result, 0, 3}, once: ok(0, 2)},
 		{of: []kind{forcedTokens}, always: outcome{result, 0, 1}, once: outcome{result, 0, 1}},
 	}
@@ -156,18 +150,20 @@ func final(result string) []row {
 
 // givenUp are the outcomes where a request is not repeated, and nothing tells what became of it.
 func givenUp(result string) []row {
-	same := func(of kind, did doubt, o outcome) row { return row{of: []kind{of}, did: did, always: o, once: o} }
+	same := func(of kind, did applied, o outcome) row {
+		return row{of: []kind{of}, applied: did, always: o, once: o}
+	}
 	return []row{
-		same(reads, either, outcome{result, 1, 1}),
-		same(writes, either, outcome{result + inDoubt, 1, 1}),
-		same(createTags, not, outcome{result + inDoubt, 2, 1}),
-		same(createTags, did, ok(2, 1)),
-		same(deleteTags, not, outcome{result + inDoubt, 2, 1}),
-		same(deleteTags, did, ok(2, 1)),
-		same(clearQuotas, either, outcome{result + inDoubt, 1, 1}),
-		same(clearBySecret, either, outcome{result + inDoubt, 1, 0}),
-		same(tokenCalls, either, outcome{result, 0, 1}),
-		same(forcedTokens, either, outcome{result, 0, 1}),
+		same(reads, maybeApplied, outcome{result, 1, 1}),
+		same(writes, maybeApplied, outcome{result + ambiguous, 1, 1}),
+		same(createTags, notApplied, outcome{result + ambiguous, 2, 1}),
+		same(createTags, wasApplied, ok(2, 1)),
+		same(deleteTags, notApplied, outcome{result + ambiguous, 2, 1}),
+		same(deleteTags, wasApplied, ok(2, 1)),
+		same(clearQuotas, maybeApplied, outcome{result + ambiguous, 1, 1}),
+		same(clearBySecret, maybeApplied, outcome{result + ambiguous, 1, 0}),
+		same(tokenCalls, maybeApplied, outcome{result, 0, 1}),
+		same(forcedTokens, maybeApplied, outcome{result, 0, 1}),
 	}
 }
 
@@ -178,124 +174,124 @@ var faultTable = []family{
 		text:  "Nothing was sent, so that each call may be repeated. With more than one address the next one is tried at once.",
 		faults: []fault{
 			{
-				name: "DNS failure", real: true, strike: noSuchHost,
+				name: "DNS failure", real: true, inject: noSuchHost,
 				text: "The name of the platform's host is not known. Check the resolver, and whether the network lets DNS through.",
 			},
 			{
-				name: "refused", real: true, strike: refusedConnection,
+				name: "refused", real: true, inject: refusedConnection,
 				text: "Nobody listens at the address. Check the proxy and the address given to `WithBaseURL`.",
 			},
 			{
-				name: "certificate of nobody", real: true, strike: unknownCertificate,
+				name: "certificate of nobody", real: true, inject: unknownCertificate,
 				text: "TLS failed: somebody who is not the platform answers, often a proxy that reads along. Give its certificate to the transport, or take it out of the way.",
 			},
 			{
-				name: "TLS handshake cut", real: true, strike: cutHandshake,
+				name: "TLS handshake cut", real: true, inject: cutHandshake,
 				text: "The connection ended before TLS was ready. A firewall that knows host names does that.",
 			},
 		},
 		want: []row{
-			{of: apis, always: outcome{unanswered, 3, 1}, once: ok(2, 1)},
-			{of: []kind{clearBySecret}, always: outcome{unanswered, 3, 0}, once: ok(2, 0)},
-			{of: []kind{tokenCalls, forcedTokens}, always: outcome{unanswered, 0, 3}, once: ok(0, 2)},
+			{of: apis, always: outcome{noResponse, 3, 1}, once: ok(2, 1)},
+			{of: []kind{clearBySecret}, always: outcome{noResponse, 3, 0}, once: ok(2, 0)},
+			{of: []kind{tokenCalls, forcedTokens}, always: outcome{noResponse, 0, 3}, once: ok(0, 2)},
 		},
 	},
 	{
-		title:    "Sent, and no answer",
-		text:     "The platform may have carried the request out. What has the same effect twice as once is sent again; tags are looked up.",
-		doubtful: true,
+		title:     "Sent, and no answer",
+		text:      "The platform may have carried the request out. What has the same effect twice as once is sent again; tags are looked up.",
+		ambiguous: true,
 		faults: []fault{
 			{
-				name: "reset", real: true, strike: socket{reset: true}.strike,
+				name: "reset", real: true, inject: testutil.Socket{Reset: true}.Inject,
 				text: "The connection was reset after the request was read. An error that matches `ErrAmbiguous` says that a write may have been applied: read the state, or make the call again.",
 			},
 			{
-				name: "closed", real: true, strike: socket{}.strike,
+				name: "closed", real: true, inject: testutil.Socket{}.Inject,
 				text: "The connection ended without an answer, as when a proxy restarts. As above.",
 			},
 			{
-				name: "timeout before the answer", strike: instead(hangs),
+				name: "timeout before the answer", inject: testutil.RespondInstead(testutil.Hang),
 				text: "Nothing came within the time of an attempt, 10 s unless `WithTimeout` says otherwise; `errors.Is(err, context.DeadlineExceeded)` is true. Give the call's context more time than all its attempts need, or less to end it early.",
 			},
 			{
-				name: "timeout in the body", strike: instead(slowBody),
+				name: "timeout in the body", inject: testutil.RespondInstead(slowBody),
 				text: "The answer began, and did not end within the time of the attempt. As above.",
 			},
 		},
-		want: unclear(unanswered),
+		want: unclear(noResponse),
 	},
 	{
 		title: "Reset before the request was read",
 		text:  "The client can't know that the platform has not seen the request, so that this is treated as the faults above.",
 		faults: []fault{{
-			name: "reset at once", real: true, strike: socket{reset: true, unread: true}.strike,
+			name: "reset at once", real: true, inject: testutil.Socket{Reset: true, Unread: true}.Inject,
 			text: "The connection was reset at the first byte. `ErrAmbiguous` is then too careful, and never too careless.",
 		}},
-		want: slices.DeleteFunc(unclear(unanswered), func(r row) bool { return r.did == did }),
+		want: slices.DeleteFunc(unclear(noResponse), func(r row) bool { return r.applied == wasApplied }),
 	},
 	{
-		title:    "An answer that is not the platform's",
-		text:     "Something between the two has answered. The error shows the status, the Content-Type and the first 200 characters of the body.",
-		doubtful: true,
+		title:     "An answer that is not the platform's",
+		text:      "Something between the two has answered. The error shows the status, the Content-Type and the first 200 characters of the body.",
+		ambiguous: true,
 		faults: []fault{
 			{
-				name: "HTML with status 200", strike: instead(answers(200, "<html>Please log in</html>", "Content-Type", "text/html")),
+				name: "HTML with status 200", inject: testutil.RespondInstead(testutil.Respond(200, "<html>Please log in</html>", "Content-Type", "text/html")),
 				text: "A login page of a network or a proxy. Look at `Snippet`.",
 			},
 			{
-				name: "HTML with status 502", strike: instead(answers(502, "<html>Bad Gateway</html>", "Content-Type", "text/html")),
+				name: "HTML with status 502", inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>", "Content-Type", "text/html")),
 				text: "A gateway could not reach what is behind it. Wait, and look at the platform's announcements if it lasts.",
 			},
 			{
-				name: "503 with Retry-After", least: 30 * time.Second, strike: instead(answers(503, "", "Retry-After", "30")),
+				name: "503 with Retry-After", least: 30 * time.Second, inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "30")),
 				text: "The server asked for some time, and the repeats wait for as long as it says, up to a minute. `RetryAfter` of the error has it.",
 			},
 			{
-				name: "empty", strike: instead(answers(200, "")),
+				name: "empty", inject: testutil.RespondInstead(testutil.Respond(200, "")),
 				text: "An answer without a body is no answer.",
 			},
 			{
-				name: "null", strike: instead(says("null")),
+				name: "null", inject: testutil.RespondInstead(testutil.RespondJSON("null")),
 				text: "Valid JSON, and not the platform's. It never becomes a zero value with a nil error.",
 			},
 			{
-				name: "cut body", real: true, strike: socket{answer: httpOK("Content-Length: 23") + `{"errcode":0,`}.strike,
+				name: "cut body", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 23") + `{"errcode":0,`}.Inject,
 				text: "The connection ended in the middle of the answer.",
 			},
 			{
-				name: "reset in the body", real: true, strike: resetInTheBody,
+				name: "reset in the body", real: true, inject: resetInTheBody,
 				text: "The connection was reset in the middle of the answer.",
 			},
 			{
-				name: "Content-Length too small", real: true, strike: socket{answer: httpOK("Content-Length: 10") + okBody}.strike,
+				name: "Content-Length too small", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 10") + testutil.OKBody}.Inject,
 				text: "The answer says that it is shorter than it is, and what is read is no JSON any more. Look for a proxy that changes answers.",
 			},
 			{
-				name: "Content-Length too large", real: true, strike: socket{answer: httpOK("Content-Length: 99") + okBody}.strike,
+				name: "Content-Length too large", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 99") + testutil.OKBody}.Inject,
 				text: "The answer says that it is longer than it is. What came could be the whole, or not: it is not taken.",
 			},
 			{
-				name: "gzip that is none", real: true, strike: socket{answer: httpOK("Content-Encoding: gzip", "Content-Length: 27") + okBody}.strike,
+				name: "gzip that is none", real: true, inject: testutil.Socket{Response: httpOK("Content-Encoding: gzip", "Content-Length: 27") + testutil.OKBody}.Inject,
 				text: "The header says gzip, and the body is something else. Look for a proxy that changes answers.",
 			},
 		},
-		want: unclear(notAnAnswer),
+		want: unclear(notAResponse),
 	},
 	{
-		title:    "An answer that is not taken, and would not change",
-		text:     "The call is not repeated, since the next answer would be the same or come too late.",
-		doubtful: true,
+		title:     "An answer that is not taken, and would not change",
+		text:      "The call is not repeated, since the next answer would be the same or come too late.",
+		ambiguous: true,
 		faults: []fault{
 			{
-				name: "body of more than 16 MiB", strike: instead(oversize), large: true, result: "ResponseError",
+				name: "body of more than 16 MiB", inject: testutil.RespondInstead(oversize), large: true, result: "ResponseError",
 				text: "No page of the platform is a fiftieth of that. What is too much is not read.",
 			},
 			{
-				name: "gzip bomb", strike: instead(gzipBomb), large: true, result: "ResponseError",
+				name: "gzip bomb", inject: testutil.RespondInstead(gzipBomb), large: true, result: "ResponseError",
 				text: "16 KiB that unpack to more than 16 MiB. No more than that is unpacked.",
 			},
 			{
-				name: "503 with a long Retry-After", strike: instead(answers(503, "", "Retry-After", "120")), result: notAnAnswer,
+				name: "503 with a long Retry-After", inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "120")), result: notAResponse,
 				text: "The server asked for more than a minute. Make the call again after `RetryAfter`.",
 			},
 		},
@@ -305,7 +301,7 @@ var faultTable = []family{
 		title: "Too many requests",
 		text:  "Status 429 comes from a gateway that let the request no further.",
 		faults: []fault{{
-			name: "429", strike: instead(answers(429, "", "Retry-After", "5")), least: 5 * time.Second,
+			name: "429", inject: testutil.RespondInstead(testutil.Respond(429, "", "Retry-After", "5")), least: 5 * time.Second,
 			text: "Send fewer calls at a time: `WithLimiter`, `WithConcurrency`.",
 		}},
 		want: []row{
@@ -320,12 +316,12 @@ var faultTable = []family{
 		title: "Sent elsewhere, or away",
 		text:  "Somebody has set this up, so that it stays. No redirect is followed: it would carry the token or the secret to another host.",
 		faults: []fault{
-			{name: "301", strike: instead(redirect(301)), text: "Moved for good. Check the address given to `WithBaseURL`, and the proxy."},
-			{name: "302", strike: instead(redirect(302)), text: "Often the login page of a network."},
-			{name: "303", strike: instead(redirect(303)), text: "As above."},
-			{name: "307", strike: instead(redirect(307)), text: "As 302; this one would have sent the body elsewhere too."},
-			{name: "308", strike: instead(redirect(308)), text: "As 301; this one would have sent the body elsewhere too."},
-			{name: "403", strike: instead(answers(403, "<html>Forbidden</html>")), text: "A proxy or a firewall forbids it. The platform itself refuses with an errcode and status 200."},
+			{name: "301", inject: testutil.RespondInstead(redirect(301)), text: "Moved for good. Check the address given to `WithBaseURL`, and the proxy."},
+			{name: "302", inject: testutil.RespondInstead(redirect(302)), text: "Often the login page of a network."},
+			{name: "303", inject: testutil.RespondInstead(redirect(303)), text: "As above."},
+			{name: "307", inject: testutil.RespondInstead(redirect(307)), text: "As 302; this one would have sent the body elsewhere too."},
+			{name: "308", inject: testutil.RespondInstead(redirect(308)), text: "As 301; this one would have sent the body elsewhere too."},
+			{name: "403", inject: testutil.RespondInstead(testutil.Respond(403, "<html>Forbidden</html>")), text: "A proxy or a firewall forbids it. The platform itself refuses with an errcode and status 200."},
 		},
 		want: final("ResponseError"),
 	},
@@ -334,20 +330,24 @@ var faultTable = []family{
 		text:  "The platform has been seen to answer so.",
 		faults: []fault{
 			{
-				name: "control characters", strike: altered(func(body string) reply { return says(`{"note":"a` + "\x01\t\n" + `b",` + body[1:]) }),
+				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					return testutil.RespondJSON(`{"note":"a` + "\x01\t\n" + `b",` + body[1:])
+				}),
 				text: "Text that was typed into the console comes with characters that JSON forbids. They are kept.",
 			},
 			{
-				name: "invalid UTF-8", strike: altered(func(body string) reply { return says(`{"note":"` + "\xff\xc3" + `",` + body[1:]) }),
+				name: "invalid UTF-8", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					return testutil.RespondJSON(`{"note":"` + "\xff\xc3" + `",` + body[1:])
+				}),
 				text: "Bytes that are no UTF-8 become U+FFFD, and the rest is read.",
 			},
 			{
-				name: "another Content-Type", strike: altered(func(body string) reply { return answers(200, body, "Content-Type", "text/plain") }),
+				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply { return testutil.Respond(200, body, "Content-Type", "text/plain") }),
 				text: "The body is read whatever the header says.",
 			},
 			{
-				name: "gzip", strike: altered(func(body string) reply {
-					return answers(200, zipped(strings.NewReader(body)), "Content-Encoding", "gzip")
+				name: "gzip", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					return testutil.Respond(200, zipped(strings.NewReader(body)), "Content-Encoding", "gzip")
 				}),
 				text: "A compressed answer is unpacked, also where the transport does not.",
 			},
@@ -359,13 +359,13 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:    "Busy",
-		text:     "The platform answers with an errcode that means \"try again\", and does not say what became of the request.",
-		doubtful: true,
+		title:     "Busy",
+		text:      "The platform answers with an errcode that means \"try again\", and does not say what became of the request.",
+		ambiguous: true,
 		faults: []fault{
-			{name: "-1", strike: instead(refuses(-1)), text: "System busy. After three attempts, wait some seconds and make the call again."},
-			{name: "268487001", strike: instead(refuses(268487001)), text: "As -1; batchBlacklist gives it."},
-			{name: "268487002", strike: instead(refuses(268487002)), text: "As -1; getFans gives it."},
+			{name: "-1", inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy. After three attempts, wait some seconds and make the call again."},
+			{name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)), text: "As -1; batchBlacklist gives it."},
+			{name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)), text: "As -1; getFans gives it."},
 		},
 		want: unclear(busyAnswer),
 	},
@@ -373,7 +373,7 @@ var faultTable = []family{
 		title: "Busy with this user",
 		text:  "Not applied, so that each call may be repeated.",
 		faults: []fault{{
-			name: "45169", strike: instead(refuses(45169)),
+			name: "45169", inject: testutil.RespondInstead(testutil.RespondCode(45169)),
 			text: "Two calls tag the same follower at a time. Let one program do it; a bulk job never sends an openid twice at a time.",
 		}},
 		want: []row{
@@ -386,14 +386,14 @@ var faultTable = []family{
 		title: "Refused",
 		text:  "The platform did not apply it and would say the same again. One errcode stands for its class here; `Remedy` of a code says what to do.",
 		faults: []fault{
-			{name: "45011", result: "Error ErrRateLimited ErrTemporary", strike: instead(refuses(45011)), text: "The minute's quota is used up. Make the call again in the next minute; a bulk job does so by itself."},
-			{name: "45009", result: "Error ErrRateLimited", strike: instead(refuses(45009)), text: "The day's quota is used up. Wait for the next day, or see `ClearQuota`."},
-			{name: "48001", result: "Error ErrPermission", strike: instead(refuses(48001)), text: "The account does not have this API."},
-			{name: "40164", result: "Error ErrCredential ErrPermission", strike: instead(refuses(40164)), text: "The caller's IP address is not in the account's whitelist. The message has the address."},
-			{name: "40003", result: "Error ErrInvalidArgument", strike: instead(refuses(40003)), text: "An openid of another account, or none at all. A bulk job names it and goes on with the others."},
-			{name: "43004", result: "Error ErrNotFollowing", strike: instead(refuses(43004)), text: "The user does not follow the account. Leave the user out."},
-			{name: "45159", result: "Error ErrInvalidArgument", strike: instead(refuses(45159)), text: "There is no such tag."},
-			{name: "a code that nobody knows", result: "Error", strike: instead(refuses(12345)), text: "It comes back as it is: `e.Code`, `e.Message`, `e.RID`."},
+			{name: "45011", result: "Error ErrRateLimited ErrTemporary", inject: testutil.RespondInstead(testutil.RespondCode(45011)), text: "The minute's quota is used up. Make the call again in the next minute; a bulk job does so by itself."},
+			{name: "45009", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "The day's quota is used up. Wait for the next day, or see `ClearQuota`."},
+			{name: "48001", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(48001)), text: "The account does not have this API."},
+			{name: "40164", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "The caller's IP address is not in the account's whitelist. The message has the address."},
+			{name: "40003", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(40003)), text: "An openid of another account, or none at all. A bulk job names it and goes on with the others."},
+			{name: "43004", result: "Error ErrNotFollowing", inject: testutil.RespondInstead(testutil.RespondCode(43004)), text: "The user does not follow the account. Leave the user out."},
+			{name: "45159", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(45159)), text: "There is no such tag."},
+			{name: "a code that nobody knows", result: "Error", inject: testutil.RespondInstead(testutil.RespondCode(12345)), text: "It comes back as it is: `e.Code`, `e.Message`, `e.RID`."},
 		},
 		want: final(""),
 	},
@@ -403,11 +403,11 @@ var faultTable = []family{
 		warm:  true,
 		faults: []fault{
 			{
-				name: "revoked before the call", strike: tokenEnds,
+				name: "revoked before the call", inject: tokenEnds,
 				text: "Another program has renewed it. If it happens often, share the token: `WithTokenStore`, `WithTokenSource`.",
 			},
 			{
-				name: "expired before its time", strike: tokenExpires,
+				name: "expired before its time", inject: tokenExpires,
 				text: "The clock of the platform and the token's lifetime disagree (42001). Nothing is to be done.",
 			},
 		},
@@ -421,7 +421,7 @@ var faultTable = []family{
 		text:  "The platform's token interface goes on giving a token that its other interfaces refuse. One renewal is forced, at most once in 30 seconds and 20 times a day; `WithoutForcedRenewal` switches that off.",
 		warm:  true,
 		faults: []fault{{
-			name: "40001", strike: instead(refuses(40001)),
+			name: "40001", inject: testutil.RespondInstead(testutil.RespondCode(40001)),
 			text: "Where it lasts, another program may be using `force_refresh` all the time. Find it. From `ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
 		}},
 		want: []row{
@@ -434,13 +434,13 @@ var faultTable = []family{
 		text:  "The platform carried the call out, the answer was lost, and the token of the repeat is refused.",
 		warm:  true,
 		faults: []fault{{
-			name: "reset, and revoked", strike: carriedOutThenRevoked,
+			name: "reset, and revoked", inject: carriedOutThenRevoked,
 			text: "The call heals as it does from each of the two faults alone.",
 		}},
 		want: []row{
-			{of: []kind{reads, writes, deleteTags}, did: did, once: ok(3, 1)},
-			{of: []kind{createTags}, did: did, once: ok(4, 1)},
-			{of: []kind{clearQuotas, clearBySecret}, did: did, once: outcome{unanswered + inDoubt, 1, 0}},
+			{of: []kind{reads, writes, deleteTags}, applied: wasApplied, once: ok(3, 1)},
+			{of: []kind{createTags}, applied: wasApplied, once: ok(4, 1)},
+			{of: []kind{clearQuotas, clearBySecret}, applied: wasApplied, once: outcome{noResponse + ambiguous, 1, 0}},
 		},
 	},
 	{
@@ -448,7 +448,7 @@ var faultTable = []family{
 		text:  "The call is done. The next one finds a dead token, and heals.",
 		warm:  true,
 		faults: []fault{{
-			name: "revoked after the call", strike: revokedAfterwards,
+			name: "revoked after the call", inject: revokedAfterwards,
 			text: "Nothing is seen of it.",
 		}},
 		want: []row{
@@ -460,13 +460,13 @@ var faultTable = []family{
 		text:    "A new client asks for a token, and the call can't be sent without. The error names getStableAccessToken.",
 		onToken: true,
 		faults: []fault{
-			{name: "token endpoint refused", result: unanswered, strike: instead(fails(errRefused)), text: "Nobody listens there. A client that has a token goes on with it to its end."},
-			{name: "token endpoint reset", result: unanswered, strike: instead(fails(errReset)), text: "No answer. Asking again does no harm: stable tokens are the same until they end."},
-			{name: "token endpoint hangs", result: unanswered, strike: instead(hangs), text: "No answer in time. Callers wait no longer than their own contexts."},
-			{name: "token endpoint 502", result: notAnAnswer, strike: instead(answers(502, "<html>Bad Gateway</html>")), text: "A gateway answers in its place."},
-			{name: "token endpoint busy", result: busyAnswer, strike: instead(refuses(-1)), text: "System busy."},
-			{name: "answer without a token", result: notAnAnswer, strike: instead(says(`{"expires_in":7200}`)), text: "Not the platform's answer. The error shows nothing of it, since a part of a token may be in there."},
-			{name: "token without a lifetime", result: notAnAnswer, strike: instead(says(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has ended already is none."},
+			{name: "token endpoint refused", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrRefused)), text: "Nobody listens there. A client that has a token goes on with it to its end."},
+			{name: "token endpoint reset", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)), text: "No answer. Asking again does no harm: stable tokens are the same until they end."},
+			{name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang), text: "No answer in time. Callers wait no longer than their own contexts."},
+			{name: "token endpoint 502", result: notAResponse, inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")), text: "A gateway answers in its place."},
+			{name: "token endpoint busy", result: busyAnswer, inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy."},
+			{name: "answer without a token", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)), text: "Not the platform's answer. The error shows nothing of it, since a part of a token may be in there."},
+			{name: "token without a lifetime", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has ended already is none."},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 3}, once: ok(1, 2)},
@@ -478,11 +478,11 @@ var faultTable = []family{
 		text:    "Asking again is of no use until a person has acted. The answer is remembered for 1 s, then 2 s, up to a minute, and calls get it at once.",
 		onToken: true,
 		faults: []fault{
-			{name: "wrong secret", result: "Error ErrCredential", strike: instead(refuses(40125)), text: "Check the app secret. The console can reset it."},
-			{name: "wrong secret, as 40001", result: "Error ErrCredential", strike: instead(refuses(40001)), text: "From the token endpoint 40001 means the secret, not the token."},
-			{name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission", strike: instead(refuses(40164)), text: "Add the address, which is in the message, in the console."},
-			{name: "secret frozen", result: "Error ErrCredential", strike: instead(refuses(40243)), text: "Unfreeze it in the console."},
-			{name: "token quota used up", result: "Error ErrRateLimited", strike: instead(refuses(45009)), text: "`ClearQuotaByAppSecret` needs no token."},
+			{name: "wrong secret", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40125)), text: "Check the app secret. The console can reset it."},
+			{name: "wrong secret, as 40001", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40001)), text: "From the token endpoint 40001 means the secret, not the token."},
+			{name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "Add the address, which is in the message, in the console."},
+			{name: "secret frozen", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40243)), text: "Unfreeze it in the console."},
+			{name: "token quota used up", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "`ClearQuotaByAppSecret` needs no token."},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 1}, once: outcome{"", 0, 1}},
@@ -494,7 +494,7 @@ var faultTable = []family{
 		text:    "One request, however many calls wait for it.",
 		onToken: true,
 		faults: []fault{{
-			name: "token after 5 s", strike: slowly(5 * time.Second),
+			name: "token after 5 s", inject: slowly(5 * time.Second),
 			text: "Calls on a new client wait for it, no longer than their own contexts. Later ones don't: a token is renewed in the background.",
 		}},
 		want: []row{
@@ -505,12 +505,12 @@ var faultTable = []family{
 }
 
 // noSuchHost asks a DNS server that knows no name.
-func noSuchHost(s *scene, req *http.Request) (*http.Response, error) {
+func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s.cleanUp = append(s.cleanUp, func() { server.Close() })
+	s.CleanUp = append(s.CleanUp, func() { server.Close() })
 	go func() {
 		buf := make([]byte, 1500)
 		for {
@@ -528,29 +528,29 @@ func noSuchHost(s *scene, req *http.Request) (*http.Response, error) {
 	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
 	}}
-	return s.direct(req, "", "", &http.Transport{DialContext: (&net.Dialer{Resolver: resolver}).DialContext})
+	return s.SendTo(req, "", "", &http.Transport{DialContext: (&net.Dialer{Resolver: resolver}).DialContext})
 }
 
 // refusedConnection goes to a port that nobody listens on any more.
-func refusedConnection(s *scene, req *http.Request) (*http.Response, error) {
+func refusedConnection(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	ln.Close()
-	return s.direct(req, "http", ln.Addr().String(), &http.Transport{})
+	return s.SendTo(req, "http", ln.Addr().String(), &http.Transport{})
 }
 
-func unknownCertificate(s *scene, req *http.Request) (*http.Response, error) {
+func unknownCertificate(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
-	srv.Config.ErrorLog = discard
+	srv.Config.ErrorLog = testutil.DiscardLog
 	srv.StartTLS()
-	s.cleanUp = append(s.cleanUp, srv.Close)
-	return s.direct(req, "https", srv.Listener.Addr().String(), &http.Transport{})
+	s.CleanUp = append(s.CleanUp, srv.Close)
+	return s.SendTo(req, "https", srv.Listener.Addr().String(), &http.Transport{})
 }
 
-func cutHandshake(s *scene, req *http.Request) (*http.Response, error) {
-	return s.overTCP(req, "https", func(conn *net.TCPConn) error {
+func cutHandshake(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+	return s.OverTCP(req, "https", func(conn *net.TCPConn) error {
 		_, err := conn.Read(make([]byte, 1))
 		return err
 	})
@@ -562,11 +562,11 @@ func httpOK(headers ...string) string {
 }
 
 // resetInTheBody waits until the client has read the first half: a reset throws away what was not read.
-func resetInTheBody(s *scene, req *http.Request) (*http.Response, error) {
+func resetInTheBody(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	halfRead := make(chan struct{})
 	defer close(halfRead)
-	k := socket{answer: httpOK("Content-Length: 27") + okBody[:5], reset: true, before: halfRead}
-	resp, err := k.strike(s, req)
+	k := testutil.Socket{Response: httpOK("Content-Length: 27") + testutil.OKBody[:5], Reset: true, Until: halfRead}
+	resp, err := k.Inject(s, req)
 	if err != nil {
 		return nil, err
 	}
@@ -583,12 +583,14 @@ type readCloser struct {
 
 // slowBody is an answer of which the end does not come.
 func slowBody(req *http.Request) (*http.Response, error) {
-	resp, err := says(okBody)(req)
-	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(okBody[:9]), ctxReader{req.Context()}))
+	resp, err := testutil.RespondJSON(testutil.OKBody)(req)
+	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
 	return resp, err
 }
 
-func redirect(status int) reply { return answers(status, "", "Location", "https://example.com/") }
+func redirect(status int) testutil.Reply {
+	return testutil.Respond(status, "", "Location", "https://example.com/")
+}
 
 // zeros are more than any answer may have.
 func zeros() io.Reader { return io.LimitReader(zeroReader{}, 16<<20+1) }
@@ -601,7 +603,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 }
 
 func oversize(req *http.Request) (*http.Response, error) {
-	resp, err := says("")(req)
+	resp, err := testutil.RespondJSON("")(req)
 	resp.Body, resp.ContentLength = io.NopCloser(zeros()), -1
 	return resp, err
 }
@@ -619,62 +621,59 @@ func zipped(r io.Reader) string {
 var bomb = zipped(zeros())
 
 func gzipBomb(req *http.Request) (*http.Response, error) {
-	return answers(200, bomb, "Content-Encoding", "gzip")(req)
+	return testutil.Respond(200, bomb, "Content-Encoding", "gzip")(req)
 }
 
 // tokenEnds has another program renew the token just before the request arrives.
-func tokenEnds(s *scene, req *http.Request) (*http.Response, error) {
-	s.srv.ExpireTokens()
-	return altered(says)(s, req)
+func tokenEnds(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+	s.Server.ExpireTokens()
+	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 }
 
-func tokenExpires(s *scene, req *http.Request) (*http.Response, error) {
-	s.srv.Advance(3 * time.Hour)
-	return altered(says)(s, req)
+func tokenExpires(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+	s.Server.Advance(3 * time.Hour)
+	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 }
 
-func carriedOutThenRevoked(s *scene, req *http.Request) (*http.Response, error) {
-	if _, err := s.carryOut(req); err != nil {
+func carriedOutThenRevoked(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+	if _, err := s.Apply(req); err != nil {
 		return nil, err
 	}
-	s.srv.ExpireTokens()
-	return nil, errReset
+	s.Server.ExpireTokens()
+	return nil, testutil.ErrReset
 }
 
-func revokedAfterwards(s *scene, req *http.Request) (*http.Response, error) {
-	body, err := s.carryOut(req)
+func revokedAfterwards(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+	body, err := s.Apply(req)
 	if err != nil {
 		return nil, err
 	}
-	s.srv.ExpireTokens()
-	return says(body)(req)
+	s.Server.ExpireTokens()
+	return testutil.RespondJSON(body)(req)
 }
 
-func slowly(d time.Duration) strike {
-	return func(s *scene, req *http.Request) (*http.Response, error) {
+func slowly(d time.Duration) testutil.Injector {
+	return func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 		time.Sleep(d)
-		return altered(says)(s, req)
+		return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 	}
 }
 
 // matrixCalls are the calls of the matrix, one for each row of the endpoint table.
-func matrixCalls(t *testing.T) map[kind][]apiCall {
+func matrixCalls(t *testing.T) map[kind][]testutil.APICall {
 	t.Helper()
-	calls := make(map[kind][]apiCall)
-	for _, e := range wechatuser.Endpoints() {
-		i := slices.IndexFunc(apiCalls, func(a apiCall) bool {
-			return a.api == e.API && (a.name == "RefreshToken") == e.Force
-		})
-		require.GreaterOrEqual(t, i, 0, "a call of %s", e.API)
-		require.Equal(t, e.Path, apiCalls[i].path)
-		require.Equal(t, e.Write, apiCalls[i].write)
-		calls[kindOf(e)] = append(calls[kindOf(e)], apiCalls[i])
+	calls := make(map[kind][]testutil.APICall)
+	for _, call := range testutil.APICalls {
+		k := kindOf(call)
+		if !slices.ContainsFunc(calls[k], func(a testutil.APICall) bool { return a.API == call.API }) {
+			calls[k] = append(calls[k], call)
+		}
 	}
 	require.ElementsMatch(t, kinds, slices.Collect(maps.Keys(calls)))
 	return calls
 }
 
-const theDocument = "docs/faults.md"
+const theDocument = moduleRoot + "/docs/faults.md"
 
 // TestFaults measures the matrix, each fault with each endpoint, and that its document is up to date.
 func TestFaults(t *testing.T) {
@@ -682,7 +681,7 @@ func TestFaults(t *testing.T) {
 	undisturbed := make(map[string]scenery)
 	for _, some := range calls {
 		for _, call := range some {
-			undisturbed[call.name] = withoutFault(t, call)
+			undisturbed[call.Name] = withoutFault(t, call)
 		}
 	}
 	for _, fam := range faultTable {
@@ -690,28 +689,28 @@ func TestFaults(t *testing.T) {
 			for _, k := range r.of {
 				for i, call := range calls[k] {
 					for _, f := range fam.faults {
-						if f.large && i > 0 && raceDetector {
+						if f.large && i > 0 && testutil.RaceEnabled {
 							continue // which makes memory dear; the code is the same for all
 						}
-						t.Run(strings.Join([]string{fam.title, f.name, call.name}, "/"), func(t *testing.T) {
+						t.Run(strings.Join([]string{fam.title, f.name, call.Name}, "/"), func(t *testing.T) {
 							if f.real {
-								fam.check(t, f, r, call, undisturbed[call.name])
+								fam.check(t, f, r, call, undisturbed[call.Name])
 							} else {
-								synctest.Test(t, func(t *testing.T) { fam.check(t, f, r, call, undisturbed[call.name]) })
+								synctest.Test(t, func(t *testing.T) { fam.check(t, f, r, call, undisturbed[call.Name]) })
 							}
 						})
 					}
 				}
 			}
 		}
-		covered := make(map[kind][]doubt)
+		covered := make(map[kind][]applied)
 		for _, r := range fam.want {
 			for _, k := range r.of {
-				covered[k] = append(covered[k], r.did)
+				covered[k] = append(covered[k], r.applied)
 			}
 		}
 		for k, dids := range covered {
-			assert.True(t, len(dids) == 1 || slices.Equal(dids, []doubt{not, did}), "%s: %s has more than one row", fam.title, k)
+			assert.True(t, len(dids) == 1 || slices.Equal(dids, []applied{notApplied, wasApplied}), "%s: %s has more than one row", fam.title, k)
 		}
 		for _, k := range slices.Concat(apis, []kind{clearBySecret}) {
 			assert.Contains(t, covered, k, "%s: no row", fam.title)
@@ -726,31 +725,31 @@ func TestFaults(t *testing.T) {
 	}
 	there, err := os.ReadFile(theDocument)
 	require.NoError(t, err)
-	assert.Equal(t, document, string(there), "out of date: go test -run TestFaults -update")
+	assert.Equal(t, document, string(there), "out of date: go test ./test -run TestFaults -update")
 }
 
 // scenery is an account before and after a call without a fault, and what the call gave.
 type scenery struct {
-	before, after accountState
+	before, after testutil.AccountState
 	got           any
 }
 
-func withoutFault(t *testing.T, call apiCall) (v scenery) {
+func withoutFault(t *testing.T, call testutil.APICall) (v scenery) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(t, call)
-		v.before = s.state(t)
-		got, err := s.call.do(t.Context(), s.client)
-		require.NoError(t, err, call.name)
-		v.got, v.after = got, s.state(t)
-		require.Equal(t, call.write, !assert.ObjectsAreEqual(v.before, v.after), "%s changes the account", call.name)
+		s := testutil.NewFixture(t, call)
+		v.before = s.State(t)
+		got, err := s.Call.Do(t.Context(), s.Client)
+		require.NoError(t, err, call.Name)
+		v.got, v.after = got, s.State(t)
+		require.Equal(t, call.Write, !assert.ObjectsAreEqual(v.before, v.after), "%s changes the account", call.Name)
 	})
 	return v
 }
 
 // check measures the cells of a row with one call and one fault.
-func (fam *family) check(t *testing.T, f fault, r row, call apiCall, v scenery) {
-	variants := []bool{r.did == did}
-	if fam.doubtful && r.did == either && call.write {
+func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v scenery) {
+	variants := []bool{r.applied == wasApplied}
+	if fam.ambiguous && r.applied == maybeApplied && call.Write {
 		if variants = []bool{true}; !f.large { // to carry it out too is the harder one
 			variants = []bool{false, true}
 		}
@@ -759,64 +758,64 @@ func (fam *family) check(t *testing.T, f fault, r row, call apiCall, v scenery) 
 		if r.always.measured() {
 			fam.measure(t, f, r.always, call, v, carried, -1)
 		}
-		if r.once.measured() && (r.once != r.always || call.name == "GetTags") {
+		if r.once.measured() && (r.once != r.always || call.Name == "GetTags") {
 			fam.measure(t, f, r.once, call, v, carried, 1)
 		}
 	}
 }
 
-func (fam *family) measure(t *testing.T, f fault, want outcome, call apiCall, v scenery, carried bool, times int) {
+func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v scenery, carried bool, times int) {
 	t.Helper()
 	var opts []wechatuser.Option
 	if f.real {
 		opts = append(opts, wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
 	}
-	s := newScene(t, call, opts...)
+	s := testutil.NewFixture(t, call, opts...)
 	if fam.warm {
-		_, err := s.client.Token(t.Context())
+		_, err := s.Client.Token(t.Context())
 		require.NoError(t, err)
-		s.tokens = 0
+		s.TokenRequests = 0
 	}
 	if fam.onToken {
-		s.path = "/cgi-bin/stable_token"
+		s.Path = testutil.PathStableToken
 	}
-	s.strike, s.times, s.carried = f.strike, times, carried
+	s.Inject, s.Times, s.ApplyFirst = f.inject, times, carried
 	start := time.Now()
-	got, err := s.call.do(t.Context(), s.client)
-	s.end()
+	got, err := s.Call.Do(t.Context(), s.Client)
+	s.Close()
 
 	want = want.with(f)
-	assert.Equal(t, want, outcome{described(err), s.calls, s.tokens}, "carried out: %t, times: %d, error: %v", carried, times, err)
-	assert.GreaterOrEqual(t, time.Since(start), time.Duration(s.struck-1)*f.least)
+	assert.Equal(t, want, outcome{testutil.Describe(err), s.Calls, s.TokenRequests}, "carried out: %t, times: %d, error: %v", carried, times, err)
+	assert.GreaterOrEqual(t, time.Since(start), time.Duration(s.Injected-1)*f.least)
 	switch {
 	case err != nil:
 		assert.Empty(t, got)
-		assert.NotContains(t, err.Error(), s.srv.AccessToken())
+		assert.NotContains(t, err.Error(), s.Server.AccessToken())
 		assertClean(t, err.Error())
-	case call.tokenCall():
+	case call.IsTokenCall():
 		assert.NotEmpty(t, got)
 	default:
 		assert.Equal(t, v.got, got)
 	}
 	left := v.before
-	if err == nil || s.done > 0 {
+	if err == nil || s.Applied > 0 {
 		left = v.after
 	}
-	assert.Equal(t, left, s.state(t), "the account")
+	assert.Equal(t, left, s.State(t), "the account")
 
 	// Nothing stays broken.
-	s.mu.Lock()
-	s.times = 0
-	s.mu.Unlock()
+	s.Mu.Lock()
+	s.Times = 0
+	s.Mu.Unlock()
 	if !f.real {
 		time.Sleep(time.Minute)
 	}
-	require.NoError(t, getTags(t.Context(), s.client), "the next call")
+	require.NoError(t, testutil.GetTags(t.Context(), s.Client), "the next call")
 }
 
 // with fills in what the family leaves to the fault.
 func (o outcome) with(f fault) outcome {
-	if o.result == "" || o.result == inDoubt {
+	if o.result == "" || o.result == ambiguous {
 		o.result = f.result + o.result
 	}
 	return o
@@ -832,27 +831,27 @@ func TestFaultsOfAllCodes(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(k, "/", int(code)), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := newScene(t, calls[0])
-					s.strike, s.times = instead(refuses(code)), -1
-					before := s.state(t)
-					got, err := s.call.do(t.Context(), s.client)
+					s := testutil.NewFixture(t, calls[0])
+					s.Inject, s.Times = testutil.RespondInstead(testutil.RespondCode(code)), -1
+					before := s.State(t)
+					got, err := s.Call.Do(t.Context(), s.Client)
 					require.ErrorIs(t, err, code)
 					assert.Empty(t, got)
-					assert.Equal(t, strings.Replace(described(code), "wechatuser.Code", "Error", 1), described(err))
-					assert.Equal(t, 1, s.struck)
-					assert.Equal(t, before, s.state(t))
+					assert.Equal(t, strings.Replace(testutil.Describe(code), "wechatuser.Code", "Error", 1), testutil.Describe(err))
+					assert.Equal(t, 1, s.Injected)
+					assert.Equal(t, before, s.State(t))
 				})
 			})
 		}
 	}
 }
 
-func faultsDocument(calls map[kind][]apiCall) string {
+func faultsDocument(calls map[kind][]testutil.APICall) string {
 	var b strings.Builder
 	b.WriteString(`# What goes wrong, and what comes of it
 
 Each fault below was made to happen to each endpoint, with the account in memory of package wechatusertest behind it. The
-tables say what the call gave, how many requests it sent, and what was left in the account. ` + "`go test -run TestFaults`" + `
+tables say what the call gave, how many requests it sent, and what was left in the account. ` + "`go test ./test -run TestFaults`" + `
 measures them, and fails if this page says something else.
 
 - **Always** is a fault that strikes each request, with the default of 3 attempts. **Once** is one that strikes the first.
@@ -880,7 +879,7 @@ measures them, and fails if this page says something else.
 	for _, k := range kinds {
 		var names []string
 		for _, call := range calls[k] {
-			names = append(names, call.api)
+			names = append(names, call.API)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", k, strings.Join(names, ", "), after[k])
 	}
@@ -901,9 +900,9 @@ measures them, and fails if this page says something else.
 			}
 			who := strings.Join(of, ", ")
 			switch {
-			case fam.doubtful && r.did == not:
+			case fam.ambiguous && r.applied == notApplied:
 				who += ", not carried out"
-			case fam.doubtful && r.did == did:
+			case fam.ambiguous && r.applied == wasApplied:
 				who += ", carried out"
 			}
 			once := fam.cell(r, r.once)
@@ -925,16 +924,16 @@ func (fam *family) cell(r row, o outcome) string {
 	switch o.result {
 	case "":
 		result = "the error above"
-	case inDoubt:
-		result = "the error above, " + code(inDoubt)
+	case ambiguous:
+		result = "the error above, " + code(ambiguous)
 	}
 	cell := fmt.Sprintf("%s, %d + %d", result, o.calls, o.tokens)
 	isWrite := slices.ContainsFunc(r.of, func(k kind) bool { return k != reads && k != tokenCalls && k != forcedTokens })
 	switch {
 	case !isWrite || o.result == "ok":
-	case r.did == did:
+	case r.applied == wasApplied:
 		cell += ", applied"
-	case fam.doubtful && r.did == either:
+	case fam.ambiguous && r.applied == maybeApplied:
 		cell += ", as it was or applied"
 	default:
 		cell += ", as it was"

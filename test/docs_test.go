@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"fmt"
@@ -22,6 +22,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// moduleRoot is the folder of the module, as seen from this one.
+const moduleRoot = ".."
+
 // TestREADMEsAreInStep: the two READMEs have the same parts and, but for its comments, the same code.
 func TestREADMEsAreInStep(t *testing.T) {
 	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
@@ -39,7 +42,7 @@ type parts struct {
 func readme(t *testing.T, name string) (p parts) {
 	t.Helper()
 	comment := regexp.MustCompile(`\s*(//|# ).*`)
-	text, err := os.ReadFile(name)
+	text, err := os.ReadFile(filepath.Join(moduleRoot, name))
 	require.NoError(t, err)
 	for i, part := range strings.Split(string(text), "```") {
 		if i%2 == 1 {
@@ -85,7 +88,7 @@ func TestLinksOfTheDocs(t *testing.T) {
 // documents are all Markdown files of the repository.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
-	require.NoError(t, filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(moduleRoot, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -177,7 +180,7 @@ var nested = map[string]struct {
 // TestGoBlocksOfTheDocs compiles each Go block of the documents. A block is a file, or declarations, or
 // what is inside a function that returns an error; there, a variable may be left unused.
 func TestGoBlocksOfTheDocs(t *testing.T) {
-	load, err := compiled(t, ".", packages)
+	load, err := compiled(t, moduleRoot, packages)
 	require.NoError(t, err)
 	fence := regexp.MustCompile("(?ms)^```go\n(.*?)^```")
 	blocks := 0
@@ -192,7 +195,7 @@ func TestGoBlocksOfTheDocs(t *testing.T) {
 				if strings.Contains(block, dir+".") {
 					more = module.given
 					imports = append(imports, used(module.packages, block+more)...)
-					if load, err = compiled(t, dir, append(imports, ofGiven...)); err != nil {
+					if load, err = compiled(t, filepath.Join(moduleRoot, dir), append(imports, ofGiven...)); err != nil {
 						break
 					}
 				}

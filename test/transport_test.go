@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"context"
@@ -23,14 +23,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-const tagsURL = wechatuser.BaseURL + "/cgi-bin/tags/get"
+const tagsURL = wechatuser.BaseURL + testutil.PathGetTags
 
 // withToken makes a client as programs do, without a transport.
 func withToken(t testing.TB, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
-	c, err := wechatuser.New(testAppID, testSecret, append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)))...)
+	c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
 	require.NoError(t, err)
 	return c
 }
@@ -38,7 +39,7 @@ func withToken(t testing.TB, opts ...wechatuser.Option) *wechatuser.Client {
 func TestHTTPMockActivate(t *testing.T) {
 	c := withToken(t)
 	httpmock.Activate(t)
-	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, testutil.TagsBody))
 	tags, err := c.GetTags(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, tags, 2)
@@ -47,9 +48,9 @@ func TestHTTPMockActivate(t *testing.T) {
 
 func TestHTTPMockActivateWithAPlainClient(t *testing.T) {
 	httpmock.Activate(t)
-	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, testutil.TagsBody))
 	for _, hc := range []*http.Client{{}, http.DefaultClient} {
-		require.NoError(t, getTags(t.Context(), withToken(t, wechatuser.WithHTTPClient(hc))))
+		require.NoError(t, testutil.GetTags(t.Context(), withToken(t, wechatuser.WithHTTPClient(hc))))
 	}
 	assert.Equal(t, 2, httpmock.GetTotalCallCount())
 }
@@ -58,14 +59,14 @@ func TestHTTPMockActivateNonDefaultOnTheClientsOwn(t *testing.T) {
 	c := withToken(t)
 	httpmock.ActivateNonDefault(c.HTTPClient())
 	defer httpmock.DeactivateAndReset()
-	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
-	require.NoError(t, getTags(t.Context(), c))
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, testutil.TagsBody))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
 	assert.Equal(t, 1, httpmock.GetTotalCallCount())
 
 	httpmock.Reset()
 	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(302, "").HeaderSet(http.Header{"Location": {"https://example.com/"}}))
 	var re *wechatuser.ResponseError
-	require.ErrorAs(t, getTags(t.Context(), c), &re, "no redirect is followed then either")
+	require.ErrorAs(t, testutil.GetTags(t.Context(), c), &re, "no redirect is followed then either")
 }
 
 func TestHTTPMockActivateNonDefaultOnTheUsersClient(t *testing.T) {
@@ -73,8 +74,8 @@ func TestHTTPMockActivateNonDefaultOnTheUsersClient(t *testing.T) {
 	c := withToken(t, wechatuser.WithHTTPClient(hc))
 	httpmock.ActivateNonDefault(hc)
 	defer httpmock.DeactivateAndReset()
-	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, tagsBody))
-	require.NoError(t, getTags(t.Context(), c))
+	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(200, testutil.TagsBody))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
 	assert.Equal(t, 1, httpmock.GetTotalCallCount())
 }
 
@@ -83,7 +84,7 @@ func TestHTTPMockTransportsInParallel(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			mock := httpmock.NewMockTransport()
-			mock.RegisterMatcherResponder("POST", wechatuser.BaseURL+"/cgi-bin/tags/create",
+			mock.RegisterMatcherResponder("POST", wechatuser.BaseURL+testutil.PathCreateTag,
 				httpmock.BodyContainsString(fmt.Sprintf(`{"tag":{"name":"vip %d"}}`, i)).WithName("name"),
 				httpmock.NewStringResponder(200, fmt.Sprintf(`{"tag":{"id":%d,"name":"vip %d"}}`, 100+i, i)))
 			tag, err := withToken(t, wechatuser.WithTransport(mock)).CreateTag(t.Context(), fmt.Sprintf("vip %d", i))
@@ -96,7 +97,7 @@ func TestHTTPMockTransportsInParallel(t *testing.T) {
 
 // A request that no responder matches is an error of the caller's test, which httpmock can tell.
 func TestHTTPMockWithoutAResponder(t *testing.T) {
-	err := getTags(t.Context(), withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), noRepeats))
+	err := testutil.GetTags(t.Context(), withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), testutil.NoRetry))
 	require.ErrorIs(t, err, httpmock.NoResponderFound)
 }
 
@@ -105,13 +106,13 @@ func TestTheUsersClientIsNotModified(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	follow := func(*http.Request, []*http.Request) error { return nil }
-	first, second := play(answers(200, tagsBody, "Set-Cookie", "a=b")), play(says(tagsBody))
+	first, second := testutil.Play(testutil.Respond(200, testutil.TagsBody, "Set-Cookie", "a=b")), testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 	hc := &http.Client{Transport: first, CheckRedirect: follow, Jar: jar, Timeout: time.Minute}
 	c := withToken(t, wechatuser.WithHTTPClient(hc))
-	require.NoError(t, getTags(t.Context(), c))
-	require.NoError(t, getTags(t.Context(), c))
-	assert.Equal(t, 2, first.count())
-	assert.Empty(t, first.requests()[1].Header.Get("Cookie"))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	assert.Equal(t, 2, first.Count())
+	assert.Empty(t, first.Requests()[1].Header.Get("Cookie"))
 
 	assert.Same(t, first, hc.Transport)
 	assert.Equal(t, time.Minute, hc.Timeout)
@@ -121,29 +122,29 @@ func TestTheUsersClientIsNotModified(t *testing.T) {
 	assert.NotSame(t, hc, c.HTTPClient())
 
 	hc.Transport = second
-	require.NoError(t, getTags(t.Context(), c))
-	assert.Equal(t, 1, second.count())
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	assert.Equal(t, 1, second.Count())
 }
 
 func TestTheDefaultClientIsNotModified(t *testing.T) {
 	before, transport := *http.DefaultClient, http.DefaultTransport
-	mock := play(says(tagsBody))
+	mock := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 	c := withToken(t, wechatuser.WithHTTPClient(http.DefaultClient))
 	http.DefaultTransport = mock
 	defer func() { http.DefaultTransport = transport }()
-	require.NoError(t, getTags(t.Context(), c))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
 	assert.Equal(t, before, *http.DefaultClient)
 	assert.Same(t, mock, http.DefaultTransport)
-	assert.Equal(t, 1, mock.count())
+	assert.Equal(t, 1, mock.Count())
 }
 
 // Neither a cookie nor a redirect takes anything to another host.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	var stranger []string
-	other := newServer(t, func(_ http.ResponseWriter, r *http.Request) { stranger = append(stranger, r.Method+" "+r.RequestURI) })
+	other := testutil.NewSocketServer(t, func(_ http.ResponseWriter, r *http.Request) { stranger = append(stranger, r.Method+" "+r.RequestURI) })
 	var status, requests int
 	var location string
-	srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+	srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
 		requests++
 		assert.Empty(t, r.Header["Cookie"])
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
@@ -151,10 +152,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		w.WriteHeader(status)
 	})
 	for _, status = range []int{300, 301, 302, 303, 304, 305, 307, 308} {
-		for _, location = range []string{other.URL + "/cgi-bin/tags/get", "/elsewhere", "//" + other.Listener.Addr().String(), ""} {
-			for _, call := range []apiCall{callTo(t, "GetTags"), callTo(t, "BatchTagging"), callTo(t, "Token"), callTo(t, "Token/WithLegacyToken"), callTo(t, "ClearQuotaByAppSecret")} {
+		for _, location = range []string{other.URL + testutil.PathGetTags, "/elsewhere", "//" + other.Listener.Addr().String(), ""} {
+			for _, call := range []testutil.APICall{testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "ClearQuotaByAppSecret")} {
 				requests = 0
-				got, err := call.do(t.Context(), call.client(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)))
+				got, err := call.Do(t.Context(), call.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re, "%d to %q", status, location)
@@ -177,14 +178,14 @@ func TestNotSent(t *testing.T) {
 	refused := "http://" + closed.Addr().String()
 
 	quiet := func(srv *httptest.Server) *httptest.Server {
-		srv.Config.ErrorLog = discard
+		srv.Config.ErrorLog = testutil.DiscardLog
 		return srv
 	}
 	untrusted := quiet(httptest.NewUnstartedServer(http.NotFoundHandler()))
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	plain := quiet(newServer(t, func(http.ResponseWriter, *http.Request) { assert.Fail(t, "that was TLS") }))
-	drops := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+	plain := quiet(testutil.NewSocketServer(t, func(http.ResponseWriter, *http.Request) { assert.Fail(t, "that was TLS") }))
+	drops := testutil.NewSocketServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
 			conn.Close()
 		}
@@ -221,8 +222,8 @@ func TestNotSent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer tt.transport.CloseIdleConnections()
-			c := newClient(t, tt.transport, wechatuser.WithBaseURL(tt.base), wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
-			err := c.BatchTagging(t.Context(), 100, []string{alice})
+			c := testutil.NewClient(t, tt.transport, wechatuser.WithBaseURL(tt.base), wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
+			err := c.BatchTagging(t.Context(), 100, []string{testutil.Alice})
 			var te *wechatuser.TransportError
 			require.ErrorAs(t, err, &te)
 			assert.Equal(t, 3, te.Attempts)
@@ -246,11 +247,11 @@ func TestTimeoutWhileConnecting(t *testing.T) {
 			time.Sleep(5 * time.Second) // net/http dials on after the request has gone
 			return nil, errors.New("no route")
 		}}
-		c := newClient(t, transport, wechatuser.WithTimeout(time.Second))
-		err := c.BatchTagging(t.Context(), 100, []string{alice})
+		c := testutil.NewClient(t, transport, wechatuser.WithTimeout(time.Second))
+		err := c.BatchTagging(t.Context(), 100, []string{testutil.Alice})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
-		assert.Equal(t, 3, attemptsOf(t, err))
+		assert.Equal(t, 3, testutil.Attempts(t, err))
 		time.Sleep(5 * time.Second)
 	})
 }
@@ -258,8 +259,8 @@ func TestTimeoutWhileConnecting(t *testing.T) {
 // The per-attempt timeout ends a body that does not come, on a real connection.
 func TestTimeoutOnASocket(t *testing.T) {
 	done := make(chan struct{})
-	srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, tagsBody[:9])
+	srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, testutil.TagsBody[:9])
 		w.(http.Flusher).Flush()
 		select {
 		case <-r.Context().Done():
@@ -267,18 +268,18 @@ func TestTimeoutOnASocket(t *testing.T) {
 		}
 	})
 	defer close(done)
-	err := getTags(t.Context(), newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(50*time.Millisecond), noRepeats))
+	err := testutil.GetTags(t.Context(), testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(50*time.Millisecond), testutil.NoRetry))
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	transport := roundTripperFunc(func(req *http.Request) (*http.Response, error) {
+	transport := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 		resp, err := srv.Client().Transport.RoundTrip(req)
 		cancel()
 		return resp, err
 	})
-	require.ErrorIs(t, getTags(ctx, newClient(t, transport, wechatuser.WithBaseURL(srv.URL))), context.Canceled)
+	require.ErrorIs(t, testutil.GetTags(ctx, testutil.NewClient(t, transport, wechatuser.WithBaseURL(srv.URL))), context.Canceled)
 }
 
 // 64 calls at once need 64 connections, and so do the next 64, and those of another client: the same ones.
@@ -289,7 +290,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
 		<-leave
-		_, _ = io.WriteString(w, tagsBody)
+		_, _ = io.WriteString(w, testutil.TagsBody)
 	}))
 	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -306,7 +307,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		c = withToken(t, wechatuser.WithBaseURL(srv.URL))
 		var wg sync.WaitGroup
 		for range 64 {
-			wg.Go(func() { assert.NoError(t, getTags(t.Context(), c)) })
+			wg.Go(func() { assert.NoError(t, testutil.GetTags(t.Context(), c)) })
 		}
 		for range 64 { // all are there
 			<-arrived
@@ -326,18 +327,18 @@ func TestConnectionsAreReused(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/cgi-bin/stable_token" {
-			_, _ = io.WriteString(w, tokenBody)
+		if r.URL.Path == testutil.PathStableToken {
+			_, _ = io.WriteString(w, testutil.TokenBody)
 			return
 		}
-		_, _ = io.WriteString(w, tagsBody)
+		_, _ = io.WriteString(w, testutil.TagsBody)
 	}))
 	var c *wechatuser.Client
 	for range 1000 {
 		var err error
-		c, err = wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(srv.URL))
+		c, err = wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithBaseURL(srv.URL))
 		require.NoError(t, err)
-		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 	}
 	c.HTTPClient().CloseIdleConnections()
 	srv.Close()
@@ -345,7 +346,7 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 func TestCloseIdleConnections(t *testing.T) {
-	for _, transport := range []http.RoundTripper{&closer{}, roundTripperFunc(nil)} {
+	for _, transport := range []http.RoundTripper{&closer{}, testutil.RoundTripFunc(nil)} {
 		hc := &http.Client{Transport: transport}
 		withToken(t, wechatuser.WithHTTPClient(hc)).HTTPClient().CloseIdleConnections()
 		if c, ok := transport.(*closer); ok {
@@ -363,7 +364,7 @@ func (c *closer) CloseIdleConnections() { c.closed++ }
 
 // byHost is a transport with a reply for each host. The hosts that are asked are noted.
 type byHost struct {
-	replies map[string]reply
+	replies map[string]testutil.Reply
 	asked   []string
 }
 
@@ -379,16 +380,14 @@ func (h *byHost) next() []string {
 	return asked
 }
 
-var threeHosts = wechatuser.WithBaseURL("https://a", "https://b", "https://c")
-
 func TestHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]reply{"a": fails(errRefused), "b": says(tagsBody), "c": says(tagsBody)}}
-		c := newClient(t, h, threeHosts)
+		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrRefused), "b": testutil.RespondJSON(testutil.TagsBody), "c": testutil.RespondJSON(testutil.TagsBody)}}
+		c := testutil.NewClient(t, h, testutil.ThreeHosts)
 		start := time.Now()
 		get := func(want ...string) {
 			t.Helper()
-			require.NoError(t, getTags(t.Context(), c))
+			require.NoError(t, testutil.GetTags(t.Context(), c))
 			assert.Equal(t, want, h.next())
 		}
 		get("a", "b")
@@ -399,13 +398,13 @@ func TestHosts(t *testing.T) {
 
 		time.Sleep(time.Nanosecond) // the rest of a is over
 		get("a", "b")
-		h.replies["b"] = fails(errRefused)
+		h.replies["b"] = testutil.Fail(testutil.ErrRefused)
 		get("b", "c")
-		h.replies["a"] = says(tagsBody)
+		h.replies["a"] = testutil.RespondJSON(testutil.TagsBody)
 		get("c")
 		time.Sleep(30 * time.Second)
 		get("a")
-		h.replies["a"] = fails(errRefused)
+		h.replies["a"] = testutil.Fail(testutil.ErrRefused)
 		get("a", "b", "c")
 	})
 }
@@ -413,17 +412,17 @@ func TestHosts(t *testing.T) {
 // When all hosts are down, the one that has rested longest is asked after a pause.
 func TestAllHostsAreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := after(time.Second, fails(errRefused))
-		h := &byHost{replies: map[string]reply{"a": down, "b": down, "c": down}}
-		c := newClient(t, h, threeHosts, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
+		down := testutil.Delay(time.Second, testutil.Fail(testutil.ErrRefused))
+		h := &byHost{replies: map[string]testutil.Reply{"a": down, "b": down, "c": down}}
+		c := testutil.NewClient(t, h, testutil.ThreeHosts, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
 		start := time.Now()
-		require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		assert.Equal(t, []string{"a", "b", "c", "a", "b"}, h.next())
 		assert.Greater(t, time.Since(start), 5*time.Second, "there is no other host to go to at once")
-		h.replies["c"] = says(tagsBody)
-		require.NoError(t, getTags(t.Context(), c))
+		h.replies["c"] = testutil.RespondJSON(testutil.TagsBody)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []string{"c"}, h.next())
-		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []string{"c"}, h.next(), "which goes on as long as the others rest")
 	})
 }
@@ -431,27 +430,27 @@ func TestAllHostsAreDown(t *testing.T) {
 // What makes a host rest: that it can't be reached, and what says so of what is behind it. An errcode never does.
 func TestWhatMakesAHostRest(t *testing.T) {
 	for name, tt := range map[string]struct {
-		outcome reply
+		outcome testutil.Reply
 		rests   bool
 	}{
-		"refused connection": {fails(errRefused), true},
-		"reset":              {fails(errReset), true},
-		"timeout":            {hangs, true},
-		"500":                {answers(500, ""), true},
-		"503 for long":       {answers(503, "", "Retry-After", "3600"), true},
-		"-1":                 {refuses(-1), false},
-		"45009":              {refuses(45009), false},
-		"40001":              {refuses(40001), false},
-		"429":                {answers(429, ""), false},
-		"404":                {answers(404, ""), false},
-		"redirect":           {answers(302, ""), false},
-		"HTML":               {answers(200, "<html>"), false},
+		"refused connection": {testutil.Fail(testutil.ErrRefused), true},
+		"reset":              {testutil.Fail(testutil.ErrReset), true},
+		"timeout":            {testutil.Hang, true},
+		"500":                {testutil.Respond(500, ""), true},
+		"503 for long":       {testutil.Respond(503, "", "Retry-After", "3600"), true},
+		"-1":                 {testutil.RespondCode(-1), false},
+		"45009":              {testutil.RespondCode(45009), false},
+		"40001":              {testutil.RespondCode(40001), false},
+		"429":                {testutil.Respond(429, ""), false},
+		"404":                {testutil.Respond(404, ""), false},
+		"redirect":           {testutil.Respond(302, ""), false},
+		"HTML":               {testutil.Respond(200, "<html>"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := &byHost{replies: map[string]reply{"a": tt.outcome, "b": says(tagsBody), "c": says(tagsBody)}}
-				c := newClient(t, h, threeHosts)
-				err := getTags(t.Context(), c)
+				h := &byHost{replies: map[string]testutil.Reply{"a": tt.outcome, "b": testutil.RespondJSON(testutil.TagsBody), "c": testutil.RespondJSON(testutil.TagsBody)}}
+				c := testutil.NewClient(t, h, testutil.ThreeHosts)
+				err := testutil.GetTags(t.Context(), c)
 				if tt.rests {
 					require.NoError(t, err)
 					assert.Equal(t, []string{"a", "b"}, h.next())
@@ -459,8 +458,8 @@ func TestWhatMakesAHostRest(t *testing.T) {
 					require.Error(t, err)
 					assert.NotContains(t, h.next(), "b")
 				}
-				h.replies["a"] = says(tagsBody)
-				require.NoError(t, getTags(t.Context(), c))
+				h.replies["a"] = testutil.RespondJSON(testutil.TagsBody)
+				require.NoError(t, testutil.GetTags(t.Context(), c))
 				assert.Equal(t, tt.rests, slices.Equal([]string{"b"}, h.next()))
 			})
 		})
@@ -470,13 +469,13 @@ func TestWhatMakesAHostRest(t *testing.T) {
 // A caller who goes says nothing about the host.
 func TestCancelDoesNotMakeAHostRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]reply{"a": hangs, "b": says(tagsBody)}}
-		c := newClient(t, h, threeHosts)
+		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Hang, "b": testutil.RespondJSON(testutil.TagsBody)}}
+		c := testutil.NewClient(t, h, testutil.ThreeHosts)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.Error(t, getTags(ctx, c))
-		h.replies["a"] = says(tagsBody)
-		require.NoError(t, getTags(t.Context(), c))
+		require.Error(t, testutil.GetTags(ctx, c))
+		h.replies["a"] = testutil.RespondJSON(testutil.TagsBody)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []string{"a", "a"}, h.next())
 	})
 }
@@ -484,23 +483,23 @@ func TestCancelDoesNotMakeAHostRest(t *testing.T) {
 // A write goes to another host only as often as it may be repeated.
 func TestWritesAndHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]reply{"a": fails(errReset), "b": says(okBody), "c": says(okBody)}}
-		require.ErrorIs(t, newClient(t, h, threeHosts).ClearQuota(t.Context()), wechatuser.ErrAmbiguous)
+		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrReset), "b": testutil.RespondJSON(testutil.OKBody), "c": testutil.RespondJSON(testutil.OKBody)}}
+		require.ErrorIs(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()), wechatuser.ErrAmbiguous)
 		assert.Equal(t, []string{"a"}, h.next())
-		h.replies["a"] = fails(errRefused)
-		require.NoError(t, newClient(t, h, threeHosts).ClearQuota(t.Context()))
+		h.replies["a"] = testutil.Fail(testutil.ErrRefused)
+		require.NoError(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()))
 		assert.Equal(t, []string{"a", "b"}, h.next())
 	})
 }
 
 func TestDisasterRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := play(fails(errRefused))
-		c := newClient(t, s, wechatuser.WithDisasterRecovery(), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
+		s := testutil.Play(testutil.Fail(testutil.ErrRefused))
+		c := testutil.NewClient(t, s, wechatuser.WithDisasterRecovery(), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
 		start := time.Now()
-		require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		var hosts []string
-		for _, r := range s.requests() {
+		for _, r := range s.Requests() {
 			hosts = append(hosts, r.Host)
 		}
 		assert.Equal(t, []string{"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com"}, hosts)

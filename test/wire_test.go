@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bytes"
@@ -15,9 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
-
-var noRepeats = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})
 
 // What a proxy, a captive portal or a broken line makes of an answer is never a result.
 func TestWhatIsNoAnswer(t *testing.T) {
@@ -42,9 +41,9 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"other object", 200, "application/json", `{"hello":1}`, "the answer has no "},
 		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode is not a whole number"},
 		{"HTML around a token", 200, "text/html", `<pre>{"access_token":"FAKE"}</pre>`, "the body is HTML"},
-		{"two objects", 200, "application/json", okBody + okBody, "the body is not the platform's JSON: invalid character"},
+		{"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody, "the body is not the platform's JSON: invalid character"},
 		{"bad gateway", 502, "text/html", `<html>502</html>`, "Bad Gateway"},
-		{"platform's JSON with 500", 500, "application/json", okBody, "Internal Server Error"},
+		{"platform's JSON with 500", 500, "application/json", testutil.OKBody, "Internal Server Error"},
 		{"not found", 404, "application/json", `{"message":"no route"}`, "Not Found"},
 		{"gone elsewhere", 302, "text/html", ``, "a redirect, which is not followed"},
 		{"not modified", 304, "", ``, "a redirect, which is not followed"},
@@ -52,23 +51,23 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"odd status", 299, "application/json", ``, "the body is empty"},
 		{"odder status", 999, "", ``, "unknown status"},
 	}
-	for _, call := range apiCalls {
-		cut := test{"cut", 200, "application/json", call.answer[:len(call.answer)-1], "unexpected end of JSON input"}
+	for _, call := range testutil.APICalls {
+		cut := test{"cut", 200, "application/json", call.Response[:len(call.Response)-1], "unexpected end of JSON input"}
 		for _, tt := range append(tests, cut) {
-			t.Run(call.name+"/"+tt.name, func(t *testing.T) {
+			t.Run(call.Name+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := play(answers(tt.status, tt.body, "Content-Type", tt.contentType))
-					got, err := call.do(t.Context(), call.client(t, s, noRepeats))
+					s := testutil.Play(testutil.Respond(tt.status, tt.body, "Content-Type", tt.contentType))
+					got, err := call.Do(t.Context(), call.NewClient(t, s, testutil.NoRetry))
 					require.Empty(t, got)
 					var re *wechatuser.ResponseError
 					require.ErrorAs(t, err, &re)
-					assert.Equal(t, call.api, re.API)
+					assert.Equal(t, call.API, re.API)
 					assert.Equal(t, tt.status, re.StatusCode)
 					assert.Equal(t, tt.contentType, re.ContentType)
 					assert.Equal(t, 1, re.Attempts)
 					assert.ErrorContains(t, re.Err, tt.want)
-					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not an answer of the platform: HTTP status %d", call.api, tt.status))
-					if call.tokenCall() && strings.Contains(tt.body, `"`) {
+					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not an answer of the platform: HTTP status %d", call.API, tt.status))
+					if call.IsTokenCall() && strings.Contains(tt.body, `"`) {
 						assert.Empty(t, re.Snippet, "there may be a good token in it")
 					} else {
 						assert.True(t, strings.HasPrefix(tt.body, strings.TrimSuffix(re.Snippet, "…")), re.Snippet)
@@ -82,13 +81,13 @@ func TestWhatIsNoAnswer(t *testing.T) {
 
 // A success of a write says nothing that a read was asked for.
 func TestSuccessWithoutPayload(t *testing.T) {
-	for _, call := range apiCalls {
-		if call.answer == okBody {
+	for _, call := range testutil.APICalls {
+		if call.Response == testutil.OKBody {
 			continue
 		}
-		t.Run(call.name, func(t *testing.T) {
+		t.Run(call.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got, err := call.do(t.Context(), call.client(t, play(says(okBody)), noRepeats))
+				got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)), testutil.NoRetry))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
@@ -120,8 +119,8 @@ func TestPayloadThatIsNone(t *testing.T) {
 	} {
 		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				call := callTo(t, tt.method)
-				got, err := call.do(t.Context(), call.client(t, play(says(tt.body)), noRepeats))
+				call := testutil.CallOf(t, tt.method)
+				got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(testutil.RespondJSON(tt.body)), testutil.NoRetry))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
@@ -131,41 +130,29 @@ func TestPayloadThatIsNone(t *testing.T) {
 	}
 }
 
-// callTo finds the call of a method.
-func callTo(t *testing.T, method string) apiCall {
-	t.Helper()
-	for _, call := range apiCalls {
-		if call.name == method {
-			return call
-		}
-	}
-	require.Fail(t, "no call of "+method)
-	return apiCall{}
-}
-
 // An errcode counts, whatever else is in the body.
 func TestRefusal(t *testing.T) {
 	bodies := map[string]string{
-		"plain":           `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testRID + `"}`,
-		"code in quotes":  `{"errcode":"48001","errmsg":"api unauthorized rid: ` + testRID + `"}`,
-		"empty payload":   `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testRID + `","data":"","tags":"","tag":[],"user_info_list":{},"openid":0,"quota":[],"request":"","access_token":7}`,
-		"text and spaces": " {\n\"errmsg\" : \"\x07api unauthorized rid: " + testRID + "\", \"errcode\" : 48001 }\r\n",
+		"plain":           `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testutil.RID + `"}`,
+		"code in quotes":  `{"errcode":"48001","errmsg":"api unauthorized rid: ` + testutil.RID + `"}`,
+		"empty payload":   `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testutil.RID + `","data":"","tags":"","tag":[],"user_info_list":{},"openid":0,"quota":[],"request":"","access_token":7}`,
+		"text and spaces": " {\n\"errmsg\" : \"\x07api unauthorized rid: " + testutil.RID + "\", \"errcode\" : 48001 }\r\n",
 	}
-	for _, call := range apiCalls {
+	for _, call := range testutil.APICalls {
 		for name, body := range bodies {
-			t.Run(call.name+"/"+name, func(t *testing.T) {
+			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := play(says(body))
-					got, err := call.do(t.Context(), call.client(t, s))
+					s := testutil.Play(testutil.RespondJSON(body))
+					got, err := call.Do(t.Context(), call.NewClient(t, s))
 					require.Empty(t, got)
 					var e *wechatuser.Error
 					require.ErrorAs(t, err, &e)
-					assert.Equal(t, call.api, e.API)
+					assert.Equal(t, call.API, e.API)
 					assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
 					assert.Equal(t, "api unauthorized", strings.TrimLeft(e.Message, "\x07"))
-					assert.Equal(t, testRID, e.RID)
+					assert.Equal(t, testutil.RID, e.RID)
 					assert.Equal(t, 1, e.Attempts)
-					assert.Equal(t, 1, s.count())
+					assert.Equal(t, 1, s.Count())
 				})
 			})
 		}
@@ -181,11 +168,11 @@ func TestContentTypeDoesNotMatter(t *testing.T) {
 		{"Content-Type", "application/json; encoding=utf-8"},
 		{"Content-Type", "not a type;;"},
 	} {
-		tags, err := newClient(t, play(answers(200, tagsBody, header...))).GetTags(t.Context())
+		tags, err := testutil.NewClient(t, testutil.Play(testutil.Respond(200, testutil.TagsBody, header...))).GetTags(t.Context())
 		require.NoError(t, err, "%q", header)
 		assert.Len(t, tags, 2)
 
-		err = newClient(t, play(answers(200, `{"errcode":40003,"errmsg":"invalid openid"}`, header...))).UpdateRemark(t.Context(), alice, "r")
+		err = testutil.NewClient(t, testutil.Play(testutil.Respond(200, `{"errcode":40003,"errmsg":"invalid openid"}`, header...))).UpdateRemark(t.Context(), testutil.Alice, "r")
 		require.ErrorIs(t, err, wechatuser.CodeInvalidOpenID, "%q", header)
 	}
 }
@@ -207,9 +194,9 @@ func TestTextIsSentAsItIs(t *testing.T) {
 		"😀":               `"😀"`,
 		"' ; -- /* {} []": `"' ; -- /* {} []"`,
 	} {
-		s := play(says(okBody))
-		require.NoError(t, newClient(t, s).UpdateRemark(t.Context(), alice, text))
-		assert.Equal(t, `{"openid":"`+alice+`","remark":`+want+`}`, s.requests()[0].Body)
+		s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
+		require.NoError(t, testutil.NewClient(t, s).UpdateRemark(t.Context(), testutil.Alice, text))
+		assert.Equal(t, `{"openid":"`+testutil.Alice+`","remark":`+want+`}`, s.Requests()[0].Body)
 	}
 }
 
@@ -226,7 +213,7 @@ func TestTextIsReadAsItIs(t *testing.T) {
 		`\ud83d`:                   "\ufffd",
 	} {
 		body := `{"new":{"a":[null]},"tags":[{"id":100,"name":"` + name + `","count":1,"color":7}]}`
-		tags, err := newClient(t, play(says(body))).GetTags(t.Context())
+		tags, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).GetTags(t.Context())
 		require.NoError(t, err, "%q", name)
 		assert.Equal(t, []wechatuser.Tag{{ID: 100, Name: want, Count: 1}}, tags)
 	}
@@ -241,7 +228,7 @@ func TestEmptyPages(t *testing.T) {
 		`{"errcode":0,"errmsg":"ok","total":7,"count":0}`,
 		`{"total":7}`,
 	} {
-		got, err := newClient(t, play(says(body))).GetBlacklist(t.Context(), "")
+		got, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).GetBlacklist(t.Context(), "")
 		require.NoError(t, err, body)
 		assert.Empty(t, got.OpenIDs)
 		assert.Equal(t, wechatuser.OpenIDPage{Total: 7, OpenIDs: got.OpenIDs}, *got)
@@ -260,13 +247,13 @@ func TestBodyThatIsTooLarge(t *testing.T) {
 	for encoding, body := range map[string][]byte{"identity": large, "gzip": packed.Bytes()} {
 		t.Run(encoding, func(t *testing.T) {
 			requests := 0
-			srv := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, _ *http.Request) {
 				requests++
 				w.Header().Set("Content-Type", "application/json")
 				w.Header().Set("Content-Encoding", encoding)
 				_, _ = w.Write(body)
 			})
-			c := newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(time.Minute))
+			c := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(time.Minute))
 			_, err := c.GetTags(t.Context())
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
@@ -285,26 +272,26 @@ func TestBodyAtTheLimit(t *testing.T) {
 	const limit = 16 << 20
 	for size, ok := range map[int]bool{limit: true, limit + 1: false} {
 		body := `{"tags":[]` + strings.Repeat(" ", size-len(`{"tags":[]}`)) + "}"
-		_, err := newClient(t, play(says(body)), noRepeats).GetTags(t.Context())
+		_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
 		assert.Equal(t, ok, err == nil, "%d: %v", size, err)
 	}
 }
 
 func TestContentLengthThatIsWrong(t *testing.T) {
 	for name, tt := range map[string]struct{ announced, wantErr, wantSnippet string }{
-		"too long":  {"1000", "unexpected EOF", tagsBody},
-		"too short": {"20", "unexpected end of JSON input", tagsBody[:20]},
+		"too long":  {"1000", "unexpected EOF", testutil.TagsBody},
+		"too short": {"20", "unexpected end of JSON input", testutil.TagsBody[:20]},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, _ *http.Request) {
 				conn, _, err := w.(http.Hijacker).Hijack()
 				if err != nil {
 					return
 				}
 				defer conn.Close()
-				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+tt.announced+"\r\n\r\n"+tagsBody)
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+tt.announced+"\r\n\r\n"+testutil.TagsBody)
 			})
-			_, err := newClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), noRepeats).GetTags(t.Context())
+			_, err := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), testutil.NoRetry).GetTags(t.Context())
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, 200, re.StatusCode)
@@ -319,18 +306,18 @@ func TestContentLengthThatIsWrong(t *testing.T) {
 func TestGzipFromATransportThatDoesNotUnpack(t *testing.T) {
 	var packed strings.Builder
 	zw := gzip.NewWriter(&packed)
-	_, _ = io.WriteString(zw, tagsBody)
+	_, _ = io.WriteString(zw, testutil.TagsBody)
 	require.NoError(t, zw.Close())
 
-	tags, err := newClient(t, play(answers(200, packed.String(), "Content-Encoding", "GZIP"))).GetTags(t.Context())
+	tags, err := testutil.NewClient(t, testutil.Play(testutil.Respond(200, packed.String(), "Content-Encoding", "GZIP"))).GetTags(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, tags, 2)
 
 	for body, want := range map[string]string{
-		tagsBody:                         "the body is not the gzip that its header says: gzip: invalid header",
+		testutil.TagsBody:                "the body is not the gzip that its header says: gzip: invalid header",
 		packed.String()[:packed.Len()-4]: "unexpected EOF",
 	} {
-		_, err = newClient(t, play(answers(200, body, "Content-Encoding", "gzip")), noRepeats).GetTags(t.Context())
+		_, err = testutil.NewClient(t, testutil.Play(testutil.Respond(200, body, "Content-Encoding", "gzip")), testutil.NoRetry).GetTags(t.Context())
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re)
 		assert.EqualError(t, re.Err, want)
@@ -347,7 +334,7 @@ func TestSnippet(t *testing.T) {
 		"invalid UTF-8": {"<\xff\xfe大", "<\ufffd大"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := newClient(t, play(answers(403, tt.body))).GetTags(t.Context())
+			_, err := testutil.NewClient(t, testutil.Play(testutil.Respond(403, tt.body))).GetTags(t.Context())
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, tt.want, re.Snippet)

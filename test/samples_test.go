@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bufio"
@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // sample is a body that somebody has seen; what identified people in it was replaced.
@@ -27,7 +29,7 @@ type sample struct {
 
 func readSamples(t *testing.T) (samples []sample) {
 	t.Helper()
-	file, err := os.Open("testdata/samples.jsonl")
+	file, err := os.Open(filepath.Join(moduleRoot, "testdata", "samples.jsonl"))
 	require.NoError(t, err)
 	defer file.Close()
 	lines := bufio.NewScanner(file)
@@ -65,8 +67,8 @@ var sampleResults = []any{
 	},
 	[]int{134, 2},
 	&wechatuser.OpenIDPage{Total: 23000, Count: 1000, OpenIDs: []string{"OPENID1", "OPENID2"}, NextOpenID: "OPENID1000"},
-	okBody,
-	wechatuser.Token{AccessToken: "ACCESS_TOKEN", ExpiresAt: bubbleToken.ExpiresAt},
+	testutil.OKBody,
+	wechatuser.Token{AccessToken: "ACCESS_TOKEN", ExpiresAt: testutil.BubbleToken.ExpiresAt},
 	&wechatuser.APIQuota{
 		DailyLimit: 500000, Remain: 500000,
 		RateLimit:          wechatuser.RateLimit{Calls: 10000, Period: time.Minute},
@@ -114,8 +116,8 @@ func TestSamples(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", i+1, sample.Endpoint), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				call := sampleCall(t, sample.Endpoint)
-				c := call.client(t, play(says(sample.Body)), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
-				got, err := call.do(t.Context(), c)
+				c := call.NewClient(t, testutil.Play(testutil.RespondJSON(sample.Body)), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
+				got, err := call.Do(t.Context(), c)
 
 				switch want := sampleResults[i].(type) {
 				case nil:
@@ -127,7 +129,7 @@ func TestSamples(t *testing.T) {
 					assert.Equal(t, "error", sample.Kind)
 					var e *wechatuser.Error
 					require.ErrorAs(t, err, &e)
-					assert.Equal(t, call.api, e.API)
+					assert.Equal(t, call.API, e.API)
 					assert.Equal(t, 1, e.Attempts)
 					assert.Equal(t, want.Code, e.Code)
 					assert.Equal(t, want.Message, e.Message)
@@ -148,21 +150,21 @@ func TestSamples(t *testing.T) {
 }
 
 // sampleCall is a call to the path of a sample.
-func sampleCall(t *testing.T, path string) apiCall {
+func sampleCall(t *testing.T, path string) testutil.APICall {
 	t.Helper()
 	if path == "*" {
-		path = "/cgi-bin/tags/get"
+		path = testutil.PathGetTags
 	}
-	for _, call := range apiCalls {
-		if call.path == path {
-			if call.name == "BatchTagging" {
-				call.do = func(ctx context.Context, c *wechatuser.Client) (any, error) {
-					return errOnly(c.BatchTagging(ctx, 100, []string{"openid_1", "openid_2"}))
+	for _, call := range testutil.APICalls {
+		if call.Path == path {
+			if call.Name == "BatchTagging" {
+				call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) {
+					return testutil.ErrOnly(c.BatchTagging(ctx, 100, []string{"openid_1", "openid_2"}))
 				}
 			}
 			return call
 		}
 	}
 	require.Fail(t, "no call to "+path)
-	return apiCall{}
+	return testutil.APICall{}
 }

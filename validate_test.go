@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // What is wrong with an argument is found before anything is sent, a token request included.
@@ -36,7 +37,7 @@ func TestArguments(t *testing.T) {
 			return err
 		}},
 		{"BatchUserInfo", "batchUserinfo", "user_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: alice}, {OpenID: id}})
+			_, err := c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: testutil.Alice}, {OpenID: id}})
 			return err
 		}},
 		{"UpdateRemark", "updateRemark", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
@@ -47,11 +48,11 @@ func TestArguments(t *testing.T) {
 			return err
 		}},
 		{"ChangeOpenID", "changeOpenid", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.ChangeOpenID(ctx, "wxOLD", []string{alice, id})
+			_, err := c.ChangeOpenID(ctx, "wxOLD", []string{testutil.Alice, id})
 			return err
 		}},
 		{"BatchTagging", "batchTagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.BatchTagging(ctx, 100, []string{id, alice})
+			return c.BatchTagging(ctx, 100, []string{id, testutil.Alice})
 		}},
 		{"BatchUntagging", "batchUntagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
 			return c.BatchUntagging(ctx, 100, []string{id})
@@ -121,14 +122,18 @@ func TestArguments(t *testing.T) {
 	} {
 		add(m.name+" of nobody", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
 		add(m.name+" of too many", m.api, m.field, m.want, func(ctx context.Context, c *wechatuser.Client) error {
-			return m.call(ctx, c, slices.Repeat([]string{alice}, m.limit+1))
+			return m.call(ctx, c, slices.Repeat([]string{testutil.Alice}, m.limit+1))
 		})
 	}
 
 	// Names, remarks, ids and the rest.
 	long := strings.Repeat("大", 10) + "x" // 31 bytes
-	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, long) })
-	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, notUTF8) })
+	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error {
+		return c.UpdateRemark(ctx, testutil.Alice, long)
+	})
+	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8", func(ctx context.Context, c *wechatuser.Client) error {
+		return c.UpdateRemark(ctx, testutil.Alice, notUTF8)
+	})
 	add("CreateTag empty", "createTag", "name", "empty name", createTag(""))
 	add("CreateTag too long", "createTag", "name", "31 bytes in UTF-8, at most 30", createTag(long))
 	add("CreateTag not UTF-8", "createTag", "name", "not valid UTF-8", createTag(notUTF8))
@@ -137,10 +142,10 @@ func TestArguments(t *testing.T) {
 	add("UpdateTag below zero", "updateTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, -1, "vip") })
 	add("DeleteTag below zero", "deleteTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, -1) })
 	add("BatchTagging below zero", "batchTagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.BatchTagging(ctx, -1, []string{alice})
+		return c.BatchTagging(ctx, -1, []string{testutil.Alice})
 	})
 	add("BatchUntagging below zero", "batchUntagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.BatchUntagging(ctx, -1, []string{alice})
+		return c.BatchUntagging(ctx, -1, []string{testutil.Alice})
 	})
 	add("GetTagFans below zero", "getTagFans", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
 		_, err := c.GetTagFans(ctx, -1, "")
@@ -148,7 +153,7 @@ func TestArguments(t *testing.T) {
 	})
 	for _, from := range []string{"", "wx OLD", notUTF8} {
 		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "give the app ID", func(ctx context.Context, c *wechatuser.Client) error {
-			_, err := c.ChangeOpenID(ctx, from, []string{alice})
+			_, err := c.ChangeOpenID(ctx, from, []string{testutil.Alice})
 			return err
 		})
 	}
@@ -159,7 +164,7 @@ func TestArguments(t *testing.T) {
 		})
 		add("ClearAPIQuota "+path, "clearApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error { return c.ClearAPIQuota(ctx, path) })
 	}
-	for _, r := range []string{"", " ", testRID + "\n", notUTF8} {
+	for _, r := range []string{"", " ", testutil.RID + "\n", notUTF8} {
 		add("GetRIDInfo", "getRidInfo", "rid", "give the RID of an Error", func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.GetRIDInfo(ctx, r)
 			return err
@@ -168,8 +173,8 @@ func TestArguments(t *testing.T) {
 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := play(says(tokenBody))
-			c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(s),
+			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s),
 				wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
 					assert.Fail(t, "there was a call")
 					return wechatuser.Result{}, nil
@@ -183,7 +188,7 @@ func TestArguments(t *testing.T) {
 			assert.Contains(t, ae.Reason, tt.want)
 			assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 			assert.NotErrorIs(t, err, wechatuser.ErrTemporary)
-			assert.Zero(t, s.count())
+			assert.Zero(t, s.Count())
 		})
 	}
 }
@@ -200,31 +205,37 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 	ctx := t.Context()
 	full := strings.Repeat("大", 10) // 30 bytes
 	for name, call := range map[string]func(*wechatuser.Client) error{
-		"remark of 30 bytes":   func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, alice, full) },
+		"remark of 30 bytes":   func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, testutil.Alice, full) },
 		"tag name of 30 bytes": func(c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, full) },
-		"the tag 星标组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 2, []string{alice}) },
-		"the tag 未分组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 0, []string{alice}) },
-		"50 openids to tag":    func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 100, slices.Repeat([]string{alice}, 50)) },
-		"50 openids to untag": func(c *wechatuser.Client) error {
-			return c.BatchUntagging(ctx, 100, slices.Repeat([]string{alice}, 50))
+		"the tag 星标组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 2, []string{testutil.Alice}) },
+		"the tag 未分组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 0, []string{testutil.Alice}) },
+		"50 openids to tag": func(c *wechatuser.Client) error {
+			return c.BatchTagging(ctx, 100, slices.Repeat([]string{testutil.Alice}, 50))
 		},
-		"20 openids to block":   func(c *wechatuser.Client) error { return c.BatchBlacklist(ctx, slices.Repeat([]string{alice}, 20)) },
-		"20 openids to unblock": func(c *wechatuser.Client) error { return c.BatchUnblacklist(ctx, slices.Repeat([]string{alice}, 20)) },
-		"an unusual openid":     func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, "用户<&>\"1\"", "") },
+		"50 openids to untag": func(c *wechatuser.Client) error {
+			return c.BatchUntagging(ctx, 100, slices.Repeat([]string{testutil.Alice}, 50))
+		},
+		"20 openids to block": func(c *wechatuser.Client) error {
+			return c.BatchBlacklist(ctx, slices.Repeat([]string{testutil.Alice}, 20))
+		},
+		"20 openids to unblock": func(c *wechatuser.Client) error {
+			return c.BatchUnblacklist(ctx, slices.Repeat([]string{testutil.Alice}, 20))
+		},
+		"an unusual openid": func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, "用户<&>\"1\"", "") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := play(says(okBody))
-			require.NoError(t, call(newClient(t, s)))
-			assert.Equal(t, 1, s.count())
+			s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
+			require.NoError(t, call(testutil.NewClient(t, s)))
+			assert.Equal(t, 1, s.Count())
 		})
 	}
 
-	s := play(says(`{"user_info_list":[],"result_list":[]}`))
-	_, err := newClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: alice}}, 100))
+	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[],"result_list":[]}`))
+	_, err := testutil.NewClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: testutil.Alice}}, 100))
 	require.NoError(t, err)
-	_, err = newClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{alice}, 100))
+	_, err = testutil.NewClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{testutil.Alice}, 100))
 	require.NoError(t, err)
-	assert.Equal(t, 2, s.count())
+	assert.Equal(t, 2, s.Count())
 }
 
 // The limits are the platform's.

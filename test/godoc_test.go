@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"go/ast"
@@ -23,7 +23,7 @@ var public = []string{".", "wechatusertest", "redisstore", "otelwechatuser"}
 // TestEveryExportedNameHasAComment reads the public packages as godoc does.
 func TestEveryExportedNameHasAComment(t *testing.T) {
 	for _, dir := range public {
-		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		files, err := filepath.Glob(filepath.Join(moduleRoot, dir, "*.go"))
 		require.NoError(t, err)
 		fset, names := token.NewFileSet(), 0
 		for _, name := range files {
@@ -123,7 +123,7 @@ func TestLinksOfTheGodoc(t *testing.T) {
 // documented reads a package and all of its comments.
 func documented(t *testing.T, dir, path string) (*doc.Package, []*ast.CommentGroup) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	names, err := filepath.Glob(filepath.Join(moduleRoot, dir, "*.go"))
 	require.NoError(t, err)
 	var (
 		fset   = token.NewFileSet()

@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bytes"
@@ -22,12 +22,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // The tests of each package fail where a goroutine is left.
 func TestGoleakIsInEachPackage(t *testing.T) {
 	dirs := map[string]bool{}
-	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(moduleRoot, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -35,7 +36,7 @@ func TestGoleakIsInEachPackage(t *testing.T) {
 		dirs[filepath.Dir(path)] = dirs[filepath.Dir(path)] || bytes.Contains(text, []byte("goleak.VerifyTestMain(m"))
 		return err
 	}))
-	assert.Greater(t, len(dirs), 5)
+	assert.Greater(t, len(dirs), 5, "the check saw the packages")
 	for dir, has := range dirs {
 		assert.True(t, has, "no TestMain with goleak in %s", dir)
 	}
@@ -45,16 +46,16 @@ func TestGoleakIsInEachPackage(t *testing.T) {
 func TestManyClientsLeaveNothing(t *testing.T) {
 	const clients, most = 10_000, 8 << 20
 	answer := func(req *http.Request) (*http.Response, error) {
-		if isTokenPath(req.URL.Path) {
-			return says(tokenBody)(req)
+		if testutil.IsTokenPath(req.URL.Path) {
+			return testutil.RespondJSON(testutil.TokenBody)(req)
 		}
-		return says(tagsBody)(req)
+		return testutil.RespondJSON(testutil.TagsBody)(req)
 	}
 	use := func(n int) {
 		for range n {
-			c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(roundTripperFunc(answer)))
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(answer)))
 			require.NoError(t, err)
-			require.NoError(t, getTags(t.Context(), c))
+			require.NoError(t, testutil.GetTags(t.Context(), c))
 		}
 	}
 	heap := func() int {
@@ -83,11 +84,11 @@ func TestManyClientsShareTheirConnections(t *testing.T) {
 		open   = map[net.Conn]bool{}
 	)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isTokenPath(r.URL.Path) {
-			_, _ = w.Write([]byte(tokenBody))
+		if testutil.IsTokenPath(r.URL.Path) {
+			_, _ = w.Write([]byte(testutil.TokenBody))
 			return
 		}
-		_, _ = w.Write([]byte(tagsBody))
+		_, _ = w.Write([]byte(testutil.TagsBody))
 	}))
 	srv.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		mu.Lock()
@@ -108,14 +109,14 @@ func TestManyClientsShareTheirConnections(t *testing.T) {
 	var wg sync.WaitGroup
 	places := make(chan struct{}, atATime)
 	for range clients {
-		c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(srv.URL))
+		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithBaseURL(srv.URL))
 		require.NoError(t, err)
 		last = c
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
 			for range calls {
-				assert.NoError(t, getTags(t.Context(), c))
+				assert.NoError(t, testutil.GetTags(t.Context(), c))
 			}
 		})
 	}
@@ -146,16 +147,16 @@ func TestManyClientsShareTheirConnections(t *testing.T) {
 // A panic in what a user has put in goes through, holds no secret, and leaves nothing locked.
 func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	broken := true
-	transport := roundTripperFunc(func(req *http.Request) (*http.Response, error) {
-		if broken && !isTokenPath(req.URL.Path) {
+	transport := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if broken && !testutil.IsTokenPath(req.URL.Path) {
 			panic("broken transport")
 		}
-		if isTokenPath(req.URL.Path) {
-			return says(tokenBody)(req)
+		if testutil.IsTokenPath(req.URL.Path) {
+			return testutil.RespondJSON(testutil.TokenBody)(req)
 		}
-		return says(tagsBody)(req)
+		return testutil.RespondJSON(testutil.TagsBody)(req)
 	})
-	interceptor := func(ctx context.Context, _ wechatuser.Call, do next) (wechatuser.Result, error) {
+	interceptor := func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 		res, err := do(ctx)
 		if broken {
 			panic("broken interceptor")
@@ -164,11 +165,11 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	}
 	for name, opts := range map[string][]wechatuser.Option{
 		"broken transport":   {wechatuser.WithTransport(transport)},
-		"broken interceptor": {wechatuser.WithTransport(play(says(tagsBody))), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)), wechatuser.WithInterceptor(interceptor)},
+		"broken interceptor": {wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TagsBody))), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)), wechatuser.WithInterceptor(interceptor)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken = true
-			c, err := wechatuser.New(testAppID, testSecret, opts...)
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, opts...)
 			require.NoError(t, err)
 			func() {
 				defer func() {
@@ -176,11 +177,11 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 					assert.Equal(t, name, v)
 					assertClean(t, fmt.Sprintf("%v\n%s", v, debug.Stack()))
 				}()
-				_ = getTags(t.Context(), c)
+				_ = testutil.GetTags(t.Context(), c)
 				assert.Fail(t, "no panic")
 			}()
 			broken = false
-			require.NoError(t, getTags(t.Context(), c))
+			require.NoError(t, testutil.GetTags(t.Context(), c))
 		})
 	}
 }
@@ -188,14 +189,14 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 // crashes are panics in goroutines of the SDK's own, which end the program.
 var crashes = map[string]func(){
 	"renewal of a token": func() {
-		c, _ := wechatuser.New(testAppID, testSecret, wechatuser.WithTransport(roundTripperFunc(
+		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(
 			func(*http.Request) (*http.Response, error) { panic("broken transport") })))
 		_, _ = c.Token(context.Background())
 	},
 	"bulk job": func() {
-		c, _ := wechatuser.New(testAppID, testSecret, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testToken)),
-			wechatuser.WithTransport(roundTripperFunc(func(*http.Request) (*http.Response, error) { panic("broken transport") })))
-		_, _ = c.BulkTagging(context.Background(), 134, wechatuser.OpenIDs(alice, bob))
+		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("broken transport") })))
+		_, _ = c.BulkTagging(context.Background(), 134, wechatuser.OpenIDs(testutil.Alice, testutil.Bob))
 	},
 }
 

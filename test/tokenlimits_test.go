@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"errors"
@@ -15,28 +15,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // A platform that refuses every token costs little, and each call's error is its own.
 func TestTokenRefusedForEver(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		acc      *account
+		acc      *testutil.TokenServer
 		opts     []wechatuser.Option
 		requests int // for tokens, at most, in 1,000 seconds
 		forced   int
 	}{
-		{"stable", &account{noneWorks: true}, nil, 60, 20},
-		{"stable, stubborn", &account{noneWorks: true, stubborn: true}, nil, 60, 20},
-		{"stable, nothing forced", &account{noneWorks: true, stubborn: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
-		{"legacy", &account{noneWorks: true}, families["legacy"], 30, 0},
-		{"legacy, stubborn", &account{noneWorks: true, stubborn: true}, families["legacy"], 30, 0},
+		{"stable", &testutil.TokenServer{RejectAll: true}, nil, 60, 20},
+		{"stable, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
+		{"stable, nothing forced", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
+		{"legacy", &testutil.TokenServer{RejectAll: true}, testutil.TokenModes["legacy"], 30, 0},
+		{"legacy, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
 	} {
 		for _, burst := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &account{noneWorks: true, stubborn: tt.acc.stubborn}
-					c := tokenClient(t, acc, tt.opts...)
+					acc := &testutil.TokenServer{RejectAll: true, ReissueRevoked: tt.acc.ReissueRevoked}
+					c := testutil.NewTokenClient(t, acc, tt.opts...)
 					check := func(err error) {
 						var e *wechatuser.Error
 						require.ErrorAs(t, err, &e)
@@ -47,27 +48,27 @@ func TestTokenRefusedForEver(t *testing.T) {
 						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
 					}
 					if burst {
-						for _, err := range together(1000, func(int) error { return getTags(t.Context(), c) }) {
+						for _, err := range testutil.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
 							check(err)
 						}
-						assert.LessOrEqual(t, len(acc.asked()), 4)
-						assert.LessOrEqual(t, acc.forced(), 1)
-						assert.LessOrEqual(t, acc.called(), 2000)
+						assert.LessOrEqual(t, len(acc.TokenRequests()), 4)
+						assert.LessOrEqual(t, acc.ForcedRequests(), 1)
+						assert.LessOrEqual(t, acc.CallCount(), 2000)
 						return
 					}
 					for range 1000 {
-						check(getTags(t.Context(), c))
+						check(testutil.GetTags(t.Context(), c))
 						time.Sleep(time.Second)
 					}
-					t.Logf("%d token requests, %d forced", len(acc.asked()), acc.forced())
-					assert.LessOrEqual(t, len(acc.asked()), tt.requests)
-					assert.LessOrEqual(t, acc.forced(), tt.forced)
+					t.Logf("%d token requests, %d forced", len(acc.TokenRequests()), acc.ForcedRequests())
+					assert.LessOrEqual(t, len(acc.TokenRequests()), tt.requests)
+					assert.LessOrEqual(t, acc.ForcedRequests(), tt.forced)
 					forcedApart(t, acc)
 
-					acc.mu.Lock()
-					acc.noneWorks = false
-					acc.mu.Unlock()
-					require.NoError(t, getTags(t.Context(), c), "the token at hand is still tried")
+					acc.Mu.Lock()
+					acc.RejectAll = false
+					acc.Mu.Unlock()
+					require.NoError(t, testutil.GetTags(t.Context(), c), "the token at hand is still tried")
 				})
 			})
 		}
@@ -75,10 +76,10 @@ func TestTokenRefusedForEver(t *testing.T) {
 }
 
 // forcedApart checks the two limits of forced renewals.
-func forcedApart(t *testing.T, acc *account) {
+func forcedApart(t *testing.T, acc *testutil.TokenServer) {
 	t.Helper()
 	var at []time.Time
-	for _, in := range acc.asked() {
+	for _, in := range acc.TokenRequests() {
 		if in.Force {
 			at = append(at, in.At)
 		}
@@ -96,25 +97,25 @@ func forcedApart(t *testing.T, acc *account) {
 // An API that refuses each token, while others take it, makes no token request at each call.
 func TestTokenRefusedByOneAPIForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{noTags: true, stubborn: true}
-		c := tokenClient(t, acc, wechatuser.WithoutForcedRenewal())
+		acc := &testutil.TokenServer{RejectGetTags: true, ReissueRevoked: true}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithoutForcedRenewal())
 		for range 600 {
-			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
-			require.NoError(t, c.UpdateRemark(t.Context(), alice, "x"))
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
+			require.NoError(t, c.UpdateRemark(t.Context(), testutil.Alice, "x"))
 			time.Sleep(time.Second)
 		}
-		assert.LessOrEqual(t, len(acc.asked()), 20)
-		assert.Zero(t, acc.forced())
+		assert.LessOrEqual(t, len(acc.TokenRequests()), 20)
+		assert.Zero(t, acc.ForcedRequests())
 	})
 }
 
 // A token that keeps dying is renewed as far as the budget allows; then the call fails with its own error.
 func TestTokenThatDiesTooOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{}
-		c := tokenClient(t, acc)
+		acc := &testutil.TokenServer{}
+		c := testutil.NewTokenClient(t, acc)
 		for i := range 30 {
-			err := getTags(t.Context(), c)
+			err := testutil.GetTags(t.Context(), c)
 			if i < 10 {
 				require.NoError(t, err)
 			} else {
@@ -123,55 +124,55 @@ func TestTokenThatDiesTooOften(t *testing.T) {
 				assert.Equal(t, "getTags", e.API)
 				assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 			}
-			acc.kill()
+			acc.Revoke()
 		}
-		assert.Len(t, acc.asked(), 10)
+		assert.Len(t, acc.TokenRequests(), 10)
 		time.Sleep(6 * time.Second)
-		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 	})
 }
 
 // Where normal mode keeps giving out a dead token, it is forced out: not sooner than 30 seconds after the last time.
 func TestForcedRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{stubborn: true}
-		c := tokenClient(t, acc)
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
-		require.NoError(t, getTags(t.Context(), c))
-		require.Equal(t, 1, acc.forced())
+		acc := &testutil.TokenServer{ReissueRevoked: true}
+		c := testutil.NewTokenClient(t, acc)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		acc.Revoke()
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		require.Equal(t, 1, acc.ForcedRequests())
 
 		time.Sleep(20 * time.Second)
-		acc.kill()
-		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		require.Equal(t, 1, acc.forced())
+		acc.Revoke()
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		require.Equal(t, 1, acc.ForcedRequests())
 		time.Sleep(10 * time.Second)
-		require.NoError(t, getTags(t.Context(), c))
-		require.Equal(t, 2, acc.forced())
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		require.Equal(t, 2, acc.ForcedRequests())
 	})
 }
 
 func TestNoMoreThanTwentyForcedRenewalsADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{stubborn: true}
-		c := tokenClient(t, acc)
+		acc := &testutil.TokenServer{ReissueRevoked: true}
+		c := testutil.NewTokenClient(t, acc)
 		start := time.Now()
 		for time.Since(start) < 23*time.Hour {
-			acc.kill()
-			if acc.forced() < 20 {
-				require.NoError(t, getTags(t.Context(), c))
+			acc.Revoke()
+			if acc.ForcedRequests() < 20 {
+				require.NoError(t, testutil.GetTags(t.Context(), c))
 			} else {
-				require.NoError(t, or40001(getTags(t.Context(), c)))
+				require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
 			}
 			time.Sleep(time.Minute)
 		}
-		assert.Equal(t, 20, acc.forced())
+		assert.Equal(t, 20, acc.ForcedRequests())
 		for time.Since(start) < 49*time.Hour {
-			acc.kill()
-			require.NoError(t, or40001(getTags(t.Context(), c)))
+			acc.Revoke()
+			require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
 			time.Sleep(time.Minute)
 		}
-		assert.Equal(t, 60, acc.forced())
+		assert.Equal(t, 60, acc.ForcedRequests())
 		forcedApart(t, acc)
 	})
 }
@@ -187,53 +188,53 @@ func or40001(err error) error {
 // The limits count RefreshToken too.
 func TestNoForcedRenewalSoonAfterRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{stubborn: true}
-		c := tokenClient(t, acc)
+		acc := &testutil.TokenServer{ReissueRevoked: true}
+		c := testutil.NewTokenClient(t, acc)
 		_, err := c.RefreshToken(t.Context())
 		require.NoError(t, err)
-		acc.kill()
-		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 1, acc.forced())
+		acc.Revoke()
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		assert.Equal(t, 1, acc.ForcedRequests())
 		time.Sleep(30 * time.Second)
-		require.NoError(t, getTags(t.Context(), c))
-		assert.Equal(t, 2, acc.forced())
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, 2, acc.ForcedRequests())
 	})
 }
 
 // Forced renewals have limits of their own: that they are used up says nothing of normal mode.
 func TestNormalModeAfterTheLimitOfForcedRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{}
-		acc.tokenReply = func(in ask) reply {
+		acc := &testutil.TokenServer{}
+		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
 			if in.Force {
-				return refuses(wechatuser.CodeDailyQuotaExceeded)
+				return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
 			}
 			return nil
 		}
-		c := tokenClient(t, acc)
+		c := testutil.NewTokenClient(t, acc)
 		_, err := c.RefreshToken(t.Context())
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
-		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 	})
 }
 
 // WeChat ignores a forced renewal that comes too early, and gives the dead token once more.
 func TestForcedRenewalThatBringsTheDeadToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{stubborn: true}
-		acc.tokenReply = func(in ask) reply {
+		acc := &testutil.TokenServer{ReissueRevoked: true}
+		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
 			if in.Force {
-				return says(acc.give(ask{}))
+				return testutil.RespondJSON(acc.Issue(testutil.TokenRequest{}))
 			}
 			return nil
 		}
 		var log strings.Builder
-		c := tokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
-		require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 2, acc.called(), "the dead token is not tried again")
-		assert.Equal(t, 1, acc.forced())
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		acc.Revoke()
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
+		assert.Equal(t, 2, acc.CallCount(), "the dead token is not tried again")
+		assert.Equal(t, 1, acc.ForcedRequests())
 		assert.Contains(t, log.String(), "there is no other access token")
 	})
 }
@@ -241,56 +242,56 @@ func TestForcedRenewalThatBringsTheDeadToken(t *testing.T) {
 // A forced renewal that fails is no news to the caller, whose token was refused; the answer of the next one counts.
 func TestForcedRenewalThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{stubborn: true}
-		acc.tokenReply = func(in ask) reply {
+		acc := &testutil.TokenServer{ReissueRevoked: true}
+		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
 			if in.Force {
-				return refuses(wechatuser.CodeDailyQuotaExceeded)
+				return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
 			}
 			return nil
 		}
-		c := tokenClient(t, acc)
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
+		c := testutil.NewTokenClient(t, acc)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		acc.Revoke()
 		var e *wechatuser.Error
-		require.ErrorAs(t, getTags(t.Context(), c), &e)
+		require.ErrorAs(t, testutil.GetTags(t.Context(), c), &e)
 		assert.Equal(t, "getTags", e.API)
 		assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
-		assert.Equal(t, 1, acc.forced())
+		assert.Equal(t, 1, acc.ForcedRequests())
 	})
 }
 
 // No mishap makes a client send more than 20 token requests in a minute.
 func TestTokenBudget(t *testing.T) {
-	mishaps := map[string]reply{
-		"not reachable": fails(errRefused),
-		"no answer":     fails(errReset),
-		"busy":          refuses(wechatuser.CodeSystemBusy),
-		"gateway":       answers(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
-		"empty":         says(""),
-		"no token":      says(`{"expires_in":7200}`),
-		"cut":           says(`{"access_token":"SENTI`),
-		"throttled":     answers(http.StatusTooManyRequests, "slow down"),
-		"minute quota":  refuses(wechatuser.CodeMinuteQuotaExceeded),
+	mishaps := map[string]testutil.Reply{
+		"not reachable": testutil.Fail(testutil.ErrRefused),
+		"no answer":     testutil.Fail(testutil.ErrReset),
+		"busy":          testutil.RespondCode(wechatuser.CodeSystemBusy),
+		"gateway":       testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"empty":         testutil.RespondJSON(""),
+		"no token":      testutil.RespondJSON(`{"expires_in":7200}`),
+		"cut":           testutil.RespondJSON(`{"access_token":"SENTI`),
+		"throttled":     testutil.Respond(http.StatusTooManyRequests, "slow down"),
+		"minute quota":  testutil.RespondCode(wechatuser.CodeMinuteQuotaExceeded),
 		"none works":    nil, // but all calls are refused
 		"short lived":   nil,
 		"revoked often": nil,
 	}
 	for name, mishap := range mishaps {
-		for family, opts := range families {
+		for family, opts := range testutil.TokenModes {
 			t.Run(name+", "+family, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &account{tokenReply: func(ask) reply { return mishap }, noneWorks: name == "none works"}
+					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }, RejectAll: name == "none works"}
 					if name == "short lived" {
-						acc.life = time.Second
+						acc.Lifetime = time.Second
 					}
-					c := tokenClient(t, acc, opts...)
+					c := testutil.NewTokenClient(t, acc, opts...)
 					start := time.Now()
 					longest := 0
 					for time.Since(start) < 10*time.Minute {
 						if name == "revoked often" {
-							acc.kill()
+							acc.Revoke()
 						}
-						err := getTags(t.Context(), c)
+						err := testutil.GetTags(t.Context(), c)
 						if mishap != nil {
 							require.Error(t, err)
 						}
@@ -306,7 +307,7 @@ func TestTokenBudget(t *testing.T) {
 							time.Sleep(rand.N(20 * time.Millisecond))
 						}
 					}
-					asked := acc.asked()
+					asked := acc.TokenRequests()
 					require.Greater(t, len(asked), 10)
 					for i := range asked {
 						if i >= 20 {
@@ -323,15 +324,15 @@ func TestTokenBudget(t *testing.T) {
 // Where the budget ends the repeats of a token request, the error is still that of the request.
 func TestBudgetEndsTheRepeatsOfATokenRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{tokenReply: func(ask) reply { return fails(errRefused) }}
-		c := tokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
 		var te *wechatuser.TransportError
-		err := getTags(t.Context(), c)
+		err := testutil.GetTags(t.Context(), c)
 		require.ErrorAs(t, err, &te)
 		assert.Equal(t, 10, te.Attempts)
-		assert.ErrorIs(t, te.Err, errRefused)
+		assert.ErrorIs(t, te.Err, testutil.ErrRefused)
 		assert.NotContains(t, err.Error(), "no more token requests")
-		assert.Len(t, acc.asked(), 10)
+		assert.Len(t, acc.TokenRequests(), 10)
 	})
 }
 
@@ -339,13 +340,13 @@ func TestBudgetEndsTheRepeatsOfATokenRequest(t *testing.T) {
 func TestNoRenewalsWithoutABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		acc, store := &account{tokenReply: func(ask) reply { return fails(errRefused) }}, newSpyStore()
-		c := tokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}, testutil.NewSpyStore()
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		for range 1000 {
-			require.ErrorIs(t, getTags(t.Context(), c), errRefused)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		}
 		assert.LessOrEqual(t, strings.Count(log.String(), "\n"), 10)
-		assert.LessOrEqual(t, len(store.did()), 40)
+		assert.LessOrEqual(t, len(store.Ops()), 40)
 	})
 }
 
@@ -355,25 +356,25 @@ func TestRecoveryAfterAnOutage(t *testing.T) {
 		t.Run(outage.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				down := true
-				acc := &account{tokenReply: func(ask) reply {
+				acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
 					if down {
-						return fails(errRefused)
+						return testutil.Fail(testutil.ErrRefused)
 					}
 					return nil
 				}}
-				c := tokenClient(t, acc)
+				c := testutil.NewTokenClient(t, acc)
 				start := time.Now()
 				var err error
 				for time.Since(start) < outage {
-					err = getTags(t.Context(), c)
+					err = testutil.GetTags(t.Context(), c)
 					require.Error(t, err)
 					assert.ErrorIs(t, err, wechatuser.ErrTemporary)
 					time.Sleep(10 * time.Millisecond)
 				}
-				assert.ErrorIs(t, err, errRefused, "the error says why there is no token")
+				assert.ErrorIs(t, err, testutil.ErrRefused, "the error says why there is no token")
 				down = false
 				back := time.Now()
-				for getTags(t.Context(), c) != nil {
+				for testutil.GetTags(t.Context(), c) != nil {
 					time.Sleep(10 * time.Millisecond)
 				}
 				assert.LessOrEqual(t, time.Since(back), 6*time.Second+20*time.Millisecond)
@@ -394,13 +395,13 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				wrong := true
-				acc := &account{tokenReply: func(ask) reply {
+				acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
 					if wrong {
-						return refuses(code)
+						return testutil.RespondCode(code)
 					}
 					return nil
 				}}
-				c := tokenClient(t, acc)
+				c := testutil.NewTokenClient(t, acc)
 				interval := 100 * time.Millisecond
 				if code == wechatuser.CodeInvalidSecret {
 					interval = time.Millisecond
@@ -408,7 +409,7 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 				start := time.Now()
 				for time.Since(start) < 10*time.Minute {
 					before := time.Now()
-					err := getTags(t.Context(), c)
+					err := testutil.GetTags(t.Context(), c)
 					if !errors.Is(err, code) || !errors.Is(err, wechatuser.ErrCredential) ||
 						errors.Is(err, wechatuser.ErrInvalidToken) || time.Since(before) != 0 {
 						t.Fatalf("%v after %v", err, time.Since(before))
@@ -416,15 +417,15 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 					time.Sleep(interval)
 				}
 				var at []time.Duration
-				for _, in := range acc.asked() {
+				for _, in := range acc.TokenRequests() {
 					at = append(at, in.At.Sub(start))
 				}
 				assert.Equal(t, asks, at)
-				assert.Zero(t, acc.called())
+				assert.Zero(t, acc.CallCount())
 
 				wrong = false
 				healed := time.Now()
-				for getTags(t.Context(), c) != nil {
+				for testutil.GetTags(t.Context(), c) != nil {
 					time.Sleep(interval)
 				}
 				assert.LessOrEqual(t, time.Since(healed), time.Minute)
@@ -436,14 +437,16 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 // So is that the day's token requests are used up. Nobody can end that but the day.
 func TestUsedUpQuotaOfTokensIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &account{tokenReply: func(ask) reply { return refuses(wechatuser.CodeDailyQuotaExceeded) }}
-		c := tokenClient(t, acc, wechatuser.WithLegacyToken())
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+			return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
+		}}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken())
 		start := time.Now()
 		for time.Since(start) < 10*time.Minute {
-			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.ErrRateLimited)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrRateLimited)
 			time.Sleep(time.Second)
 		}
-		assert.Less(t, len(acc.asked()), 20)
+		assert.Less(t, len(acc.TokenRequests()), 20)
 	})
 }
 
@@ -451,27 +454,27 @@ func TestUsedUpQuotaOfTokensIsRemembered(t *testing.T) {
 func TestSuccessEndsTheMemoryOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := true
-		acc := &account{tokenReply: func(ask) reply {
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
 			if wrong {
-				return refuses(wechatuser.CodeIPNotAllowed)
+				return testutil.RespondCode(wechatuser.CodeIPNotAllowed)
 			}
 			return nil
 		}}
-		c := tokenClient(t, acc)
+		c := testutil.NewTokenClient(t, acc)
 		for range 100 {
-			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
 			time.Sleep(time.Second)
 		}
 		wrong = false
 		time.Sleep(time.Minute)
-		require.NoError(t, getTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
 		wrong = true
-		acc.kill()
-		before := len(acc.asked())
+		acc.Revoke()
+		before := len(acc.TokenRequests())
 		for range 10 {
-			require.ErrorIs(t, getTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
+			require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.CodeIPNotAllowed)
 			time.Sleep(time.Second)
 		}
-		assert.Equal(t, before+4, len(acc.asked())) // after 0, 1, 3 and 7 seconds
+		assert.Equal(t, before+4, len(acc.TokenRequests())) // after 0, 1, 3 and 7 seconds
 	})
 }

@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bytes"
@@ -23,13 +23,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // assertClean fails where a text holds a beginning or an end of token or secret, in letters or in hex.
 func assertClean(t *testing.T, text string) {
 	t.Helper()
-	hexed := hex.EncodeToString([]byte(sentinel))
-	for _, form := range []string{sentinel, hexed, strings.ToUpper(hexed)} {
+	hexed := hex.EncodeToString([]byte(testutil.Sentinel))
+	for _, form := range []string{testutil.Sentinel, hexed, strings.ToUpper(hexed)} {
 		assert.NotContains(t, text, form)
 	}
 }
@@ -81,16 +82,25 @@ type (
 	loudError  struct{ text func() any } // in a text that it makes when asked
 )
 
-func (e *openError) Error() string    { return e.Message }
-func (*fieldError) Error() string     { return "request failed" }
-func (valueError) Error() string      { return "request failed" }
-func (*quietError) Error() string     { return "request failed" }
-func (e *quietError) Unwrap() error   { return e.cause }
-func (*groupError) Error() string     { return "requests failed" }
+func (e *openError) Error() string { return e.Message }
+
+func (*fieldError) Error() string { return "request failed" }
+
+func (valueError) Error() string { return "request failed" }
+
+func (*quietError) Error() string { return "request failed" }
+
+func (e *quietError) Unwrap() error { return e.cause }
+
+func (*groupError) Error() string { return "requests failed" }
+
 func (e *groupError) Unwrap() []error { return e.causes }
-func (*stackError) Error() string     { return "request failed" }
-func (e *deepError) Error() string    { return "request failed" }
-func (e *loudError) Error() string    { return fmt.Sprint(e.text()) }
+
+func (*stackError) Error() string { return "request failed" }
+
+func (e *deepError) Error() string { return "request failed" }
+
+func (e *loudError) Error() string { return fmt.Sprint(e.text()) }
 
 func (e *stackError) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, e.Error())
@@ -106,7 +116,7 @@ var echoes = []func(u string) string{
 	func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
 	func(u string) string { return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u) },
 	func(u string) string { return url.PathEscape(unescaped(u)) },
-	func(string) string { return "access_token=" + testToken[:20] }, // cut
+	func(string) string { return "access_token=" + testutil.Token[:20] }, // cut
 }
 
 func unescaped(u string) string {
@@ -118,7 +128,7 @@ func unescaped(u string) string {
 func faults(t *testing.T) map[string]http.RoundTripper {
 	t.Helper()
 	fail := func(err func(*http.Request) error) http.RoundTripper {
-		return play(func(req *http.Request) (*http.Response, error) { return nil, err(req) })
+		return testutil.Play(func(req *http.Request) (*http.Response, error) { return nil, err(req) })
 	}
 	all := map[string]http.RoundTripper{
 		"text":  fail(func(r *http.Request) error { return errors.New("GET " + r.URL.String() + " failed") }),
@@ -142,52 +152,52 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 		}),
 		"DNS":     fail(func(*http.Request) error { return &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com"} }),
 		"body":    fail(func(r *http.Request) error { return fmt.Errorf("cannot send %q", bodyOf(r)) }),
-		"timeout": play(hangs),
-		"redirect": play(func(r *http.Request) (*http.Response, error) {
-			return answers(302, "", "Location", "https://example.com/?from="+url.QueryEscape(r.URL.String()))(r)
+		"timeout": testutil.Play(testutil.Hang),
+		"redirect": testutil.Play(func(r *http.Request) (*http.Response, error) {
+			return testutil.Respond(302, "", "Location", "https://example.com/?from="+url.QueryEscape(r.URL.String()))(r)
 		}),
-		"redirect to nowhere": play(func(r *http.Request) (*http.Response, error) {
-			return answers(307, "", "Location", "https://[::1/%zz?"+r.URL.RawQuery)(r)
+		"redirect to nowhere": testutil.Play(func(r *http.Request) (*http.Response, error) {
+			return testutil.Respond(307, "", "Location", "https://[::1/%zz?"+r.URL.RawQuery)(r)
 		}),
-		"header": play(func(r *http.Request) (*http.Response, error) {
-			return answers(403, "", "Content-Type", "text/html; url="+r.URL.String(), "Retry-After", r.URL.String(), "Server", r.URL.String())(r)
+		"header": testutil.Play(func(r *http.Request) (*http.Response, error) {
+			return testutil.Respond(403, "", "Content-Type", "text/html; url="+r.URL.String(), "Retry-After", r.URL.String(), "Server", r.URL.String())(r)
 		}),
-		"status text": play(func(r *http.Request) (*http.Response, error) {
-			resp, err := answers(403, "")(r)
+		"status text": testutil.Play(func(r *http.Request) (*http.Response, error) {
+			resp, err := testutil.Respond(403, "")(r)
 			resp.Status = "403 " + r.URL.String()
 			return resp, err
 		}),
-		"body that fails": play(func(r *http.Request) (*http.Response, error) {
-			resp, err := says(okBody)(r)
-			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(okBody[:5]), failingReader{&quietError{errors.New(r.URL.String())}}))
+		"body that fails": testutil.Play(func(r *http.Request) (*http.Response, error) {
+			resp, err := testutil.RespondJSON(testutil.OKBody)(r)
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:5]), failingReader{&quietError{errors.New(r.URL.String())}}))
 			return resp, err
 		}),
-		"new token, cut":         play(says(tokenBody[:len(tokenBody)-1])),
-		"new token with 500":     play(answers(500, tokenBody)),
-		"new token in HTML":      play(answers(200, "<pre>"+tokenBody)),
-		"new token, wrong type":  play(says(`{"access_token":"` + testToken + `","expires_in":"soon"}`)),
-		"new token, no lifetime": play(says(`{"access_token":"` + testToken + `"}`)),
-		"new token as text":      play(says(`"` + testToken + `"`)),
-		"new token in an array":  play(says(`[` + tokenBody + `]`)),
+		"new token, cut":         testutil.Play(testutil.RespondJSON(testutil.TokenBody[:len(testutil.TokenBody)-1])),
+		"new token with 500":     testutil.Play(testutil.Respond(500, testutil.TokenBody)),
+		"new token in HTML":      testutil.Play(testutil.Respond(200, "<pre>"+testutil.TokenBody)),
+		"new token, wrong type":  testutil.Play(testutil.RespondJSON(`{"access_token":"` + testutil.Token + `","expires_in":"soon"}`)),
+		"new token, no lifetime": testutil.Play(testutil.RespondJSON(`{"access_token":"` + testutil.Token + `"}`)),
+		"new token as text":      testutil.Play(testutil.RespondJSON(`"` + testutil.Token + `"`)),
+		"new token in an array":  testutil.Play(testutil.RespondJSON(`[` + testutil.TokenBody + `]`)),
 		"httpmock":               httpmock.NewMockTransport(),
 	}
 	for i, echoed := range echoes {
-		echo := func(format string) reply {
+		echo := func(format string) testutil.Reply {
 			return func(r *http.Request) (*http.Response, error) {
 				quoted, _ := json.Marshal(echoed(r.URL.String()) + " " + bodyOf(r))
-				return answers(200, fmt.Sprintf(format, strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`)))(r)
+				return testutil.Respond(200, fmt.Sprintf(format, strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`)))(r)
 			}
 		}
-		all[fmt.Sprint("errmsg ", i)] = play(echo(`{"errcode":48001,"errmsg":"%s"}`))
-		all[fmt.Sprint("hint ", i)] = play(echo(`{"errcode":48001,"errmsg":"no hint: [%s]"}`))
-		all[fmt.Sprint("list ", i)] = play(echo(`{"errcode":45171,"errmsg":"some","fail_openid_list":["%s"]}`))
-		all[fmt.Sprint("JSON ", i)] = play(echo(`{"message":"%s"}`))
-		all[fmt.Sprint("page ", i)] = play(func(r *http.Request) (*http.Response, error) {
-			return answers(502, "<p>"+echoed(r.URL.String())+"</p>"+bodyOf(r))(r)
+		all[fmt.Sprint("errmsg ", i)] = testutil.Play(echo(`{"errcode":48001,"errmsg":"%s"}`))
+		all[fmt.Sprint("hint ", i)] = testutil.Play(echo(`{"errcode":48001,"errmsg":"no hint: [%s]"}`))
+		all[fmt.Sprint("list ", i)] = testutil.Play(echo(`{"errcode":45171,"errmsg":"some","fail_openid_list":["%s"]}`))
+		all[fmt.Sprint("JSON ", i)] = testutil.Play(echo(`{"message":"%s"}`))
+		all[fmt.Sprint("page ", i)] = testutil.Play(func(r *http.Request) (*http.Response, error) {
+			return testutil.Respond(502, "<p>"+echoed(r.URL.String())+"</p>"+bodyOf(r))(r)
 		})
 	}
 	nearMiss := httpmock.NewMockTransport()
-	nearMiss.RegisterResponder("DELETE", `=~^https://api\.weixin\.qq\.com/`, httpmock.NewStringResponder(200, okBody))
+	nearMiss.RegisterResponder("DELETE", `=~^https://api\.weixin\.qq\.com/`, httpmock.NewStringResponder(200, testutil.OKBody))
 	all["httpmock, near miss"] = nearMiss
 	return all
 }
@@ -210,31 +220,31 @@ type failingReader struct{ err error }
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestNothingLeaks(t *testing.T) {
-	calls := []apiCall{
-		callTo(t, "GetTags"), callTo(t, "UpdateRemark"), callTo(t, "BatchTagging"), callTo(t, "CreateTag"), callTo(t, "GetRIDInfo"),
-		callTo(t, "ClearQuotaByAppSecret"), callTo(t, "Token"), callTo(t, "Token/WithLegacyToken"), callTo(t, "RefreshToken"),
+	calls := []testutil.APICall{
+		testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "UpdateRemark"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "CreateTag"), testutil.CallOf(t, "GetRIDInfo"),
+		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
 	}
 	for name, transport := range faults(t) {
 		for _, call := range calls {
-			if strings.HasPrefix(name, "new token") && !call.tokenCall() {
+			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
 				continue // nobody else is given one
 			}
-			t.Run(call.name+"/"+name, func(t *testing.T) {
+			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log bytes.Buffer
-					c := call.client(t, transport,
+					c := call.NewClient(t, transport,
 						wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2}),
 						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
-						wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do next) (wechatuser.Result, error) {
+						wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 							assertCleanValue(t, call)
 							res, err := do(ctx)
 							assertCleanValue(t, res)
 							assertCleanError(t, err)
 							return res, err
 						}))
-					got, err := call.do(t.Context(), c)
+					got, err := call.Do(t.Context(), c)
 					if err == nil { // a fault for the calls of tokens only
-						assert.Equal(t, callTo(t, "UpdateRemark").want, got)
+						assert.Equal(t, testutil.CallOf(t, "UpdateRemark").Want, got)
 						return
 					}
 					assertCleanError(t, err)
@@ -250,7 +260,7 @@ func TestNothingLeaks(t *testing.T) {
 						stack *stackError
 						ue    *url.Error
 					)
-					if call.tokenCall() && !call.legacy {
+					if call.IsTokenCall() && !call.Legacy {
 						return // there is no secret in the URL
 					}
 					assert.NotErrorAs(t, err, &open)
@@ -267,7 +277,7 @@ func TestNothingLeaks(t *testing.T) {
 // An error of a transport that shows no secret stays what it is.
 func TestCleanErrorsAreNotSealed(t *testing.T) {
 	for _, cause := range []error{&openError{"proxy https://proxy.example.com refused"}, &quietError{&openError{"no"}}, &groupError{[]error{&openError{"no"}}}} {
-		err := getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
+		err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 		var open *openError
 		require.ErrorAs(t, err, &open)
 		require.ErrorIs(t, err, cause)
@@ -276,9 +286,9 @@ func TestCleanErrorsAreNotSealed(t *testing.T) {
 
 // A sealed error is still the error that it was for errors.Is, and tells whether it was a timeout.
 func TestSealedErrors(t *testing.T) {
-	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testToken), alice, errReset)
-	err := getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
-	require.ErrorIs(t, err, errReset)
+	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testutil.Token), testutil.Alice, testutil.ErrReset)
+	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
+	require.ErrorIs(t, err, testutil.ErrReset)
 	require.ErrorIs(t, err, cause)
 	require.NotErrorIs(t, err, io.EOF)
 	assert.EqualError(t, err, "wechatuser: getTags: no answer: GET *** connection reset by peer")
@@ -286,8 +296,8 @@ func TestSealedErrors(t *testing.T) {
 	require.ErrorAs(t, err, &ne)
 	assert.False(t, ne.Timeout())
 
-	cause = fmt.Errorf("GET /x?access_token=%s&lang=en: %w", url.QueryEscape(testToken), &net.DNSError{IsTimeout: true})
-	err = getTags(t.Context(), newClient(t, play(fails(cause)), noRepeats))
+	cause = fmt.Errorf("GET /x?access_token=%s&lang=en: %w", url.QueryEscape(testutil.Token), &net.DNSError{IsTimeout: true})
+	err = testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 	require.ErrorAs(t, err, &ne)
 	assert.True(t, ne.Timeout())
 	assert.ErrorContains(t, err, "GET /x?access_token=***&lang=en: lookup")
@@ -301,7 +311,7 @@ func TestOthersSecretsInAnAnswer(t *testing.T) {
 		"(access_token=***)(access_token=A)(access_token=)":   "(access_token=***)(access_token=***)(access_token=)",
 		"appsecret=A&secret=B access_token=C&access_token=D.": "appsecret=***&secret=*** access_token=***&access_token=***",
 	} {
-		_, err := newClient(t, play(answers(404, body))).GetTags(t.Context())
+		_, err := testutil.NewClient(t, testutil.Play(testutil.Respond(404, body))).GetTags(t.Context())
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re)
 		assert.Equal(t, want, re.Snippet)
@@ -310,9 +320,9 @@ func TestOthersSecretsInAnAnswer(t *testing.T) {
 
 // What the platform remembers of a request holds the token that the request had.
 func TestRIDInfoIsMasked(t *testing.T) {
-	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testSecret +
-		`\"}","response_body":"appsecret=` + url.QueryEscape(testSecret) + `"}}`
-	info, err := newClient(t, play(says(body))).GetRIDInfo(t.Context(), testRID)
+	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testutil.Secret +
+		`\"}","response_body":"appsecret=` + url.QueryEscape(testutil.Secret) + `"}}`
+	info, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).GetRIDInfo(t.Context(), testutil.RID)
 	require.NoError(t, err)
 	assert.Equal(t, "access_token=***&lang=en", info.RequestURL)
 	assert.Equal(t, `{"secret":"***"}`, info.RequestBody)
@@ -324,12 +334,12 @@ func TestRIDInfoIsMasked(t *testing.T) {
 func TestErrorsOfATokenSource(t *testing.T) {
 	for name, source := range map[string]wechatuser.TokenSource{
 		"Token": wechatuser.TokenSourceFunc(func(context.Context) (wechatuser.Token, error) {
-			return wechatuser.Token{}, &quietError{errors.New(testSecret)}
+			return wechatuser.Token{}, &quietError{errors.New(testutil.Secret)}
 		}),
 		"Invalidate": sourceThatFails{},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := getTags(t.Context(), newClient(t, play(refuses(40001)), wechatuser.WithTokenSource(source)))
+			err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(source)))
 			require.Error(t, err)
 			assertCleanError(t, err)
 		})
@@ -339,7 +349,7 @@ func TestErrorsOfATokenSource(t *testing.T) {
 type sourceThatFails struct{}
 
 func (sourceThatFails) Token(context.Context) (wechatuser.Token, error) {
-	return wechatuser.Token{AccessToken: testToken}, nil
+	return wechatuser.Token{AccessToken: testutil.Token}, nil
 }
 
 func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) error {
@@ -349,10 +359,10 @@ func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) e
 // Faults of real connections.
 func TestNothingLeaksFromSockets(t *testing.T) {
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
-	tlsServer.Config.ErrorLog = discard
+	tlsServer.Config.ErrorLog = testutil.DiscardLog
 	tlsServer.StartTLS()
 	defer tlsServer.Close()
-	hijacks := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+	hijacks := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			return
@@ -360,7 +370,7 @@ func TestNothingLeaksFromSockets(t *testing.T) {
 		defer conn.Close()
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\n%s\r\n\r\n", r.RequestURI, r.RequestURI)
 	})
-	proxy, err := url.Parse("http://me:" + url.QueryEscape(testSecret) + "@" + hijacks.Listener.Addr().String())
+	proxy, err := url.Parse("http://me:" + url.QueryEscape(testutil.Secret) + "@" + hijacks.Listener.Addr().String())
 	require.NoError(t, err)
 	for name, tt := range map[string]struct {
 		base      string
@@ -375,14 +385,14 @@ func TestNothingLeaksFromSockets(t *testing.T) {
 			return nil, io.EOF
 		}}},
 	} {
-		for _, call := range []apiCall{callTo(t, "GetTags"), callTo(t, "ClearQuotaByAppSecret"), callTo(t, "Token/WithLegacyToken")} {
-			t.Run(call.name+"/"+name, func(t *testing.T) {
+		for _, call := range []testutil.APICall{testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token/WithLegacyToken")} {
+			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				defer tt.transport.CloseIdleConnections()
-				opts := []wechatuser.Option{wechatuser.WithBaseURL(tt.base), noRepeats}
+				opts := []wechatuser.Option{wechatuser.WithBaseURL(tt.base), testutil.NoRetry}
 				if name == "timeout" {
 					opts = append(opts, wechatuser.WithTimeout(time.Millisecond))
 				}
-				_, err := call.do(t.Context(), call.client(t, tt.transport, opts...))
+				_, err := call.Do(t.Context(), call.NewClient(t, tt.transport, opts...))
 				require.Error(t, err)
 				assertCleanError(t, err)
 			})

@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // place is somewhere that a call can wait.
@@ -34,15 +35,7 @@ const contextEnd = time.Second
 
 // tags makes the call that most places are looked at with.
 func tags(c *wechatuser.Client) func(context.Context) error {
-	return func(ctx context.Context) error { return getTags(ctx, c) }
-}
-
-// last reads a list and gives its last error.
-func last[T any](list iter.Seq2[T, error]) (err error) {
-	for _, e := range list {
-		err = e
-	}
-	return err
+	return func(ctx context.Context) error { return testutil.GetTags(ctx, c) }
 }
 
 // silence is a transport that answers nothing on these paths.
@@ -53,7 +46,7 @@ type silence struct {
 
 func (s silence) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strings.Contains(s.paths, req.URL.Path) {
-		return hangs(req)
+		return testutil.Hang(req)
 	}
 	return s.next.RoundTrip(req)
 }
@@ -79,7 +72,7 @@ func mute(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 // halfway answers a request with the beginning of an answer.
 func halfway(conn net.Conn) {
 	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-		_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+okBody[:5])
+		_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+testutil.OKBody[:5])
 	}
 	mute(conn)
 }
@@ -102,44 +95,44 @@ var verySlow = wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1 << 60})
 var places = []place{
 	// The token.
 	{name: "token of a new client", call: func(t *testing.T) func(context.Context) error {
-		return tags(tokenClient(t, play(hangs)))
+		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Hang)))
 	}},
 	{name: "legacy token", call: func(t *testing.T) func(context.Context) error {
-		return tags(tokenClient(t, play(hangs), wechatuser.WithLegacyToken()))
+		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Hang), wechatuser.WithLegacyToken()))
 	}},
 	{name: "Token", call: func(t *testing.T) func(context.Context) error {
-		c := tokenClient(t, play(hangs))
+		c := testutil.NewTokenClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error { _, err := c.Token(ctx); return err }
 	}},
 	{name: "RefreshToken", call: func(t *testing.T) func(context.Context) error {
-		c := tokenClient(t, play(hangs))
+		c := testutil.NewTokenClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error { _, err := c.RefreshToken(ctx); return err }
 	}},
 	{name: "token after a refusal", call: func(t *testing.T) func(context.Context) error {
-		acc := &account{}
-		acc.tokenReply = func(ask) reply {
-			if len(acc.asked()) > 1 {
-				return hangs
+		acc := &testutil.TokenServer{}
+		acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
+			if len(acc.TokenRequests()) > 1 {
+				return testutil.Hang
 			}
 			return nil
 		}
-		c := tokenClient(t, acc)
-		require.NoError(t, getTags(t.Context(), c))
-		acc.kill()
+		c := testutil.NewTokenClient(t, acc)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		acc.Revoke()
 		return tags(c)
 	}},
 	{name: "repeats of a token request", call: func(t *testing.T) func(context.Context) error {
-		return tags(tokenClient(t, play(answers(503, "", "Retry-After", "30"))))
+		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "token source", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(says(tagsBody)), wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
 			func(ctx context.Context) (wechatuser.Token, error) {
 				<-ctx.Done()
 				return wechatuser.Token{}, ctx.Err()
 			}))))
 	}},
 	{name: "token invalidator", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(refuses(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
 	}},
 
 	// The store. Its operations end with the renewal's own time, and a caller before them.
@@ -153,123 +146,131 @@ var places = []place{
 	{name: "store that watches no context: delete", call: inStore("delete", true)},
 	{name: "lock of another client", call: func(t *testing.T) func(context.Context) error {
 		store := wechatuser.NewMemoryTokenStore()
-		unlock, err := store.(wechatuser.TokenLocker).Lock(t.Context(), stableKey)
+		unlock, err := store.(wechatuser.TokenLocker).Lock(t.Context(), testutil.StableKey)
 		require.NoError(t, err)
 		t.Cleanup(unlock)
-		return tags(tokenClient(t, &account{}, wechatuser.WithTokenStore(store)))
+		return tags(testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTokenStore(store)))
 	}},
 
 	// A call.
 	{name: "limiter", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(says(tagsBody)), wechatuser.WithLimiter(closedLimiter{})))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithLimiter(closedLimiter{})))
 	}},
 	{name: "back-off", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(refuses(-1)), verySlow))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow))
 	}},
 	{name: "back-off before another host", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(refuses(-1)), verySlow, threeHosts))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow, testutil.ThreeHosts))
 	}},
 	{name: "Retry-After", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(answers(503, "", "Retry-After", "30"))))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
-	{name: "transport", call: func(t *testing.T) func(context.Context) error { return tags(newClient(t, play(hangs))) }},
+	{name: "transport", call: func(t *testing.T) func(context.Context) error {
+		return tags(testutil.NewClient(t, testutil.Play(testutil.Hang)))
+	}},
 	{name: "body of a transport", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, play(slowBody)))
+		return tags(testutil.NewClient(t, testutil.Play(slowBody)))
 	}},
 	{name: "dial", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return tags(testutil.NewClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			time.Sleep(time.Minute) // net/http gives it a context that the caller's end does not end
-			return nil, errRefused
+			return nil, testutil.ErrRefused
 		}}))
 	}},
 	{name: "TLS handshake", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, overPipe(t, mute)))
+		return tags(testutil.NewClient(t, overPipe(t, mute)))
 	}},
 	{name: "request that nobody reads", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, overPipe(t, func(net.Conn) { time.Sleep(time.Minute) }), loopback))
+		return tags(testutil.NewClient(t, overPipe(t, func(net.Conn) { time.Sleep(time.Minute) }), loopback))
 	}},
 	{name: "answer", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, overPipe(t, mute), loopback))
+		return tags(testutil.NewClient(t, overPipe(t, mute), loopback))
 	}},
 	{name: "end of the answer", call: func(t *testing.T) func(context.Context) error {
-		return tags(newClient(t, overPipe(t, halfway), loopback))
+		return tags(testutil.NewClient(t, overPipe(t, halfway), loopback))
 	}},
 	{name: "a connection that is not free", call: func(t *testing.T) func(context.Context) error {
 		transport := overPipe(t, mute)
 		transport.MaxConnsPerHost = 1
-		c := newClient(t, transport, loopback)
-		go func() { _ = getTags(context.Background(), c) }()
+		c := testutil.NewClient(t, transport, loopback)
+		go func() { _ = testutil.GetTags(context.Background(), c) }()
 		synctest.Wait()
 		return tags(c)
 	}},
 	{name: "looking a tag up: CreateTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, byPath{"/cgi-bin/tags/create": play(answers(503, "", "Retry-After", "61")), "/cgi-bin/tags/get": play(hangs)})
+		c := testutil.NewClient(t, testutil.ByPath{testutil.PathCreateTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { _, err := c.CreateTag(ctx, "vip"); return err }
 	}},
 	{name: "looking a tag up: DeleteTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, byPath{"/cgi-bin/tags/delete": play(answers(503, "", "Retry-After", "61")), "/cgi-bin/tags/get": play(hangs)})
+		c := testutil.NewClient(t, testutil.ByPath{testutil.PathDeleteTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { return c.DeleteTag(ctx, 134) }
 	}},
 
 	// Lists.
-	{name: "AllFans: first page", call: inList(hangs)},
-	{name: "AllFans: next page", call: inList(fanPage(2, bob, alice, bob), hangs)},
-	{name: "AllFans: back-off", foresees: true, call: inList(fanPage(2, bob, alice, bob), answers(503, "", "Retry-After", "30"))},
+	{name: "AllFans: first page", call: inList(testutil.Hang)},
+	{name: "AllFans: next page", call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang)},
+	{name: "AllFans: back-off", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
 	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(fanPage(2, bob, alice, bob), hangs))
-		return func(ctx context.Context) error { return last(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
+		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
-	{name: "AllFans: minute's quota", foresees: true, call: inList(fanPage(2, bob, alice, bob), refuses(45011))},
+	{name: "AllFans: minute's quota", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
 	{name: "AllFans: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
 		c := withoutTokenRequests(t)
-		return func(ctx context.Context) error { return last(c.AllFans(ctx)) }
+		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
 	}},
 
 	// Jobs.
-	{name: "BulkTagging: call", call: inJob(hangs)},
-	{name: "BulkTagging: minute's quota", foresees: true, call: inJob(refuses(45011))},
-	{name: "BulkTagging: another job with the same user", call: inJob(refuses(45169), verySlow), foresees: true},
-	{name: "BulkTagging: Retry-After", call: inJob(answers(503, "", "Retry-After", "30")), foresees: true},
+	{name: "BulkTagging: call", call: inJob(testutil.Hang)},
+	{name: "BulkTagging: minute's quota", foresees: true, call: inJob(testutil.RespondCode(45011))},
+	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), foresees: true},
+	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), foresees: true},
 	{name: "BulkTagging: whether the tag exists", call: func(t *testing.T) func(context.Context) error {
-		return tagging(newClient(t, byPath{pathTagging: play(refuses(45159)), "/cgi-bin/tags/get": play(hangs)}), wechatuser.OpenIDs(alice))
+		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.Hang)}), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: whether the tag exists, next minute", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		return tagging(newClient(t, byPath{pathTagging: play(refuses(45159)), "/cgi-bin/tags/get": play(refuses(45011))}), wechatuser.OpenIDs(alice))
+		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.RespondCode(45011))}), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
-		return tagging(tokenClient(t, play(hangs)), wechatuser.OpenIDs(alice))
+		return tagging(testutil.NewTokenClient(t, testutil.Play(testutil.Hang)), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(alice))
+		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(says(okBody)))
-		return func(ctx context.Context) error { return tagging(c, waitingInput(ctx, alice, bob))(ctx) }
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)))
+		return func(ctx context.Context) error {
+			return tagging(c, waitingInput(ctx, testutil.Alice, testutil.Bob))(ctx)
+		}
 	}},
 	{name: "BulkTagging: a list as input", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, silence{pathFans, play(says(okBody))})
+		c := testutil.NewClient(t, silence{testutil.PathGetFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})
 		return func(ctx context.Context) error { return tagging(c, c.AllFans(ctx))(ctx) }
 	}},
 	{name: "BulkUserInfo: call", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(hangs))
-		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, wechatuser.OpenIDs(alice))) }
+		c := testutil.NewClient(t, testutil.Play(testutil.Hang))
+		return func(ctx context.Context) error {
+			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+		}
 	}},
 	{name: "BulkUserInfo: minute's quota", foresees: true, call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(refuses(45011)))
-		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, wechatuser.OpenIDs(alice))) }
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(45011)))
+		return func(ctx context.Context) error {
+			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+		}
 	}},
 	{name: "BulkUserInfo: input", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(says(`{"user_info_list":[]}`)))
-		return func(ctx context.Context) error { return last(c.BulkUserInfo(ctx, waitingInput(ctx))) }
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"user_info_list":[]}`)))
+		return func(ctx context.Context) error { return testutil.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
 	}},
-	{name: "SyncTag: list", call: inSync(silence{pathTagFans, play(says(okBody))})},
-	{name: "SyncTag: list, next minute", foresees: true, call: inSync(byPath{pathTagFans: play(refuses(45011))})},
-	{name: "SyncTag: adding", call: inSync(silence{pathTagging, play(fanPage(0, ""))})},
-	{name: "SyncTag: removing", call: inSync(silence{pathUntagging, byPath{
-		pathTagFans: play(fanPage(1, "", carol)), pathTagging: play(says(okBody)),
+	{name: "SyncTag: list", call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})},
+	{name: "SyncTag: list, next minute", foresees: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
+	{name: "SyncTag: adding", call: inSync(silence{testutil.PathBatchTagging, testutil.Play(testutil.RespondPage(0, ""))})},
+	{name: "SyncTag: removing", call: inSync(silence{testutil.PathBatchUntagging, testutil.ByPath{
+		testutil.PathGetTagFans: testutil.Play(testutil.RespondPage(1, "", testutil.Carol)), testutil.PathBatchTagging: testutil.Play(testutil.RespondJSON(testutil.OKBody)),
 	}})},
 	{name: "SyncTag: input", call: func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(says(okBody)))
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)))
 		return func(ctx context.Context) error { _, err := c.SyncTag(ctx, 134, waitingInput(ctx)); return err }
 	}},
 }
@@ -279,7 +280,7 @@ var loopback = wechatuser.WithBaseURL("http://127.0.0.1")
 type slowInvalidator struct{}
 
 func (slowInvalidator) Token(context.Context) (wechatuser.Token, error) {
-	return wechatuser.Token{AccessToken: testToken}, nil
+	return wechatuser.Token{AccessToken: testutil.Token}, nil
 }
 
 func (slowInvalidator) Invalidate(ctx context.Context, _ wechatuser.Token) error {
@@ -297,13 +298,13 @@ func (closedLimiter) Wait(ctx context.Context) error {
 // inStore waits in an operation of the store; in one that watches no context, for an hour.
 func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
-		acc, store := &account{}, newSpyStore()
-		c := tokenClient(t, acc, wechatuser.WithTokenStore(store))
+		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
 		if op == "delete" {
-			require.NoError(t, getTags(t.Context(), c))
-			acc.kill()
+			require.NoError(t, testutil.GetTags(t.Context(), c))
+			acc.Revoke()
 		}
-		store.before = func(ctx context.Context, now string) error {
+		store.Before = func(ctx context.Context, now string) error {
 			switch {
 			case !strings.HasPrefix(now, op):
 				return nil
@@ -322,17 +323,17 @@ func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error 
 // withoutTokenRequests is a client that has made so many requests for tokens that the next one must wait.
 func withoutTokenRequests(t *testing.T) *wechatuser.Client {
 	t.Helper()
-	c := tokenClient(t, play(fails(errReset)), noRepeats)
+	c := testutil.NewTokenClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)), testutil.NoRetry)
 	for range 10 {
-		require.ErrorIs(t, getTags(t.Context(), c), errReset)
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrReset)
 	}
 	return c
 }
 
-func inList(replies ...reply) func(*testing.T) func(context.Context) error {
+func inList(replies ...testutil.Reply) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
-		c := newClient(t, play(replies...))
-		return func(ctx context.Context) error { return last(c.AllFans(ctx)) }
+		c := testutil.NewClient(t, testutil.Play(replies...))
+		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
 	}
 }
 
@@ -343,16 +344,19 @@ func tagging(c *wechatuser.Client, input iter.Seq2[string, error]) func(context.
 	}
 }
 
-func inJob(r reply, opts ...wechatuser.Option) func(*testing.T) func(context.Context) error {
+func inJob(r testutil.Reply, opts ...wechatuser.Option) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
-		return tagging(newClient(t, play(r), opts...), wechatuser.OpenIDs(openIDs(170)...))
+		return tagging(testutil.NewClient(t, testutil.Play(r), opts...), wechatuser.OpenIDs(testutil.OpenIDs(170)...))
 	}
 }
 
 func inSync(rt http.RoundTripper) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
-		c := newClient(t, rt)
-		return func(ctx context.Context) error { _, err := c.SyncTag(ctx, 134, wechatuser.OpenIDs(alice)); return err }
+		c := testutil.NewClient(t, rt)
+		return func(ctx context.Context) error {
+			_, err := c.SyncTag(ctx, 134, wechatuser.OpenIDs(testutil.Alice))
+			return err
+		}
 	}
 }
 
@@ -438,7 +442,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 		}, true},
 		"body": {"http://", func(conn net.Conn, reached func()) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+okBody[:5])
+			_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+testutil.OKBody[:5])
 			reached()
 		}, true},
 	} {
@@ -446,8 +450,8 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			addr, reached := listen(t, tt.serve)
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			c := newClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr), wechatuser.WithTimeout(time.Hour))
-			err := endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, alice, "r") })
+			c := testutil.NewClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr), wechatuser.WithTimeout(time.Hour))
+			err := endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, testutil.Alice, "r") })
 			assert.Equal(t, tt.doubtful, errors.Is(err, wechatuser.ErrAmbiguous), err)
 		})
 	}
@@ -475,8 +479,8 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			defer close(dialed)
 			return (&net.Dialer{Resolver: resolver}).DialContext(ctx, network, addr)
 		}
-		c := newClient(t, &http.Transport{DialContext: dial}, wechatuser.WithTimeout(time.Hour))
-		err = endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, alice, "r") })
+		c := testutil.NewClient(t, &http.Transport{DialContext: dial}, wechatuser.WithTimeout(time.Hour))
+		err = endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, testutil.Alice, "r") })
 		assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 		cancel()
 		<-dialed

@@ -1,21 +1,15 @@
-package wechatuser_test
+package test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"iter"
 	"math/bits"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,207 +19,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// Trouble that a saboteur makes.
-type trouble int
-
-const (
-	none          trouble = iota
-	dialFails             // never sent
-	dropRequest           // not carried out, no answer
-	dropAnswer            // carried out, no answer
-	hangBefore            // not carried out, no answer until the attempt's time is over
-	hangAfter             // carried out, no answer until the attempt's time is over
-	busy                  // -1, not carried out
-	busyAfter             // -1, and carried out
-	badGateway            // HTML with status 502, not carried out
-	minuteQuota           // 45011
-	concurrent            // 45169
-	someFail              // 45171: carried out but for some
-	falseNoTag            // 45159, although the tag exists
-	dailyQuota            // 45009
-	troubles              // how many there are
-	harmless      = someFail
-	troubleOdds   = 100
-	fatalPermille = 20
-)
-
-// saboteur is a transport between a client and a simulator. What it does to a request depends on the seed, the request
-// and how often that request has come, and not on which of two that are under way comes first.
-type saboteur struct {
-	next    http.RoundTripper
-	seed    uint64
-	percent uint64 // of requests that get into trouble
-	fatal   bool   // whether 45009 is among the trouble
-	delays  bool
-
-	mu       sync.Mutex
-	off      bool
-	times    map[string]uint64
-	sent     int // API requests, tokens not counted
-	inFlight map[string]int
-	running  int
-	most     int      // requests at a time
-	twice    []string // openids that were in two requests at a time
-}
-
-func (s *saboteur) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Path == "/cgi-bin/stable_token" {
-		return s.next.RoundTrip(req)
-	}
-	var body []byte
-	if req.Body != nil {
-		body, _ = io.ReadAll(req.Body)
-	}
-	var parsed struct {
-		OpenIDs []string `json:"openid_list"`
-		TagID   int      `json:"tagid"`
-	}
-	_ = json.Unmarshal(body, &parsed)
-
-	what, dice := s.begin(req, body, parsed.OpenIDs)
-	defer s.end(parsed.OpenIDs)
-
-	if s.delays {
-		select {
-		case <-time.After(time.Duration(dice%700) * time.Millisecond):
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
-		}
-	}
-	forward := func(openIDs []string) (*http.Response, error) {
-		data := body
-		if openIDs != nil {
-			data, _ = json.Marshal(map[string]any{"openid_list": openIDs, "tagid": parsed.TagID})
-		}
-		again := req.Clone(context.WithoutCancel(req.Context()))
-		again.Body = io.NopCloser(bytes.NewReader(data))
-		return s.next.RoundTrip(again)
-	}
-	hang := func() (*http.Response, error) {
-		<-req.Context().Done()
-		return nil, req.Context().Err()
-	}
-	switch what {
-	case dialFails:
-		return nil, &net.OpError{Op: "dial", Err: errors.New("no route to host")}
-	case dropRequest:
-		return nil, io.ErrUnexpectedEOF
-	case dropAnswer:
-		_, _ = forward(nil)
-		return nil, io.ErrUnexpectedEOF
-	case hangBefore:
-		return hang()
-	case hangAfter:
-		_, _ = forward(nil)
-		return hang()
-	case busyAfter:
-		_, _ = forward(nil)
-		fallthrough
-	case busy:
-		return refuses(wechatuser.CodeSystemBusy)(req)
-	case badGateway:
-		return answers(http.StatusBadGateway, "<html>Bad Gateway</html>", "Content-Type", "text/html")(req)
-	case minuteQuota:
-		return refuses(wechatuser.CodeMinuteQuotaExceeded)(req)
-	case concurrent:
-		return refuses(wechatuser.CodeConcurrentTagging)(req)
-	case falseNoTag:
-		return refuses(wechatuser.CodeInvalidTagID)(req)
-	case dailyQuota:
-		return refuses(wechatuser.CodeDailyQuotaExceeded)(req)
-	case someFail:
-		return s.failSome(req, parsed.OpenIDs, dice, forward)
-	}
-	return forward(nil)
-}
-
-// failSome carries a request out but for some of its openids.
-func (s *saboteur) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
-	var failed, rest []string
-	for i, id := range openIDs {
-		if i == int(dice%uint64(len(openIDs))) || (dice>>(i%60))&3 == 3 {
-			failed = append(failed, id)
-		} else {
-			rest = append(rest, id)
-		}
-	}
-	if len(rest) > 0 {
-		resp, err := forward(rest)
-		if err != nil {
-			return nil, err
-		}
-		data, _ := io.ReadAll(resp.Body)
-		if !bytes.Contains(data, []byte(`"errcode":0`)) {
-			resp.Body = io.NopCloser(bytes.NewReader(data))
-			return resp, nil
-		}
-	}
-	list, _ := json.Marshal(failed)
-	return says(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)(req)
-}
-
-func (s *saboteur) begin(req *http.Request, body []byte, openIDs []string) (trouble, uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sent++
-	s.running++
-	s.most = max(s.most, s.running)
-	for _, id := range openIDs {
-		if s.inFlight[id]++; s.inFlight[id] > 1 {
-			s.twice = append(s.twice, id)
-		}
-	}
-	key := req.URL.Path + string(body)
-	s.times[key]++
-	h := fnv.New64a()
-	fmt.Fprint(h, s.seed, key, s.times[key])
-	rng := rand.New(rand.NewPCG(h.Sum64(), s.seed))
-	dice := rng.Uint64()
-	switch {
-	case s.off:
-		return none, dice
-	case s.fatal && rng.IntN(1000) < fatalPermille:
-		return dailyQuota, dice
-	case rng.Uint64N(troubleOdds) >= s.percent:
-		return none, dice
-	}
-	what := trouble(1 + rng.IntN(int(dailyQuota)-1))
-	tagging := strings.HasSuffix(req.URL.Path, "tagging")
-	if !tagging && (what == concurrent || what == someFail || what == falseNoTag) {
-		what = minuteQuota // which the blacklist does not know the others of
-	}
-	if what == dialFails {
-		s.sent--
-	}
-	return what, dice
-}
-
-func (s *saboteur) end(openIDs []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running--
-	for _, id := range openIDs {
-		s.inFlight[id]--
-	}
-}
-
-func sabotage(next http.RoundTripper, seed uint64) *saboteur {
-	return &saboteur{next: next, seed: seed, times: make(map[string]uint64), inFlight: make(map[string]int)}
-}
-
 // bulkCase is one random job, and what an independent view of the account says about it.
 type bulkCase struct {
-	seed  uint64
-	rng   *rand.Rand
-	srv   *wechatusertest.Server
-	trap  *saboteur
-	c     *wechatuser.Client
-	kind  string
-	limit int
-	tag   int
+	seed   uint64
+	rng    *rand.Rand
+	srv    *wechatusertest.Server
+	faults *testutil.FaultTransport
+	c      *wechatuser.Client
+	kind   string
+	limit  int
+	tag    int
 
 	input    []string
 	inputErr error                      // after the input, nil for none
@@ -235,14 +42,6 @@ type bulkCase struct {
 	concurrency int
 	cancelAfter time.Duration // 0 for never
 }
-
-const (
-	pathTagging     = "/cgi-bin/tags/members/batchtagging"
-	pathUntagging   = "/cgi-bin/tags/members/batchuntagging"
-	pathBlacklist   = "/cgi-bin/tags/members/batchblacklist"
-	pathUnblacklist = "/cgi-bin/tags/members/batchunblacklist"
-	pathBatchInfo   = "/cgi-bin/user/info/batchget"
-)
 
 func newBulkCase(seed uint64) *bulkCase {
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -264,7 +63,7 @@ func newBulkCase(seed uint64) *bulkCase {
 	case "unblock":
 		b.srv.Block(b.input...)
 	}
-	b.spoil(fans)
+	b.addInvalid(fans)
 	if !b.distinct && len(b.input) > 0 {
 		for range 1 + rng.IntN(2*len(b.input)) {
 			b.input = append(b.input, b.input[rng.IntN(len(b.input))])
@@ -273,11 +72,11 @@ func newBulkCase(seed uint64) *bulkCase {
 	if rng.IntN(3) > 0 {
 		rng.Shuffle(len(b.input), func(i, j int) { b.input[i], b.input[j] = b.input[j], b.input[i] })
 	}
-	b.trap = sabotage(b.srv.Transport(), seed)
-	b.trap.delays = rng.IntN(2) == 0
+	b.faults = testutil.NewFaultTransport(b.srv.Transport(), seed)
+	b.faults.Delays = rng.IntN(2) == 0
 	if rng.IntN(3) > 0 {
-		b.trap.percent = []uint64{3, 15, 50}[rng.IntN(3)]
-		b.trap.fatal = rng.IntN(4) == 0
+		b.faults.Percent = []uint64{3, 15, 50}[rng.IntN(3)]
+		b.faults.Fatal = rng.IntN(4) == 0
 	}
 	if rng.IntN(4) == 0 {
 		b.cancelAfter = time.Duration(rng.Int64N(int64(20 * time.Second)))
@@ -286,7 +85,7 @@ func newBulkCase(seed uint64) *bulkCase {
 		b.inputErr = errors.New("the database has gone")
 	}
 	b.concurrency = 1 + rng.IntN(6)
-	opts := []wechatuser.Option{wechatuser.WithTransport(b.trap)}
+	opts := []wechatuser.Option{wechatuser.WithTransport(b.faults)}
 	if rng.IntN(4) == 0 {
 		opts = append(opts, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1 + rng.IntN(2)}))
 	}
@@ -295,7 +94,7 @@ func newBulkCase(seed uint64) *bulkCase {
 }
 
 // spoil adds openids that will be refused, and some that are none.
-func (b *bulkCase) spoil(fans int) {
+func (b *bulkCase) addInvalid(fans int) {
 	tags := func(n int) (ids []int) {
 		for i := range n {
 			ids = append(ids, 500+i)
@@ -338,20 +137,6 @@ func (b *bulkCase) spoil(fans int) {
 
 func isMalformed(openID string) bool {
 	return openID == "" || !utf8.ValidString(openID) || strings.ContainsAny(openID, " \n")
-}
-
-// listThen is a list that ends with an error, unless it is nil.
-func listThen(input []string, err error) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, id := range input {
-			if !yield(id, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield("", err)
-		}
-	}
 }
 
 func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
@@ -420,15 +205,15 @@ func (b *bulkCase) check(t *testing.T) {
 		}
 	}
 	var progress []wechatuser.Progress
-	report, err := b.run(ctx, listThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
+	report, err := b.run(ctx, testutil.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	interrupted := ctx.Err() != nil
-	calls := b.trap.sent
+	calls := b.faults.Sent
 
 	require.NotNil(t, report)
-	assert.Zero(t, b.trap.running, "requests under way after the end")
-	assert.LessOrEqual(t, b.trap.most, b.concurrency, "requests at a time")
-	assert.Empty(t, b.trap.twice, "openids in two requests at a time")
+	assert.Zero(t, b.faults.Running, "requests under way after the end")
+	assert.LessOrEqual(t, b.faults.MaxRunning, b.concurrency, "requests at a time")
+	assert.Empty(t, b.faults.Overlapping, "openids in two requests at a time")
 	assert.Equal(t, report.Total, report.Applied+len(report.Failed))
 	assert.Equal(t, calls, report.Calls, "calls")
 	b.checkProgress(t, progress, report)
@@ -454,7 +239,7 @@ func (b *bulkCase) check(t *testing.T) {
 		assert.LessOrEqual(t, report.Applied, n)
 		assert.GreaterOrEqual(t, report.Applied, n-untouched, "applied in truth, and not reported")
 	}
-	if b.trap.percent == 0 && !b.trap.fatal && !interrupted && b.inputErr == nil {
+	if b.faults.Percent == 0 && !b.faults.Fatal && !interrupted && b.inputErr == nil {
 		b.checkUndisturbed(t, report, named)
 	}
 	b.checkResume(t, report, named)
@@ -590,9 +375,9 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 
 // checkResume goes on from ResumeAfter with nothing in the way.
 func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
-	b.trap.off = true
+	b.faults.Off = true
 	rest := b.input[b.resumeAt(t, report):]
-	again, err := b.run(t.Context(), listThen(rest, nil))
+	again, err := b.run(t.Context(), testutil.ListThen(rest, nil))
 	var be *wechatuser.BulkError
 	if errors.As(err, &be) {
 		assert.NoError(t, be.Err)
@@ -612,9 +397,6 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 	}
 }
 
-// underRace is true where the race detector slows everything down.
-var underRace bool
-
 // How many random cases each model goes through: some seconds' worth, and a quarter of them under the race detector.
 const (
 	writeCases = 3000
@@ -629,7 +411,7 @@ func TestBulkWriteModel(t *testing.T) {
 // forSeeds runs a case for each seed, in a bubble of its own where waiting takes no time, until one fails.
 func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
-	if underRace {
+	if testutil.RaceEnabled {
 		n /= 4
 	}
 	for part := range uint64(parts) {
@@ -651,17 +433,17 @@ func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 
 // readCase is a random job that reads.
 type readCase struct {
-	rng   *rand.Rand
-	trap  *saboteur
-	c     *wechatuser.Client
-	input []string
-	bad   int // openids that the platform does not know
+	rng    *rand.Rand
+	faults *testutil.FaultTransport
+	c      *wechatuser.Client
+	input  []string
+	bad    int // openids that the platform does not know
 }
 
 func newReadCase(seed uint64) *readCase {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
-	r := &readCase{rng: rng, trap: sabotage(srv.Transport(), seed)}
+	r := &readCase{rng: rng, faults: testutil.NewFaultTransport(srv.Transport(), seed)}
 	for i := range rng.IntN([]int{2, 102, 600}[rng.IntN(3)]) {
 		id := wechatusertest.OpenID(i)
 		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: "union of " + id})
@@ -675,10 +457,10 @@ func newReadCase(seed uint64) *readCase {
 		r.input = append(r.input, "", r.input[rng.IntN(len(r.input))])
 	}
 	rng.Shuffle(len(r.input), func(i, j int) { r.input[i], r.input[j] = r.input[j], r.input[i] })
-	r.trap.delays = rng.IntN(2) == 0
-	r.trap.percent = []uint64{0, 3, 15, 50}[rng.IntN(4)]
-	r.trap.fatal = r.trap.percent > 0 && rng.IntN(4) == 0
-	r.c = srv.Client(wechatuser.WithTransport(r.trap))
+	r.faults.Delays = rng.IntN(2) == 0
+	r.faults.Percent = []uint64{0, 3, 15, 50}[rng.IntN(4)]
+	r.faults.Fatal = r.faults.Percent > 0 && rng.IntN(4) == 0
+	r.c = srv.Client(wechatuser.WithTransport(r.faults))
 	return r
 }
 
@@ -686,7 +468,7 @@ func newReadCase(seed uint64) *readCase {
 // far that is.
 func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
 	done = from
-	for user, err := range r.c.BulkUserInfo(ctx, list(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
+	for user, err := range r.c.BulkUserInfo(ctx, testutil.List(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
 		require.NoError(t, last, "nothing comes after the job's error")
 		var one *wechatuser.OpenIDError
 		switch {
@@ -704,7 +486,7 @@ func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done i
 			break
 		}
 	}
-	assert.Zero(t, r.trap.running, "requests under way after the end")
+	assert.Zero(t, r.faults.Running, "requests under way after the end")
 	return done, last
 }
 
@@ -724,14 +506,14 @@ func TestBulkReadModel(t *testing.T) {
 		done, err := r.read(ctx, t, 0, to)
 		switch {
 		case err != nil:
-			assert.True(t, ctx.Err() != nil || r.trap.percent > 0, "%v", err)
+			assert.True(t, ctx.Err() != nil || r.faults.Percent > 0, "%v", err)
 		case to > len(r.input):
 			assert.Equal(t, len(r.input), done)
-			if r.trap.percent == 0 {
-				assert.LessOrEqual(t, r.trap.sent, (len(r.input)+99)/100+2*r.bad*7, "calls")
+			if r.faults.Percent == 0 {
+				assert.LessOrEqual(t, r.faults.Sent, (len(r.input)+99)/100+2*r.bad*7, "calls")
 			}
 		}
-		r.trap.off = true
+		r.faults.Off = true
 		done, err = r.read(t.Context(), t, done, len(r.input)+1)
 		assert.NoError(t, err)
 		assert.Equal(t, len(r.input), done)
@@ -757,9 +539,9 @@ func TestSyncModel(t *testing.T) {
 		there, wanted := pick(), pick()
 		tag := srv.AddTag("vip", there...)
 		srv.Block(there...)
-		trap := sabotage(srv.Transport(), seed)
-		trap.percent = []uint64{0, 3, 15}[rng.IntN(3)]
-		trap.fatal = rng.IntN(3) == 0
+		trap := testutil.NewFaultTransport(srv.Transport(), seed)
+		trap.Percent = []uint64{0, 3, 15}[rng.IntN(3)]
+		trap.Fatal = rng.IntN(3) == 0
 		c := srv.Client(wechatuser.WithTransport(trap))
 		members := func() []string { return srv.TagFans(tag) }
 		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
@@ -786,8 +568,8 @@ func TestSyncModel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rng.Int64N(int64(2*time.Minute))))
 		defer cancel()
 
-		report, err := run(ctx, listThen(input, inputErr), opts...)
-		assert.Equal(t, trap.sent, report.Calls)
+		report, err := run(ctx, testutil.ListThen(input, inputErr), opts...)
+		assert.Equal(t, trap.Sent, report.Calls)
 		after := members()
 		var stopped *wechatuser.BulkError
 		switch {
@@ -795,7 +577,7 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || trap.percent == 0 && !trap.fatal && ctx.Err() == nil:
+		case err == nil || trap.Percent == 0 && !trap.Fatal && ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
@@ -818,11 +600,11 @@ func TestSyncModel(t *testing.T) {
 			}
 		}
 
-		trap.off = true
-		_, _ = run(t.Context(), list(input))
+		trap.Off = true
+		_, _ = run(t.Context(), testutil.List(input))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")
-		again, err := run(t.Context(), list(wanted))
+		again, err := run(t.Context(), testutil.List(wanted))
 		require.NoError(t, err)
 		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again, "nothing is left to do")
 	})

@@ -9,12 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 // What passes by itself stops no job and no list.
-
-const batchTaggingPath = "/cgi-bin/tags/members/batchtagging"
 
 func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, tagID int)) {
 	t.Helper()
@@ -61,7 +60,7 @@ func TestASingleCallSaysThatItWasTheBudget(t *testing.T) {
 
 func TestListsWaitForTheNextMinute(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
-		srv.FailNext("/cgi-bin/user/get", wechatuser.CodeMinuteQuotaExceeded, 1)
+		srv.FailNext(testutil.PathGetFans, wechatuser.CodeMinuteQuotaExceeded, 1)
 		c := srv.Client()
 
 		report, err := c.BulkTagging(t.Context(), tagID, c.AllFans(t.Context()))
@@ -73,7 +72,7 @@ func TestListsWaitForTheNextMinute(t *testing.T) {
 
 func TestListsDoNotBelieveThatATagIsGone(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
-		srv.FailNext("/cgi-bin/user/tag/get", wechatuser.CodeInvalidTagID, 1)
+		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeInvalidTagID, 1)
 		n := 0
 		for _, err := range srv.Client().AllTagFans(t.Context(), tagID) {
 			require.NoError(t, err)
@@ -86,12 +85,12 @@ func TestListsDoNotBelieveThatATagIsGone(t *testing.T) {
 // TestNobodyFailsWhereNothingWasSent: without a token there is nothing to say about an openid.
 func TestNobodyFailsWhereNothingWasSent(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
-		srv.FailNextHTTP("/cgi-bin/stable_token", 502, "<html>", 100)
+		srv.FailNextHTTP(testutil.PathStableToken, 502, "<html>", 100)
 
 		report, err := srv.Client().BulkTagging(t.Context(), tagID, wechatuser.OpenIDs(srv.OpenIDs()...))
 
 		assert.ErrorIs(t, err, wechatuser.ErrTemporary)
-		assert.Zero(t, srv.Calls(batchTaggingPath))
+		assert.Zero(t, srv.Calls(testutil.PathBatchTagging))
 		assert.Empty(t, report.Failed)
 		assert.Zero(t, report.Total)
 		assert.Empty(t, report.ResumeAfter)

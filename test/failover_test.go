@@ -1,4 +1,4 @@
-package wechatuser_test
+package test
 
 import (
 	"fmt"
@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // hostLoad counts what each host is asked for.
 type hostLoad struct {
-	troubled map[string]func(time.Duration) reply // by the time since the start
+	troubled map[string]func(time.Duration) testutil.Reply // by the time since the start
 	start    time.Time
 
 	mu            sync.Mutex
@@ -24,7 +26,7 @@ func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.mu.Lock()
 	h.asked[req.URL.Host]++
 	h.mu.Unlock()
-	r := after(10*time.Millisecond, says(tagsBody))
+	r := testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
 	if f := h.troubled[req.URL.Host]; f != nil {
 		r = f(time.Since(h.start))
 	}
@@ -41,7 +43,7 @@ func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 // many took longer than a second.
 func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, slow int) {
 	t.Helper()
-	c := newClient(t, h, threeHosts)
+	c := testutil.NewClient(t, h, testutil.ThreeHosts)
 	end := time.Now().Add(d)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -49,7 +51,7 @@ func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, sl
 		wg.Go(func() {
 			for time.Now().Before(end) {
 				start := time.Now()
-				assert.NoError(t, getTags(t.Context(), c))
+				assert.NoError(t, testutil.GetTags(t.Context(), c))
 				took := time.Since(start)
 				mu.Lock()
 				calls++
@@ -71,15 +73,15 @@ const hostRest = 30 * time.Second
 // While a host is dead, slow or flapping no call fails. It costs one request in half a minute, and when the trouble
 // begins one for each call that is under way by then; a host that hangs holds up no others.
 func TestFailover(t *testing.T) {
-	dead := func(time.Duration) reply { return fails(errRefused) }
-	slow := func(time.Duration) reply { return hangs }
-	flaps := func(at time.Duration) reply {
+	dead := func(time.Duration) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }
+	slow := func(time.Duration) testutil.Reply { return testutil.Hang }
+	flaps := func(at time.Duration) testutil.Reply {
 		if at/(7*time.Second)%2 == 0 {
-			return fails(errReset)
+			return testutil.Fail(testutil.ErrReset)
 		}
-		return after(10*time.Millisecond, says(tagsBody))
+		return testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
 	}
-	for name, troubled := range map[string]map[string]func(time.Duration) reply{
+	for name, troubled := range map[string]map[string]func(time.Duration) testutil.Reply{
 		"dead":          {"a": dead},
 		"two dead":      {"a": dead, "b": dead},
 		"slow":          {"a": slow},

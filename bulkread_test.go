@@ -1,0 +1,210 @@
+package wechatuser_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/wechatusertest"
+)
+
+func TestBulkUserInfo(t *testing.T) {
+	srv, c, _ := testutil.NewAccount(t, 250)
+	ids := testutil.OpenIDs(250)
+	foreign := wechatusertest.ForeignOpenID(1)
+	srv.Unfollow(ids[7])
+	input := slices.Concat(ids[:120], []string{foreign, "", ids[3]}, ids[120:])
+	profiles := c.BulkUserInfo(t.Context(), testutil.List(input))
+	assert.Zero(t, srv.Calls("*"), "no call before the loop")
+	for range 2 {
+		i := 0
+		for user, err := range profiles {
+			switch want := input[i]; want {
+			case foreign, "":
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one)
+				assert.Equal(t, want, one.OpenID)
+				assert.Equal(t, want == foreign, errors.Is(err, wechatuser.CodeInvalidOpenID))
+				assert.Empty(t, user)
+			default:
+				require.NoError(t, err)
+				assert.Equal(t, want, user.OpenID)
+				assert.Equal(t, want != ids[7], user.Subscribed())
+			}
+			i++
+		}
+		assert.Equal(t, len(input), i)
+	}
+	assert.LessOrEqual(t, srv.Calls(testutil.PathBatchUserInfo), 2*(3+14))
+}
+
+func TestBulkUserInfoDoesNotHoldBackWhatItHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := testutil.NewAccount(t, 150)
+		read, got := 0, 0
+		slow := func(yield func(string, error) bool) {
+			for _, id := range testutil.OpenIDs(150) {
+				if read++; read > 100 {
+					time.Sleep(time.Second)
+				}
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+		for _, err := range c.BulkUserInfo(t.Context(), slow) {
+			require.NoError(t, err)
+			if got++; got == 100 {
+				assert.Less(t, read, 105, "the first hundred come while the input is slow")
+			}
+		}
+		assert.Equal(t, 150, got)
+	})
+}
+
+func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
+	srv, _, _ := testutil.NewAccount(t, 0)
+	ids := testutil.OpenIDs(240)
+	for i, id := range ids {
+		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
+	}
+	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
+	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
+	lenient.AddUsers(srv.Users()...)
+	for name, answer := range map[string]func(*batchAnswer, int){
+		"short":    func(*batchAnswer, int) {},
+		"reversed": func(a *batchAnswer, _ int) { slices.Reverse(a.Users) },
+		"mixed up where somebody is missing": func(a *batchAnswer, asked int) {
+			if n := len(a.Users); n > 1 && n < asked {
+				first := a.Users[0]["unionid"]
+				for i := range n - 1 {
+					a.Users[i]["unionid"] = a.Users[i+1]["unionid"]
+				}
+				a.Users[n-1]["unionid"] = first
+			}
+		},
+		"somebody else where somebody is missing": func(a *batchAnswer, asked int) {
+			if len(a.Users) < asked {
+				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
+			}
+		},
+	} {
+		c := lenient.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			asked := strings.Count(testutil.PeekBody(req), `"openid"`)
+			resp, err := lenient.Transport().RoundTrip(req)
+			if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
+				return resp, err
+			}
+			var a batchAnswer
+			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+				return nil, err
+			}
+			answer(&a, asked)
+			body, err := json.Marshal(a)
+			if err != nil {
+				return nil, err
+			}
+			return testutil.RespondJSON(string(body))(req)
+		})))
+		i := 0
+		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(input)) {
+			if strings.HasPrefix(input[i], "oFAKEunknown") {
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one, name)
+				assert.Equal(t, input[i], one.OpenID, name)
+				assert.ErrorContains(t, err, "nothing about this openid", name)
+			} else {
+				require.NoError(t, err, name)
+				assert.Equal(t, input[i], user.OpenID, name)
+				assert.Equal(t, fmt.Sprint("union-", slices.Index(ids, user.OpenID)), user.UnionID, name)
+			}
+			i++
+		}
+		assert.Equal(t, len(input), i, name)
+	}
+	assert.LessOrEqual(t, lenient.Calls(testutil.PathBatchUserInfo), 4*(3+2*14))
+}
+
+func TestBulkUserInfoEndsWithTheJobsError(t *testing.T) {
+	srv, c, _ := testutil.NewAccount(t, 1000)
+	var last error
+	n := 0
+	for user, err := range c.BulkUserInfo(t.Context(), c.AllFans(t.Context()), wechatuser.WithConcurrency(2)) {
+		require.NoError(t, last, "nothing comes after it")
+		if last = err; err != nil {
+			continue
+		}
+		assert.Equal(t, wechatusertest.OpenID(n), user.OpenID)
+		if n++; n == 100 {
+			srv.FailNext(testutil.PathBatchUserInfo, wechatuser.CodeDailyQuotaExceeded, 1000)
+		}
+	}
+	assert.ErrorIs(t, last, wechatuser.CodeDailyQuotaExceeded)
+	assert.GreaterOrEqual(t, n, 100)
+	assert.Less(t, n, 1000)
+	assert.Zero(t, n%100)
+
+	srv.FailNext(testutil.PathBatchUserInfo, 0, 0)
+	rest, errs := testutil.Collect(c.BulkUserInfo(t.Context(), c.AllFans(t.Context(), wechatuser.StartAfter(wechatusertest.OpenID(n-1)))))
+	assert.Empty(t, errs)
+	assert.Len(t, rest, 1000-n)
+}
+
+func TestBulkUserInfoWaitsForTheNextMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+			wechatusertest.WithQuota(testutil.PathBatchUserInfo, 0, 3))
+		start := time.Now()
+		users, errs := testutil.Collect(srv.Client().BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))))
+		assert.Empty(t, errs)
+		assert.Len(t, users, 1000)
+		assert.Equal(t, 3*time.Minute, time.Since(start))
+	})
+}
+
+func TestBulkChangeOpenID(t *testing.T) {
+	moved := map[string]string{}
+	var input []string
+	for i := range 250 {
+		old := wechatusertest.ForeignOpenID(i)
+		input = append(input, old)
+		if i%50 != 7 {
+			moved[old] = wechatusertest.OpenID(i)
+		}
+	}
+	input = append(input, "", input[0])
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithMigration("wxOLD", moved))
+	c := srv.Client()
+	i := 0
+	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", testutil.List(input)) {
+		assert.Equal(t, input[i], ch.From)
+		assert.Equal(t, moved[input[i]], ch.To)
+		assert.Equal(t, err, ch.Err)
+		if moved[input[i]] == "" {
+			var one *wechatuser.OpenIDError
+			require.ErrorAs(t, err, &one)
+			assert.Equal(t, input[i], one.OpenID)
+		} else {
+			require.NoError(t, err)
+		}
+		i++
+	}
+	assert.Equal(t, len(input), i)
+	assert.Equal(t, 3, srv.Calls(testutil.PathChangeOpenID))
+
+	changes, errs := testutil.Collect(c.BulkChangeOpenID(t.Context(), "wxANOTHER", testutil.List(input)))
+	assert.Empty(t, changes)
+	require.Len(t, errs, 1)
+	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
+}

@@ -1,0 +1,278 @@
+package wechatuser_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
+)
+
+func TestInterceptorsGoAroundACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var steps []string
+		step := func(name string) wechatuser.Interceptor {
+			return func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				steps = append(steps, name+" before")
+				res, err := do(context.WithValue(ctx, ctxKey{}, name))
+				steps = append(steps, name+" after")
+				return res, err
+			}
+		}
+		s := testutil.Play(testutil.RespondCode(-1), testutil.RespondJSON(testutil.TagsBody))
+		c := testutil.NewClient(t, s, wechatuser.WithInterceptor(step("a"), step("b")), wechatuser.WithInterceptor(), wechatuser.WithInterceptor(step("c")))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, []string{"a before", "b before", "c before", "c after", "b after", "a after"}, steps, "once around both attempts")
+		assert.Equal(t, 2, s.Count())
+	})
+}
+
+type ctxKey struct{}
+
+// The context that an interceptor passes on is the one that the request has.
+func TestContextOfAnInterceptor(t *testing.T) {
+	var seen any
+	transport := testutil.Play(func(req *http.Request) (*http.Response, error) {
+		seen = req.Context().Value(ctxKey{})
+		return testutil.RespondJSON(testutil.TagsBody)(req)
+	})
+	c := testutil.NewClient(t, transport, wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+		return do(context.WithValue(ctx, ctxKey{}, "span"))
+	}))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	assert.Equal(t, "span", seen)
+}
+
+func TestInterceptorSeesCallAndResult(t *testing.T) {
+	failed := `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testutil.RID + `"}`
+	tests := []struct {
+		name    string
+		replies []testutil.Reply
+		want    wechatuser.Result
+		ok      bool
+	}{
+		{"success", []testutil.Reply{testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 1}, true},
+		{"refusal", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
+		{"no answer", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{"not the platform", []testutil.Reply{testutil.Respond(502, "<html>")}, wechatuser.Result{StatusCode: 502, Attempts: 3}, false},
+		{"busy, then refused", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
+		{"refused by the name, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
+		{"busy, then no answer", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var (
+					gotCall wechatuser.Call
+					got     wechatuser.Result
+					gotErr  error
+				)
+				for i, r := range tt.replies {
+					tt.replies[i] = testutil.Delay(time.Second, r)
+				}
+				s := testutil.Play(tt.replies...)
+				c := testutil.NewClient(t, s, wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+					gotCall = call
+					got, gotErr = do(ctx)
+					return got, gotErr
+				}))
+				start := time.Now()
+				err := testutil.GetTags(t.Context(), c)
+				assert.Equal(t, wechatuser.Call{API: "getTags", Method: "GET", Path: testutil.PathGetTags}, gotCall)
+				assert.Equal(t, tt.ok, err == nil)
+				assert.Equal(t, gotErr, err)
+				assert.Equal(t, time.Since(start), got.Duration, "pauses included")
+				assert.Equal(t, wechatuser.BaseURL, got.Host)
+				got.Duration, got.Host = 0, ""
+				assert.Equal(t, tt.want, got)
+			})
+		})
+	}
+}
+
+func TestInterceptorCanReplaceTheError(t *testing.T) {
+	mine := errors.New("mine")
+	c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+		res, err := do(ctx)
+		return res, errors.Join(mine, err)
+	}))
+	_, err := c.GetTags(t.Context())
+	require.ErrorIs(t, err, mine)
+	require.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
+
+	s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
+	c = testutil.NewClient(t, s, wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
+		return wechatuser.Result{}, mine
+	}))
+	tags, err := c.GetTags(t.Context())
+	require.Equal(t, mine, err)
+	assert.Nil(t, tags)
+	assert.Zero(t, s.Count(), "it forbade the call")
+
+	c = testutil.NewClient(t, s, wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+		res, err := do(ctx)
+		if err != nil {
+			return res, err
+		}
+		return res, mine
+	}))
+	tags, err = c.GetTags(t.Context())
+	require.Equal(t, mine, err)
+	assert.Nil(t, tags, "an error, and nothing else")
+}
+
+// There is no success without an answer, so that nobody takes a zero value for one.
+func TestInterceptorCannotMakeUpASuccess(t *testing.T) {
+	for _, call := range testutil.APICalls {
+		for name, interceptor := range map[string]wechatuser.Interceptor{
+			"does not call next": func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
+				return wechatuser.Result{}, nil
+			},
+			"drops the error": func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				res, _ := do(ctx)
+				return res, nil
+			},
+		} {
+			for _, reply := range []testutil.Reply{testutil.RespondCode(48001), testutil.Fail(testutil.ErrRefused)} {
+				t.Run(call.Name+"/"+name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(reply), wechatuser.WithInterceptor(interceptor)))
+						require.EqualError(t, err, "wechatuser: "+call.API+": an interceptor returned no error, and there is no answer: it must call next, and pass its error on")
+						assert.Empty(t, got)
+					})
+				})
+			}
+		}
+	}
+}
+
+// A policy of one's own can be to wait and try once more.
+func TestInterceptorCanCallNextTwice(t *testing.T) {
+	again := wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+		res, err := do(ctx)
+		if err == nil {
+			return res, nil
+		}
+		return do(ctx)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := testutil.Play(testutil.RespondCode(45011), testutil.RespondJSON(testutil.TagsBody))
+		tags, err := testutil.NewClient(t, s, again).GetTags(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, tags, 2)
+
+		partial := testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Bob + `"]}`)
+		s = testutil.Play(partial, testutil.RespondCode(45011), testutil.RespondJSON(testutil.OKBody))
+		require.NoError(t, testutil.NewClient(t, s, again).BatchTagging(t.Context(), 100, []string{testutil.Alice, testutil.Bob}))
+		require.Equal(t, 3, s.Count())
+		assert.Equal(t, `{"openid_list":["`+testutil.Bob+`"],"tagid":100}`, s.Requests()[1].Body)
+		assert.Equal(t, `{"openid_list":["`+testutil.Alice+`","`+testutil.Bob+`"],"tagid":100}`, s.Requests()[2].Body, "the call as it was made")
+	})
+}
+
+// The answer is that of the last run that had one.
+// An interceptor that gives up, as a circuit breaker does, leaves its call running for a while.
+func TestInterceptorMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := errors.New("left")
+		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.RespondJSON(testutil.AliceBody))), wechatuser.WithInterceptor(
+			func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+				if call.API != "userInfo" {
+					return next(ctx)
+				}
+				go func() { _, _ = next(ctx) }()
+				return wechatuser.Result{}, left
+			}))
+		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
+		require.ErrorIs(t, err, left)
+		time.Sleep(time.Minute) // until the call has its answer
+	})
+}
+
+func TestInterceptorCanPreferTheFirstAnswer(t *testing.T) {
+	c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+		first, err := do(ctx)
+		if err == nil {
+			_, _ = do(ctx) // for good measure
+		}
+		return first, err
+	}))
+	tags, err := c.GetTags(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, tags, 2)
+}
+
+// Requests for tokens are calls of their own, inside the call that needs one.
+func TestInterceptorSeesTokenRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			mu    sync.Mutex
+			calls []wechatuser.Call
+		)
+		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondJSON(testutil.TagsBody))),
+			wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				mu.Lock()
+				calls = append(calls, call)
+				mu.Unlock()
+				return do(ctx)
+			}))
+		require.NoError(t, err)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, []wechatuser.Call{
+			{API: "getTags", Method: "GET", Path: testutil.PathGetTags},
+			{API: "getStableAccessToken", Method: "POST", Path: testutil.PathStableToken},
+		}, calls)
+	})
+}
+
+// limiter counts those who wait.
+type limiter struct {
+	waited int
+	err    error
+}
+
+func (l *limiter) Wait(context.Context) error {
+	l.waited++
+	return l.err
+}
+
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &limiter{}
+		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondCode(-1), testutil.RespondCode(-1), testutil.RespondJSON(testutil.TagsBody))
+		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
+		require.NoError(t, err)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, 4, s.Count())
+		assert.Equal(t, 1, l.waited, "once a call, whatever its attempts and the token need")
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, 2, l.waited)
+	})
+}
+
+func TestLimiterThatFails(t *testing.T) {
+	l := &limiter{err: errors.New("would exceed the deadline")}
+	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
+	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
+	require.NoError(t, err)
+	err = c.UpdateRemark(t.Context(), testutil.Alice, "r")
+	var te *wechatuser.TransportError
+	require.ErrorAs(t, err, &te)
+	require.ErrorIs(t, err, l.err)
+	assert.EqualError(t, err, "wechatuser: updateRemark: no answer: waiting for the limiter: would exceed the deadline")
+	assert.Zero(t, te.Attempts)
+	assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
+	assert.Zero(t, s.Count())
+
+	_, err = c.Token(t.Context())
+	require.NoError(t, err, "a request for a token does not wait")
+}

@@ -1,0 +1,111 @@
+package testutil
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// newClient makes a client that sends through rt and has a token already. Options that are given go last.
+func NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
+	t.Helper()
+	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{
+		wechatuser.WithTransport(rt),
+		wechatuser.WithTokenSource(wechatuser.StaticTokenSource(Token)),
+	}, opts...)...)
+	require.NoError(t, err)
+	return c
+}
+
+// newServer is a server on the loopback interface, for what needs a socket.
+func NewSocketServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// discard is a log that nobody reads.
+var DiscardLog = log.New(io.Discard, "", 0)
+
+// attemptsOf reads the Attempts of whatever error it is.
+func Attempts(t *testing.T, err error) int {
+	t.Helper()
+	var (
+		e  *wechatuser.Error
+		te *wechatuser.TransportError
+		re *wechatuser.ResponseError
+	)
+	switch {
+	case errors.As(err, &e):
+		return e.Attempts
+	case errors.As(err, &te):
+		return te.Attempts
+	case errors.As(err, &re):
+		return re.Attempts
+	}
+	require.Fail(t, "an error of another type", "%T", err)
+	return 0
+}
+
+// described is an error in the words of a Go program that asks what it is: its type, and the classes it matches.
+func Describe(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	var (
+		words []string
+		e     *wechatuser.Error
+		te    *wechatuser.TransportError
+		re    *wechatuser.ResponseError
+	)
+	switch {
+	case errors.As(err, &e):
+		words = append(words, "Error")
+	case errors.As(err, &te):
+		words = append(words, "TransportError")
+	case errors.As(err, &re):
+		words = append(words, "ResponseError")
+	default:
+		words = append(words, reflect.TypeOf(err).String())
+	}
+	for _, class := range []struct {
+		name string
+		err  error
+	}{
+		{"ErrInvalidToken", wechatuser.ErrInvalidToken},
+		{"ErrCredential", wechatuser.ErrCredential},
+		{"ErrRateLimited", wechatuser.ErrRateLimited},
+		{"ErrPermission", wechatuser.ErrPermission},
+		{"ErrNotFollowing", wechatuser.ErrNotFollowing},
+		{"ErrInvalidArgument", wechatuser.ErrInvalidArgument},
+		{"ErrTemporary", wechatuser.ErrTemporary},
+		{"ErrAmbiguous", wechatuser.ErrAmbiguous},
+	} {
+		if errors.Is(err, class.err) {
+			words = append(words, class.name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// tokenClient makes a client that gets its tokens from rt.
+func NewTokenClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
+	t.Helper()
+	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{wechatuser.WithTransport(rt)}, opts...)...)
+	require.NoError(t, err)
+	return c
+}
+
+var ThreeHosts = wechatuser.WithBaseURL("https://a", "https://b", "https://c")
+
+var NoRetry = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})

@@ -1,0 +1,207 @@
+package testutil
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// Trouble that a saboteur makes.
+type faultKind int
+
+const (
+	noFault           faultKind = iota
+	dialFails                   // never sent
+	dropRequest                 // not carried out, no answer
+	dropResponse                // carried out, no answer
+	hangBefore                  // not carried out, no answer until the attempt's time is over
+	hangAfter                   // carried out, no answer until the attempt's time is over
+	systemBusy                  // -1, not carried out
+	applyAndBusy                // -1, and carried out
+	badGateway                  // HTML with status 502, not carried out
+	minuteQuota                 // 45011
+	concurrentTagging           // 45169
+	someFail                    // 45171: carried out but for some
+	falseNoTag                  // 45159, although the tag exists
+	dailyQuota                  // 45009
+	faultKinds                  // how many there are
+	lastHarmless      = someFail
+	percentOdds       = 100
+	fatalPermille     = 20
+)
+
+// saboteur is a transport between a client and a simulator. What it does to a request depends on the seed, the request
+// and how often that request has come, and not on which of two that are under way comes first.
+type FaultTransport struct {
+	next    http.RoundTripper
+	seed    uint64
+	Percent uint64 // of requests that get into trouble
+	Fatal   bool   // whether 45009 is among the trouble
+	Delays  bool
+
+	mu          sync.Mutex
+	Off         bool
+	seen        map[string]uint64
+	Sent        int // API requests, tokens not counted
+	inFlight    map[string]int
+	Running     int
+	MaxRunning  int      // requests at a time
+	Overlapping []string // openids that were in two requests at a time
+}
+
+func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == PathStableToken {
+		return s.next.RoundTrip(req)
+	}
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+	}
+	var parsed struct {
+		OpenIDs []string `json:"openid_list"`
+		TagID   int      `json:"tagid"`
+	}
+	_ = json.Unmarshal(body, &parsed)
+
+	what, dice := s.begin(req, body, parsed.OpenIDs)
+	defer s.end(parsed.OpenIDs)
+
+	if s.Delays {
+		select {
+		case <-time.After(time.Duration(dice%700) * time.Millisecond):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	forward := func(openIDs []string) (*http.Response, error) {
+		data := body
+		if openIDs != nil {
+			data, _ = json.Marshal(map[string]any{"openid_list": openIDs, "tagid": parsed.TagID})
+		}
+		again := req.Clone(context.WithoutCancel(req.Context()))
+		again.Body = io.NopCloser(bytes.NewReader(data))
+		return s.next.RoundTrip(again)
+	}
+	hang := func() (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	switch what {
+	case dialFails:
+		return nil, &net.OpError{Op: "dial", Err: errors.New("no route to host")}
+	case dropRequest:
+		return nil, io.ErrUnexpectedEOF
+	case dropResponse:
+		_, _ = forward(nil)
+		return nil, io.ErrUnexpectedEOF
+	case hangBefore:
+		return hang()
+	case hangAfter:
+		_, _ = forward(nil)
+		return hang()
+	case applyAndBusy:
+		_, _ = forward(nil)
+		fallthrough
+	case systemBusy:
+		return RespondCode(wechatuser.CodeSystemBusy)(req)
+	case badGateway:
+		return Respond(http.StatusBadGateway, "<html>Bad Gateway</html>", "Content-Type", "text/html")(req)
+	case minuteQuota:
+		return RespondCode(wechatuser.CodeMinuteQuotaExceeded)(req)
+	case concurrentTagging:
+		return RespondCode(wechatuser.CodeConcurrentTagging)(req)
+	case falseNoTag:
+		return RespondCode(wechatuser.CodeInvalidTagID)(req)
+	case dailyQuota:
+		return RespondCode(wechatuser.CodeDailyQuotaExceeded)(req)
+	case someFail:
+		return s.failSome(req, parsed.OpenIDs, dice, forward)
+	}
+	return forward(nil)
+}
+
+// failSome carries a request out but for some of its openids.
+func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
+	var failed, rest []string
+	for i, id := range openIDs {
+		if i == int(dice%uint64(len(openIDs))) || (dice>>(i%60))&3 == 3 {
+			failed = append(failed, id)
+		} else {
+			rest = append(rest, id)
+		}
+	}
+	if len(rest) > 0 {
+		resp, err := forward(rest)
+		if err != nil {
+			return nil, err
+		}
+		data, _ := io.ReadAll(resp.Body)
+		if !bytes.Contains(data, []byte(`"errcode":0`)) {
+			resp.Body = io.NopCloser(bytes.NewReader(data))
+			return resp, nil
+		}
+	}
+	list, _ := json.Marshal(failed)
+	return RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)(req)
+}
+
+func (s *FaultTransport) begin(req *http.Request, body []byte, openIDs []string) (faultKind, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Sent++
+	s.Running++
+	s.MaxRunning = max(s.MaxRunning, s.Running)
+	for _, id := range openIDs {
+		if s.inFlight[id]++; s.inFlight[id] > 1 {
+			s.Overlapping = append(s.Overlapping, id)
+		}
+	}
+	key := req.URL.Path + string(body)
+	s.seen[key]++
+	h := fnv.New64a()
+	fmt.Fprint(h, s.seed, key, s.seen[key])
+	rng := rand.New(rand.NewPCG(h.Sum64(), s.seed))
+	dice := rng.Uint64()
+	switch {
+	case s.Off:
+		return noFault, dice
+	case s.Fatal && rng.IntN(1000) < fatalPermille:
+		return dailyQuota, dice
+	case rng.Uint64N(percentOdds) >= s.Percent:
+		return noFault, dice
+	}
+	what := faultKind(1 + rng.IntN(int(dailyQuota)-1))
+	tagging := strings.HasSuffix(req.URL.Path, "tagging")
+	if !tagging && (what == concurrentTagging || what == someFail || what == falseNoTag) {
+		what = minuteQuota // which the blacklist does not know the others of
+	}
+	if what == dialFails {
+		s.Sent--
+	}
+	return what, dice
+}
+
+func (s *FaultTransport) end(openIDs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Running--
+	for _, id := range openIDs {
+		s.inFlight[id]--
+	}
+}
+
+func NewFaultTransport(next http.RoundTripper, seed uint64) *FaultTransport {
+	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int)}
+}

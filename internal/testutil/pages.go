@@ -1,0 +1,18 @@
+package testutil
+
+import (
+	"encoding/json"
+)
+
+// fanPage is a page that a script answers with.
+func RespondPage(total int, next string, ids ...string) Reply {
+	page := map[string]any{"total": total, "count": len(ids), "next_openid": next}
+	if len(ids) > 0 {
+		page["data"] = map[string]any{"openid": ids}
+	}
+	body, err := json.Marshal(page)
+	if err != nil {
+		panic(err)
+	}
+	return RespondJSON(string(body))
+}

@@ -1,5 +1,0 @@
-//go:build race
-
-package wechatuser_test
-
-func init() { underRace = true }

@@ -1,0 +1,392 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil"
+)
+
+// However many clients share a store: one token request.
+func TestClientsThatShareAStore(t *testing.T) {
+	for name, opts := range testutil.TokenModes {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &testutil.TokenServer{TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond, NoOverlap: true}
+				store := wechatuser.NewMemoryTokenStore()
+				clients := make([]*wechatuser.Client, 20)
+				for i := range clients {
+					clients[i] = testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
+				}
+				all := func(want int) {
+					t.Helper()
+					for _, err := range testutil.RunConcurrently(400, func(i int) error { return testutil.GetTags(t.Context(), clients[i%len(clients)]) }) {
+						require.NoError(t, err)
+					}
+					require.Len(t, acc.TokenRequests(), want)
+				}
+				all(1) // cold
+				acc.Revoke()
+				all(2) // dead
+				acc.Revoke()
+				require.NoError(t, testutil.GetTags(t.Context(), clients[0]))
+				all(3) // renewed by another one
+				time.Sleep(2*time.Hour - 4*time.Minute)
+				all(4) // ageing
+				synctest.Wait()
+				time.Sleep(time.Minute)
+				all(4)
+			})
+		})
+	}
+}
+
+func TestOrderOfStoreOperations(t *testing.T) {
+	for name, opts := range testutil.TokenModes {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+				c := testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
+				key, other := testutil.StableKey, testutil.LegacyKey
+				if name == "legacy" {
+					key, other = other, key
+				}
+
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
+				saved, err := store.TokenStore.Load(t.Context(), key)
+				require.NoError(t, err)
+				used, err := c.Token(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, used, saved)
+				nothing, err := store.TokenStore.Load(t.Context(), other)
+				require.NoError(t, err)
+				assert.Zero(t, nothing)
+
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				assert.Empty(t, store.Ops(), "a token at hand needs no store")
+
+				acc.Revoke()
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				assert.Equal(t, []string{"delete T1", "load", "lock", "load", "save", "unlock"}, store.Ops())
+
+				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)))
+				assert.Equal(t, []string{"load"}, store.Ops(), "another client finds the token")
+
+				_, err = c.RefreshToken(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, []string{"lock", "save", "unlock"}, store.Ops())
+				assert.Len(t, acc.TokenRequests(), 3)
+				assert.Equal(t, map[string]bool{key: true}, store.Keys)
+			})
+		})
+	}
+}
+
+// The store is read again under the lock: its last holder may have brought the token.
+func TestStoreIsReadAgainUnderTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+		other := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store.TokenStore))
+		store.Before = func(ctx context.Context, op string) error {
+			if op == "lock" {
+				return testutil.GetTags(ctx, other)
+			}
+			return nil
+		}
+		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
+		assert.Len(t, acc.TokenRequests(), 1)
+		assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.Ops())
+	})
+}
+
+// A token in the store that is worth nothing is not taken.
+func TestUselessTokensInTheStore(t *testing.T) {
+	for name, life := range map[string]time.Duration{
+		"ended": -time.Hour, "ends this minute": 59 * time.Second, "end not known": 0,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, store := &testutil.TokenServer{}, wechatuser.NewMemoryTokenStore()
+				tok := testutil.TokenFor("old", life)
+				if life == 0 {
+					tok.ExpiresAt = time.Time{}
+				}
+				require.NoError(t, store.Save(t.Context(), testutil.StableKey, tok))
+				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
+				assert.Len(t, acc.TokenRequests(), 1)
+				assert.Equal(t, 1, acc.CallCount())
+			})
+		})
+	}
+}
+
+// plainStore keeps whatever was saved last, which is less than a TokenStore promises, and has no lock.
+type plainStore struct {
+	mu  sync.Mutex
+	tok wechatuser.Token
+}
+
+func (s *plainStore) Load(context.Context, string) (wechatuser.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tok, nil
+}
+
+func (s *plainStore) Save(_ context.Context, _ string, t wechatuser.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tok = t
+	return nil
+}
+
+func (s *plainStore) Delete(_ context.Context, _ string, stale wechatuser.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tok.AccessToken == stale.AccessToken {
+		s.tok = wechatuser.Token{}
+	}
+	return nil
+}
+
+// A renewal takes no token out of the store that is older than the one at hand, or the same.
+func TestStoreThatLagsBehind(t *testing.T) {
+	for name, stored := range map[string]func(at wechatuser.Token) wechatuser.Token{
+		"older": func(at wechatuser.Token) wechatuser.Token {
+			return testutil.TokenFor("older", time.Until(at.ExpiresAt)-time.Second)
+		},
+		"same":        func(at wechatuser.Token) wechatuser.Token { return at },
+		"same, later": func(at wechatuser.Token) wechatuser.Token { at.ExpiresAt = at.ExpiresAt.Add(time.Second); return at },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, store := &testutil.TokenServer{}, &plainStore{}
+				c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
+				first, err := c.Token(t.Context())
+				require.NoError(t, err)
+				store.tok = stored(first)
+				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				synctest.Wait()
+				require.Len(t, acc.TokenRequests(), 2, "the renewal is not put off")
+				second, err := c.Token(t.Context())
+				require.NoError(t, err)
+				assert.True(t, second.ExpiresAt.After(first.ExpiresAt))
+				assert.Equal(t, second, store.tok)
+			})
+		})
+	}
+}
+
+// A store that is slow to forget a dead token gives it out in vain.
+func TestStoreThatKeepsADeadToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &testutil.TokenServer{}, &forgetless{}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		acc.Revoke()
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Len(t, acc.TokenRequests(), 2)
+		assert.Equal(t, 3, acc.CallCount(), "the dead token is not tried again")
+	})
+}
+
+type forgetless struct{ plainStore }
+
+func (*forgetless) Delete(context.Context, string, wechatuser.Token) error { return nil }
+
+// What another process put into the store may be dead as well. Then the platform is asked.
+func TestDeadTokenInTheStore(t *testing.T) {
+	for name, opts := range testutil.TokenModes {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, store := &testutil.TokenServer{TokenDelay: time.Millisecond, CallDelay: time.Millisecond}, wechatuser.NewMemoryTokenStore()
+				opts := append(slices.Clone(opts), wechatuser.WithTokenStore(store))
+				c, other := testutil.NewTokenClient(t, acc, opts...), testutil.NewTokenClient(t, acc, opts...)
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				_, err := other.RefreshToken(t.Context())
+				require.NoError(t, err)
+				acc.Revoke() // the token of c, and the one in the store
+				for _, err := range testutil.RunConcurrently(500, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+					require.NoError(t, err)
+				}
+				assert.Len(t, acc.TokenRequests(), 3)
+			})
+		})
+	}
+}
+
+// Stable tokens need no agreement: while the store is down, in whichever way, calls go on without it.
+func TestStableTokenWithoutItsStore(t *testing.T) {
+	for _, op := range []string{"load", "save", "lock", "delete T1", "all"} {
+		for _, hangs := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, hanging %v", op, hangs), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log strings.Builder
+					acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+					store.Before = storeDown(op, hangs)
+					c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+					start := time.Now()
+					require.NoError(t, testutil.GetTags(t.Context(), c))
+					acc.Revoke()
+					require.NoError(t, testutil.GetTags(t.Context(), c))
+					assert.Len(t, acc.TokenRequests(), 2)
+					if hangs {
+						assert.Less(t, time.Since(start), 40*time.Second)
+						if op != "lock" {
+							assert.LessOrEqual(t, time.Since(start), 8*time.Second)
+						}
+					} else {
+						assert.Zero(t, time.Since(start))
+					}
+					assert.Contains(t, log.String(), "level=WARN")
+					assert.Contains(t, log.String(), "going on without it")
+					assert.NotContains(t, log.String(), testutil.Sentinel)
+					assert.NotContains(t, log.String(), "level=ERROR")
+				})
+			})
+		}
+	}
+}
+
+var errStoreDown = errors.New("the store is down")
+
+// storeDown makes an operation fail, or hang until its context ends.
+func storeDown(which string, hangs bool) func(context.Context, string) error {
+	return func(ctx context.Context, op string) error {
+		switch {
+		case op != which && which != "all":
+			return nil
+		case hangs:
+			<-ctx.Done()
+			return ctx.Err()
+		default:
+			return errStoreDown
+		}
+	}
+}
+
+// A legacy token that is fetched without agreement ends the token of all others. So nothing is fetched.
+func TestLegacyTokenWithoutItsStore(t *testing.T) {
+	for _, op := range []string{"load", "lock", "delete T1", "all"} {
+		for _, hangs := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, hanging %v", op, hangs), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+					c := testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store))
+					require.NoError(t, testutil.GetTags(t.Context(), c))
+					tok, err := c.Token(t.Context())
+					require.NoError(t, err)
+
+					store.Before = storeDown(op, hangs)
+					for time.Until(tok.ExpiresAt) > 10*time.Minute {
+						require.NoError(t, testutil.GetTags(t.Context(), c))
+						time.Sleep(10 * time.Second)
+					}
+					for op != "delete T1" && time.Until(tok.ExpiresAt) > 20*time.Second {
+						require.NoError(t, testutil.GetTags(t.Context(), c), "the token at hand serves to its end")
+						time.Sleep(time.Second)
+					}
+					acc.Revoke()
+					check := func(c *wechatuser.Client) {
+						t.Helper()
+						start := time.Now()
+						err := testutil.GetTags(t.Context(), c)
+						require.Error(t, err)
+						if hangs {
+							require.ErrorIs(t, err, context.DeadlineExceeded)
+							assert.LessOrEqual(t, time.Since(start), 40*time.Second)
+						} else {
+							require.ErrorIs(t, err, errStoreDown)
+							assert.Contains(t, err.Error(), "token store")
+						}
+						assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), testutil.Sentinel)
+					}
+					check(c)
+					if op != "delete T1" {
+						check(testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store)))
+					}
+					assert.Len(t, acc.TokenRequests(), 1)
+
+					store.Before = nil
+					require.NoError(t, testutil.GetTags(t.Context(), c))
+					assert.Len(t, acc.TokenRequests(), 2)
+				})
+			})
+		}
+	}
+}
+
+func TestLegacyTokenThatCannotBeSavedIsUsed(t *testing.T) {
+	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+	store.Before = storeDown("save", false)
+	c := testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	require.NoError(t, testutil.GetTags(t.Context(), c))
+	assert.Len(t, acc.TokenRequests(), 1)
+	assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
+}
+
+// A waiter leaves the wait for a lock when its own context ends.
+func TestWaitForALockEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+		unlock, err := store.TokenStore.(wechatuser.TokenLocker).Lock(t.Context(), testutil.StableKey)
+		require.NoError(t, err)
+		defer unlock()
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		require.ErrorIs(t, testutil.GetTags(ctx, c), context.DeadlineExceeded)
+		assert.Equal(t, 200*time.Millisecond, time.Since(start))
+
+		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock stops nobody for ever")
+		assert.LessOrEqual(t, time.Since(start), 20*time.Second)
+		assert.Len(t, acc.TokenRequests(), 1)
+	})
+}
+
+// The lock is given back whatever comes of the fetch.
+func TestLockIsGivenBack(t *testing.T) {
+	for name, mishap := range map[string]testutil.Reply{
+		"refusal": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no answer": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }}, testutil.NewSpyStore()
+				require.Error(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
+				assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.Ops())
+			})
+		})
+	}
+}
+
+// Clients of both kinds of token, and of several accounts, share a store and not their tokens.
+func TestKeysOfAStore(t *testing.T) {
+	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+	for _, appID := range []string{"wxFAKE1", "wxFAKE2"} {
+		for _, opts := range testutil.TokenModes {
+			c, err := wechatuser.New(appID, testutil.Secret, append(slices.Clone(opts),
+				wechatuser.WithTransport(acc), wechatuser.WithTokenStore(store))...)
+			require.NoError(t, err)
+			require.NoError(t, testutil.GetTags(t.Context(), c))
+		}
+	}
+	assert.Equal(t, map[string]bool{
+		"wechatuser:token:stable:wxFAKE1": true, "wechatuser:token:legacy:wxFAKE1": true,
+		"wechatuser:token:stable:wxFAKE2": true, "wechatuser:token:legacy:wxFAKE2": true,
+	}, store.Keys)
+}
