@@ -123,7 +123,7 @@ func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)
 				assert.Equal(t, input[i], one.OpenID, name)
-				assert.ErrorContains(t, err, "nothing about this openid", name)
+				assert.ErrorContains(t, err, "no result for this openid", name)
 			} else {
 				require.NoError(t, err, name)
 				assert.Equal(t, input[i], user.OpenID, name)

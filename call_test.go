@@ -61,8 +61,8 @@ func TestCancelDuringAPause(t *testing.T) {
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re, "the last error is there too")
 		assert.Equal(t, 503, re.StatusCode)
-		assert.EqualError(t, err, "wechatuser: updateRemark: no answer: context canceled: the shop has closed while waiting to repeat it after: "+
-			"wechatuser: updateRemark: not an answer of the platform: HTTP status 503 (the platform may have applied it): Service Unavailable")
+		assert.EqualError(t, err, "wechatuser: updateRemark: no response (the platform may have applied it): context canceled: the shop has closed while waiting to retry after: "+
+			"wechatuser: updateRemark: not a response of the platform: HTTP status 503: Service Unavailable")
 	})
 }
 

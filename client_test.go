@@ -44,7 +44,7 @@ func TestLogger(t *testing.T) {
 		require.NoError(t, err)
 
 		common := `level=DEBUG msg="wechatuser: attempt" api=userInfo app_id=` + testutil.AppID + ` host=https://api.weixin.qq.com `
-		assert.Equal(t, common+`attempt=1 duration=1s status=502 error="wechatuser: userInfo: not an answer of the platform: HTTP status 502: Bad Gateway"`+"\n"+
+		assert.Equal(t, common+`attempt=1 duration=1s status=502 error="wechatuser: userInfo: not a response of the platform: HTTP status 502: Bad Gateway"`+"\n"+
 			common+`attempt=2 duration=0s status=200 errcode=40003 rid=`+testutil.RID+` error="`+
 			strings.ReplaceAll((&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Attempts: 2}).Error(), `"`, `\"`)+`"`+"\n"+
 			common+"attempt=1 duration=0s status=200 errcode=0\n", log.String())

@@ -75,7 +75,7 @@ func TestRequestOnTheWire(t *testing.T) {
 
 // The methods that are no endpoint of their own.
 var otherMethods = []string{
-	"AppID", "HTTPClient", "String", "GoString", "Format", "LogValue",
+	"AppID", "HTTPClient", "String", "Format", "LogValue",
 	"AllFans", "AllTagFans", "AllBlacklist",
 	"BulkUserInfo", "BulkChangeOpenID", "BulkTagging", "BulkUntagging", "BulkBlacklist", "BulkUnblacklist",
 	"SyncTag", "SyncBlacklist", "EnsureTag",
@@ -107,7 +107,10 @@ func TestCallsAgreeWithTheEndpointTable(t *testing.T) {
 		if row.Force {
 			row.API = "RefreshToken"
 		}
-		rows[row.API] = row
+		rows[row.API] = wechatuser.Endpoint{
+			API: row.API, Path: row.Path, Write: row.Write, NoAuth: row.NoAuth,
+			Never: row.Never, CleansUp: row.CleansUp, Force: row.Force,
+		}
 	}
 	seen := map[string]bool{}
 	for _, call := range testutil.APICalls {
@@ -118,8 +121,57 @@ func TestCallsAgreeWithTheEndpointTable(t *testing.T) {
 		seen[api] = true
 		assert.Equal(t, rows[api], wechatuser.Endpoint{
 			API: api, Path: call.Path, Write: call.Write, NoAuth: call.OwnAuth,
-			Never: call.Retry == testutil.RetryNever, ClearsUp: call.Retry == testutil.RetryLookUp, Force: call.Name == "RefreshToken",
+			Never: call.Retry == testutil.RetryNever, CleansUp: call.Retry == testutil.RetryLookUp, Force: call.Name == "RefreshToken",
 		}, call.Name)
 	}
 	assert.Len(t, seen, len(rows))
+}
+
+func TestEndpointTable(t *testing.T) {
+	apis, paths := map[string]int{}, map[string]int{}
+	for _, ep := range wechatuser.Endpoints() {
+		t.Run(ep.API, func(t *testing.T) {
+			assert.Regexp(t, `^[a-z][A-Za-z]+$`, ep.API)
+			assert.NotEmpty(t, ep.Title)
+			assert.Contains(t, []string{"GET", "POST"}, ep.Method)
+			assert.Regexp(t, `^/cgi-bin(/[a-z_0-9]+)+$`, ep.Path)
+
+			page, err := url.Parse(ep.DocURL)
+			require.NoError(t, err)
+			assert.Equal(t, "developers.weixin.qq.com", page.Host)
+			assert.Equal(t, "https", page.Scheme)
+			folder, name, _ := strings.Cut(strings.TrimPrefix(page.Path, "/doc/service/api/"), "/api_")
+			folders := []string{"usermanage/userinfo", "usermanage/tag", "usermanage/changeopenid", "apimanage", "base"}
+			assert.Contains(t, folders, folder)
+			assert.Equal(t, strings.ToLower(ep.API)+".html", name, "the platform names a page after its interface")
+
+			if ep.Max > 0 {
+				_, ok := reflect.TypeFor[*wechatuser.Client]().MethodByName(ep.Bulk)
+				assert.True(t, ok, "the method without a limit is %q", ep.Bulk)
+			} else {
+				assert.Empty(t, ep.Bulk)
+			}
+			if strings.HasPrefix(ep.API, "clear") {
+				assert.True(t, ep.Never)
+			}
+			if ep.Never || ep.CleansUp {
+				assert.True(t, ep.Write || ep.NoAuth, "reading is always retried")
+			}
+			if ep.Method == "GET" {
+				assert.False(t, ep.Write)
+			}
+		})
+		if !ep.Force { // the same endpoint with another argument
+			apis[ep.API]++
+			paths[ep.Path]++
+		}
+	}
+	for name, n := range apis {
+		assert.Equal(t, 1, n, name)
+	}
+	for path, n := range paths {
+		assert.Equal(t, 1, n, path)
+	}
+	// 16 of the user management, 6 of its quotas and addresses, and 2 for tokens.
+	assert.Len(t, apis, 24)
 }

@@ -65,20 +65,20 @@ func TestErrorTexts(t *testing.T) {
 		{&wechatuser.Error{API: "userInfo", Code: 12345, Message: "what"}, "wechatuser: userInfo: 12345 what"},
 		{&wechatuser.Error{API: "a", Code: 12345, Message: "1\n2\r3\t4\x005\u20286\u20297\u00858\x7f9"}, "wechatuser: a: 12345 1 2 3 4 5 6 7 8 9"},
 
-		{&wechatuser.TransportError{API: "getFans", Attempts: 1, Err: io.EOF}, "wechatuser: getFans: no answer: EOF"},
-		{&wechatuser.TransportError{API: "getFans", Attempts: 2, Err: errors.New("a\nb")}, "wechatuser: getFans: no answer (after 2 attempts): a b"},
+		{&wechatuser.TransportError{API: "getFans", Attempts: 1, Err: io.EOF}, "wechatuser: getFans: no response: EOF"},
+		{&wechatuser.TransportError{API: "getFans", Attempts: 2, Err: errors.New("a\nb")}, "wechatuser: getFans: no response (after 2 attempts): a b"},
 
 		{
 			&wechatuser.ResponseError{API: "getFans", StatusCode: 502, ContentType: "text/html", Snippet: "<html>\n\"é", Err: errors.New("Bad Gateway"), Attempts: 3},
-			`wechatuser: getFans: not an answer of the platform: HTTP status 502 text/html (after 3 attempts): Bad Gateway: "<html>\n\"é"`,
+			`wechatuser: getFans: not a response of the platform: HTTP status 502 text/html (after 3 attempts): Bad Gateway: "<html>\n\"é"`,
 		},
-		{&wechatuser.ResponseError{API: "getFans", StatusCode: 200}, "wechatuser: getFans: not an answer of the platform: HTTP status 200"},
+		{&wechatuser.ResponseError{API: "getFans", StatusCode: 200}, "wechatuser: getFans: not a response of the platform: HTTP status 200"},
 
 		{&wechatuser.ArgumentError{API: "getFans", Field: "next_openid", Reason: "a\nb"}, "wechatuser: getFans: next_openid: a b"},
 		{&wechatuser.OpenIDError{OpenID: "o\n1", Err: errors.New("a\nb")}, `openid "o\n1": a b`},
 
-		{wechatuser.ErrInvalidToken, "wechatuser: access token refused"},
-		{wechatuser.ErrCredential, "wechatuser: credential refused"},
+		{wechatuser.ErrInvalidToken, "wechatuser: access token rejected"},
+		{wechatuser.ErrCredential, "wechatuser: credential rejected"},
 		{wechatuser.ErrRateLimited, "wechatuser: rate limited"},
 		{wechatuser.ErrPermission, "wechatuser: no permission"},
 		{wechatuser.ErrNotFollowing, "wechatuser: user does not follow"},
@@ -212,7 +212,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		})))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		assert.EqualError(t, err, "wechatuser: getTags: no answer: context canceled: the shop has closed")
+		assert.EqualError(t, err, "wechatuser: getTags: no response: context canceled: the shop has closed")
 
 		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 		err = testutil.GetTags(ctx, testutil.NewClient(t, s))

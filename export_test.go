@@ -2,7 +2,7 @@ package wechatuser
 
 import "slices"
 
-// EndpointAPIs are the official names in the endpoint table, each once.
+// EndpointAPIs returns the official names in the endpoint table, each once.
 func EndpointAPIs() (names []string) {
 	for _, ep := range endpoints {
 		names = append(names, ep.api)
@@ -13,28 +13,29 @@ func EndpointAPIs() (names []string) {
 
 // Endpoint is a row of the endpoint table.
 type Endpoint struct {
-	API, Path              string
-	Write, NoAuth          bool
-	Never, ClearsUp, Force bool // repeatNever, repeatCleanUp, the row of forced renewals
+	API, Title, Method, Path, DocURL string
+	Max                              int
+	Bulk                             string
+	Write, NoAuth                    bool
+	Never, CleansUp, Force           bool // retryNever, retryCleanUp, the row of forced refreshes
 }
 
-// Endpoints are all rows of the endpoint table.
+// Endpoints returns all rows of the endpoint table.
 func Endpoints() (rows []Endpoint) {
 	for id, ep := range endpoints {
 		rows = append(rows, Endpoint{
-			API: ep.api, Path: ep.path, Write: ep.write, NoAuth: ep.noAuth,
-			Never: ep.repeat == repeatNever, ClearsUp: ep.repeat == repeatCleanUp, Force: endpointID(id) == forcedToken,
+			API: ep.api, Title: ep.title, Method: ep.method, Path: ep.path, DocURL: ep.docURL(), Max: ep.max, Bulk: ep.bulk,
+			Write: ep.write, NoAuth: ep.noAuth,
+			Never: ep.retry == retryNever, CleansUp: ep.retry == retryCleanUp, Force: endpointID(id) == forcedToken,
 		})
 	}
 	return rows
 }
 
-// CurrentToken is the token that a client has, without asking for one.
+// CurrentToken returns the token that a client has, without fetching one.
 func CurrentToken(c *Client) Token {
-	if own, ok := c.tokens.(*ownTokens); ok {
-		if t := own.current.Load(); t != nil {
-			return t.Token
-		}
+	if p, ok := c.tokens.(platformProvider); ok {
+		return Token(p.cache.Current())
 	}
 	return Token{}
 }

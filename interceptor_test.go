@@ -146,7 +146,7 @@ func TestInterceptorCannotMakeUpASuccess(t *testing.T) {
 				t.Run(call.Name+"/"+name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(reply), wechatuser.WithInterceptor(interceptor)))
-						require.EqualError(t, err, "wechatuser: "+call.API+": an interceptor returned no error, and there is no answer: it must call next, and pass its error on")
+						require.EqualError(t, err, "wechatuser: "+call.API+": an interceptor returned no error although there is no response: it must call next, and return its error")
 						assert.Empty(t, got)
 					})
 				})
@@ -268,7 +268,7 @@ func TestLimiterThatFails(t *testing.T) {
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, l.err)
-	assert.EqualError(t, err, "wechatuser: updateRemark: no answer: waiting for the limiter: would exceed the deadline")
+	assert.EqualError(t, err, "wechatuser: updateRemark: no response: waiting for the limiter: would exceed the deadline")
 	assert.Zero(t, te.Attempts)
 	assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 	assert.Zero(t, s.Count())

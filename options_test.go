@@ -62,11 +62,11 @@ func TestBadOptions(t *testing.T) {
 		{"nil pointer as limiter", wechatuser.WithLimiter(noLimiter), "WithLimiter: nil limiter"},
 		{"nil interceptor", wechatuser.WithInterceptor(watch(nil), nil), "WithInterceptor: interceptor 2 is nil"},
 		{"nil logger", wechatuser.WithLogger(nil), "WithLogger: nil logger"},
-		{"no timeout", wechatuser.WithTimeout(0), "WithTimeout: 0s is not a time to wait"},
-		{"timeout below zero", wechatuser.WithTimeout(-1), "WithTimeout: -1ns is not a time to wait"},
-		{"attempts below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: -1}), "WithRetry: a field of the policy is below zero"},
-		{"delay below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: -1}), "WithRetry: a field of the policy is below zero"},
-		{"maximum below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: -1}), "WithRetry: a field of the policy is below zero"},
+		{"no timeout", wechatuser.WithTimeout(0), "WithTimeout: 0s is not a timeout"},
+		{"timeout below zero", wechatuser.WithTimeout(-1), "WithTimeout: -1ns is not a timeout"},
+		{"attempts below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: -1}), "WithRetry: a field of the policy is negative"},
+		{"delay below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: -1}), "WithRetry: a field of the policy is negative"},
+		{"maximum below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: -1}), "WithRetry: a field of the policy is negative"},
 		{"delay above the maximum", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 2, MaxDelay: 1}), "WithRetry: MinDelay 2ns is above MaxDelay 1ns"},
 		{"no user agent", wechatuser.WithUserAgent(""), "WithUserAgent: "},
 		{"blank user agent", wechatuser.WithUserAgent("  "), "WithUserAgent: "},
@@ -274,7 +274,6 @@ func TestClientIsPrintedWithoutItsSecret(t *testing.T) {
 	c := testutil.NewClient(t, httpmock.NewMockTransport())
 	want := "wechatuser.Client(" + testutil.AppID + ")"
 	assert.Equal(t, want, c.String())
-	assert.Equal(t, want, c.GoString())
 	assert.Equal(t, want, c.LogValue().String())
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		assert.Equal(t, want, fmt.Sprintf(verb, c), verb)

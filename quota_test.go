@@ -19,7 +19,7 @@ func TestClearQuotaByAppSecretWithoutASecret(t *testing.T) {
 	err = c.ClearQuotaByAppSecret(t.Context())
 	var ae *wechatuser.ArgumentError
 	require.ErrorAs(t, err, &ae)
-	assert.Equal(t, wechatuser.ArgumentError{API: "clearQuotaByAppSecret", Field: "appsecret", Reason: "the client was made without the secret: use ClearQuota"}, *ae)
+	assert.Equal(t, wechatuser.ArgumentError{API: "clearQuotaByAppSecret", Field: "appsecret", Reason: "the client was created without the secret: use ClearQuota"}, *ae)
 	assert.Zero(t, s.Count())
 }
 

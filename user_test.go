@@ -33,8 +33,8 @@ func TestChangeOpenIDOfSome(t *testing.T) {
 	assert.Equal(t, wechatuser.OpenIDChange{From: testutil.Alice, To: testutil.Carol}, changes[0])
 	for i, want := range []string{
 		1: `openid "` + testutil.Bob + `": ori_openid error`,
-		2: `openid "` + testutil.Carol + `": the platform gave no new openid`,
-		3: `openid "oFAKE": the platform gave no new openid`,
+		2: `openid "` + testutil.Carol + `": the platform returned no new openid`,
+		3: `openid "oFAKE": the platform returned no new openid`,
 	} {
 		if i == 0 {
 			continue

@@ -77,7 +77,7 @@ func TestArguments(t *testing.T) {
 		}},
 	} {
 		for _, id := range badOpenIDs {
-			add(m.name+" of a bad openid", m.api, m.field, "holds a space or a control character", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
+			add(m.name+" of a bad openid", m.api, m.field, "contains a space or a control character", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
 		}
 		if !m.cursor {
 			add(m.name+" of no openid", m.api, m.field, "empty", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, "") })
@@ -91,7 +91,7 @@ func TestArguments(t *testing.T) {
 		want             string
 		call             func(ctx context.Context, c *wechatuser.Client, openIDs []string) error
 	}{
-		{"BatchUserInfo", "batchUserinfo", "user_list", wechatuser.MaxUserInfoBatch, "101 openids, at most 100 in one call: use BulkUserInfo for any number",
+		{"BatchUserInfo", "batchUserinfo", "user_list", wechatuser.MaxUserInfoBatch, "101 openids, but one call takes at most 100: use BulkUserInfo for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				var users []wechatuser.UserQuery
 				for _, id := range ids {
@@ -100,22 +100,22 @@ func TestArguments(t *testing.T) {
 				_, err := c.BatchUserInfo(ctx, users)
 				return err
 			}},
-		{"ChangeOpenID", "changeOpenid", "openid_list", wechatuser.MaxUserInfoBatch, "101 openids, at most 100 in one call: use BulkChangeOpenID for any number",
+		{"ChangeOpenID", "changeOpenid", "openid_list", wechatuser.MaxUserInfoBatch, "101 openids, but one call takes at most 100: use BulkChangeOpenID for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				_, err := c.ChangeOpenID(ctx, "wxOLD", ids)
 				return err
 			}},
-		{"BatchTagging", "batchTagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, at most 50 in one call: use BulkTagging for any number",
+		{"BatchTagging", "batchTagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, but one call takes at most 50: use BulkTagging for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchTagging(ctx, 100, ids)
 			}},
-		{"BatchUntagging", "batchUntagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, at most 50 in one call: use BulkUntagging for any number",
+		{"BatchUntagging", "batchUntagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, but one call takes at most 50: use BulkUntagging for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchUntagging(ctx, 100, ids)
 			}},
-		{"BatchBlacklist", "batchBlacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, at most 20 in one call: use BulkBlacklist for any number",
+		{"BatchBlacklist", "batchBlacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, but one call takes at most 20: use BulkBlacklist for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error { return c.BatchBlacklist(ctx, ids) }},
-		{"BatchUnblacklist", "batchUnblacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, at most 20 in one call: use BulkUnblacklist for any number",
+		{"BatchUnblacklist", "batchUnblacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, but one call takes at most 20: use BulkUnblacklist for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchUnblacklist(ctx, ids)
 			}},
@@ -128,31 +128,31 @@ func TestArguments(t *testing.T) {
 
 	// Names, remarks, ids and the rest.
 	long := strings.Repeat("大", 10) + "x" // 31 bytes
-	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error {
+	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes of UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error {
 		return c.UpdateRemark(ctx, testutil.Alice, long)
 	})
 	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8", func(ctx context.Context, c *wechatuser.Client) error {
 		return c.UpdateRemark(ctx, testutil.Alice, notUTF8)
 	})
 	add("CreateTag empty", "createTag", "name", "empty name", createTag(""))
-	add("CreateTag too long", "createTag", "name", "31 bytes in UTF-8, at most 30", createTag(long))
+	add("CreateTag too long", "createTag", "name", "31 bytes of UTF-8, at most 30", createTag(long))
 	add("CreateTag not UTF-8", "createTag", "name", "not valid UTF-8", createTag(notUTF8))
 	add("UpdateTag empty", "updateTag", "name", "empty name", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, "") })
-	add("UpdateTag too long", "updateTag", "name", "31 bytes in UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
-	add("UpdateTag below zero", "updateTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, -1, "vip") })
-	add("DeleteTag below zero", "deleteTag", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, -1) })
-	add("BatchTagging below zero", "batchTagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+	add("UpdateTag too long", "updateTag", "name", "31 bytes of UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
+	add("UpdateTag below zero", "updateTag", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, -1, "vip") })
+	add("DeleteTag below zero", "deleteTag", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, -1) })
+	add("BatchTagging below zero", "batchTagging", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
 		return c.BatchTagging(ctx, -1, []string{testutil.Alice})
 	})
-	add("BatchUntagging below zero", "batchUntagging", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+	add("BatchUntagging below zero", "batchUntagging", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
 		return c.BatchUntagging(ctx, -1, []string{testutil.Alice})
 	})
-	add("GetTagFans below zero", "getTagFans", "tagid", "-1 is below zero", func(ctx context.Context, c *wechatuser.Client) error {
+	add("GetTagFans below zero", "getTagFans", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
 		_, err := c.GetTagFans(ctx, -1, "")
 		return err
 	})
 	for _, from := range []string{"", "wx OLD", notUTF8} {
-		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "give the app ID", func(ctx context.Context, c *wechatuser.Client) error {
+		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "pass that of the account", func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.ChangeOpenID(ctx, from, []string{testutil.Alice})
 			return err
 		})
@@ -165,7 +165,7 @@ func TestArguments(t *testing.T) {
 		add("ClearAPIQuota "+path, "clearApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error { return c.ClearAPIQuota(ctx, path) })
 	}
 	for _, r := range []string{"", " ", testutil.RID + "\n", notUTF8} {
-		add("GetRIDInfo", "getRidInfo", "rid", "give the RID of an Error", func(ctx context.Context, c *wechatuser.Client) error {
+		add("GetRIDInfo", "getRidInfo", "rid", "pass the RID of an Error", func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.GetRIDInfo(ctx, r)
 			return err
 		})

@@ -38,7 +38,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"no content", 204, "", ``, "the body is empty"},
 		{"text", 200, "text/plain", `OK`, "the body is not JSON"},
 		{"HTML", 200, "text/html", `<html>Log in</html>`, "the body is HTML"},
-		{"other object", 200, "application/json", `{"hello":1}`, "the answer has no "},
+		{"other object", 200, "application/json", `{"hello":1}`, "the response has no "},
 		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode is not a whole number"},
 		{"HTML around a token", 200, "text/html", `<pre>{"access_token":"FAKE"}</pre>`, "the body is HTML"},
 		{"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody, "the body is not the platform's JSON: invalid character"},
@@ -66,7 +66,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 					assert.Equal(t, tt.contentType, re.ContentType)
 					assert.Equal(t, 1, re.Attempts)
 					assert.ErrorContains(t, re.Err, tt.want)
-					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not an answer of the platform: HTTP status %d", call.API, tt.status))
+					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not a response of the platform: HTTP status %d", call.API, tt.status))
 					if call.IsTokenCall() && strings.Contains(tt.body, `"`) {
 						assert.Empty(t, re.Snippet, "there may be a good token in it")
 					} else {
@@ -91,7 +91,7 @@ func TestSuccessWithoutPayload(t *testing.T) {
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
-				assert.ErrorContains(t, re.Err, "the answer has no ")
+				assert.ErrorContains(t, re.Err, "the response has no ")
 			})
 		})
 	}

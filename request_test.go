@@ -15,8 +15,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// answerTypes are all response types.
-var answerTypes = []reflect.Type{
+// responseTypes are all response types.
+var responseTypes = []reflect.Type{
 	reflect.TypeFor[okResponse](),
 	reflect.TypeFor[userInfoResponse](),
 	reflect.TypeFor[batchUserInfoResponse](),
@@ -31,7 +31,7 @@ var answerTypes = []reflect.Type{
 	reflect.TypeFor[tokenResponse](),
 }
 
-func TestAnswerTypesAreAll(t *testing.T) {
+func TestResponseTypesAreAll(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	embedded := 0
@@ -43,10 +43,10 @@ func TestAnswerTypesAreAll(t *testing.T) {
 		require.NoError(t, err)
 		embedded += strings.Count(string(text), "\twire.Envelope\n") + strings.Count(string(text), "struct{ wire.Envelope }")
 	}
-	assert.Len(t, answerTypes, embedded)
+	assert.Len(t, responseTypes, embedded)
 }
 
-// filled is a value of the type in which no field is zero.
+// filled returns a value of the type in which no field is zero.
 func filled(t reflect.Type, n *int64) reflect.Value {
 	v := reflect.New(t).Elem()
 	switch *n++; t.Kind() {
@@ -68,9 +68,9 @@ func filled(t reflect.Type, n *int64) reflect.Value {
 	return v
 }
 
-// Each field of each answer is read without encoding/json, under the name that encoding/json has for it.
-func TestAnswersAreReadPlainly(t *testing.T) {
-	for _, typ := range answerTypes {
+// Each field of each response is read without encoding/json, under the name that encoding/json has for it.
+func TestResponsesAreReadPlainly(t *testing.T) {
+	for _, typ := range responseTypes {
 		want := filled(typ, new(int64)).Addr().Interface()
 		body, err := json.Marshal(want)
 		require.NoError(t, err)
@@ -80,8 +80,8 @@ func TestAnswersAreReadPlainly(t *testing.T) {
 	}
 }
 
-// seenBodies are those of the samples.
-func seenBodies(t testing.TB) (bodies []string) {
+// sampleBodies returns the bodies of the samples.
+func sampleBodies(t testing.TB) (bodies []string) {
 	t.Helper()
 	file, err := os.Open("testdata/samples.jsonl")
 	require.NoError(t, err)
@@ -94,11 +94,11 @@ func seenBodies(t testing.TB) (bodies []string) {
 	return bodies
 }
 
-func FuzzAnswers(f *testing.F) {
-	for _, body := range seenBodies(f) {
+func FuzzResponses(f *testing.F) {
+	for _, body := range sampleBodies(f) {
 		f.Add([]byte(body))
 	}
-	for _, typ := range answerTypes {
+	for _, typ := range responseTypes {
 		body, err := json.Marshal(filled(typ, new(int64)).Addr().Interface())
 		require.NoError(f, err)
 		f.Add(body)
@@ -107,7 +107,7 @@ func FuzzAnswers(f *testing.F) {
 		if !json.Valid(data) {
 			return
 		}
-		for _, typ := range answerTypes {
+		for _, typ := range responseTypes {
 			got, want := reflect.New(typ).Interface(), reflect.New(typ).Interface()
 			err, wantErr := wire.Unmarshal(data, got), json.Unmarshal(data, want)
 			if wantErr == nil {
@@ -118,4 +118,14 @@ func FuzzAnswers(f *testing.F) {
 			require.Equal(t, want, got)
 		}
 	})
+}
+
+// The body of a call can be encoded for any argument. One that could not be would be the argument's fault.
+func TestBodyThatCannotBeEncoded(t *testing.T) {
+	c, err := New("wxFAKE", "FAKE")
+	require.NoError(t, err)
+	_, err = call[okResponse](t.Context(), &c.caller, request{ep: &endpoints[updateRemark]}, func() {})
+	var ae *ArgumentError
+	require.ErrorAs(t, err, &ae)
+	assert.Equal(t, "updateRemark", ae.API)
 }

@@ -128,7 +128,7 @@ func TestUnknownCode(t *testing.T) {
 	assert.Empty(t, c.Remedy())
 	assert.Equal(t, "https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html", c.DocURL())
 	assert.Zero(t, c.class())
-	assert.False(t, c.permanentTokenFailure())
+	assert.False(t, c.isPermanentTokenFailure())
 	assert.NotContains(t, Codes(), c)
 	assert.NotErrorIs(t, c, ErrTemporary)
 	assert.ErrorIs(t, fmt.Errorf("wrapped: %w", c), c)
@@ -194,7 +194,7 @@ func TestPermanentTokenFailure(t *testing.T) {
 	}
 	var got []Code
 	for _, c := range Codes() {
-		if c.permanentTokenFailure() {
+		if c.isPermanentTokenFailure() {
 			got = append(got, c)
 		}
 	}

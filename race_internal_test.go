@@ -1,5 +1,0 @@
-//go:build race
-
-package wechatuser
-
-func init() { underRaceDetector = true }
