@@ -101,8 +101,8 @@ func TestPayloadThatIsNone(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
 		{"BatchUserInfo", `{"user_info_list":null}`, "no user_info_list"},
-		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is above zero"},
-		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is above zero"},
+		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is not 0"},
+		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is not 0"},
 		{"CreateTag", `{"tag":null}`, "no tag"},
 		{"CreateTag", `{"tag":{}}`, "no tag"},
 		{"GetTags", `{"tags":null}`, "no tags"},
@@ -114,8 +114,8 @@ func TestPayloadThatIsNone(t *testing.T) {
 		{"GetAPIDomainIP", `{"ip_list":null}`, "no ip_list"},
 		{"BatchTagging", `{"errmsg":"ok"}`, "no errcode"},
 		{"Token", `{"access_token":"","expires_in":7200}`, "no access_token"},
-		{"Token", `{"access_token":"FAKE"}`, "no expires_in above zero"},
-		{"Token", `{"access_token":"FAKE","expires_in":-1}`, "no expires_in above zero"},
+		{"Token", `{"access_token":"FAKE"}`, "no expires_in above 0"},
+		{"Token", `{"access_token":"FAKE","expires_in":-1}`, "no expires_in above 0"},
 	} {
 		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
