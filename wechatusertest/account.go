@@ -7,28 +7,28 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// account is the data of an Official Account, made so that a million followers take little memory.
+// account is the data of an Official Account, stored compactly so that a million followers fit into memory.
 type account struct {
-	// users are all who ever followed, in the order in which they came. Nobody is taken out: an openid stays good as
-	// a cursor when its user has left.
+	// users holds everybody who ever followed, in the order of their first follow. Users are never removed: the openid
+	// of a former follower remains a valid cursor.
 	users []user
-	index map[string]int // openid to place in users
+	index map[string]int // from openid to index in users
 
-	following, blocked bitset // of places in users
+	following, blocked bitset // of indexes in users
 
-	tags    []*tag // by ascending id, the star tag first
+	tags    []*tag // sorted by id, the star tag first
 	nextTag int
 }
 
 type user struct {
-	openID  string
-	remark  string
-	since   int64    // Unix seconds
-	profile *Profile // nil for the zero one
+	openID        string
+	remark        string
+	subscribeTime int64    // Unix seconds
+	profile       *Profile // nil for the zero one
 }
 
-// Profile is what sets a user apart. Its zero value is the profile of most: SubscribeScene [wechatuser.SceneSearch],
-// Language "zh_CN", GroupID the first tag.
+// Profile holds the individual fields of a user. A zero field has a default in the user's profile: SubscribeScene is
+// [wechatuser.SceneSearch], Language is "zh_CN", and GroupID is the id of the user's first tag.
 type Profile struct {
 	UnionID        string                    `json:"unionid,omitempty"`
 	SubscribeScene wechatuser.SubscribeScene `json:"subscribe_scene,omitempty"`
@@ -47,18 +47,18 @@ type Profile struct {
 type tag struct {
 	id   int
 	name string
-	fans bitset // of places in users
+	fans bitset // of indexes in users
 
-	count   int // as told last
-	counted time.Time
+	reported   int // the count that tags/get returned last
+	reportedAt time.Time
 }
 
 const (
-	starTag    = 2   // 星标组, which followers can be given as any other tag
-	firstTagID = 100 // the platform keeps the lower ones
+	starTag    = 2   // 星标组, which can be added to followers like any other tag
+	firstTagID = 100 // lower ids are reserved by the platform
 )
 
-// systemTags are names that no other tag can have; the place is the id.
+// systemTags holds the names of the platform's own tags, indexed by id. No other tag can have one of them.
 var systemTags = [...]string{"未分组", "黑名单", "星标组"}
 
 func newAccount() account {
@@ -69,7 +69,7 @@ func newAccount() account {
 	}
 }
 
-// follow makes somebody a follower, for the first time or again, and returns their place.
+// follow makes openID a follower, for the first time or again, and returns the index in users.
 func (a *account) follow(openID string, now time.Time) int {
 	u, known := a.index[openID]
 	if !known {
@@ -78,7 +78,7 @@ func (a *account) follow(openID string, now time.Time) int {
 		a.index[openID] = u
 	}
 	if !a.following.has(u) {
-		a.users[u].since = now.Unix()
+		a.users[u].subscribeTime = now.Unix()
 		a.following.add(u)
 	}
 	return u
@@ -91,7 +91,7 @@ func (a *account) unfollow(u int) {
 	}
 }
 
-// addFans adds the first n synthetic openids.
+// addFans adds the first n synthetic openids as followers.
 func (a *account) addFans(n int, now time.Time) {
 	a.users = make([]user, 0, n)
 	a.index = make(map[string]int, n)
@@ -99,18 +99,18 @@ func (a *account) addFans(n int, now time.Time) {
 	for i := range n {
 		arena = appendOpenID(arena, ownPrefix, i)
 	}
-	all := string(arena) // one allocation that all openids are a part of
+	all := string(arena) // one allocation for all openids
 	for i := range n {
 		a.follow(all[i*openIDLen:][:openIDLen], now)
 	}
 }
 
-// setUser gives a follower the profile in info, remark and tags included.
+// setUser replaces a follower's profile, remark and tags by those in info.
 func (a *account) setUser(u int, info wechatuser.UserInfo) {
 	user := &a.users[u]
 	user.remark = info.Remark
 	if info.SubscribeTime != 0 {
-		user.since = info.SubscribeTime
+		user.subscribeTime = info.SubscribeTime
 	}
 	user.setProfile(Profile{
 		UnionID: info.UnionID, SubscribeScene: info.SubscribeScene, QRScene: info.QRScene, QRSceneStr: info.QRSceneStr,
@@ -134,7 +134,7 @@ func (u *user) setProfile(p Profile) {
 	}
 }
 
-// info is what the platform tells of a user.
+// info returns the profile that the platform would return for a user.
 func (a *account) info(u int) wechatuser.UserInfo {
 	user := &a.users[u]
 	info := wechatuser.UserInfo{OpenID: user.openID, Language: string(wechatuser.LangZhCN), TagIDList: []int{}}
@@ -142,7 +142,7 @@ func (a *account) info(u int) wechatuser.UserInfo {
 		return info
 	}
 	info.Subscribe = 1
-	info.SubscribeTime = user.since
+	info.SubscribeTime = user.subscribeTime
 	info.SubscribeScene = wechatuser.SceneSearch
 	info.Remark = user.remark
 	info.TagIDList = a.tagIDs(u)
@@ -160,7 +160,7 @@ func (a *account) info(u int) wechatuser.UserInfo {
 	return info
 }
 
-// openIDs are the openids of the members of a set.
+// openIDs returns the openids of the members of a set.
 func (a *account) openIDs(set *bitset) []string {
 	list := make([]string, 0, set.n)
 	for _, u := range set.all() {

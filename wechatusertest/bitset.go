@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// bitset is a set of small numbers. Walking a million of them takes some microseconds, wherever it starts.
+// bitset is a set of small numbers. Iterating over a million of them takes microseconds from any start.
 type bitset struct {
 	words []uint64
-	n     int // members
+	n     int // number of members
 }
 
 func (b *bitset) has(i int) bool {
@@ -33,8 +33,8 @@ func (b *bitset) remove(i int) {
 	}
 }
 
-// from appends to dst the members from start on, in ascending order, up to limit of them.
-func (b *bitset) from(dst []int, start, limit int) []int {
+// appendFrom appends up to limit members to dst, in ascending order, beginning at start.
+func (b *bitset) appendFrom(dst []int, start, limit int) []int {
 	limit += len(dst)
 	for w := start / 64; w < len(b.words); w++ {
 		word := b.words[w]
@@ -51,7 +51,7 @@ func (b *bitset) from(dst []int, start, limit int) []int {
 	return dst
 }
 
-// all is the members in ascending order.
-func (b *bitset) all() []int { return b.from(make([]int, 0, b.n), 0, b.n) }
+// all returns the members in ascending order.
+func (b *bitset) all() []int { return b.appendFrom(make([]int, 0, b.n), 0, b.n) }
 
 func (b *bitset) clone() bitset { return bitset{words: slices.Clone(b.words), n: b.n} }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The set does what a map does.
+// The set behaves like a map.
 func TestBitset(t *testing.T) {
 	t.Parallel()
 	const size = 300
@@ -40,7 +40,7 @@ func TestBitset(t *testing.T) {
 			from, _ := slices.BinarySearch(all, start)
 			rest := all[from:]
 			rest = rest[:min(limit, len(rest))]
-			got := set.from([]int{-1}, start, limit)
+			got := set.appendFrom([]int{-1}, start, limit)
 			assert.Equal(t, append([]int{-1}, rest...), got)
 		}
 	}

@@ -7,7 +7,7 @@ const (
 	blacklistPage     = 1_000
 )
 
-// getBlacklist is POST /cgi-bin/tags/members/getblacklist.
+// getBlacklist serves POST /cgi-bin/tags/members/getblacklist.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html
 func (s *Server) getBlacklist(c *call) wechatuser.Code {
 	var cursor string
@@ -15,10 +15,10 @@ func (s *Server) getBlacklist(c *call) wechatuser.Code {
 		return wechatuser.CodeDataFormat
 	}
 	c.out.lit(`{"total":`).int(s.blocked.n).lit(`,`)
-	return s.list(c, &s.blocked, cursor, blacklistPage)
+	return s.writePage(c, &s.blocked, cursor, blacklistPage)
 }
 
-// batchBlacklist is POST /cgi-bin/tags/members/batchblacklist.
+// batchBlacklist serves POST /cgi-bin/tags/members/batchblacklist.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html
 func (s *Server) batchBlacklist(c *call) wechatuser.Code {
 	users, code := s.blacklistArguments(c)
@@ -36,7 +36,7 @@ func (s *Server) batchBlacklist(c *call) wechatuser.Code {
 	return 0
 }
 
-// batchUnblacklist is POST /cgi-bin/tags/members/batchunblacklist.
+// batchUnblacklist serves POST /cgi-bin/tags/members/batchunblacklist.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchunblacklist.html
 func (s *Server) batchUnblacklist(c *call) wechatuser.Code {
 	users, code := s.blacklistArguments(c)

@@ -16,7 +16,7 @@ const (
 
 func list(openIDs ...string) string { return `{"openid_list":` + array(openIDs...) + `}` }
 
-// One page has 1,000 openids; the next_openid of an answer is the begin_openid of the next call.
+// A page has 1,000 openids. The next_openid of a response is the begin_openid of the next call.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html
 func TestBlacklistPages(t *testing.T) {
 	t.Parallel()
@@ -26,45 +26,47 @@ func TestBlacklistPages(t *testing.T) {
 		assert.Equal(t, `{"total":0,"count":0,"next_openid":""}`, a.post(path, body))
 	}
 	a.Block(ids(2_500)...)
-	all, counts := walk(t, func(cursor string) string { return a.post(path, fmt.Sprintf(`{"begin_openid":%q}`, cursor)) })
+	all, counts := readPages(t, func(cursor string) string {
+		return a.post(path, fmt.Sprintf(`{"begin_openid":%q}`, cursor))
+	})
 	assert.Equal(t, []int{1_000, 1_000, 500, 0}, counts)
 	assert.Equal(t, ids(2_500), all)
 	assert.Equal(t, all, a.Blacklist())
-	assert.Len(t, a.OpenIDs(), 2_500, "who is blocked still follows")
+	assert.Len(t, a.OpenIDs(), 2_500, "blocked users still follow")
 
 	got := decode[page](t, a.post(path, `{}`))
 	assert.Equal(t, 2_500, *got.Total)
 	assert.Equal(t, ok, a.post(unblockPath, list(*got.Next)))
 	got = decode[page](t, a.post(path, fmt.Sprintf(`{"begin_openid":%q}`, *got.Next)))
-	assert.Equal(t, wechatusertest.OpenID(1_000), got.Data.OpenID[0], "who is unblocked during a walk is a good cursor")
+	assert.Equal(t, wechatusertest.OpenID(1_000), got.Data.OpenID[0], "an unblocked openid is a valid cursor")
 
-	refused(t, 40003, a.post(path, `{"begin_openid":"undefined"}`))
-	refused(t, 47001, a.post(path, `{"begin_openid":1}`))
+	assertCode(t, 40003, a.post(path, `{"begin_openid":"undefined"}`))
+	assertCode(t, 47001, a.post(path, `{"begin_openid":1}`))
 }
 
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html
-// 40003 for who does not follow: https://developers.weixin.qq.com/community/personal/oCJUsw-M8n_LKnHn3ASCXW2W_bSU
+// 40003 for users who do not follow: https://developers.weixin.qq.com/community/personal/oCJUsw-M8n_LKnHn3ASCXW2W_bSU
 func TestBlacklist(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(30))
 	for _, path := range []string{blockPath, unblockPath} {
-		msg := refused(t, 40032, a.post(path, list()))
+		msg := assertCode(t, 40032, a.post(path, list()))
 		assert.Regexp(t, `^invalid openid list size rid: \S+$`, msg)
-		refused(t, 40032, a.post(path, `{}`))
-		refused(t, 40032, a.post(path, `{"opened_list":`+array(ids(1)...)+`}`))
-		refused(t, 40032, a.post(path, list(ids(21)...)))
-		refused(t, 40003, a.post(path, list(wechatusertest.OpenID(0), "malformed")))
-		refused(t, 49003, a.post(path, list(wechatusertest.OpenID(0), wechatusertest.ForeignOpenID(0))))
-		refused(t, 47001, a.post(path, `{"openid_list":{}}`))
+		assertCode(t, 40032, a.post(path, `{}`))
+		assertCode(t, 40032, a.post(path, `{"opened_list":`+array(ids(1)...)+`}`))
+		assertCode(t, 40032, a.post(path, list(ids(21)...)))
+		assertCode(t, 40003, a.post(path, list(wechatusertest.OpenID(0), "malformed")))
+		assertCode(t, 49003, a.post(path, list(wechatusertest.OpenID(0), wechatusertest.ForeignOpenID(0))))
+		assertCode(t, 47001, a.post(path, `{"openid_list":{}}`))
 	}
 	a.Unfollow(wechatusertest.OpenID(29))
-	refused(t, 40003, a.post(blockPath, list(wechatusertest.OpenID(0), wechatusertest.OpenID(29))))
-	assert.Empty(t, a.Blacklist(), "one wrong openid and nothing is applied")
+	assertCode(t, 40003, a.post(blockPath, list(wechatusertest.OpenID(0), wechatusertest.OpenID(29))))
+	assert.Empty(t, a.Blacklist(), "nothing is applied if one openid is invalid")
 
 	assert.Equal(t, ok, a.post(blockPath, list(ids(20)...)))
-	assert.Equal(t, ok, a.post(blockPath, list(ids(20)...)), "again is no error")
+	assert.Equal(t, ok, a.post(blockPath, list(ids(20)...)), "blocking twice is not an error")
 	assert.Equal(t, ids(20), a.Blacklist())
 	a.Unfollow(wechatusertest.OpenID(0))
-	assert.Equal(t, ok, a.post(unblockPath, list(ids(19)...)), "who has left can be unblocked")
+	assert.Equal(t, ok, a.post(unblockPath, list(ids(19)...)), "a former follower can be unblocked")
 	assert.Equal(t, []string{wechatusertest.OpenID(19)}, a.Blacklist())
 }

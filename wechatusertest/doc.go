@@ -1,97 +1,144 @@
-// Package wechatusertest is a WeChat Official Account in memory, for tests.
+// Package wechatusertest simulates a WeChat Official Account in memory, for tests.
 //
-// A [Server] answers the user-management API over HTTP as the platform does, with its limits, its errcodes and the
-// forms of its errmsg.
+// A [Server] serves the user-management API over HTTP. It enforces the platform's limits and returns its errcodes and
+// its forms of errmsg.
 //
-//	srv := wechatusertest.NewServer(wechatusertest.WithFans(25_000))
-//	defer srv.Close()
-//	vip := srv.AddTag("vip", wechatusertest.OpenID(0))
-//	srv.FailNext("/cgi-bin/user/get", wechatuser.CodeSystemBusy, 1)
+//	func TestAllFans(t *testing.T) {
+//		srv := wechatusertest.NewServer(wechatusertest.WithFans(25_000))
+//		defer srv.Close()
+//		srv.FailNext("/cgi-bin/user/get", wechatuser.CodeSystemBusy, 1)
 //
-//	for openID, err := range srv.Client().AllFans(ctx) {
-//		// 25,000 openids in three pages, the first of them at the second attempt
+//		n := 0
+//		for _, err := range srv.Client().AllFans(t.Context()) {
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			n++
+//		}
+//		if n != 25_000 {
+//			t.Errorf("got %d followers", n)
+//		}
+//		if calls := srv.Calls("/cgi-bin/user/get"); calls != 5 {
+//			t.Errorf("got %d calls, want the failed one, three pages and an empty page", calls)
+//		}
 //	}
-//	srv.Calls("/cgi-bin/user/get") // 5: the refused call, three pages, the empty one
 //
-// Where a path is asked for, the official name of the API will do: "getFans" for "/cgi-bin/user/get".
+// Wherever a path is expected, the official name of the API works too: "getFans" for "/cgi-bin/user/get".
 //
-// # An account and its people
+// # Set up an account
 //
-// Arrange an account with [WithFans], [Server.AddUsers], [Server.Follow], [Server.AddTag] and [Server.Block], or from a
-// file with [Server.Load]; [Server.Save] writes one. [WithIPWhitelist], [WithUnverified], [WithFrozenSecret],
-// [WithQuota] and [WithMigration] are its circumstances, [Server.Advance] is its clock. A million followers take less
-// than a gigabyte.
+// [WithFans] adds any number of synthetic followers; [OpenID] returns their openids. [Server.AddUsers] adds followers
+// with a profile. [Server.Follow], [Server.Unfollow], [Server.AddTag] and [Server.Block] do what their names say.
 //
-// # What goes wrong
+//	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE1", Remark: "vip"})
+//	tagID := srv.AddTag("beta", "oFAKE1", wechatusertest.OpenID(0))
+//	srv.Block(wechatusertest.OpenID(1))
 //
-// [Server.Fault] makes calls of a path fail: with an errcode or HTTP status, late, without an answer, before or after
-// they are carried out, so many times or with a probability. [Server.FailNext], [Server.FailNextHTTP],
-// [Server.DropRequests] and [Server.DropAnswers] are short forms; [Server.Delay], [Server.FailOpenIDs],
-// [Server.RefuseProfiles] and [Server.ExpireTokens] do the rest. [Quirks] are the platform's own odd ways: [Wild] has
-// them all, [Strict] none. What is random is so by a seed ([WithSeed]), and belongs to the call, so that a concurrent
-// program meets the same on each run.
+// [Server.Save] writes the account to a file and [Server.Load] reads it. A million followers take less than 1 GB of
+// memory.
 //
-// # What came of it
+// Options change the circumstances of the account: [WithIPWhitelist], [WithUnverified], [WithFrozenSecret],
+// [WithQuota], [WithMigration] and others. [Server.Advance] moves its clock, so that tokens expire and quotas start
+// over.
 //
-// [Server.User], [Server.OpenIDs], [Server.Tags], [Server.TagFans] and [Server.Blacklist] give the result, and
-// [Snapshot.Diff] what has changed, in words. [Server.Calls] counts requests, [Server.Requests] has the last ones with
-// their errcode and rid, and [WithRequestHook] gets each. [Server.FindUsers], [Server.Totals], [Server.Tokens],
-// [Server.Quotas] and [Server.Faults] are for a page or a command that shows an account. None of them shows a secret, or
-// a token in full.
+// # Simulate faults
 //
-// # Where it runs
+// [Server.Fault] makes calls of a path fail: with an errcode, with an HTTP status, with a broken response or without a
+// response, before or after the call is carried out, a number of times or with a probability. It can also delay them.
 //
-// A Server is an [http.Handler], so that programs in any language can work against it, and [Server.Transport] serves
-// without a socket. With [WithoutListener] there is no goroutine at all, as package testing/synctest needs it; the
-// account's clock is then the bubble's.
+//	// The next call creates its tag, but the response is lost.
+//	srv.Fault(wechatusertest.Fault{Path: "createTag", Kind: wechatusertest.FaultDropAnswer, Times: 1})
 //
-// The package encodes and decodes with code of its own and shares none with the client: what one of them gets wrong,
-// the other one notices.
+// Shorter forms are [Server.FailNext], [Server.FailNextHTTP], [Server.DropRequests], [Server.DropAnswers] and
+// [Server.Delay]. [Server.FailOpenIDs] makes tagging fail for some openids, [Server.RefuseProfiles] makes profiles
+// unavailable, and [Server.ExpireTokens] revokes the access tokens.
+//
+// [Quirks] are odd behaviours that developers have seen on the platform. [Wild] returns all of them, [Strict] none.
+//
+//	srv := wechatusertest.NewServer(wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(1)))
+//
+// Random decisions depend on a seed ([WithSeed]) and on the content of the call, so a concurrent program gets the same
+// decisions on each run.
+//
+// # Inspect the result
+//
+// [Server.User], [Server.OpenIDs], [Server.Tags], [Server.TagFans] and [Server.Blacklist] return the content of the
+// account. [Snapshot.Diff] describes what has changed:
+//
+//	before := srv.Snapshot()
+//	// run the code under test
+//	fmt.Print(before.Diff(srv.Snapshot()))
+//
+// [Server.Calls] counts requests. [Server.Requests] returns the last ones with their errcode and rid, and
+// [WithRequestHook] reports each as it is handled. [Server.FindUsers], [Server.Totals], [Server.Tokens],
+// [Server.Quotas] and [Server.Faults] return what a web page or a command needs to display an account. None of these
+// reveals a secret or a complete token.
+//
+// # Run without a socket
+//
+// A Server is an [http.Handler], so programs in any language can be tested against it. [Server.Transport] serves
+// requests in the process. With [WithoutListener] a server starts no goroutine, as package testing/synctest requires;
+// the account's clock is then that of the synctest bubble.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+//		srv.Delay("*", time.Minute) // takes no real time
+//		_, err := srv.Client().GetTags(t.Context())
+//		if err == nil {
+//			t.Error("want a timeout")
+//		}
+//	})
+//
+// The package has its own code for the platform's JSON and shares none with the client, so an error in one of them
+// becomes visible.
 //
 // # What is known
 //
-// These follow the platform's documentation or its answers that developers have published:
+// The following is in the platform's documentation or in responses that developers have published:
 //
-//   - HTTP status 200 for refusals, Content-Type "application/json; encoding=utf-8", "/" written as "\/", errcode and
-//     errmsg on refusals and on writes but not on reads, "rid" and "hint" at the end of errmsg, the time in the rid.
-//   - Page sizes of user/get and getblacklist, cursors that exclude, a next_openid on the last page, no "data" on an
-//     empty page.
-//   - The limits of each call and their errcodes, tag names and remarks counted in bytes, \uXXXX in a remark stored as
-//     these six characters, tag ids from 100 on, "tagId" answered with 45159.
-//   - Profiles without name, sex and place; the short profile of somebody who has left.
-//   - 40164 for tokens only, with the caller's address; 48001 for user management by an account that is not verified.
-//   - Two kinds of access token that do not touch each other: the stable one, with its 5 minutes of overlap, 20 forced
-//     renewals a day and 30 seconds between two; and the legacy one that each request replaces.
+//   - Errors have HTTP status 200. The Content-Type is "application/json; encoding=utf-8", and "/" is written as "\/".
+//     Errors and writes return errcode and errmsg, reads do not. errmsg ends with "hint" and "rid"; the rid contains
+//     the time.
+//   - The page sizes of user/get and getblacklist. The openid of a cursor is not part of its page. The last page has a
+//     next_openid. An empty page has no "data".
+//   - The limits of each call and their errcodes. The length of tag names and remarks is counted in bytes. \uXXXX in a
+//     remark is stored as these six characters. Tag ids start at 100. "tagId" in place of "tagid" fails with 45159.
+//   - Profiles have no name, sex and place. The profile of a former follower is shorter.
+//   - 40164 is returned for token requests only, with the client's address. User management by an unverified account
+//     fails with 48001.
+//   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
+//     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
 //
 // # What is assumed
 //
-// Nobody has published what the platform does here, so that it may differ:
+// No source is known for the following, so the platform may differ:
 //
-//   - The order of checks: method, token, verified account, quota, body, fields, state; app ID, secret, frozen secret
-//     and address where a token is asked for. An unknown path is 40066, checked before all.
-//   - A token that this account never gave out is 40001, and 40014 if it has characters that no token has.
-//   - A missing field is 44002, a list that is missing is an empty one (40032), as is a tag's name (45157), a missing
-//     tagid is 45159, a value of the wrong JSON type is 47001, a body over 1 MiB is 45002.
-//   - An unknown openid is 40003. One that is known to be another account's ([ForeignOpenID], or the old openids of
-//     [WithMigration]) is 49003 in calls for tags and the blacklist, and 40003 elsewhere.
-//   - A wrong openid in a list fails the whole call and nothing is applied.
-//   - Somebody who has left: 43004 for a remark, 50005 for a tag, 40003 for the blacklist. Taking a tag or the block
-//     away succeeds. Tags end when somebody leaves; remark, block and place in the list stay.
-//   - A remark of exactly 30 bytes is allowed, and the empty one clears it. \uXXXX in a tag's name is the character that it
-//     stands for.
-//   - Blocked followers stay in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order in
-//     which people first followed, and none holds an openid twice.
-//   - groupid is the first tag's id. The star tag counts towards the 20 tags of a user, but not the 100 of an account.
-//   - An openid that is twice in a batchget has two profiles in the answer.
-//   - How often a quirk shows: where developers have seen one, nobody has counted.
-//   - The 21st forced renewal of a day is 45009, as is the 51st openapi/quota/clear of a month. Days and months change
-//     at midnight in Beijing.
-//   - callback/check finds one address, which answers; an unknown action is 40202, an unknown operator 40203. The texts of
-//     40066, 40202 and 40203 are made up.
+//   - Checks are made in this order: method, token, verified account, quota, body, fields, state; for token requests:
+//     app ID, secret, frozen secret, address. An unknown path fails with 40066 before all other checks.
+//   - A token that this account never issued fails with 40001, or with 40014 if it has characters that no token has.
+//   - A missing field fails with 44002, a missing tagid with 45159. A missing list counts as empty (40032), and so does
+//     a missing tag name (45157). A value of the wrong JSON type fails with 47001, a body over 1 MiB with 45002.
+//   - An unknown openid fails with 40003. An openid known to be another account's ([ForeignOpenID], or an old openid of
+//     [WithMigration]) fails with 49003 in calls for tags and the blacklist, and with 40003 elsewhere.
+//   - An invalid openid in a list fails the whole call, and nothing is applied.
+//   - For a former follower, setting a remark fails with 43004, adding a tag with 50005, and blocking with 40003.
+//     Removing a tag and unblocking succeed. Unfollowing removes all tags; remark, block and position in the list
+//     remain.
+//   - A remark of exactly 30 bytes is allowed, and an empty one clears it. \uXXXX in a tag name is decoded.
+//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order of
+//     the first follow, and no openid appears twice.
+//   - groupid is the id of the first tag. The star tag counts towards the 20 tags of a user, but not towards the 100 of
+//     an account.
+//   - A batchget with a duplicate openid returns two profiles.
+//   - How often a quirk occurs: developers have reported quirks, but not their frequency.
+//   - The 21st forced refresh of a day fails with 45009, and so does the 51st openapi/quota/clear of a month. Days and
+//     months begin at midnight in Beijing.
+//   - callback/check returns one reachable address. An unknown action fails with 40202, an unknown operator with 40203.
+//     The texts of 40066, 40202 and 40203 are invented.
 //
 // # What is left out
 //
-// The calls for groups (/cgi-bin/groups/…), which tags have replaced, and all that is not about users, tags, the blacklist,
-// tokens, quotas or addresses: these paths are 40066. Plain http is not refused with 43003, and there are no tokens of
-// third-party platforms.
+// The calls for groups (/cgi-bin/groups/…), which tags have replaced, and everything other than users, tags, the
+// blacklist, tokens, quotas and IP addresses: these paths fail with 40066. Plain HTTP does not fail with 43003. There
+// are no tokens of third-party platforms.
 package wechatusertest

@@ -12,19 +12,19 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// endpoint is what is fixed about a path.
+// endpoint describes an API. It never changes.
 type endpoint struct {
 	api    string // official name
 	method string
-	// serve answers a call that passed the general checks: it writes c.out, or leaves it empty for "ok", or refuses.
-	// The server's lock is held.
+	// serve handles a call that passed the general checks. It writes the response to c.out, leaves c.out empty for "ok",
+	// or returns an errcode. s.mu is held.
 	serve func(s *Server, c *call) wechatuser.Code
 
 	noToken bool // sent without access_token
-	open    bool // for accounts that are not verified too
-	hint    bool // refusals carry a hint besides the rid
+	open    bool // available to unverified accounts
+	hint    bool // errmsg has a hint beside the rid
 
-	perDay, perMinute int // documented quota, 0 where there is none
+	perDay, perMinute int // documented quota, 0 if there is none
 }
 
 const (
@@ -35,18 +35,20 @@ const (
 	batchUntaggingPath = "/cgi-bin/tags/members/batchuntagging"
 )
 
-// isTokenPath tells the calls that "*" does not stand for.
+// isTokenPath reports whether path is one of a token request, which "*" does not match.
 func isTokenPath(path string) bool { return path == tokenPath || path == stableTokenPath }
 
-// endpoints is the one table of paths, which nobody changes.
+// endpoints is the table of all APIs by path. It never changes.
 var endpoints = func() map[string]*endpoint {
 	const get, post = http.MethodGet, http.MethodPost
 	return map[string]*endpoint{
-		"/cgi-bin/user/info":              {api: "userInfo", method: get, serve: (*Server).userInfo, perDay: 500_000},
-		"/cgi-bin/user/info/batchget":     {api: "batchUserinfo", method: post, serve: (*Server).batchUserInfo, hint: true},
-		"/cgi-bin/user/get":               {api: "getFans", method: get, serve: (*Server).getFans, perDay: 500},
-		"/cgi-bin/user/info/updateremark": {api: "updateRemark", method: post, serve: (*Server).updateRemark, hint: true, perDay: 10_000},
-		"/cgi-bin/changeopenid":           {api: "changeOpenid", method: post, serve: (*Server).changeOpenID},
+		"/cgi-bin/user/info":          {api: "userInfo", method: get, serve: (*Server).userInfo, perDay: 500_000},
+		"/cgi-bin/user/info/batchget": {api: "batchUserinfo", method: post, serve: (*Server).batchUserInfo, hint: true},
+		"/cgi-bin/user/get":           {api: "getFans", method: get, serve: (*Server).getFans, perDay: 500},
+		"/cgi-bin/user/info/updateremark": {
+			api: "updateRemark", method: post, serve: (*Server).updateRemark, hint: true, perDay: 10_000,
+		},
+		"/cgi-bin/changeopenid": {api: "changeOpenid", method: post, serve: (*Server).changeOpenID},
 
 		"/cgi-bin/tags/create":    {api: "createTag", method: post, serve: (*Server).createTag, hint: true},
 		"/cgi-bin/tags/get":       {api: "getTags", method: get, serve: (*Server).getTags, hint: true},
@@ -61,11 +63,18 @@ var endpoints = func() map[string]*endpoint {
 		"/cgi-bin/tags/members/batchblacklist":   {api: "batchBlacklist", method: post, serve: (*Server).batchBlacklist},
 		"/cgi-bin/tags/members/batchunblacklist": {api: "batchUnblacklist", method: post, serve: (*Server).batchUnblacklist},
 
-		tokenPath:       {api: "getAccessToken", method: get, serve: (*Server).legacyToken, open: true, noToken: true, perDay: 2_000},
-		stableTokenPath: {api: "getStableAccessToken", method: post, serve: (*Server).stableToken, open: true, noToken: true, perDay: 500_000, perMinute: 10_000},
+		tokenPath: {
+			api: "getAccessToken", method: get, serve: (*Server).legacyToken, open: true, noToken: true, perDay: 2_000,
+		},
+		stableTokenPath: {
+			api: "getStableAccessToken", method: post, serve: (*Server).stableToken, open: true, noToken: true,
+			perDay: 500_000, perMinute: 10_000,
+		},
 
-		"/cgi-bin/clear_quota":         {api: "clearQuota", method: post, serve: (*Server).clearQuota, open: true},
-		clearQuotaV2Path:               {api: "clearQuotaByAppSecret", method: post, serve: (*Server).clearQuotaByAppSecret, open: true, noToken: true},
+		"/cgi-bin/clear_quota": {api: "clearQuota", method: post, serve: (*Server).clearQuota, open: true},
+		clearQuotaV2Path: {
+			api: "clearQuotaByAppSecret", method: post, serve: (*Server).clearQuotaByAppSecret, open: true, noToken: true,
+		},
 		"/cgi-bin/openapi/quota/clear": {api: "clearApiQuota", method: post, serve: (*Server).clearAPIQuota, open: true},
 		"/cgi-bin/openapi/quota/get":   {api: "getApiQuota", method: post, serve: (*Server).getAPIQuota, open: true},
 		"/cgi-bin/openapi/rid/get":     {api: "getRidInfo", method: post, serve: (*Server).getRIDInfo, open: true},
@@ -76,19 +85,20 @@ var endpoints = func() map[string]*endpoint {
 	}
 }()
 
-// route is a path of one server, with what changes.
+// route is an endpoint of one server, with its state.
 type route struct {
 	*endpoint
 	path  string
 	calls int
 
-	perDay, perMinute int // enforced quota, 0 for none
+	perDay, perMinute int // enforced quota, 0 if there is none
 	day, minute       counter
 
 	delay time.Duration
 }
 
-// route finds the API that a test names. A name that does not exist would make a test pass that should not.
+// route returns the route with this path or official name. It panics if there is none: a misspelled name could make a
+// test pass that should fail.
 func (s *Server) route(method, name string) *route { return s.routes[mustFindPath(method, name)] }
 
 func mustFindPath(method, name string) string {
@@ -99,20 +109,20 @@ func mustFindPath(method, name string) string {
 	return path
 }
 
-// pathOrAll leaves what stands for all calls as it is.
-func pathOrAll(method, name string) string {
-	if everywhere(name) {
+// mustResolvePath is mustFindPath, except that it returns "*" and "" unchanged.
+func mustResolvePath(method, name string) string {
+	if isAnyPath(name) {
 		return name
 	}
 	return mustFindPath(method, name)
 }
 
-// findPath is the path of the API that has this path or this official name.
+// findPath returns the path of the API with this path or official name.
 func findPath(name string) (string, error) {
 	if _, ok := endpoints[name]; ok {
 		return name, nil
 	}
-	what, known := "name", []string{}
+	kind, known := "name", []string{}
 	for path, e := range endpoints {
 		if e.api == name {
 			return path, nil
@@ -120,16 +130,16 @@ func findPath(name string) (string, error) {
 		known = append(known, e.api)
 	}
 	if strings.Contains(name, "/") {
-		what, known = "path", slices.Collect(maps.Keys(endpoints))
+		kind, known = "path", slices.Collect(maps.Keys(endpoints))
 	}
 	slices.Sort(known)
 	nearest := slices.MinFunc(known, func(a, b string) int {
 		return cmp.Compare(distance(a, name), distance(b, name))
 	})
-	return "", fmt.Errorf("no API has the %s %q; the nearest one is %q", what, name, nearest)
+	return "", fmt.Errorf("no API has the %s %q; the nearest one is %q", kind, name, nearest)
 }
 
-// distance is how many bytes to put in, take out or change to make b from a (Levenshtein).
+// distance returns the Levenshtein distance of a and b, in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

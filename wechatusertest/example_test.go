@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// An account with 25,000 followers, one of them with a remark, and a platform that is busy once.
+// An account with 25,000 followers. The platform is busy once, and the client retries.
 func ExampleNewServer() {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(25_000))
 	defer srv.Close()
@@ -40,7 +40,7 @@ func ExampleNewServer() {
 	// 5 calls of user/get
 }
 
-// No socket and no goroutine: a server that works under testing/synctest.
+// A server without a socket and without a goroutine, which also works with testing/synctest.
 func ExampleWithoutListener() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1))
 	client := srv.Client()
@@ -53,7 +53,7 @@ func ExampleWithoutListener() {
 	// Output: vip
 }
 
-// A day on which the platform does what it should not: a bulk job gets through all the same.
+// A bulk job that succeeds although the platform fails at random.
 func ExampleWild() {
 	srv := wechatusertest.NewServer(
 		wechatusertest.WithoutListener(), wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(7)))
@@ -68,7 +68,7 @@ func ExampleWild() {
 	// 500 have the tag
 }
 
-// One quirk at a time: an answer that is shorter than the question.
+// A single quirk: the platform leaves out openids that it does not know.
 func ExampleWithQuirks() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2),
 		wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
@@ -79,7 +79,7 @@ func ExampleWithQuirks() {
 	// Output: 2 <nil>
 }
 
-// The second call for tags is carried out, and its answer is lost.
+// The second tag is created, but the response is lost.
 func ExampleServer_Fault() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	srv.Fault(wechatusertest.Fault{
@@ -98,7 +98,7 @@ func ExampleServer_Fault() {
 	// 3 tags
 }
 
-// What a program has sent, and what came of it.
+// The requests of a program and their errcodes.
 func ExampleServer_Requests() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1))
 	client := srv.Client()
@@ -112,7 +112,7 @@ func ExampleServer_Requests() {
 	// updateRemark vip 40003
 }
 
-// What a piece of work has changed.
+// The changes that a program made to the account.
 func ExampleSnapshot_Diff() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	srv.Follow("oFAKE1", "oFAKE2", "oFAKE3")
@@ -132,7 +132,7 @@ func ExampleSnapshot_Diff() {
 	// ~ next tag id: 100, then 101
 }
 
-// An account from a file, and back.
+// An account that is loaded from JSON, changed and saved.
 func ExampleServer_Load() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	err := srv.Load(strings.NewReader(`{"tags":[

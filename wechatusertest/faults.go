@@ -17,46 +17,47 @@ type FaultKind string
 
 // The kinds of faults.
 const (
-	// FaultErrcode refuses the call with Code, whatever it asks.
+	// FaultErrcode fails the call with the errcode Code. The call is not carried out.
 	FaultErrcode FaultKind = "errcode"
-	// FaultHTTP answers with Status and Body, such as a gateway's page. The call is not carried out.
+	// FaultHTTP responds with Status and Body, such as a gateway's error page. The call is not carried out.
 	FaultHTTP FaultKind = "http"
-	// FaultDelay only holds the call up, for Delay.
+	// FaultDelay delays the call by Delay and has no other effect.
 	FaultDelay FaultKind = "delay"
-	// FaultDropRequest ends the connection without an answer. The call is not carried out.
+	// FaultDropRequest closes the connection without a response. The call is not carried out.
 	FaultDropRequest FaultKind = "drop request"
-	// FaultDropAnswer carries the call out, and ends the connection without an answer.
+	// FaultDropAnswer carries the call out, then closes the connection without a response.
 	FaultDropAnswer FaultKind = "drop answer"
-	// FaultCutBody carries the call out, and ends the connection in the middle of the answer.
+	// FaultCutBody carries the call out, then closes the connection in the middle of the response body.
 	FaultCutBody FaultKind = "cut body"
-	// FaultGarbage carries the call out, and answers with Body in place of JSON, or with some bytes if that is empty.
+	// FaultGarbage carries the call out, then responds with Body in place of JSON. If Body is empty, it sends some bytes
+	// that are neither JSON nor UTF-8.
 	FaultGarbage FaultKind = "garbage"
 )
 
-// Fault is something that goes wrong with calls.
+// Fault makes calls fail, or delays them.
 type Fault struct {
-	// Path is the calls' path or official name. "*", or an empty one, stands for all calls but those for tokens, whose
-	// paths are "/cgi-bin/stable_token" and "/cgi-bin/token".
+	// Path is the path or the official name of the API. "*" or an empty Path matches all calls except token requests,
+	// whose paths are "/cgi-bin/stable_token" and "/cgi-bin/token".
 	Path string    `json:"path"`
 	Kind FaultKind `json:"kind"`
-	// After is how many calls it lets pass first. Calls that an earlier fault meets do not count.
+	// After is the number of calls to let pass before the fault begins. Calls hit by an earlier fault do not count.
 	After int `json:"after,omitempty"`
-	// Times is how many calls it meets; 0 for no end.
+	// Times is the number of calls that the fault hits; 0 means no limit.
 	Times int `json:"times,omitempty"`
-	// Probability is that of meeting a call after those, from 0 to 1; 0 stands for 1, which is each. [WithSeed] says which
-	// calls.
+	// Probability is the probability, from 0 to 1, that the fault hits a call; 0 stands for 1, so every call is hit.
+	// [WithSeed] determines which calls are hit.
 	Probability float64 `json:"probability,omitempty"`
-	// Delay holds the call up before, with each kind.
+	// Delay delays the call before anything else happens, for each kind of fault.
 	Delay time.Duration `json:"delay,omitempty"`
 
-	Code   wechatuser.Code `json:"code,omitempty"`   // of FaultErrcode
-	Status int             `json:"status,omitempty"` // of FaultHTTP
-	Body   string          `json:"body,omitempty"`   // of FaultHTTP and FaultGarbage
+	Code   wechatuser.Code `json:"code,omitempty"`   // for FaultErrcode
+	Status int             `json:"status,omitempty"` // for FaultHTTP
+	Body   string          `json:"body,omitempty"`   // for FaultHTTP and FaultGarbage
 }
 
-// Check says what is wrong with a fault. [Server.Fault] panics with it.
+// Check returns an error if the fault is invalid. [Server.Fault] panics on such a fault.
 func (f Fault) Check() error {
-	if !everywhere(f.Path) {
+	if !isAnyPath(f.Path) {
 		if _, err := findPath(f.Path); err != nil {
 			return err
 		}
@@ -76,18 +77,18 @@ func (f Fault) Check() error {
 		}
 	case FaultDropRequest, FaultDropAnswer, FaultCutBody, FaultGarbage:
 	default:
-		return fmt.Errorf("there is no kind of fault %q", string(f.Kind))
+		return fmt.Errorf("unknown kind of fault %q", string(f.Kind))
 	}
 	switch {
 	case !(f.Probability >= 0 && f.Probability <= 1):
-		return fmt.Errorf("the Probability %v is not from 0 to 1", f.Probability)
+		return fmt.Errorf("the Probability of a fault must be from 0 to 1, not %v", f.Probability)
 	case f.After < 0 || f.Times < 0 || f.Delay < 0:
-		return errors.New("a fault's After, Times and Delay must not be below 0")
+		return errors.New("After, Times and Delay of a fault must not be negative")
 	}
 	return nil
 }
 
-// String is the fault in one line, such as "errcode -1 to 3 calls of /cgi-bin/user/get".
+// String describes the fault in one line, such as "errcode -1 to 3 calls of /cgi-bin/user/get".
 func (f Fault) String() string {
 	text := string(f.Kind)
 	switch f.Kind {
@@ -104,165 +105,173 @@ func (f Fault) String() string {
 	} else {
 		text += " to all calls"
 	}
-	if !everywhere(f.Path) {
+	if !isAnyPath(f.Path) {
 		text += " of " + f.Path
 	}
-	if f.Probability > 0 && f.Probability < 1 {
-		text += fmt.Sprintf(", each with probability %v", f.Probability)
-	}
 	if f.After > 0 {
-		text += fmt.Sprintf(", but not the first %d", f.After)
+		text += fmt.Sprintf(", skipping the first %d", f.After)
+	}
+	if f.Probability > 0 && f.Probability < 1 {
+		text += fmt.Sprintf(", with probability %v", f.Probability)
 	}
 	return text
 }
 
-// disturbances are what a test has ordered.
-type disturbances struct {
-	faults    []fault
-	scheduled int // faults that there ever were
-	anyDelay  time.Duration
-	partial   partialFailure
-	refused   map[string]wechatuser.Code // of profiles, by openid
+// faultState holds the faults and delays that a test has set.
+type faultState struct {
+	faults          []fault
+	faultsAdded     int           // number of faults ever added
+	defaultDelay    time.Duration // for paths without a delay of their own
+	partial         partialFailure
+	refusedProfiles map[string]wechatuser.Code // by openid
 }
 
 type fault struct {
 	Fault
-	id string // what its dice are asked about
+	id string // name of its random decisions
 }
 
+// partialFailure is set by FailOpenIDs.
 type partialFailure struct {
-	left    int
-	openIDs map[string]bool
+	remaining int // number of calls
+	openIDs   map[string]bool
 }
 
-// everywhere reports whether a test means all calls but those for tokens.
-func everywhere(path string) bool { return path == "" || path == "*" }
+// isAnyPath reports whether path stands for all calls except token requests.
+func isAnyPath(path string) bool { return path == "" || path == "*" }
 
-// Fault makes calls go wrong. Of several faults a call meets the first that applies, in the order in which they were
-// given: those of its path before those of all paths, and these before HTMLErrors and SystemBusy of [Quirks]. It panics on
-// a fault that does not pass [Fault.Check], such as one with a path that no API has.
-func (s *Server) Fault(f Fault) { s.schedule("Fault", f) }
+// Fault adds a fault.
+//
+// At most one fault hits a call: the first one that applies, in the order in which they were added. Faults of the
+// call's path take precedence over faults of all paths, and these take precedence over HTMLErrors and SystemBusy of
+// [Quirks].
+//
+// It panics if [Fault.Check] returns an error, for example because no API has the path.
+func (s *Server) Fault(f Fault) { s.addFault("Fault", f) }
 
-func (s *Server) schedule(method string, f Fault) {
+func (s *Server) addFault(method string, f Fault) {
 	if err := f.Check(); err != nil {
 		panic("wechatusertest: " + method + ": " + err.Error())
 	}
-	f.Path = pathOrAll(method, f.Path)
+	f.Path = mustResolvePath(method, f.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.scheduled++
-	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.scheduled)})
+	s.faultsAdded++
+	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.faultsAdded)})
 }
 
-// Faults are the faults that are not used up, with what is left of them, by path.
+// Faults returns the faults that can still hit calls, in the order in which they were added. Their After and Times are
+// what remains.
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := make([]Fault, len(s.faults))
+	remaining := make([]Fault, len(s.faults))
 	for i, f := range s.faults {
-		left[i] = f.Fault
+		remaining[i] = f.Fault
 	}
-	return left
+	return remaining
 }
 
-// ClearFaults takes back all faults and delays, and what [Server.FailOpenIDs] and [Server.RefuseProfiles] have ordered.
-// [Quirks] stay.
+// ClearFaults removes all faults and delays, including those of [Server.FailOpenIDs] and [Server.RefuseProfiles]. It
+// does not change [Quirks].
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults, s.anyDelay, s.partial, s.refused = nil, 0, partialFailure{}, nil
+	s.faults, s.defaultDelay, s.partial, s.refusedProfiles = nil, 0, partialFailure{}, nil
 	for _, r := range s.routes {
 		r.delay = 0
 	}
 }
 
-// FailNext refuses the next so many calls of a path with an errcode, whatever they ask, and does not carry them out: a
-// short form of [Server.Fault].
+// FailNext makes the next calls of a path fail with an errcode. They are not carried out. It is a short form of
+// [Server.Fault].
 //
-// If times is 0 or less, it takes back what is left of all of the path's faults. With 45171 all openids of the call are
-// in fail_openid_list; [Server.FailOpenIDs] lets some of them succeed. It panics on a code of 0, and if no API has the
-// path, as [Server.Delay] and [Server.Calls] do.
+// If times is 0 or less, it removes all faults of the path. With 45171, fail_openid_list holds all openids of the call;
+// use [Server.FailOpenIDs] to let some of them succeed. It panics if code is 0 or if no API has the path.
 func (s *Server) FailNext(path string, code wechatuser.Code, times int) {
-	s.failNext("FailNext", Fault{Path: path, Kind: FaultErrcode, Code: code, Times: times})
+	s.addOrClearFaults("FailNext", Fault{Path: path, Kind: FaultErrcode, Code: code, Times: times})
 }
 
-// FailNextHTTP answers the next so many calls of a path with an HTTP status and a body, such as a gateway's page, and
-// does not carry them out. Otherwise it is as [Server.FailNext].
+// FailNextHTTP responds to the next calls of a path with an HTTP status and a body, such as a gateway's error page. The
+// calls are not carried out. If times is 0 or less, it removes all faults of the path. It panics if the status is not
+// from 200 to 599 or if no API has the path.
 func (s *Server) FailNextHTTP(path string, status int, body string, times int) {
-	s.failNext("FailNextHTTP", Fault{Path: path, Kind: FaultHTTP, Status: status, Body: body, Times: times})
+	s.addOrClearFaults("FailNextHTTP", Fault{Path: path, Kind: FaultHTTP, Status: status, Body: body, Times: times})
 }
 
-// DropRequests ends the connection of the next so many calls of a path without an answer, and does not carry them out.
-// Otherwise it is as [Server.FailNext].
+// DropRequests closes the connections of the next calls of a path without a response. The calls are not carried out. If
+// times is 0 or less, it removes all faults of the path. It panics if no API has the path.
 func (s *Server) DropRequests(path string, times int) {
-	s.failNext("DropRequests", Fault{Path: path, Kind: FaultDropRequest, Times: times})
+	s.addOrClearFaults("DropRequests", Fault{Path: path, Kind: FaultDropRequest, Times: times})
 }
 
-// DropAnswers carries out the next so many calls of a path, and ends their connection without an answer. Otherwise it
-// is as [Server.FailNext].
+// DropAnswers carries out the next calls of a path, then closes their connections without a response. If times is 0 or
+// less, it removes all faults of the path. It panics if no API has the path.
 func (s *Server) DropAnswers(path string, times int) {
-	s.failNext("DropAnswers", Fault{Path: path, Kind: FaultDropAnswer, Times: times})
+	s.addOrClearFaults("DropAnswers", Fault{Path: path, Kind: FaultDropAnswer, Times: times})
 }
 
-// failNext schedules a fault for so many calls, or takes back the faults of its path.
-func (s *Server) failNext(method string, f Fault) {
+// addOrClearFaults adds a fault, or removes the faults of its path if Times is 0 or less.
+func (s *Server) addOrClearFaults(method string, f Fault) {
 	if f.Times > 0 {
-		s.schedule(method, f)
+		s.addFault(method, f)
 		return
 	}
-	path := pathOrAll(method, f.Path)
+	path := mustResolvePath(method, f.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = slices.DeleteFunc(s.faults, func(old fault) bool {
-		return old.Path == path || everywhere(old.Path) && everywhere(path)
+		return old.Path == path || isAnyPath(old.Path) && isAnyPath(path)
 	})
 }
 
-// takeFault finds what goes wrong with a call.
+// takeFault returns the fault that hits a call, and counts it. It returns the zero Fault if there is none.
 func (s *Server) takeFault(c *call) Fault {
 	ofPath := func(f *fault) bool { return f.Path == c.path }
-	ofAll := func(f *fault) bool { return everywhere(f.Path) && !isTokenPath(c.path) }
-	for _, meets := range []func(*fault) bool{ofPath, ofAll} {
+	ofAnyPath := func(f *fault) bool { return isAnyPath(f.Path) && !isTokenPath(c.path) }
+	for _, matches := range []func(*fault) bool{ofPath, ofAnyPath} {
 		for i := range s.faults {
 			f := &s.faults[i]
 			switch {
-			case !meets(f):
+			case !matches(f):
 			case f.After > 0:
 				f.After--
-			case c.dice.chance(f.id, cmp.Or(f.Probability, 1)):
-				met := f.Fault
+			case c.rng.chance(f.id, cmp.Or(f.Probability, 1)):
+				hit := f.Fault
 				if f.Times == 1 {
 					s.faults = slices.Delete(s.faults, i, i+1)
 				} else if f.Times > 1 {
 					f.Times--
 				}
-				return met
+				return hit
 			}
 		}
 	}
 	return Fault{}
 }
 
-// gatewayPage is what HTMLErrors answers with.
-const gatewayPage = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n"
+// gatewayPage is the response body of HTMLErrors.
+const gatewayPage = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n" +
+	"<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n"
 
-// badLuck is the fault that the account's quirks have for a call.
-func (s *Server) badLuck(c *call) Fault {
+// quirkFault returns the fault that the account's quirks cause for a call. It returns the zero Fault if there is none.
+func (s *Server) quirkFault(c *call) Fault {
 	switch q := &s.cfg.quirks; {
-	case c.dice.chance("HTMLErrors", q.HTMLErrors):
+	case c.rng.chance("HTMLErrors", q.HTMLErrors):
 		return Fault{Kind: FaultHTTP, Status: http.StatusBadGateway, Body: gatewayPage}
-	case c.dice.chance("SystemBusy", q.SystemBusy):
+	case c.rng.chance("SystemBusy", q.SystemBusy):
 		return Fault{Kind: FaultErrcode, Code: wechatuser.CodeSystemBusy}
 	}
 	return Fault{}
 }
 
-// FailOpenIDs makes the next so many batchtagging and batchuntagging calls that name one of openIDs fail in part: they
-// answer 45171 with those of openIDs that they named, and are carried out for the others. It replaces an earlier order.
+// FailOpenIDs makes the next batchtagging and batchuntagging calls that contain one of openIDs fail in part: they
+// return 45171 with these openids in fail_openid_list, and are carried out for the others. Times is the number of such
+// calls. It replaces the setting of an earlier FailOpenIDs call.
 func (s *Server) FailOpenIDs(times int, openIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.partial = partialFailure{left: times}
+	s.partial = partialFailure{remaining: times}
 	if times <= 0 {
 		return
 	}
@@ -272,36 +281,37 @@ func (s *Server) FailOpenIDs(times int, openIDs ...string) {
 	}
 }
 
-// RefuseProfiles makes userInfo and batchUserinfo calls that name one of openIDs be refused with code, as if the platform
-// did not have this profile: a batch as a whole. It replaces an earlier order; without openIDs it takes that back.
+// RefuseProfiles makes userInfo and batchUserinfo calls that contain one of openIDs fail with code, as if the platform
+// did not have the profile. A batch fails as a whole. It replaces the setting of an earlier RefuseProfiles call;
+// without openIDs it only removes that. It panics if code is 0.
 func (s *Server) RefuseProfiles(code wechatuser.Code, openIDs ...string) {
 	if code == 0 {
-		panic("wechatusertest: RefuseProfiles: a refusal needs a code")
+		panic("wechatusertest: RefuseProfiles: the code must not be 0")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused = make(map[string]wechatuser.Code, len(openIDs))
+	s.refusedProfiles = make(map[string]wechatuser.Code, len(openIDs))
 	for _, id := range openIDs {
-		s.refused[id] = code
+		s.refusedProfiles[id] = code
 	}
 }
 
-// Delay holds up each call of a path from now on, until it is set to 0. Path "*", or an empty one, stands for all calls
-// but those for tokens and those whose path has a delay of its own. A call whose context ends while it waits is not
-// carried out.
+// Delay delays all further calls of a path by d; 0 ends the delay. "*" or an empty path stands for all calls except
+// token requests and calls of a path with a delay of its own. A call whose context ends during the delay is not carried
+// out. It panics if no API has the path.
 func (s *Server) Delay(path string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if everywhere(path) {
-		s.anyDelay = d
+	if isAnyPath(path) {
+		s.defaultDelay = d
 	} else {
 		s.route("Delay", path).delay = d
 	}
 }
 
-func (s *Server) delayOf(r *route) time.Duration {
+func (s *Server) delayFor(r *route) time.Duration {
 	if r.delay > 0 || isTokenPath(r.path) {
 		return r.delay
 	}
-	return s.anyDelay
+	return s.defaultDelay
 }

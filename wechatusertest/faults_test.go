@@ -24,140 +24,86 @@ func TestFailNext(t *testing.T) {
 	a := newAccount(t)
 	a.FailNext("/cgi-bin/tags/get", wechatuser.CodeSystemBusy, 2)
 	a.FailNext("/cgi-bin/tags/get", wechatuser.CodeMinuteQuotaExceeded, 1)
-	msg := refused(t, -1, a.get("/cgi-bin/tags/get"))
+	msg := assertCode(t, -1, a.get("/cgi-bin/tags/get"))
 	assert.Contains(t, msg, "system error hint: [")
-	assert.NotContains(t, a.get("/cgi-bin/user/get"), "errcode", "other paths are not touched")
-	refused(t, -1, a.get("/cgi-bin/tags/get"))
-	refused(t, 45011, a.get("/cgi-bin/tags/get"))
+	assert.NotContains(t, a.get("/cgi-bin/user/get"), "errcode", "other paths are not affected")
+	assertCode(t, -1, a.get("/cgi-bin/tags/get"))
+	assertCode(t, 45011, a.get("/cgi-bin/tags/get"))
 	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode")
-	assert.Equal(t, 4, a.Calls("/cgi-bin/tags/get"), "refused calls are counted")
+	assert.Equal(t, 4, a.Calls("/cgi-bin/tags/get"), "failed calls are counted")
 
 	a.FailNext("/cgi-bin/tags/create", wechatuser.CodeSystemBusy, 1)
 	a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`)
-	assert.Empty(t, a.Tags(), "a refused call changes nothing")
+	assert.Empty(t, a.Tags(), "the call was not carried out")
 
 	a.FailNext("/cgi-bin/tags/get", wechatuser.CodeSystemBusy, 9)
 	a.FailNext("/cgi-bin/tags/get", wechatuser.CodeSystemBusy, 0)
-	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode", "0 takes it back")
+	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode", "0 removes the fault")
 }
 
-func TestFailNextEverywhere(t *testing.T) {
+func TestFailNextOnAllPaths(t *testing.T) {
 	t.Parallel()
-	for _, everywhere := range []string{"", "*"} {
+	for _, anyPath := range []string{"", "*"} {
 		a := newAccount(t)
-		a.FailNext(everywhere, wechatuser.CodeAPIUnauthorized, 2)
+		a.FailNext(anyPath, wechatuser.CodeAPIUnauthorized, 2)
 		a.FailNext("/cgi-bin/tags/get", wechatuser.CodeSystemBusy, 1)
-		assert.NotContains(t, a.stable(false), "errcode", "tokens are not touched")
+		assert.NotContains(t, a.stable(false), "errcode", "token requests are not affected")
 		assert.NotContains(t, a.legacy(), "errcode")
-		refused(t, -1, a.get("/cgi-bin/tags/get"))
-		refused(t, 48001, a.get("/cgi-bin/tags/get"))
-		refused(t, 48001, a.get("/cgi-bin/user/get"))
+		assertCode(t, -1, a.get("/cgi-bin/tags/get"))
+		assertCode(t, 48001, a.get("/cgi-bin/tags/get"))
+		assertCode(t, 48001, a.get("/cgi-bin/user/get"))
 		assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode")
-		assert.Equal(t, 4, a.Calls(everywhere))
+		assert.Equal(t, 4, a.Calls(anyPath))
 	}
 	a := newAccount(t)
 	a.FailNext("/cgi-bin/stable_token", wechatuser.CodeIPNotAllowed, 1)
 	a.FailNext("/cgi-bin/token", wechatuser.CodeInvalidSecret, 1)
-	msg := refused(t, 40164, a.stable(false))
+	msg := assertCode(t, 40164, a.stable(false))
 	assert.Contains(t, msg, "invalid ip 192.0.2.1 ipv6 ::ffff:192.0.2.1, not in whitelist rid: ")
-	refused(t, 40125, a.legacy())
+	assertCode(t, 40125, a.legacy())
 	assert.Equal(t, []int{1, 1}, []int{a.Calls("/cgi-bin/stable_token"), a.Calls("/cgi-bin/token")})
 	assert.Zero(t, a.Calls("*"))
 }
 
-// A path that does not exist is a mistake in the test, which must not go unseen.
-func TestUnknownPathsPanic(t *testing.T) {
-	t.Parallel()
-	a := newAccount(t)
-	const path = "/cgi-bin/user/gets"
-	for name, disturb := range map[string]func(){
-		"FailNext":     func() { a.FailNext(path, wechatuser.CodeSystemBusy, 1) },
-		"FailNextHTTP": func() { a.FailNextHTTP(path, 502, "", 0) },
-		"DropRequests": func() { a.DropRequests(path, 1) },
-		"DropAnswers":  func() { a.DropAnswers(path, 1) },
-		"Delay":        func() { a.Delay(path, time.Second) },
-		"Calls":        func() { a.Calls(path) },
-		"Requests":     func() { a.Requests("*", path) },
-		"Fault":        func() { a.Fault(wechatusertest.Fault{Path: path, Kind: wechatusertest.FaultDropAnswer}) },
-		"WithQuota":    func() { newAccount(t, wechatusertest.WithQuota(path, 1, 1)) },
-	} {
-		assert.PanicsWithValue(t, "wechatusertest: "+name+
-			`: no API has the path "/cgi-bin/user/gets"; the nearest one is "/cgi-bin/user/get"`, disturb)
-	}
-	assert.Zero(t, a.Calls("*"), "the server is not locked for ever")
-}
-
-// Where a test names a path, it may give the official name.
-func TestOfficialNames(t *testing.T) {
-	t.Parallel()
-	const path = "/cgi-bin/tags/get"
-	a := newAccount(t, wechatusertest.WithQuota("getTags", 5, 0))
-	a.FailNext("getTags", wechatuser.CodeSystemBusy, 2)
-	refused(t, -1, a.get(path))
-	assert.Equal(t, path, a.Faults()[0].Path)
-	a.FailNext(path, wechatuser.CodeSystemBusy, 0)
-	assert.Empty(t, a.Faults())
-	a.Fault(wechatusertest.Fault{Path: "getTags", Kind: wechatusertest.FaultErrcode, Code: -1})
-	refused(t, -1, a.get(path))
-	a.FailNext("getTags", wechatuser.CodeSystemBusy, 0)
-	assert.Empty(t, a.Faults())
-	assert.NotContains(t, a.get(path), "errcode")
-	assert.Equal(t, 3, a.Calls("getTags"))
-	assert.Equal(t, a.Requests(path), a.Requests("getTags"))
-	assert.Len(t, a.Requests("userInfo", "getTags"), 3)
-	assert.Equal(t, 5, a.quotaOf("getTags").PerDay)
-	for _, q := range a.Quotas() {
-		assert.Equal(t, a.Calls(q.Path), a.Calls(q.API))
-	}
-
-	assert.PanicsWithValue(t, `wechatusertest: Calls: no API has the name "batchtagging"; the nearest one is "batchTagging"`,
-		func() { a.Calls("batchtagging") })
-	synctest.Test(t, func(t *testing.T) {
-		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener()), t}
-		a.Delay("getTags", time.Hour)
-		begin := time.Now()
-		a.get(path)
-		assert.Equal(t, time.Hour, time.Since(begin))
-	})
-}
-
-// A fault that would do nothing, or break the server, is a mistake in the test.
-func TestShortFormsThatMakeNoSense(t *testing.T) {
+// A fault without effect, or one that would break the server, is a mistake in the test.
+func TestInvalidFaultPanics(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	assert.PanicsWithValue(t, "wechatusertest: FailNext: a fault with an errcode needs a Code",
 		func() { a.FailNext("*", 0, 1) })
-	assert.PanicsWithValue(t, "wechatusertest: FailNextHTTP: a fault with an HTTP status needs a Status from 200 to 599, not 0",
+	assert.PanicsWithValue(t,
+		"wechatusertest: FailNextHTTP: a fault with an HTTP status needs a Status from 200 to 599, not 0",
 		func() { a.FailNextHTTP("*", 0, "", 1) })
-	assert.PanicsWithValue(t, "wechatusertest: RefuseProfiles: a refusal needs a code",
+	assert.PanicsWithValue(t, "wechatusertest: RefuseProfiles: the code must not be 0",
 		func() { a.RefuseProfiles(0, "oFAKE") })
 	assert.Empty(t, a.Faults())
 }
 
-// After counts the calls that come as far as the fault.
-func TestFaultsInOrder(t *testing.T) {
+// After does not count calls hit by an earlier fault.
+func TestFaultsApplyInOrder(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{SystemBusy: 1}))
 	a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: 48001, Times: 2})
 	a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: 48004, After: 1, Times: 1})
 	for _, want := range []int{48001, 48001, -1, 48004, -1} {
-		refused(t, want, a.get("/cgi-bin/tags/get"))
+		assertCode(t, want, a.get("/cgi-bin/tags/get"))
 	}
 }
 
-// 45171 lists the openids that were not processed; the others were.
-func TestPartialFailure(t *testing.T) {
+// 45171 lists the openids that were not processed. All others were.
+func TestFailOpenIDs(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(3))
 	vip := a.AddTag("vip")
 	a.FailOpenIDs(2, wechatusertest.OpenID(1))
 	body := a.post(taggingPath, tagging(vip, ids(3)...))
-	assert.Contains(t, refused(t, 45171, body), "some openid fail hint: [")
+	assert.Contains(t, assertCode(t, 45171, body), "some openid fail hint: [")
 	assert.Contains(t, body, `,"fail_openid_list":`+array(wechatusertest.OpenID(1))+`}`)
 	assert.Equal(t, []string{wechatusertest.OpenID(0), wechatusertest.OpenID(2)}, a.TagFans(vip))
 
-	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, wechatusertest.OpenID(2))), "a call without them is none of the two")
-	refused(t, 45171, a.post(taggingPath, tagging(vip, wechatusertest.OpenID(1))))
+	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, wechatusertest.OpenID(2))),
+		"a call without these openids succeeds and is not counted")
+	assertCode(t, 45171, a.post(taggingPath, tagging(vip, wechatusertest.OpenID(1))))
 	assert.Equal(t, ok, a.post(taggingPath, tagging(vip, wechatusertest.OpenID(1))))
 	assert.Equal(t, ids(2), a.TagFans(vip))
 
@@ -170,17 +116,17 @@ func TestPartialFailure(t *testing.T) {
 	assert.Equal(t, ok, a.post(taggingPath, tagging(vip, wechatusertest.OpenID(2))))
 }
 
-// One profile that the platform does not give fails a whole batch, and a bulk job finds out which one it is.
+// A single unavailable profile fails the whole batch, and a bulk job finds out which one it is.
 func TestRefuseProfiles(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(100))
 	one := wechatusertest.OpenID(42)
 	a.RefuseProfiles(wechatuser.CodeOpenIDMismatch, one, "oFAKEnobody")
-	refused(t, 49003, a.get("/cgi-bin/user/info", "openid", one))
-	refused(t, 49003, a.get("/cgi-bin/user/info", "openid", "oFAKEnobody"))
-	refused(t, 49003, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...)))
+	assertCode(t, 49003, a.get("/cgi-bin/user/info", "openid", one))
+	assertCode(t, 49003, a.get("/cgi-bin/user/info", "openid", "oFAKEnobody"))
+	assertCode(t, 49003, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...)))
 	assert.NotContains(t, a.get("/cgi-bin/user/info", "openid", wechatusertest.OpenID(41)), "errcode")
-	assert.Equal(t, ids(100), a.OpenIDs(), "who is refused still follows")
+	assert.Equal(t, ids(100), a.OpenIDs(), "the user still follows")
 
 	read := 0
 	for _, err := range a.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids(100)...)) {
@@ -210,7 +156,7 @@ func TestFailNextHTTP(t *testing.T) {
 	assert.Equal(t, http.StatusBadGateway, w.Code)
 	assert.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
 	assert.Equal(t, "<html>502 Bad Gateway</html>", w.Body.String())
-	refused(t, 41001, a.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Body.String())
+	assertCode(t, 41001, a.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Body.String())
 }
 
 func TestDrops(t *testing.T) {
@@ -222,7 +168,8 @@ func TestDrops(t *testing.T) {
 	for name, rt := range map[string]http.RoundTripper{"socket": socket, "process": srv.Transport()} {
 		hc := &http.Client{Transport: rt}
 		send := func(body string) error {
-			resp, err := hc.Post(srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(), "application/json", strings.NewReader(body))
+			resp, err := hc.Post(srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(),
+				"application/json", strings.NewReader(body))
 			if err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				assert.NoError(t, resp.Body.Close())
@@ -230,7 +177,7 @@ func TestDrops(t *testing.T) {
 			return err
 		}
 		tags, calls := len(srv.Tags()), srv.Calls("*")
-		require.NoError(t, send("{}"), "so that a socket's connection is an old one")
+		require.NoError(t, send("{}"), "so that the next request reuses the connection")
 		srv.DropRequests("/cgi-bin/tags/create", 1)
 		require.ErrorIs(t, send(`{"tag":{"name":"dropped `+name+`"}}`), io.ErrUnexpectedEOF)
 		assert.Len(t, srv.Tags(), tags)
@@ -240,7 +187,7 @@ func TestDrops(t *testing.T) {
 		assert.Equal(t, calls+3, srv.Calls("*"))
 	}
 
-	// net/http repeats a GET by itself when an old connection ends without a byte; it must not here.
+	// net/http retries a GET if a reused connection ends without a byte. It must not do so here.
 	get := func() error {
 		resp, err := (&http.Client{Transport: socket}).Get(srv.URL + "/cgi-bin/user/get")
 		if err == nil {
@@ -284,8 +231,8 @@ func TestDelayEndsWithTheContext(t *testing.T) {
 		srv.Delay("/cgi-bin/tags/create", time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(),
-			strings.NewReader(`{"tag":{"name":"vip"}}`))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost,
+			srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(), strings.NewReader(`{"tag":{"name":"vip"}}`))
 		require.NoError(t, err)
 		begin := time.Now()
 		_, err = srv.Transport().RoundTrip(req) //nolint:bodyclose // there is none
@@ -301,9 +248,9 @@ func TestFault(t *testing.T) {
 	const tags, users = "/cgi-bin/tags/get", "/cgi-bin/user/get"
 	a := newAccount(t)
 	errcode := func(path string) int {
-		var answer struct{ Errcode int }
-		require.NoError(t, json.Unmarshal([]byte(a.get(path)), &answer))
-		return answer.Errcode
+		var resp struct{ Errcode int }
+		require.NoError(t, json.Unmarshal([]byte(a.get(path)), &resp))
+		return resp.Errcode
 	}
 	busy := wechatusertest.Fault{Path: tags, Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeSystemBusy}
 
@@ -318,7 +265,7 @@ func TestFault(t *testing.T) {
 	a.Fault(endless)
 	busy.Times = 2
 	a.Fault(busy)
-	assert.Equal(t, []int{-1, 48004}, []int{errcode(tags), errcode(users)}, "those of the path go first")
+	assert.Equal(t, []int{-1, 48004}, []int{errcode(tags), errcode(users)}, "faults of the path take precedence")
 	busy.Times = 1
 	assert.Equal(t, []wechatusertest.Fault{endless, busy}, a.Faults())
 	a.Delay(tags, time.Hour)
@@ -328,7 +275,7 @@ func TestFault(t *testing.T) {
 	assert.Empty(t, a.Faults())
 }
 
-// What the answers of the client's network look like, in the process and over a socket.
+// The kinds of faults look the same in the process and over a socket.
 func TestFaultKinds(t *testing.T) {
 	t.Parallel()
 	srv := wechatusertest.NewServer()
@@ -365,7 +312,7 @@ func TestFaultKinds(t *testing.T) {
 		_, body, err = send("d", wechatusertest.Fault{Kind: wechatusertest.FaultDelay, Delay: 1})
 		require.NoError(t, err)
 		assert.Contains(t, body, name+"d")
-		assert.Len(t, srv.Tags(), tags+4, "all of them were carried out")
+		assert.Len(t, srv.Tags(), tags+4, "all calls were carried out")
 
 		status, body, err = send("e", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 429, Body: "slow down"})
 		require.NoError(t, err)
@@ -374,55 +321,64 @@ func TestFaultKinds(t *testing.T) {
 	}
 }
 
-func TestFaultDelays(t *testing.T) {
+func TestFaultDelayAddsToDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener()), t}
 		a.Delay("*", time.Second)
 		a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: -1, Delay: time.Minute, Times: 1})
 		begin := time.Now()
-		refused(t, -1, a.get("/cgi-bin/tags/get"))
+		assertCode(t, -1, a.get("/cgi-bin/tags/get"))
 		assert.Equal(t, time.Minute+time.Second, time.Since(begin))
 	})
 }
 
 func TestFaultProbability(t *testing.T) {
 	t.Parallel()
-	met := func(seed uint64) string {
+	calls := func(seed uint64) string {
 		a := newAccount(t, wechatusertest.WithSeed(seed))
 		a.Fault(wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: -1, Probability: 0.3, Times: 20})
-		var calls strings.Builder
+		var marks strings.Builder
 		for range 200 {
 			if strings.Contains(a.get("/cgi-bin/tags/get"), "errcode") {
-				calls.WriteString("x")
+				marks.WriteString("x")
 			} else {
-				calls.WriteString(".")
+				marks.WriteString(".")
 			}
 		}
-		return calls.String()
+		return marks.String()
 	}
-	assert.Equal(t, 20, strings.Count(met(1), "x"))
-	assert.Equal(t, met(1), met(1))
-	assert.NotEqual(t, met(1), met(2))
+	assert.Equal(t, 20, strings.Count(calls(1), "x"))
+	assert.Equal(t, calls(1), calls(1))
+	assert.NotEqual(t, calls(1), calls(2))
 }
 
-func TestFaultsThatMakeNoSense(t *testing.T) {
+func TestFaultCheck(t *testing.T) {
 	t.Parallel()
+	const kind = wechatusertest.FaultDropAnswer
 	for want, f := range map[string]wechatusertest.Fault{
-		`there is no kind of fault ""`:                         {},
-		"a fault with an errcode needs a Code":                 {Kind: wechatusertest.FaultErrcode},
-		"a fault with a delay needs a Delay":                   {Kind: wechatusertest.FaultDelay},
-		"needs a Status from 200 to 599, not 0":                {Kind: wechatusertest.FaultHTTP},
-		"the Probability 1.5 is not from 0 to 1":               {Kind: wechatusertest.FaultDropAnswer, Probability: 1.5},
-		"a fault's After, Times and Delay must not be below 0": {Kind: wechatusertest.FaultDropAnswer, Times: -1},
-		`the nearest one is "/cgi-bin/user/tag/get"`:           {Kind: wechatusertest.FaultDropAnswer, Path: "/cgi-bin/user/tags/get"},
-		`the nearest one is "/cgi-bin/openapi/rid/get"`:        {Kind: wechatusertest.FaultDropAnswer, Path: "/openapi/rid/get"},
+		`unknown kind of fault ""`:                                {},
+		"a fault with an errcode needs a Code":                    {Kind: wechatusertest.FaultErrcode},
+		"a fault with a delay needs a Delay":                      {Kind: wechatusertest.FaultDelay},
+		"needs a Status from 200 to 599, not 0":                   {Kind: wechatusertest.FaultHTTP},
+		"the Probability of a fault must be from 0 to 1, not 1.5": {Kind: kind, Probability: 1.5},
+		"After, Times and Delay of a fault must not be negative":  {Kind: kind, Times: -1},
+		`the nearest one is "/cgi-bin/user/tag/get"`:              {Kind: kind, Path: "/cgi-bin/user/tags/get"},
+		`the nearest one is "/cgi-bin/openapi/rid/get"`:           {Kind: kind, Path: "/openapi/rid/get"},
 	} {
 		require.ErrorContains(t, f.Check(), want)
 		assert.Panics(t, func() { newAccount(t).Fault(f) })
 	}
-	f := wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Path: "/cgi-bin/user/get", Code: -1, Times: 3, Probability: 0.5, After: 2, Delay: time.Second}
+}
+
+func TestFaultString(t *testing.T) {
+	t.Parallel()
+	f := wechatusertest.Fault{
+		Kind: wechatusertest.FaultErrcode, Path: "/cgi-bin/user/get", Code: -1,
+		Times: 3, Probability: 0.5, After: 2, Delay: time.Second,
+	}
 	require.NoError(t, f.Check())
-	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get, each with probability 0.5, but not the first 2", f.String())
+	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get, skipping the first 2, with probability 0.5",
+		f.String())
 	assert.Equal(t, "http 502 to all calls", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 502}.String())
 }

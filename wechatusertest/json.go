@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// writer writes JSON as the platform does: no spaces, "/" as "\/", everything that is not ASCII as it is.
+// writer writes JSON as the platform does: without spaces, "/" as "\/", and non-ASCII characters unescaped.
 type writer struct {
 	b          []byte
 	rawControl bool
 }
 
-// lit writes JSON that is ready.
+// lit writes literal JSON.
 func (w *writer) lit(s string) *writer {
 	w.b = append(w.b, s...)
 	return w
@@ -29,7 +29,7 @@ func (w *writer) int64(n int64) *writer {
 	return w
 }
 
-// special are the bytes that do not stand for themselves in a string.
+// special holds the bytes that are escaped in a string.
 var special = func() (set [256]bool) {
 	for c := range 0x20 {
 		set[c] = true
@@ -38,7 +38,7 @@ var special = func() (set [256]bool) {
 	return set
 }()
 
-// str writes a string. Invalid UTF-8 goes out as it came in.
+// str writes a string. Invalid UTF-8 is written unchanged.
 func (w *writer) str(s string) *writer {
 	w.b = append(w.b, '"')
 	done := 0
@@ -58,7 +58,7 @@ func (w *writer) str(s string) *writer {
 			w.b = append(w.b, `\r`...)
 		case '\t':
 			w.b = append(w.b, `\t`...)
-		default: // JSON has no other way to write it
+		default: // JSON has no short escape for it
 			w.b = append(w.b, `\u00`...)
 			w.b = append(w.b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
 		}
@@ -90,10 +90,10 @@ func (w *writer) ints(list []int) *writer {
 	return w.lit("]")
 }
 
-// grow makes room for n more bytes.
+// grow reserves space for n more bytes.
 func (w *writer) grow(n int) { w.b = slices.Grow(w.b, n) }
 
-// shuffleKeys gives the objects of JSON that a writer wrote another order of keys.
+// shuffleKeys returns the JSON of a writer with the keys of its objects in random order.
 func shuffleKeys(text []byte, r *rand.Rand) []byte {
 	sh := shuffler{text: text, rand: r}
 	return sh.value(make([]byte, 0, len(text)))
@@ -101,11 +101,11 @@ func shuffleKeys(text []byte, r *rand.Rand) []byte {
 
 type shuffler struct {
 	text []byte
-	at   int // in text
+	at   int // offset in text
 	rand *rand.Rand
 }
 
-// value appends the value that begins here to dst, and goes to its end.
+// value appends the value at s.at to dst, and moves s.at to its end.
 func (s *shuffler) value(dst []byte) []byte {
 	open, begin := s.text[s.at], s.at
 	switch open {
@@ -143,10 +143,10 @@ func (s *shuffler) value(dst []byte) []byte {
 	return append(dst, s.text[begin:s.at]...)
 }
 
-// object is a JSON object of a request. Its names are compared exactly, so that "tagId" is not "tagid".
+// object is a JSON object of a request. Its names are case-sensitive: "tagId" is not "tagid".
 type object map[string]json.RawMessage
 
-// parseObject reads a body. It is nil for anything but one JSON object in UTF-8.
+// parseObject parses a body. It returns nil unless the body is a single JSON object in UTF-8.
 func parseObject(body []byte) object {
 	var o object
 	if !utf8.Valid(body) || json.Unmarshal(body, &o) != nil {
@@ -155,33 +155,33 @@ func parseObject(body []byte) object {
 	return o
 }
 
-// has reports whether the object has a value with that name; null is none.
+// has reports whether the object has a value with that name. It reports false for null.
 func (o object) has(name string) bool {
 	raw, ok := o[name]
 	return ok && string(raw) != "null"
 }
 
-// get reads the value into v, and leaves v alone if there is none. It reports false for a value of another type.
+// get stores the value in v, and leaves v unchanged if there is none. It reports false for a value of another type.
 func (o object) get(name string, v any) bool {
 	if !o.has(name) {
 		return true
 	}
 	raw := o[name]
 	if s, ok := v.(*string); ok && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
-		*s = string(raw[1 : len(raw)-1]) // most of what lists of users hold
+		*s = string(raw[1 : len(raw)-1]) // fast path for openids
 		return true
 	}
 	return json.Unmarshal(raw, v) == nil
 }
 
-// keepEscapes makes a JSON string in which \uXXXX stands for these six characters, as the platform reads remarks.
+// keepEscapes returns a JSON string in which \uXXXX stands for these six characters, as in the platform's remarks.
 // Other escapes keep their meaning.
 func keepEscapes(raw json.RawMessage) json.RawMessage {
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
 		b.WriteByte(raw[i])
 		if raw[i] == '\\' {
-			i++ // the JSON was checked: a character follows
+			i++ // a character follows, as the JSON is valid
 			if raw[i] == 'u' {
 				b.WriteByte('\\')
 			}

@@ -1,7 +1,6 @@
 package wechatusertest_test
 
 import (
-	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,31 +9,16 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The platform answers with HTTP status 200 for refusals too, a Content-Type whose parameter is "encoding" and not
-// "charset", and JSON without spaces or a newline at its end.
-// https://developers.weixin.qq.com/community/personal/oCJUswzai3-Y_UFZ1CTdtOlX6HvM
-func TestAnswersLookLikeThePlatforms(t *testing.T) {
-	t.Parallel()
-	a := newAccount(t)
-	for _, path := range []string{"/cgi-bin/tags/get", "/cgi-bin/user/info", "/cgi-bin/nothing"} {
-		w := a.do(http.MethodGet, path, nil, "")
-		assert.Equal(t, http.StatusOK, w.Code)
-		assert.Equal(t, "application/json; encoding=utf-8", w.Header().Get("Content-Type"))
-		assert.Regexp(t, `^\{"errcode":\d+,"errmsg":"[^"]+"\}$`, w.Body.String())
-	}
-	assert.Equal(t, `{"tags":[{"id":2,"name":"星标组","count":0}]}`, a.get("/cgi-bin/tags/get"))
-}
-
-func TestStringsAreWrittenAsThePlatformDoes(t *testing.T) {
+func TestStringsAreEscapedLikeThePlatforms(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, remark, want string }{
-		{"no escape for what is not ASCII", "老客户😀", `"老客户😀"`},
-		{"nor for HTML", "A&B <VIP>", `"A&B <VIP>"`},
-		{"nor for line separators", "\u2028", "\"\u2028\""},
+		{"non-ASCII is not escaped", "老客户😀", `"老客户😀"`},
+		{"HTML is not escaped", "A&B <VIP>", `"A&B <VIP>"`},
+		{"line separators are not escaped", "\u2028", "\"\u2028\""},
 		{"slashes are escaped", "1/2", `"1\/2"`},
 		{"quotes and backslashes", `"\`, `"\"\\"`},
 		{"control characters", "a\nb\rc\td\x14e\x00", `"a\nb\rc\td\u0014e\u0000"`},
-		{"bytes that are not UTF-8 go through", "a\xffb", "\"a\xffb\""},
+		{"invalid UTF-8 is unchanged", "a\xffb", "\"a\xffb\""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +29,7 @@ func TestStringsAreWrittenAsThePlatformDoes(t *testing.T) {
 	}
 }
 
-// Text that was typed into the platform's console has come with control characters that JSON does not allow.
+// Text that was entered in the platform's console was sent with control characters that JSON does not allow.
 // https://github.com/node-webot/co-wechat-api/issues/63
 func TestRawControlCharacters(t *testing.T) {
 	t.Parallel()
@@ -55,7 +39,7 @@ func TestRawControlCharacters(t *testing.T) {
 }
 
 // https://developers.weixin.qq.com/community/develop/doc/0006a887d44d7867b78a98b8158400
-func TestRequestsThatAreNotJSON(t *testing.T) {
+func TestInvalidRequestBodies(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))
 	const path = "/cgi-bin/user/info/updateremark"
@@ -64,8 +48,8 @@ func TestRequestsThatAreNotJSON(t *testing.T) {
 		"cut": `{"openid":`, "two documents": "{}{}", "byte order mark": "\ufeff{}", "not UTF-8": "{\"remark\":\"\xff\"}",
 		"wrong type": `{"openid":1,"remark":"x"}`,
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, 47001, a.post(path, body)) })
+		t.Run(name, func(t *testing.T) { assertCode(t, 47001, a.post(path, body)) })
 	}
-	refused(t, 44002, a.post(path, ""))
-	refused(t, 45002, a.post(path, `{"remark":"`+string(make([]byte, 1<<20))+`"}`))
+	assertCode(t, 44002, a.post(path, ""))
+	assertCode(t, 45002, a.post(path, `{"remark":"`+string(make([]byte, 1<<20))+`"}`))
 }

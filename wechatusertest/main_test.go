@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +19,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// atFullSize returns full if the environment variable WECHATUSER_FULL is set. Otherwise it returns share, so that long
+// tests are short by default.
+func atFullSize(full, share int) int {
+	if os.Getenv("WECHATUSER_FULL") != "" {
+		return full
+	}
+	return share
+}
+
 const ok = `{"errcode":0,"errmsg":"ok"}`
 
-// start is the clock of the accounts in these tests: noon in Beijing, on the 10th of a month.
+// start is the time of the accounts in these tests: noon in Beijing on the 10th of a month.
 var start = time.Date(2026, 3, 10, 4, 0, 0, 0, time.UTC)
 
 // account sends raw requests to a server's handler.
@@ -45,7 +55,7 @@ func (a account) do(method, path string, query url.Values, body string) *httptes
 	return w
 }
 
-// get and post send a request with a valid token and return the body of the answer.
+// get and post send a request with a valid token and return the response body.
 func (a account) get(path string, pairs ...string) string {
 	query := url.Values{"access_token": {a.AccessToken()}}
 	for i := 0; i < len(pairs); i += 2 {
@@ -58,19 +68,19 @@ func (a account) post(path, body string) string {
 	return a.do(http.MethodPost, path, url.Values{"access_token": {a.AccessToken()}}, body).Body.String()
 }
 
-// refused asserts that an answer has the errcode, and returns its errmsg.
-func refused(t testing.TB, errcode int, body string) string {
+// assertCode asserts that a response has the errcode, and returns its errmsg.
+func assertCode(t testing.TB, errcode int, body string) string {
 	t.Helper()
-	var answer struct {
+	var resp struct {
 		Errcode int
 		Errmsg  string
 	}
-	require.NoError(t, json.Unmarshal([]byte(body), &answer), body)
-	assert.Equal(t, errcode, answer.Errcode, body)
-	return answer.Errmsg
+	require.NoError(t, json.Unmarshal([]byte(body), &resp), body)
+	assert.Equal(t, errcode, resp.Errcode, body)
+	return resp.Errmsg
 }
 
-// decode reads a successful answer.
+// decode decodes the response of a successful call.
 func decode[T any](t testing.TB, body string) T {
 	t.Helper()
 	var v T
@@ -88,13 +98,13 @@ type page struct {
 	Next *string `json:"next_openid"`
 }
 
-// array writes a JSON array of openids.
+// array returns a JSON array of openids.
 func array(openIDs ...string) string {
 	b, _ := json.Marshal(openIDs)
 	return string(b)
 }
 
-// ids are the first n openids of WithFans.
+// ids returns the first n openids of WithFans.
 func ids(n int) []string {
 	list := make([]string, n)
 	for i := range list {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Option changes what [NewServer] makes.
+// Option configures a [Server].
 type Option func(*config)
 
 type config struct {
@@ -16,13 +16,13 @@ type config struct {
 	clock         func() time.Time
 	fans          int
 	noListener    bool
-	pageSize      int // of all lists, 0 for the platform's
+	pageSize      int // of all lists, 0 for the page sizes of the platform
 
 	quotas          []quota
 	documentedQuota bool
 
 	fromAppID string
-	migration map[string]string // old openid to new
+	migration map[string]string // from old to new openid
 
 	quirks Quirks
 	seed   uint64
@@ -40,52 +40,52 @@ type quota struct {
 	perDay, perMinute int
 }
 
-// The account of a server without [WithAccount].
+// The default account of a server.
 const (
 	defaultAppID  = "wxfa4e00000000fa4e"
 	defaultSecret = "fa4e5ec7e7fa4e5ec7e7fa4e5ec7e7fa"
 )
 
-// WithFans gives the account n followers, [OpenID](0) to OpenID(n-1), who follow since the server's start.
+// WithFans adds n followers, [OpenID](0) to OpenID(n-1), who follow from the server's start.
 func WithFans(n int) Option { return func(c *config) { c.fans = max(n, 0) } }
 
-// WithAccount sets the app ID and secret of the account. Two servers with the same account give out the same tokens;
-// servers with different accounts refuse each other's.
+// WithAccount sets the app ID and secret of the account. Two servers with the same account issue the same tokens;
+// servers with different accounts reject each other's.
 func WithAccount(appID, secret string) Option {
 	return func(c *config) { c.appID, c.secret = appID, secret }
 }
 
-// WithClock makes the account live by now in place of [time.Now]. [Server.Advance] goes on top of it. The clock is
-// asked while the server is locked, so that it must not call the server.
+// WithClock sets the account's clock, [time.Now] by default. [Server.Advance] adds to it. The server holds its lock
+// while it calls now, so now must not call the server.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
 
-// WithoutListener opens no socket and starts no goroutine, as tests under testing/synctest need it, and programs that
-// serve the [Server] as an http.Handler of their own. [Server.Client] then uses [Server.Transport].
+// WithoutListener makes [NewServer] open no socket and start no goroutine. Use it in tests with testing/synctest, and
+// in programs that serve the [Server] as an http.Handler. [Server.Client] then uses [Server.Transport].
 func WithoutListener() Option { return func(c *config) { c.noListener = true } }
 
-// WithPageSize cuts all lists into pages of n openids, so that a small account has many pages. The platform's pages
-// have 10,000, and 1,000 in the blacklist.
+// WithPageSize limits the pages of all lists to n openids, so that a small account has many pages. By default pages
+// have 10,000 openids, and 1,000 in the blacklist, as on the platform.
 func WithPageSize(n int) Option { return func(c *config) { c.pageSize = max(n, 0) } }
 
-// WithQuota limits the calls of a path, a day and a minute; 0 is no limit. Over it the server answers 45009 or 45011.
-// No path is limited by default. [NewServer] panics if no API has the path.
+// WithQuota limits the calls of a path per day and per minute; 0 means no limit. Further calls fail with 45009 (day) or
+// 45011 (minute). By default no path is limited. [NewServer] panics if no API has the path.
 func WithQuota(path string, perDay, perMinute int) Option {
 	return func(c *config) { c.quotas = append(c.quotas, quota{path, perDay, perMinute}) }
 }
 
-// WithDocumentedQuotas limits the paths whose daily quota the platform documents: 500 a day for user/get, 500,000 for
-// user/info, 10,000 for updateremark, 2,000 for token, 500,000 for stable_token and 10,000 of these a minute.
-// [WithQuota] goes before it.
+// WithDocumentedQuotas limits the paths that have a documented quota: 500 calls per day for user/get, 500,000 for
+// user/info, 10,000 for updateremark, 2,000 for token, and 500,000 for stable_token, which is also limited to 10,000
+// per minute. [WithQuota] takes precedence over it.
 func WithDocumentedQuotas() Option { return func(c *config) { c.documentedQuota = true } }
 
-// WithMigration says that another account was migrated to this one: changeopenid turns each key of openIDs into its
-// value. Without it each call answers 63178. The new openids do not follow unless [Server.Follow] says so.
+// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs by its value.
+// Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
 func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }
 }
 
-// WithQuirks makes the account as odd as the platform can be; [Wild] has it all. It panics on a number that is no
-// probability.
+// WithQuirks adds odd behaviours of the platform; [Wild] returns a set of them. It panics on a probability that is not
+// from 0 to 1.
 func WithQuirks(q Quirks) Option {
 	return func(c *config) {
 		q.check()
@@ -93,16 +93,17 @@ func WithQuirks(q Quirks) Option {
 	}
 }
 
-// WithSeed makes everything that happens with a probability, of [Quirks] and of a [Fault], another but repeatable case.
+// WithSeed sets the seed of all random decisions, those of [Quirks] and of [Fault]. The same seed produces the same
+// decisions.
 //
-// What happens to a call depends on the seed, on what the call asks, and on how often that was asked before: not on
-// other calls, so that it is the same on each run of a concurrent program. Only After and Times of a Fault count calls as
-// they come.
+// A decision about a call depends on the seed, on the content of the call, and on how many identical calls came before.
+// It does not depend on other calls, so a concurrent program gets the same decisions on each run. Only After and Times
+// of a Fault count calls in the order of their arrival.
 func WithSeed(seed uint64) Option { return func(c *config) { c.seed = seed } }
 
-// WithIPWhitelist gives tokens only to callers with these addresses, such as "203.0.113.7" or "203.0.113.0/24"; others
-// are refused with 40164, which names their address. [Server.Transport] calls from 127.0.0.1. [NewServer] panics on text
-// that is no address.
+// WithIPWhitelist limits token requests to clients with these addresses or prefixes, such as "203.0.113.7" or
+// "203.0.113.0/24". Other token requests fail with 40164, whose errmsg has the client's address. Requests through
+// [Server.Transport] come from 127.0.0.1. [NewServer] panics on an invalid address.
 func WithIPWhitelist(addresses ...string) Option {
 	return func(c *config) {
 		c.whitelist = make([]netip.Prefix, len(addresses))
@@ -118,30 +119,30 @@ func parsePrefix(text string) netip.Prefix {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		panic(fmt.Sprintf("wechatusertest: WithIPWhitelist: %q is no IP address and no prefix of some", text))
+		panic(fmt.Sprintf("wechatusertest: WithIPWhitelist: %q is neither an IP address nor a prefix", text))
 	}
 	return prefix
 }
 
-// WithUnverified makes an account that was not verified (认证): user management is refused with 48001, tokens are given.
+// WithUnverified makes the account an unverified one (未认证): user management fails with 48001. Token requests succeed.
 func WithUnverified() Option { return func(c *config) { c.unverified = true } }
 
-// WithFrozenSecret makes an account whose app secret is frozen: what needs the secret is refused with 40243.
+// WithFrozenSecret freezes the app secret: calls that need the secret fail with 40243.
 func WithFrozenSecret() Option { return func(c *config) { c.frozenSecret = true } }
 
-// WithRequestLog keeps the last n requests for [Server.Requests], in place of 1,000; 0 keeps none.
+// WithRequestLog sets how many requests are kept for [Server.Requests]. The default is 1,000; 0 keeps none.
 func WithRequestLog(n int) Option { return func(c *config) { c.logSize = max(n, 0) } }
 
-// WithRequestHook calls hook once for each request, with what [Server.Requests] tells of it, such as for a line of a log.
-// It runs when the call has been carried out or refused, and before the answer goes out, which waits for it; a call without
-// an answer has it too.
+// WithRequestHook calls hook once for each request, with the same value that [Server.Requests] returns. Use it to write
+// a log, or to change the account between two requests.
 //
-// The hook may use all methods of the server, so that it can change the account between two requests; a request that
-// it sends to the server calls it again. Requests that end at the same time call it at the same time and in any order: it
-// must be safe for concurrent use where the program under test sends several at once.
+// The server calls hook after it has handled the call, and waits for it before it sends the response. It also calls
+// hook for a call that gets no response. The hook may call all methods of the server. If it sends a request to the
+// server, it is called again. Concurrent requests call it concurrently and in any order, so it must be safe for
+// concurrent use if the program under test sends such requests.
 func WithRequestHook(hook func(Request)) Option { return func(c *config) { c.hook = hook } }
 
-// setQuotas writes the enforced quotas into the routes.
+// setQuotas sets the enforced quotas of the routes.
 func (c *config) setQuotas(routes map[string]*route) {
 	if c.documentedQuota {
 		for _, r := range routes {

@@ -12,7 +12,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The whitelist is for tokens only.
+// The whitelist applies to token requests only.
 // https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
 func TestIPWhitelist(t *testing.T) {
 	t.Parallel()
@@ -28,29 +28,31 @@ func TestIPWhitelist(t *testing.T) {
 	for _, good := range []string{"203.0.113.255:1", "198.51.100.7:1", "[2001:db8::1]:1", "[::ffff:203.0.113.4]:1"} {
 		assert.Contains(t, from(good), "access_token", good)
 	}
-	assert.Regexp(t, `^invalid ip 198\.51\.100\.8 ipv6 ::ffff:198\.51\.100\.8, not in whitelist rid: `, refused(t, 40164, from("198.51.100.8:1")))
-	assert.Regexp(t, `^invalid ip 2001:db8::2 ipv6 2001:db8::2, not in whitelist rid: `, refused(t, 40164, from("[2001:db8::2]:1")))
-	refused(t, 40164, a.stable(false))
-	refused(t, 40164, a.legacy())
+	msg := assertCode(t, 40164, from("198.51.100.8:1"))
+	assert.Regexp(t, `^invalid ip 198\.51\.100\.8 ipv6 ::ffff:198\.51\.100\.8, not in whitelist rid: `, msg)
+	msg = assertCode(t, 40164, from("[2001:db8::2]:1"))
+	assert.Regexp(t, `^invalid ip 2001:db8::2 ipv6 2001:db8::2, not in whitelist rid: `, msg)
+	assertCode(t, 40164, a.stable(false))
+	assertCode(t, 40164, a.legacy())
 	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode")
 
-	refused(t, 40164, newAccount(t, wechatusertest.WithIPWhitelist()).stable(false))
-	assert.PanicsWithValue(t, `wechatusertest: WithIPWhitelist: "localhost" is no IP address and no prefix of some`,
+	assertCode(t, 40164, newAccount(t, wechatusertest.WithIPWhitelist()).stable(false))
+	assert.PanicsWithValue(t, `wechatusertest: WithIPWhitelist: "localhost" is neither an IP address nor a prefix`,
 		func() { wechatusertest.NewServer(wechatusertest.WithIPWhitelist("localhost")) })
 }
 
-// User management is for verified accounts.
+// User management requires a verified account.
 // https://developers.weixin.qq.com/doc/offiaccount/Getting_Started/Explanation_of_interface_privileges.html
 func TestUnverifiedAccount(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithUnverified())
-	refusals := map[string]bool{}
+	unauthorized := map[string]bool{}
 	for _, q := range a.Quotas() {
 		body := a.post(q.Path, "{}")
 		if strings.Contains(body, `"errcode":43001,`) {
 			body = a.get(q.Path)
 		}
-		refusals[q.API] = strings.Contains(body, `"errcode":48001,"errmsg":"api unauthorized `)
+		unauthorized[q.API] = strings.Contains(body, `"errcode":48001,"errmsg":"api unauthorized `)
 	}
 	assert.Equal(t, map[string]bool{
 		"userInfo": true, "batchUserinfo": true, "getFans": true, "updateRemark": true, "changeOpenid": true,
@@ -60,8 +62,8 @@ func TestUnverifiedAccount(t *testing.T) {
 		"getAccessToken": false, "getStableAccessToken": false, "getApiDomainIp": false, "clearQuota": false,
 		"clearQuotaByAppSecret": false, "clearApiQuota": false, "getApiQuota": false, "getRidInfo": false,
 		"getCallbackIp": false, "callbackCheck": false,
-	}, refusals)
-	refused(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
+	}, unauthorized)
+	assertCode(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
 	assert.Zero(t, a.quotaOf("changeOpenid").Day)
 }
 
@@ -69,9 +71,9 @@ func TestUnverifiedAccount(t *testing.T) {
 func TestFrozenSecret(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFrozenSecret())
-	refused(t, 40243, a.stable(false))
-	refused(t, 40243, a.legacy())
+	assertCode(t, 40243, a.stable(false))
+	assertCode(t, 40243, a.legacy())
 	body := `{"appid":"` + a.AppID + `","appsecret":"` + a.Secret + `"}`
-	refused(t, 40243, a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, body).Body.String())
-	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode", "a token that was given before works")
+	assertCode(t, 40243, a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, body).Body.String())
+	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode", "existing tokens remain valid")
 }

@@ -6,77 +6,80 @@ import (
 	"time"
 )
 
-// Quirks are odd ways of the platform, for clients that must get along with them: those that developers have published,
-// and a few that its documentation leaves open, which have no link. The zero value, which is [Strict], has none of them.
-// Numbers are probabilities from 0 to 1, of a call unless said otherwise.
+// Quirks are odd behaviours of the platform that a client should tolerate. Those with a link were published by
+// developers; the others are cases that the documentation leaves open. The zero value, which is [Strict], has none.
+// Float fields are probabilities from 0 to 1, for each call unless noted otherwise.
 type Quirks struct {
-	// Seed is what [WithSeed] takes; 0 leaves that as it is.
+	// Seed sets the seed, as [WithSeed] does; 0 does not change it.
 	Seed uint64
 
-	// HTMLErrors answers with HTTP status 502 and a page of HTML, and does not carry the call out, as an old address of the
-	// platform did. https://github.com/garbetjie/wechat-php/issues/4
+	// HTMLErrors responds with HTTP status 502 and an HTML page, and does not carry the call out. An old host of the
+	// platform did so. https://github.com/garbetjie/wechat-php/issues/4
 	HTMLErrors float64
-	// SystemBusy refuses with -1, and does not carry the call out.
+	// SystemBusy fails the call with -1, and does not carry it out.
 	SystemBusy float64
-	// Latency makes each call take some time, up to this much.
+	// Latency delays each call by a random time up to this value.
 	Latency time.Duration
 
 	// PlainText sends the Content-Type "text/plain". https://github.com/node-webot/wechat-api/issues/126
 	PlainText float64
-	// ShuffledKeys writes the keys of JSON objects in another order.
+	// ShuffledKeys writes the keys of JSON objects in random order.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw4ZiqofvQWItfpyPt_vb8q0
 	ShuffledKeys float64
-	// ErrmsgForms gives a refusal another of the forms of errmsg: a comma before the rid, older kinds of hint, no rid or
-	// no text. https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
+	// ErrmsgForms writes errmsg in another form that the platform has used: with a comma before the rid, with an older
+	// kind of hint, without the rid or without the text.
+	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl writes control characters in strings as they are, which is not JSON. The platform has done so with text
-	// that was typed into its console. https://github.com/node-webot/co-wechat-api/issues/63
+	// RawControl does not escape control characters in strings, which makes the JSON invalid. The platform does so with
+	// text that was entered in its console. https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
 
-	// DecodedEscapes reads \uXXXX in a remark as the character that it stands for. Without it the six characters are
-	// stored, and counted, as they are.
+	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.
 	// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 	DecodedEscapes bool
-	// ShortPages gives a page of a list fewer openids than it could have. The list goes on after it.
+	// ShortPages returns fewer openids in a page of a list than it could, although the list goes on.
 	ShortPages float64
-	// ReorderedBatch gives the profiles of batchget in another order than asked for.
+	// ReorderedBatch returns the profiles of batchget in random order.
 	ReorderedBatch float64
-	// ShortBatch makes batchget leave out openids that it does not know, in place of refusing the call with 40003.
+	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 	ShortBatch bool
-	// MixedUnionIDs attaches the unionids to the wrong profiles in an answer of batchget that is short, as was reported
-	// with it. It needs ShortBatch.
+	// MixedUnionIDs attaches unionids to the wrong profiles when ShortBatch leaves out openids, as in the same report.
+	// It needs ShortBatch.
 	MixedUnionIDs bool
 
-	// TagCountLag is how old the counts of tags/get can be, 10 hours on the platform.
+	// TagCountLag is the maximum age of the counts in tags/get. It is 10 hours on the platform.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw0SIktDDzsAwre-41Yoi2n8
 	TagCountLag time.Duration
-	// FalseInvalidTag refuses batchtagging and batchuntagging with 45159 though the tag exists, as happens after its
-	// creation and on bad days. https://developers.weixin.qq.com/community/personal/oCJUsw0I0BKVb9w_n95J3yTx4dPA
+	// FalseInvalidTag fails batchtagging and batchuntagging with 45159 although the tag exists. The platform does so
+	// after the creation of a tag, and at times without a reason.
+	// https://developers.weixin.qq.com/community/personal/oCJUsw0I0BKVb9w_n95J3yTx4dPA
 	FalseInvalidTag float64
-	// ConcurrentTagging refuses batchtagging and batchuntagging with 45169 while another such call for one of the openids
-	// is under way. It takes a Latency or [Server.Delay] for calls to last.
+	// ConcurrentTagging fails batchtagging and batchuntagging with 45169 while another such call for one of the openids
+	// is in progress. It only has an effect if calls take time: set Latency or use [Server.Delay].
 	// https://developers.weixin.qq.com/community/develop/doc/000640968607e00ca7b1f3b656b400
 	ConcurrentTagging bool
-	// PartialTagging carries batchtagging and batchuntagging out for some openids, and answers 45171 with the others.
+	// PartialTagging carries out batchtagging and batchuntagging for some openids, and returns 45171 with the others.
 	// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
 	PartialTagging float64
-	// DeletableTags lets tags be deleted that have more than 100,000 followers, for which 45057 is no longer documented.
+	// DeletableTags allows deleting tags with more than 100,000 followers. The error for this, 45057, is no longer
+	// documented.
 	DeletableTags bool
 
-	// NoTokenOverlap ends a legacy token at once when another one is fetched, in place of 5 minutes later.
+	// NoTokenOverlap revokes a legacy token as soon as another one is fetched. Without it, the old token remains valid
+	// for 5 minutes.
 	NoTokenOverlap bool
-	// UnusedQuota makes quota/get say that nothing is used, also while calls are refused with 45009.
+	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
 }
 
-// Strict is the platform at its best, as a server is without [WithQuirks]: the zero value.
+// Strict returns the zero Quirks: the documented behaviour, as without [WithQuirks].
 func Strict() Quirks { return Quirks{} }
 
-// Wild is the platform on a bad day: one call in thirty fails for no reason, so that three attempts fail for one in some
-// 30,000, and whatever can be odd about an answer is so now and then. The same seed gives the same day; see [WithSeed]. It
-// has all quirks but DecodedEscapes, without which remarks are the odder ones.
+// Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
+// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
+// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,
@@ -89,12 +92,13 @@ func Wild(seed uint64) Quirks {
 	}
 }
 
-// check panics on a number that is no probability.
+// check panics if a probability is not from 0 to 1.
 func (q Quirks) check() {
 	v := reflect.ValueOf(q)
 	for i := range v.NumField() {
 		if f := v.Field(i); f.Kind() == reflect.Float64 && !(f.Float() >= 0 && f.Float() <= 1) {
-			panic(fmt.Sprintf("wechatusertest: WithQuirks: %s is %v, which is no probability from 0 to 1", v.Type().Field(i).Name, f.Float()))
+			panic(fmt.Sprintf("wechatusertest: WithQuirks: the probability %s must be from 0 to 1, not %v",
+				v.Type().Field(i).Name, f.Float()))
 		}
 	}
 }

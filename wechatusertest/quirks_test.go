@@ -21,7 +21,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-func odd(t testing.TB, q wechatusertest.Quirks, opts ...wechatusertest.Option) account {
+func newQuirky(t testing.TB, q wechatusertest.Quirks, opts ...wechatusertest.Option) account {
 	t.Helper()
 	return newAccount(t, append(opts, wechatusertest.WithQuirks(q))...)
 }
@@ -29,61 +29,28 @@ func odd(t testing.TB, q wechatusertest.Quirks, opts ...wechatusertest.Option) a
 func TestStrictIsTheDefault(t *testing.T) {
 	t.Parallel()
 	assert.Zero(t, wechatusertest.Strict())
-	assert.PanicsWithValue(t, "wechatusertest: WithQuirks: HTMLErrors is 2, which is no probability from 0 to 1",
-		func() { odd(t, wechatusertest.Quirks{HTMLErrors: 2}) })
+	assert.PanicsWithValue(t, "wechatusertest: WithQuirks: the probability HTMLErrors must be from 0 to 1, not 2",
+		func() { newQuirky(t, wechatusertest.Quirks{HTMLErrors: 2}) })
 }
 
-func TestBadLuck(t *testing.T) {
+func TestHTMLErrorsAndSystemBusy(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{HTMLErrors: 1})
-	w := a.do(http.MethodPost, "/cgi-bin/tags/create", url.Values{"access_token": {a.AccessToken()}}, `{"tag":{"name":"vip"}}`)
+	a := newQuirky(t, wechatusertest.Quirks{HTMLErrors: 1})
+	query := url.Values{"access_token": {a.AccessToken()}}
+	w := a.do(http.MethodPost, "/cgi-bin/tags/create", query, `{"tag":{"name":"vip"}}`)
 	assert.Equal(t, http.StatusBadGateway, w.Code)
 	assert.Contains(t, w.Body.String(), "<title>502 Bad Gateway</title>")
 	assert.Empty(t, a.Tags(), "it was not carried out")
-	a = odd(t, wechatusertest.Quirks{SystemBusy: 1})
-	refused(t, -1, a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`))
+	a = newQuirky(t, wechatusertest.Quirks{SystemBusy: 1})
+	assertCode(t, -1, a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`))
 	assert.Empty(t, a.Tags())
-}
-
-// What a probability does depends on the seed and on the call, and not on the calls before it.
-func TestChanceBelongsToTheCall(t *testing.T) {
-	t.Parallel()
-	unlucky := func(seed uint64, order []int, renew bool) []int {
-		a := odd(t, wechatusertest.Quirks{Seed: seed, SystemBusy: 0.3}, wechatusertest.WithFans(200))
-		var met []int
-		for _, i := range order {
-			if renew {
-				a.ExpireTokens()
-			}
-			if strings.Contains(a.get("/cgi-bin/user/info", "openid", wechatusertest.OpenID(i)), "errcode") {
-				met = append(met, i)
-			}
-		}
-		slices.Sort(met)
-		return met
-	}
-	order := make([]int, 200)
-	for i := range order {
-		order[i] = i
-	}
-	first := unlucky(1, order, false)
-	assert.InDelta(t, 60, len(first), 30)
-	assert.NotEqual(t, first, unlucky(2, order, false))
-	slices.Reverse(order)
-	assert.Equal(t, first, unlucky(1, order, true), "with other tokens, too")
-
-	a := odd(t, wechatusertest.Quirks{SystemBusy: 0.5})
-	met := map[bool]int{}
-	for range 100 {
-		met[strings.Contains(a.get("/cgi-bin/tags/get"), "errcode")]++
-	}
-	assert.InDelta(t, 50, met[true], 30, "the same call is not always met")
 }
 
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{Latency: time.Second})), t}
+		a := account{wechatusertest.NewServer(wechatusertest.WithoutListener(),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{Latency: time.Second})), t}
 		begin := time.Now()
 		for range 100 {
 			a.get("/cgi-bin/tags/get")
@@ -92,17 +59,17 @@ func TestLatency(t *testing.T) {
 	})
 }
 
-// Some answers of the platform came as text/plain: https://github.com/node-webot/wechat-api/issues/126.
+// Some responses of the platform had the type text/plain: https://github.com/node-webot/wechat-api/issues/126.
 func TestPlainText(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{PlainText: 1})
+	a := newQuirky(t, wechatusertest.Quirks{PlainText: 1})
 	assert.Equal(t, "text/plain", a.do(http.MethodGet, "/cgi-bin/tags/get", nil, "").Header().Get("Content-Type"))
 }
 
 // https://developers.weixin.qq.com/community/personal/oCJUsw4ZiqofvQWItfpyPt_vb8q0
 func TestShuffledKeys(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{ShuffledKeys: 1, RawControl: true}, wechatusertest.WithFans(2))
+	a := newQuirky(t, wechatusertest.Quirks{ShuffledKeys: 1, RawControl: true}, wechatusertest.WithFans(2))
 	a.AddTag("a,b:{c}[d]\"e\\")
 	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x14b", TagIDList: []int{100, 2}})
 	plain := newAccount(t, wechatusertest.WithFans(2))
@@ -138,10 +105,10 @@ func TestErrmsgForms(t *testing.T) {
 		"rid only": `^ rid: ` + rid + `$`,
 		"text":     `^invalid openid$`,
 	}
-	a := odd(t, wechatusertest.Quirks{ErrmsgForms: 1})
+	a := newQuirky(t, wechatusertest.Quirks{ErrmsgForms: 1})
 	seen := map[string]bool{}
 	for range 100 {
-		msg := refused(t, 40003, a.get("/cgi-bin/user/info", "openid", "x"))
+		msg := assertCode(t, 40003, a.get("/cgi-bin/user/info", "openid", "x"))
 		matched := ""
 		for name, form := range forms {
 			if regexp.MustCompile(form).MatchString(msg) {
@@ -154,7 +121,7 @@ func TestErrmsgForms(t *testing.T) {
 		_, err := a.Client().GetUserInfo(t.Context(), "oFAKEnobody")
 		var e *wechatuser.Error
 		require.ErrorAs(t, err, &e)
-		assert.NotContains(t, e.Message, "rid:", "the client knows each form")
+		assert.NotContains(t, e.Message, "rid:", "the client parses all forms")
 		assert.NotContains(t, e.Message, "hint")
 	}
 	assert.Len(t, seen, len(forms))
@@ -164,7 +131,7 @@ func TestErrmsgForms(t *testing.T) {
 // https://developers.weixin.qq.com/community/personal/oCJUsw0SIktDDzsAwre-41Yoi2n8.
 func TestTagCountLag(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{TagCountLag: 10 * time.Hour}, wechatusertest.WithFans(3))
+	a := newQuirky(t, wechatusertest.Quirks{TagCountLag: 10 * time.Hour}, wechatusertest.WithFans(3))
 	a.post("/cgi-bin/tags/create", `{"tag":{"name":"vip"}}`)
 	a.post(taggingPath, tagging(100, ids(3)...))
 	counts := func() string { return a.get("/cgi-bin/tags/get") }
@@ -180,15 +147,15 @@ func TestTagCountLag(t *testing.T) {
 // https://developers.weixin.qq.com/community/personal/oCJUsw0I0BKVb9w_n95J3yTx4dPA
 func TestFalseInvalidTag(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{FalseInvalidTag: 1}, wechatusertest.WithFans(1))
+	a := newQuirky(t, wechatusertest.Quirks{FalseInvalidTag: 1}, wechatusertest.WithFans(1))
 	vip := a.AddTag("vip")
-	refused(t, 45159, a.post(taggingPath, tagging(vip, ids(1)...)))
-	refused(t, 45159, a.post(untaggingPath, tagging(vip, ids(1)...)))
+	assertCode(t, 45159, a.post(taggingPath, tagging(vip, ids(1)...)))
+	assertCode(t, 45159, a.post(untaggingPath, tagging(vip, ids(1)...)))
 	assert.Empty(t, a.TagFans(vip))
 	assert.Contains(t, a.get("/cgi-bin/tags/get"), "vip")
 }
 
-// 45169 is for calls that are under way at the same time for the same openid:
+// 45169 is returned for concurrent calls for the same openid:
 // https://developers.weixin.qq.com/community/develop/doc/000640968607e00ca7b1f3b656b400.
 func TestConcurrentTagging(t *testing.T) {
 	t.Parallel()
@@ -197,7 +164,7 @@ func TestConcurrentTagging(t *testing.T) {
 			wechatusertest.WithQuirks(wechatusertest.Quirks{ConcurrentTagging: true})), t}
 		vip, star := a.AddTag("vip"), a.AddTag("star")
 		a.Delay("*", time.Second)
-		answers := make([]string, 3)
+		responses := make([]string, 3)
 		var wg sync.WaitGroup
 		for i, call := range []struct {
 			path string
@@ -205,25 +172,25 @@ func TestConcurrentTagging(t *testing.T) {
 			ids  []string
 		}{
 			{taggingPath, vip, ids(2)},
-			{untaggingPath, star, ids(3)[1:]}, // shares one openid with the first
-			{taggingPath, star, ids(3)[2:]},   // shares one with the second, which is not under way
+			{untaggingPath, star, ids(3)[1:]}, // shares an openid with the first call
+			{taggingPath, star, ids(3)[2:]},   // shares an openid with the second call, which failed
 		} {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * time.Millisecond)
-				answers[i] = a.post(call.path, tagging(call.tag, call.ids...))
+				responses[i] = a.post(call.path, tagging(call.tag, call.ids...))
 			})
 		}
 		wg.Wait()
-		assert.Equal(t, []string{ok, ok}, []string{answers[0], answers[2]})
-		refused(t, 45169, answers[1])
+		assert.Equal(t, []string{ok, ok}, []string{responses[0], responses[2]})
+		assertCode(t, 45169, responses[1])
 		assert.Equal(t, ids(2), a.TagFans(vip))
-		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)), "alone it is carried out")
+		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)), "it succeeds without a concurrent call")
 		assert.Empty(t, a.TagFans(star))
 	})
 }
 
-// Two jobs that tag the same people at the same time both get to their end.
-func TestConcurrentJobs(t *testing.T) {
+// Two concurrent bulk jobs for the same users both succeed.
+func TestConcurrentTaggingJobs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
@@ -242,34 +209,34 @@ func TestConcurrentJobs(t *testing.T) {
 		assert.Len(t, srv.TagFans(star), 1000)
 		assert.True(t, slices.ContainsFunc(srv.Requests(taggingPath), func(r wechatusertest.Request) bool {
 			return r.Errcode == wechatuser.CodeConcurrentTagging
-		}), "they met")
+		}), "the jobs collided")
 	})
 }
 
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
 func TestPartialTagging(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{PartialTagging: 1}, wechatusertest.WithFans(50))
+	a := newQuirky(t, wechatusertest.Quirks{PartialTagging: 1}, wechatusertest.WithFans(50))
 	vip := a.AddTag("vip")
 	body := a.post(taggingPath, tagging(vip, ids(50)...))
-	refused(t, 45171, body)
-	var answer struct {
+	assertCode(t, 45171, body)
+	var resp struct {
 		Failed []string `json:"fail_openid_list"`
 	}
-	require.NoError(t, json.Unmarshal([]byte(body), &answer))
-	assert.NotEmpty(t, answer.Failed)
+	require.NoError(t, json.Unmarshal([]byte(body), &resp))
+	assert.NotEmpty(t, resp.Failed)
 	assert.NotEmpty(t, a.TagFans(vip))
-	assert.ElementsMatch(t, ids(50), slices.Concat(answer.Failed, a.TagFans(vip)), "the others were processed")
+	assert.ElementsMatch(t, ids(50), slices.Concat(resp.Failed, a.TagFans(vip)), "the others were processed")
 
 	a.FailOpenIDs(1, wechatusertest.OpenID(7))
 	body = a.post(untaggingPath, tagging(vip, ids(50)...))
-	assert.Contains(t, body, `"fail_openid_list":`+array(wechatusertest.OpenID(7))+`}`, "an order goes before luck")
+	assert.Contains(t, body, `"fail_openid_list":`+array(wechatusertest.OpenID(7))+`}`, "FailOpenIDs takes precedence")
 }
 
 func TestShortPages(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500), wechatusertest.WithPageSize(100))
-	all, counts := walk(t, func(cursor string) string { return a.get("/cgi-bin/user/get", "next_openid", cursor) })
+	a := newQuirky(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500), wechatusertest.WithPageSize(100))
+	all, counts := readPages(t, func(cursor string) string { return a.get("/cgi-bin/user/get", "next_openid", cursor) })
 	assert.Equal(t, ids(500), all)
 	assert.Greater(t, len(counts), 6)
 	assert.LessOrEqual(t, slices.Max(counts), 100)
@@ -281,7 +248,7 @@ type batch struct {
 
 func TestReorderedBatch(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{ReorderedBatch: 1}, wechatusertest.WithFans(100))
+	a := newQuirky(t, wechatusertest.Quirks{ReorderedBatch: 1}, wechatusertest.WithFans(100))
 	var got []string
 	for _, u := range decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...))).List {
 		got = append(got, u.OpenID)
@@ -293,25 +260,29 @@ func TestReorderedBatch(t *testing.T) {
 // https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 func TestShortBatch(t *testing.T) {
 	t.Parallel()
-	for mixed, want := range map[bool][]string{false: {"union-0", "union-1", "union-2"}, true: {"union-1", "union-2", "union-0"}} {
-		a := odd(t, wechatusertest.Quirks{ShortBatch: true, MixedUnionIDs: mixed})
+	for mixed, want := range map[bool][]string{
+		false: {"union-0", "union-1", "union-2"},
+		true:  {"union-1", "union-2", "union-0"},
+	} {
+		a := newQuirky(t, wechatusertest.Quirks{ShortBatch: true, MixedUnionIDs: mixed})
 		for i, id := range ids(3) {
 			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
 		}
-		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(slices.Insert(ids(3), 1, "oFAKEnobody", wechatusertest.ForeignOpenID(0))...)))
+		query := userList(slices.Insert(ids(3), 1, "oFAKEnobody", wechatusertest.ForeignOpenID(0))...)
+		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", query))
 		require.Len(t, got.List, 3)
 		for i, u := range got.List {
 			assert.Equal(t, []string{wechatusertest.OpenID(i), want[i]}, []string{u.OpenID, u.UnionID})
 		}
 		whole := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(3)...)))
-		assert.Equal(t, "union-0", whole.List[0].UnionID, "an answer that is not short is right")
+		assert.Equal(t, "union-0", whole.List[0].UnionID, "a complete response is correct")
 	}
 }
 
 // 45057 is no longer documented: https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func TestDeletableTags(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{DeletableTags: true}, wechatusertest.WithFans(100_001))
+	a := newQuirky(t, wechatusertest.Quirks{DeletableTags: true}, wechatusertest.WithFans(100_001))
 	vip := a.AddTag("vip", a.OpenIDs()...)
 	assert.Equal(t, ok, a.post("/cgi-bin/tags/delete", fmt.Sprintf(`{"tag":{"id":%d}}`, vip)))
 }
@@ -319,13 +290,13 @@ func TestDeletableTags(t *testing.T) {
 // https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 func TestUnusedQuota(t *testing.T) {
 	t.Parallel()
-	a := odd(t, wechatusertest.Quirks{UnusedQuota: true}, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
+	a := newQuirky(t, wechatusertest.Quirks{UnusedQuota: true}, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
 	a.get("/cgi-bin/tags/get")
-	refused(t, 45009, a.get("/cgi-bin/tags/get"))
+	assertCode(t, 45009, a.get("/cgi-bin/tags/get"))
 	assert.Contains(t, a.quota("/cgi-bin/tags/get"), `"used":0,"remain":1`)
 }
 
-// A single attempt meets each of the refusals.
+// Calls without retries get all kinds of random errors.
 func TestWild(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -335,14 +306,15 @@ func TestWild(t *testing.T) {
 		c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
 		codes, pages := map[wechatuser.Code]bool{}, 0
 		for i := range 300 {
-			err := c.BatchTagging(t.Context(), vip, []string{wechatusertest.OpenID(i % 100), wechatusertest.OpenID((i + 1) % 100)})
+			openIDs := []string{wechatusertest.OpenID(i % 100), wechatusertest.OpenID((i + 1) % 100)}
+			err := c.BatchTagging(t.Context(), vip, openIDs)
 			var (
-				refusal *wechatuser.Error
+				failure *wechatuser.Error
 				html    *wechatuser.ResponseError
 			)
 			switch {
-			case errors.As(err, &refusal):
-				codes[refusal.Code] = true
+			case errors.As(err, &failure):
+				codes[failure.Code] = true
 			case errors.As(err, &html):
 				pages++
 			default:
@@ -354,4 +326,76 @@ func TestWild(t *testing.T) {
 		}, codes)
 		assert.NotZero(t, pages)
 	})
+}
+
+// Lists, bulk jobs and syncs of the client succeed on a bad day of the platform, and the account is then as expected.
+func TestClientOnAWildServer(t *testing.T) {
+	t.Parallel()
+	for seed := range atFullSize(8, 3) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { testBulkWork(t, wechatusertest.Wild(uint64(seed))) })
+		})
+	}
+}
+
+func testBulkWork(t *testing.T, q wechatusertest.Quirks) {
+	const fans = 5000
+	ctx := t.Context()
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(q))
+	all := ids(fans)
+	for i, id := range all {
+		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("no.\x14 ", i)})
+	}
+	c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 6})) // three attempts in a row can fail
+
+	var listed []string
+	for id, err := range c.AllFans(ctx) {
+		require.NoError(t, err)
+		listed = append(listed, id)
+	}
+	assert.Equal(t, all, listed)
+
+	vip, err := c.CreateTag(ctx, "vip")
+	require.NoError(t, err)
+	strangers := []string{"oFAKEnobody", wechatusertest.ForeignOpenID(1)}
+	tagged := slices.Insert(slices.Clone(all[:3000]), 700, strangers...)
+	report, err := c.BulkTagging(ctx, vip.ID, wechatuser.OpenIDs(tagged...))
+	require.Error(t, err)
+	assert.ElementsMatch(t, strangers, report.FailedOpenIDs(), "%v", err)
+	assert.Equal(t, 3000, report.Applied)
+	assert.ElementsMatch(t, all[:3000], srv.TagFans(vip.ID))
+
+	want := slices.Concat(all[100:400], all[2900:4000])
+	synced, err := c.SyncTag(ctx, vip.ID, wechatuser.OpenIDs(want...))
+	require.NoError(t, err, "%v", synced)
+	assert.ElementsMatch(t, want, srv.TagFans(vip.ID))
+
+	_, err = c.SyncBlacklist(ctx, wechatuser.OpenIDs(all[:500]...))
+	require.NoError(t, err)
+	_, err = c.SyncBlacklist(ctx, wechatuser.OpenIDs(all[400:600]...))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, all[400:600], srv.Blacklist())
+
+	var read []string
+	queried := slices.Insert(slices.Clone(all), 2500, strangers...)
+	for user, err := range c.BulkUserInfo(ctx, wechatuser.OpenIDs(queried...)) {
+		var one *wechatuser.OpenIDError
+		if errors.As(err, &one) {
+			assert.Contains(t, strangers, one.OpenID, "%v", err)
+			continue
+		}
+		require.NoError(t, err)
+		i := len(read)
+		assert.Equal(t, fmt.Sprint("union-", i), user.UnionID)
+		assert.Equal(t, fmt.Sprint("no.\x14 ", i), user.Remark)
+		assert.Equal(t, i >= 100 && i < 400 || i >= 2900 && i < 4000, slices.Contains(user.TagIDList, vip.ID))
+		read = append(read, user.OpenID)
+	}
+	assert.Equal(t, all, read)
+	outcomes := map[string]int{}
+	for _, r := range srv.Requests() {
+		outcomes[fmt.Sprint(r.Fault, " ", int(r.Errcode))]++
+	}
+	t.Logf("%d calls: %v", srv.Calls("*"), outcomes)
 }

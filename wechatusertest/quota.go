@@ -11,15 +11,15 @@ import (
 const (
 	clearQuotaV2Path = "/cgi-bin/clear_quota/v2"
 
-	clearsPerMonth    = 10 // of all quotas
-	apiClearsPerMonth = 50 // of one path's
+	clearsPerMonth    = 10 // for clearing all quotas
+	apiClearsPerMonth = 50 // for clearing the quota of one path
 
-	// assumedPerDay is what quota/get says of a path whose quota is not documented.
+	// assumedPerDay is the quota that quota/get returns for a path without a documented quota.
 	assumedPerDay = 500_000
 )
 
-// resets counts what was set back in a month.
-type resets struct {
+// quotaClears counts how often quotas were cleared in a month.
+type quotaClears struct {
 	clears, apiClears counter
 }
 
@@ -29,15 +29,15 @@ type counter struct {
 	n      int
 }
 
-// in is the count in a period, which begins at zero.
-func (c *counter) in(period int64) int {
+// count returns the count in a period. In a new period it is 0.
+func (c *counter) count(period int64) int {
 	if c.period != period {
 		*c = counter{period: period}
 	}
 	return c.n
 }
 
-// beijing is where the platform's days begin.
+// beijing is the time zone of the platform's days and months.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
 func dayOf(t time.Time) int64 {
@@ -50,9 +50,9 @@ func monthOf(t time.Time) int64 {
 	return int64(t.Year())*12 + int64(t.Month())
 }
 
-// spend counts a call, unless the quota is used up.
+// spend charges a call to the quota. It returns an errcode if the quota is used up.
 func (r *route) spend(now time.Time) wechatuser.Code {
-	day, minute := r.day.in(dayOf(now)), r.minute.in(now.Unix()/60)
+	day, minute := r.day.count(dayOf(now)), r.minute.count(now.Unix()/60)
 	switch {
 	case r.perDay > 0 && day >= r.perDay:
 		return wechatuser.CodeDailyQuotaExceeded
@@ -66,7 +66,7 @@ func (r *route) spend(now time.Time) wechatuser.Code {
 
 func (r *route) reset() { r.day.n, r.minute.n = 0, 0 }
 
-// clearQuota is POST /cgi-bin/clear_quota.
+// clearQuota serves POST /cgi-bin/clear_quota.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html
 func (s *Server) clearQuota(c *call) wechatuser.Code {
 	var appID string
@@ -81,8 +81,8 @@ func (s *Server) clearQuota(c *call) wechatuser.Code {
 	return s.clearAll(c)
 }
 
-// clearQuotaByAppSecret is POST /cgi-bin/clear_quota/v2. The platform documents its arguments both as a body and as a
-// query, so that either is taken.
+// clearQuotaByAppSecret serves POST /cgi-bin/clear_quota/v2. The platform documents its arguments both in the body and
+// in the query, so it accepts either.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html
 func (s *Server) clearQuotaByAppSecret(c *call) wechatuser.Code {
 	var appID, secret string
@@ -97,7 +97,7 @@ func (s *Server) clearQuotaByAppSecret(c *call) wechatuser.Code {
 }
 
 func (s *Server) clearAll(c *call) wechatuser.Code {
-	if s.clears.in(monthOf(c.now)) >= clearsPerMonth {
+	if s.clears.count(monthOf(c.now)) >= clearsPerMonth {
 		return wechatuser.CodeClearQuotaLimit
 	}
 	s.clears.n++
@@ -107,14 +107,14 @@ func (s *Server) clearAll(c *call) wechatuser.Code {
 	return 0
 }
 
-// clearAPIQuota is POST /cgi-bin/openapi/quota/clear.
+// clearAPIQuota serves POST /cgi-bin/openapi/quota/clear.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html
 func (s *Server) clearAPIQuota(c *call) wechatuser.Code {
 	r, code := s.pathArgument(c)
 	switch {
 	case code != 0:
 		return code
-	case s.apiClears.in(monthOf(c.now)) >= apiClearsPerMonth:
+	case s.apiClears.count(monthOf(c.now)) >= apiClearsPerMonth:
 		return wechatuser.CodeDailyQuotaExceeded
 	}
 	s.apiClears.n++
@@ -122,14 +122,14 @@ func (s *Server) clearAPIQuota(c *call) wechatuser.Code {
 	return 0
 }
 
-// getAPIQuota is POST /cgi-bin/openapi/quota/get. Where no quota is enforced it tells the documented one.
+// getAPIQuota serves POST /cgi-bin/openapi/quota/get. If no quota is enforced, it returns the documented one.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html
 func (s *Server) getAPIQuota(c *call) wechatuser.Code {
 	r, code := s.pathArgument(c)
 	if code != 0 {
 		return code
 	}
-	limit, used := cmp.Or(r.perDay, r.endpoint.perDay, assumedPerDay), r.day.in(dayOf(c.now))
+	limit, used := cmp.Or(r.perDay, r.endpoint.perDay, assumedPerDay), r.day.count(dayOf(c.now))
 	if s.cfg.quirks.UnusedQuota {
 		used = 0
 	}
@@ -142,7 +142,7 @@ func (s *Server) getAPIQuota(c *call) wechatuser.Code {
 	return 0
 }
 
-// pathArgument finds the route that cgi_path names.
+// pathArgument returns the route of cgi_path.
 func (s *Server) pathArgument(c *call) (*route, wechatuser.Code) {
 	var path string
 	switch {

@@ -24,19 +24,20 @@ func (a account) clear() string {
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/tags/get", 3, 2))
-	const answer = `{"errcode":0,"errmsg":"ok","quota":{"daily_limit":3,"used":%d,"remain":%d},"rate_limit":{"call_count":2,"refresh_second":60}}`
-	assert.Equal(t, fmt.Sprintf(answer, 0, 3), a.quota("/cgi-bin/tags/get"))
+	const response = `{"errcode":0,"errmsg":"ok","quota":{"daily_limit":3,"used":%d,"remain":%d},` +
+		`"rate_limit":{"call_count":2,"refresh_second":60}}`
+	assert.Equal(t, fmt.Sprintf(response, 0, 3), a.quota("/cgi-bin/tags/get"))
 	a.get("/cgi-bin/tags/get")
 	a.get("/cgi-bin/tags/get")
-	refused(t, 45011, a.get("/cgi-bin/tags/get"))
-	assert.Equal(t, fmt.Sprintf(answer, 2, 1), a.quota("/cgi-bin/tags/get"), "a refused call is not counted")
+	assertCode(t, 45011, a.get("/cgi-bin/tags/get"))
+	assert.Equal(t, fmt.Sprintf(response, 2, 1), a.quota("/cgi-bin/tags/get"), "a call over the quota is not counted")
 	a.Advance(time.Minute)
 	a.get("/cgi-bin/tags/get")
-	refused(t, 45009, a.get("/cgi-bin/tags/get"))
-	refused(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
+	assertCode(t, 45009, a.get("/cgi-bin/tags/get"))
+	assertCode(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
 
 	a.Advance(12*time.Hour - 2*time.Minute) // it was noon
-	refused(t, 45009, a.get("/cgi-bin/tags/get"))
+	assertCode(t, 45009, a.get("/cgi-bin/tags/get"))
 	a.Advance(time.Minute)
 	assert.Contains(t, a.get("/cgi-bin/tags/get"), "tags", "a day begins at midnight in Beijing")
 	assert.Equal(t, 8, a.Calls("/cgi-bin/tags/get"))
@@ -47,13 +48,14 @@ func TestQuota(t *testing.T) {
 // https://developers.weixin.qq.com/doc/service/Message_Management/API_Call_Limits.html
 func TestDocumentedQuotas(t *testing.T) {
 	t.Parallel()
-	free, limited := newAccount(t), newAccount(t, wechatusertest.WithDocumentedQuotas(), wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
+	free := newAccount(t)
+	limited := newAccount(t, wechatusertest.WithDocumentedQuotas(), wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0))
 	for range 500 {
 		free.get("/cgi-bin/user/get")
 		limited.get("/cgi-bin/user/get")
 	}
 	assert.NotContains(t, free.get("/cgi-bin/user/get"), "errcode", "off by default")
-	msg := refused(t, 45009, limited.get("/cgi-bin/user/get"))
+	msg := assertCode(t, 45009, limited.get("/cgi-bin/user/get"))
 	assert.Regexp(t, `^reach max api daily quota limit rid: `, msg)
 	assert.Contains(t, limited.quota("/cgi-bin/user/get"), `{"daily_limit":500,"used":500,"remain":0}}`)
 	assert.Contains(t, free.quota("/cgi-bin/user/get"), `{"daily_limit":500,"used":501,"remain":0}}`)
@@ -66,15 +68,15 @@ func TestQuotaPaths(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	for _, path := range []string{"/cgi-bin/openapi/quota/get", "/cgi-bin/openapi/quota/clear"} {
-		refused(t, 76021, a.post(path, `{"cgi_path":"/cgi-bin/nothing"}`))
-		refused(t, 76021, a.post(path, `{"cgi_path":"cgi-bin/user/get"}`))
-		refused(t, 76022, a.post(path, `{"cgi_path":"/sns/userinfo"}`))
-		refused(t, 44002, a.post(path, `{}`))
-		refused(t, 47001, a.post(path, `{"cgi_path":1}`))
+		assertCode(t, 76021, a.post(path, `{"cgi_path":"/cgi-bin/nothing"}`))
+		assertCode(t, 76021, a.post(path, `{"cgi_path":"cgi-bin/user/get"}`))
+		assertCode(t, 76022, a.post(path, `{"cgi_path":"/sns/userinfo"}`))
+		assertCode(t, 44002, a.post(path, `{}`))
+		assertCode(t, 47001, a.post(path, `{"cgi_path":1}`))
 	}
 }
 
-// All quotas can be set back 10 times a month, with the token and with the secret together.
+// All quotas can be cleared 10 times a month, counting calls with the token and calls with the secret.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html
 func TestClearQuota(t *testing.T) {
@@ -84,39 +86,40 @@ func TestClearQuota(t *testing.T) {
 		body := fmt.Sprintf(`{"appid":%q,"appsecret":%q}`, appID, secret)
 		return a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, body).Body.String()
 	}
-	refused(t, 40013, a.post("/cgi-bin/clear_quota", `{"appid":"wxelse"}`))
-	refused(t, 41002, a.post("/cgi-bin/clear_quota", `{}`))
-	refused(t, 47001, a.post("/cgi-bin/clear_quota", `{"appid":1}`))
-	refused(t, 40013, v2("wxelse", a.Secret))
-	refused(t, 40125, v2(a.AppID, "wrong"))
-	refused(t, 41002, v2("", a.Secret))
-	refused(t, 41004, v2(a.AppID, ""))
+	assertCode(t, 40013, a.post("/cgi-bin/clear_quota", `{"appid":"wxelse"}`))
+	assertCode(t, 41002, a.post("/cgi-bin/clear_quota", `{}`))
+	assertCode(t, 47001, a.post("/cgi-bin/clear_quota", `{"appid":1}`))
+	assertCode(t, 40013, v2("wxelse", a.Secret))
+	assertCode(t, 40125, v2(a.AppID, "wrong"))
+	assertCode(t, 41002, v2("", a.Secret))
+	assertCode(t, 41004, v2(a.AppID, ""))
 	for range 9 {
 		a.get("/cgi-bin/tags/get")
 		assert.Equal(t, ok, a.clear())
 		assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode")
 	}
 	query := url.Values{"appid": {a.AppID}, "appsecret": {a.Secret}}
-	assert.Equal(t, ok, a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", query, "").Body.String(), "in the query too")
-	refused(t, 48006, v2(a.AppID, a.Secret))
-	refused(t, 48006, a.clear())
+	assert.Equal(t, ok, a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", query, "").Body.String(), "with a query")
+	assertCode(t, 48006, v2(a.AppID, a.Secret))
+	assertCode(t, 48006, a.clear())
 	a.Advance(21 * 24 * time.Hour) // from the 10th to the 31st
-	refused(t, 48006, a.clear())
+	assertCode(t, 48006, a.clear())
 	a.Advance(24 * time.Hour)
 	assert.Equal(t, ok, a.clear())
 }
 
-// The quota of one path can be set back 50 times a month.
+// The quota of a single path can be cleared 50 times a month.
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html
 func TestClearAPIQuota(t *testing.T) {
 	t.Parallel()
-	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0))
+	a := newAccount(t,
+		wechatusertest.WithQuota("/cgi-bin/tags/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0))
 	a.get("/cgi-bin/user/get")
 	for range 50 {
 		a.get("/cgi-bin/tags/get")
-		refused(t, 45009, a.get("/cgi-bin/tags/get"))
+		assertCode(t, 45009, a.get("/cgi-bin/tags/get"))
 		assert.Equal(t, ok, a.post("/cgi-bin/openapi/quota/clear", `{"cgi_path":"/cgi-bin/tags/get"}`))
 	}
-	refused(t, 45009, a.post("/cgi-bin/openapi/quota/clear", `{"cgi_path":"/cgi-bin/tags/get"}`))
-	refused(t, 45009, a.get("/cgi-bin/user/get"))
+	assertCode(t, 45009, a.post("/cgi-bin/openapi/quota/clear", `{"cgi_path":"/cgi-bin/tags/get"}`))
+	assertCode(t, 45009, a.get("/cgi-bin/user/get"))
 }

@@ -15,36 +15,36 @@ const (
 	maxLoggedBody  = 16 << 10
 )
 
-// Request is a request that a server has received, and what came of it. Tokens and secrets are masked.
+// Request is a request that a server has received, and its result. Tokens and secrets are redacted.
 type Request struct {
-	Time     time.Time     `json:"time"` // of the account's clock
+	Time     time.Time     `json:"time"` // by the account's clock
 	Duration time.Duration `json:"duration"`
-	// API is the official name, such as "batchTagging"; empty for a path that no API has.
+	// API is the official name of the API, such as "batchTagging"; empty if no API has the path.
 	API    string     `json:"api,omitempty"`
 	Method string     `json:"method"`
 	Path   string     `json:"path"`
 	Query  url.Values `json:"query,omitempty"`
-	// Body is the JSON of the request's body; nil if it was none, or more than 16 KiB.
+	// Body is the decoded JSON body; nil if the body is not a JSON object or is longer than 16 KiB.
 	Body     map[string]any `json:"body,omitempty"`
 	ClientIP string         `json:"client_ip"`
 
-	// Status is the HTTP status, 0 where no answer was sent.
+	// Status is the HTTP status; 0 if no response was sent.
 	Status int `json:"status"`
-	// Errcode is what the account answered, or would have where the answer was lost.
+	// Errcode is the errcode of the response, even if the response was lost.
 	Errcode wechatuser.Code `json:"errcode"`
-	// RID identifies a refusal, as in errmsg; [wechatuser.Client.GetRIDInfo] knows it for 7 days.
+	// RID is the request id in the errmsg of a failed call. [wechatuser.Client.GetRIDInfo] finds it for 7 days.
 	RID string `json:"rid,omitempty"`
-	// Fault is the kind of [Fault] that the call met, by order or by the account's [Quirks]; empty for none.
+	// Fault is the kind of [Fault] that hit the call, whether set by the test or caused by [Quirks]; empty if none did.
 	Fault FaultKind `json:"fault,omitempty"`
 }
 
-// requestLog holds the last requests in a ring.
+// requestLog holds the last requests in a ring buffer.
 type requestLog struct {
 	ring   []logEntry
-	oldest int // place in ring
+	oldest int // index in ring
 }
 
-// logEntry is a Request that is not read yet.
+// logEntry is a Request that is not redacted yet and whose body is not decoded.
 type logEntry struct {
 	Request
 	body []byte
@@ -61,8 +61,8 @@ func (l *requestLog) add(e logEntry, size int) {
 	}
 }
 
-// read makes what a test may see. The entry's query belongs to the call that is over, and its body is not shared.
-func (e logEntry) read() Request {
+// request returns the Request that a test may see. It does not share memory with the entry.
+func (e logEntry) request() Request {
 	r := e.Request
 	if r.Query = maps.Clone(r.Query); len(r.Query) == 0 {
 		r.Query = nil
@@ -70,17 +70,17 @@ func (e logEntry) read() Request {
 	for name, values := range r.Query {
 		r.Query[name] = slices.Clone(values)
 		for i, value := range values {
-			r.Query[name][i] = masked(name, value)
+			r.Query[name][i] = redacted(name, value)
 		}
 	}
 	if err := json.Unmarshal(e.body, &r.Body); err != nil {
 		r.Body = nil
 	}
-	maskIn("", r.Body)
+	redactIn("", r.Body)
 	return r
 }
 
-// log keeps a call that is over. The lock is held.
+// log adds a finished call to the log. s.mu is held.
 func (s *Server) log(c *call) logEntry {
 	e := logEntry{Request: Request{
 		Time: c.arrived, Duration: s.now().Sub(c.arrived), Method: c.method, Path: c.path, Query: c.query, ClientIP: c.ip,
@@ -98,33 +98,36 @@ func (s *Server) log(c *call) logEntry {
 	return e
 }
 
-// Requests are the last requests of these paths, or of all if there is none, the oldest first. Path "*" stands for all
-// but those for tokens. The server keeps 1,000 requests unless [WithRequestLog] says otherwise; [Server.Calls] counts
-// them all. It panics if no API has a path.
+// Requests returns the last requests of these paths, oldest first. Without paths it returns the requests of all paths.
+// "*" stands for all paths except those of token requests.
+//
+// The server keeps the last 1,000 requests; [WithRequestLog] changes this. [Server.Calls] counts all of them. It panics
+// if no API has one of the paths.
 func (s *Server) Requests(paths ...string) []Request {
 	paths = slices.Clone(paths)
 	for i, path := range paths {
-		paths[i] = pathOrAll("Requests", path)
+		paths[i] = mustResolvePath("Requests", path)
 	}
 	s.mu.Lock()
 	entries := slices.Concat(s.ring[s.oldest:], s.ring[:s.oldest])
 	s.mu.Unlock()
 	requests := []Request{}
 	for _, e := range entries {
-		asked := func(path string) bool { return e.Path == path || everywhere(path) && !isTokenPath(e.Path) }
-		if len(paths) == 0 || slices.ContainsFunc(paths, asked) {
-			requests = append(requests, e.read())
+		matches := func(path string) bool { return e.Path == path || isAnyPath(path) && !isTokenPath(e.Path) }
+		if len(paths) == 0 || slices.ContainsFunc(paths, matches) {
+			requests = append(requests, e.request())
 		}
 	}
 	return requests
 }
 
-// Calls is how many requests a path has received, whatever came of them. Path "*", or an empty one, stands for all
-// calls but those for tokens. Requests to a path that no API has are not counted; [Server.Requests] has them.
+// Calls returns the number of requests that a path has received, including failed ones. "*" or an empty path stands for
+// all paths except those of token requests. Requests to unknown paths are not counted, but [Server.Requests] returns
+// them. It panics if no API has the path.
 func (s *Server) Calls(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !everywhere(path) {
+	if !isAnyPath(path) {
 		return s.route("Calls", path).calls
 	}
 	n := 0

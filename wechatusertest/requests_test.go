@@ -28,7 +28,7 @@ func TestRequests(t *testing.T) {
 	token := a.AccessToken()
 	a.post(taggingPath, tagging(vip, ids(2)...))
 	a.Advance(time.Minute)
-	msg := refused(t, 40003, a.get("/cgi-bin/user/info", "openid", "oFAKEnobody"))
+	msg := assertCode(t, 40003, a.get("/cgi-bin/user/info", "openid", "oFAKEnobody"))
 	a.FailNextHTTP("/cgi-bin/tags/get", 502, "", 1)
 	a.get("/cgi-bin/tags/get")
 	a.do(http.MethodGet, "/cgi-bin/nothing", nil, "")
@@ -60,19 +60,19 @@ func TestRequests(t *testing.T) {
 	var decoded []wechatusertest.Request
 	require.NoError(t, json.Unmarshal(encoded, &decoded))
 	assert.Equal(t, all, decoded)
-	assert.Equal(t, all, a.Requests(), "what was given out is not what is kept")
+	assert.Equal(t, all, a.Requests(), "Requests returns copies")
 }
 
-// A call without an answer is there too: one whose connection ended, and one whose client left during a delay.
-func TestRequestsWithoutAnswer(t *testing.T) {
+// Calls without a response are logged too: one whose connection ended, and one that was canceled during a delay.
+func TestRequestsWithoutResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 		send := func(timeout time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(),
-				strings.NewReader(`{"tag":{}}`))
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost,
+				srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(), strings.NewReader(`{"tag":{}}`))
 			require.NoError(t, err)
 			_, err = srv.Transport().RoundTrip(req) //nolint:bodyclose // there is none
 			return err
@@ -84,20 +84,24 @@ func TestRequestsWithoutAnswer(t *testing.T) {
 
 		got := srv.Requests()
 		require.Len(t, got, 2)
-		assert.Equal(t, []any{0, wechatuser.CodeInvalidTagName, wechatusertest.FaultDropAnswer}, []any{got[0].Status, got[0].Errcode, got[0].Fault})
-		assert.Equal(t, []any{0, wechatuser.Code(0), time.Second}, []any{got[1].Status, got[1].Errcode, got[1].Duration})
+		assert.Equal(t, []any{0, wechatuser.CodeInvalidTagName, wechatusertest.FaultDropAnswer},
+			[]any{got[0].Status, got[0].Errcode, got[0].Fault})
+		assert.Equal(t, []any{0, wechatuser.Code(0), time.Second},
+			[]any{got[1].Status, got[1].Errcode, got[1].Duration})
 	})
 }
 
-// The simulator's official names are the client's.
-func TestRequestsHaveTheClientsNames(t *testing.T) {
+// The simulator and the client have the same names, methods and paths.
+func TestRequestsHaveTheNamesOfTheClient(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))
 	var names []string
-	c := a.Client(wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+	type next = func(context.Context) (wechatuser.Result, error)
+	record := func(ctx context.Context, call wechatuser.Call, next next) (wechatuser.Result, error) {
 		names = append(names, call.API+" "+call.Method+" "+call.Path)
 		return next(ctx)
-	}))
+	}
+	c := a.Client(wechatuser.WithInterceptor(record))
 	ctx, id := t.Context(), wechatusertest.OpenID(0)
 	_, _ = c.GetUserInfo(ctx, id)
 	_, _ = c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: id}})
@@ -120,7 +124,7 @@ func TestRequestsHaveTheClientsNames(t *testing.T) {
 	for _, r := range a.Requests() {
 		got = append(got, r.API+" "+r.Method+" "+r.Path)
 	}
-	assert.Len(t, got, 17, "all of user management, and the token")
+	assert.Len(t, got, 17, "all calls of user management, and the token request")
 	assert.ElementsMatch(t, names, got)
 }
 
@@ -134,7 +138,7 @@ func TestRequestLogIsBounded(t *testing.T) {
 		got := a.Requests()
 		require.Len(t, got, want)
 		for i, r := range got {
-			assert.Equal(t, fmt.Sprint(10-want+i), r.Query.Get("openid"), "the oldest is first")
+			assert.Equal(t, fmt.Sprint(10-want+i), r.Query.Get("openid"), "oldest first")
 		}
 		assert.Equal(t, 10, a.Calls("*"))
 	}
@@ -143,7 +147,7 @@ func TestRequestLogIsBounded(t *testing.T) {
 	assert.Nil(t, a.Requests()[0].Body)
 }
 
-// The hook gets what Requests gives, and may use the server.
+// The hook gets the same requests as Requests returns, and can call the server.
 func TestRequestHook(t *testing.T) {
 	t.Parallel()
 	var (
@@ -151,12 +155,13 @@ func TestRequestHook(t *testing.T) {
 		got []wechatusertest.Request
 		srv *wechatusertest.Server
 	)
-	srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithRequestHook(func(r wechatusertest.Request) {
+	hook := func(r wechatusertest.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, r)
 		srv.Calls("*")
-	}))
+	}
+	srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithRequestHook(hook))
 	_, err := srv.Client().GetTags(t.Context())
 	require.NoError(t, err)
 	mu.Lock()
@@ -165,16 +170,19 @@ func TestRequestHook(t *testing.T) {
 	assert.Equal(t, srv.Requests(), got)
 }
 
-// Neither the log nor the hook nor what else can be looked at shows a secret, or a token in full.
-func TestWhatIsShownHoldsNoSecret(t *testing.T) {
+// Neither the request log and hook nor the other inspection methods reveal a secret or a complete token.
+func TestInspectionRevealsNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret, token = "fakesecret1234567890fakesecret12", "sentinel-token-sentinel-token-sentinel"
 	var hooked []wechatusertest.Request
 	a := newAccount(t, wechatusertest.WithAccount("wxfake", secret), wechatusertest.WithFans(1),
 		wechatusertest.WithRequestHook(func(r wechatusertest.Request) { hooked = append(hooked, r) }))
-	given := []string{decode[tokenAnswer](t, a.stable(false)).AccessToken, decode[tokenAnswer](t, a.legacy()).AccessToken}
+	issued := []string{
+		decode[tokenResponse](t, a.stable(false)).AccessToken, decode[tokenResponse](t, a.legacy()).AccessToken,
+	}
 	a.post("/cgi-bin/tags/create", `{"access_token":"`+token+`","tag":{"name":"x"}}`)
-	a.post("/cgi-bin/tags/create", `{"tag":{"name":"x","APPSECRET":["`+secret+`"]},"list":[{"component_access_token":"`+token+`"}]}`)
+	a.post("/cgi-bin/tags/create",
+		`{"tag":{"name":"x","APPSECRET":["`+secret+`"]},"list":[{"component_access_token":"`+token+`"}]}`)
 	a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"Access_Token": {token}, "SECRET": {secret}}, "")
 	a.do(http.MethodGet, "/cgi-bin/tags/get&access_token="+token+"&Secret="+secret, nil, "")
 	a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", url.Values{"appid": {"wxfake"}, "appsecret": {secret}}, "")
@@ -186,7 +194,7 @@ func TestWhatIsShownHoldsNoSecret(t *testing.T) {
 	encoded, err := json.Marshal([]any{hooked, a.Requests(), a.Snapshot(), a.Tokens(), a.Quotas(), a.Faults(), a.Totals()})
 	require.NoError(t, err)
 	shown := string(encoded) + saved.String() + fmt.Sprintf("%+v %+v %+v", a.Requests(), a.Tokens(), a.Snapshot())
-	for _, sentinel := range append(given, secret, token) {
+	for _, sentinel := range append(issued, secret, token) {
 		assert.NotContains(t, shown, sentinel)
 		assert.NotContains(t, shown, sentinel[8:])
 	}

@@ -20,62 +20,64 @@ func ridOf(t *testing.T, errmsg string) string {
 	return rid
 }
 
-func (a account) lookUp(rid string) string {
+func (a account) ridInfo(rid string) string {
 	return a.post("/cgi-bin/openapi/rid/get", fmt.Sprintf(`{"rid":%q}`, rid))
 }
 
-// The first group of a rid is the time of the request, which invoke_time tells too; the token is masked.
+// The first group of a rid is the time of the request, and so is invoke_time. The token is redacted.
 // https://developers.weixin.qq.com/doc/service/openApi/get_rid_info.html
 func TestRIDInfo(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	const body = `{"openid":"malformed","remark":"x"}`
-	answer := a.post("/cgi-bin/user/info/updateremark", body)
-	rid := ridOf(t, refused(t, 40003, answer))
+	resp := a.post("/cgi-bin/user/info/updateremark", body)
+	rid := ridOf(t, assertCode(t, 40003, resp))
 	seconds, err := strconv.ParseInt(rid[:8], 16, 64)
 	require.NoError(t, err)
 	assert.Equal(t, start.Unix(), seconds)
 	a.Advance(time.Hour)
-	assert.Equal(t, fmt.Sprintf(`{"errcode":0,"errmsg":"ok","request":{"invoke_time":%d,"cost_in_ms":0,"request_url":"access_token=%sxxxx",`+
-		`"request_body":%q,"response_body":%q,"client_ip":"192.0.2.1"}}`, start.Unix(), a.AccessToken()[:6], body, answer), a.lookUp(rid))
-	other := ridOf(t, refused(t, 40003, a.post("/cgi-bin/user/info/updateremark", body)))
+	assert.Equal(t, fmt.Sprintf(`{"errcode":0,"errmsg":"ok","request":{"invoke_time":%d,"cost_in_ms":0,`+
+		`"request_url":"access_token=%sxxxx","request_body":%q,"response_body":%q,"client_ip":"192.0.2.1"}}`,
+		start.Unix(), a.AccessToken()[:6], body, resp), a.ridInfo(rid))
+	other := ridOf(t, assertCode(t, 40003, a.post("/cgi-bin/user/info/updateremark", body)))
 	assert.NotEqual(t, rid[8:], other[8:])
 }
 
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html
-func TestRIDRefusals(t *testing.T) {
+func TestRIDInfoErrors(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
-	refused(t, 76001, a.lookUp("00000000-00000000-00000000"))
-	refused(t, 76002, a.lookUp("nonsense"))
-	refused(t, 76002, a.post("/cgi-bin/openapi/rid/get", `{}`))
-	refused(t, 47001, a.post("/cgi-bin/openapi/rid/get", `{"rid":1}`))
+	assertCode(t, 76001, a.ridInfo("00000000-00000000-00000000"))
+	assertCode(t, 76002, a.ridInfo("nonsense"))
+	assertCode(t, 76002, a.post("/cgi-bin/openapi/rid/get", `{}`))
+	assertCode(t, 47001, a.post("/cgi-bin/openapi/rid/get", `{"rid":1}`))
 
-	rid := ridOf(t, refused(t, 41009, a.get("/cgi-bin/user/info")))
+	rid := ridOf(t, assertCode(t, 41009, a.get("/cgi-bin/user/info")))
 	a.Advance(7 * 24 * time.Hour)
-	assert.Contains(t, a.lookUp(rid), `"errcode":0`)
+	assert.Contains(t, a.ridInfo(rid), `"errcode":0`)
 	a.Advance(time.Second)
-	refused(t, 76001, a.lookUp(rid))
+	assertCode(t, 76001, a.ridInfo(rid))
 }
 
-func TestRIDsRememberedAreBounded(t *testing.T) {
+func TestRIDInfoKeepsTheLastThousand(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
-	rid := ridOf(t, refused(t, 41009, a.get("/cgi-bin/user/info")))
+	rid := ridOf(t, assertCode(t, 41009, a.get("/cgi-bin/user/info")))
 	for range 999 {
 		a.get("/cgi-bin/user/info")
 	}
-	assert.Contains(t, a.lookUp(rid), `"errcode":0`)
+	assert.Contains(t, a.ridInfo(rid), `"errcode":0`)
 	a.get("/cgi-bin/user/info")
-	refused(t, 76001, a.lookUp(rid))
+	assertCode(t, 76001, a.ridInfo(rid))
 }
 
-// No secret, and no token in full, can be read back, not even a wrong one.
-func TestRIDInfoHidesSecrets(t *testing.T) {
+// rid/get returns neither a secret nor a complete token, not even a wrong one.
+func TestRIDInfoHoldsNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret = "fakesecret1234567890fakesecret12"
 	a := newAccount(t)
-	credential := fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"appsecret":%[2]q}`, a.AppID, secret)
+	credential := fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"appsecret":%[2]q}`,
+		a.AppID, secret)
 	for path, body := range map[string]string{
 		"/cgi-bin/stable_token":   a.do(http.MethodPost, "/cgi-bin/stable_token", nil, credential).Body.String(),
 		"/cgi-bin/clear_quota/v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, credential).Body.String(),
@@ -86,10 +88,11 @@ func TestRIDInfoHidesSecrets(t *testing.T) {
 		"unknown path": a.do(http.MethodPost, "/cgi-bin/stable_tokens", nil, credential).Body.String(),
 		"form":         a.post("/cgi-bin/tags/create", "tag=x&access_token="+secret),
 		"wrong place":  a.post("/cgi-bin/tags/create", `{"tag":{"access_token":"`+secret+`"}}`),
-		"component":    a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"component_access_token": {secret}}, "").Body.String(),
-		"token":        a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
+		"component": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{
+			"component_access_token": {secret}}, "").Body.String(),
+		"token": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
 	} {
-		info := a.lookUp(strings.TrimSuffix(ridOf(t, body), `"}`))
+		info := a.ridInfo(strings.TrimSuffix(ridOf(t, body), `"}`))
 		assert.Contains(t, info, `"errcode":0`, path)
 		assert.NotContains(t, info, secret[8:], path)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Server is an Official Account that answers HTTP requests. It is safe for concurrent use.
+// Server is a simulated Official Account with the platform's HTTP API. It is safe for concurrent use.
 type Server struct {
-	// URL is the address to send requests to, without a slash at its end.
+	// URL is the base URL for requests, without a trailing slash.
 	URL string
 	// AppID is the app ID of the account.
 	AppID string
@@ -25,7 +25,7 @@ type Server struct {
 
 	cfg    config
 	server *http.Server  // nil without a listener
-	served chan struct{} // closed when server has ended
+	served chan struct{} // closed when server has stopped
 
 	mu       sync.Mutex
 	rand     *rand.Rand
@@ -33,26 +33,26 @@ type Server struct {
 	routes   map[string]*route // the map itself never changes
 	account
 	tokens
-	resets
-	disturbances
+	quotaClears
+	faultState
 	failures
 	requestLog
-	asked map[uint64]uint64 // how often, by a call's hash
-	busy  map[string]bool   // openids of tagging calls that are under way
-	page  []int             // places in users; kept for its memory
+	callCounts    map[uint64]uint64 // number of identical calls, by hash
+	lockedOpenIDs map[string]bool   // openids of tagging calls in progress
+	page          []int             // buffer for indexes in users
 }
 
-// NewServer starts a server on a free port of the loopback address; [Server.Close] ends it. It panics if it cannot
-// listen, as httptest.NewServer does.
+// NewServer starts a server on a free port of the loopback address. Call [Server.Close] to stop it. Like
+// httptest.NewServer, it panics if it cannot listen.
 func NewServer(opts ...Option) *Server {
 	s := &Server{
 		cfg: config{
 			appID: defaultAppID, secret: defaultSecret,
 			clock: time.Now, logSize: defaultLogSize,
 		},
-		routes:  make(map[string]*route),
-		busy:    make(map[string]bool),
-		account: newAccount(),
+		routes:        make(map[string]*route),
+		lockedOpenIDs: make(map[string]bool),
+		account:       newAccount(),
 	}
 	for _, opt := range opts {
 		opt(&s.cfg)
@@ -82,12 +82,12 @@ func (s *Server) listen() {
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	go func() {
 		defer close(s.served)
-		_ = s.server.Serve(listener) // it ends with Close, which is no news
+		_ = s.server.Serve(listener) // it always returns an error after Close
 	}()
 }
 
-// Close ends the listener and all connections at once. It may be called more than once. The account lives on:
-// [Server.Transport] and ServeHTTP still work.
+// Close closes the listener and all connections immediately. It can be called more than once. The account remains
+// usable through [Server.Transport] and ServeHTTP.
 func (s *Server) Close() {
 	if s.server == nil {
 		return
@@ -96,8 +96,8 @@ func (s *Server) Close() {
 	<-s.served
 }
 
-// Client makes a client for the account. The options go after those that point it at the server. It panics on an
-// option that [wechatuser.New] refuses.
+// Client returns a client for the account. The options are applied after those that set the server's address. It panics
+// if [wechatuser.New] returns an error.
 func (s *Server) Client(opts ...wechatuser.Option) *wechatuser.Client {
 	own := []wechatuser.Option{wechatuser.WithBaseURL(s.URL)}
 	if s.server == nil {
@@ -110,8 +110,8 @@ func (s *Server) Client(opts ...wechatuser.Option) *wechatuser.Client {
 	return c
 }
 
-// Transport serves requests in the process, without a socket and for each host. It ends with the request's context,
-// during a [Server.Delay] too.
+// Transport returns a transport that serves requests to any host in the process, without a socket. A request ends with
+// its context, also during a [Server.Delay].
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
 type transport struct{ server *Server }
@@ -121,41 +121,41 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
-	rep, err := t.server.respond(r)
+	resp, err := t.server.handle(r)
 	if err != nil {
 		return nil, err
 	}
 	return &http.Response{
-		Status:     strconv.Itoa(rep.status) + " " + http.StatusText(rep.status),
-		StatusCode: rep.status,
+		Status:     strconv.Itoa(resp.status) + " " + http.StatusText(resp.status),
+		StatusCode: resp.status,
 		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        rep.header(),
-		Body:          io.NopCloser(rep.reader()),
-		ContentLength: int64(len(rep.body)),
+		Header:        resp.header(),
+		Body:          io.NopCloser(resp.reader()),
+		ContentLength: int64(len(resp.body)),
 		Request:       r,
 	}, nil
 }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rep, err := s.respond(r)
+	resp, err := s.handle(r)
 	if err != nil {
 		hangUp(w)
 	}
-	for name, values := range rep.header() {
+	for name, values := range resp.header() {
 		w.Header()[name] = values
 	}
-	w.WriteHeader(rep.status)
-	_, err = io.Copy(w, rep.reader())
-	if rep.cut && err != nil { // another error is a client that has gone, which is its own business
+	w.WriteHeader(resp.status)
+	_, err = io.Copy(w, resp.reader())
+	if resp.cut && err != nil { // any other error means that the client has gone
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// hangUp ends the connection so that the client sees the answer break off. It does not return.
+// hangUp closes the connection so that the client sees an incomplete response. It does not return.
 func hangUp(w http.ResponseWriter) {
-	// Without a first line net/http would take an old connection for a stale one, and send a GET again by itself.
+	// Without a status line, net/http would take a reused connection for a stale one and retry a GET.
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 		_ = conn.Close()
@@ -163,20 +163,20 @@ func hangUp(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// errHangUp is an answer that does not come.
-var errHangUp = fmt.Errorf("wechatusertest: no answer: %w", io.ErrUnexpectedEOF)
+// errNoResponse is the error of a dropped request or response.
+var errNoResponse = fmt.Errorf("wechatusertest: no response: %w", io.ErrUnexpectedEOF)
 
-// now is the account's time. The lock is held, or nobody else has the server yet.
+// now returns the account's time. s.mu is held, or the server is not shared yet.
 func (s *Server) now() time.Time { return s.cfg.clock().Add(s.advanced) }
 
-// Advance moves the account's clock: tokens expire, quotas begin anew.
+// Advance moves the account's clock forward by d, for example to expire tokens or to start a new quota period.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advanced += d
 }
 
-// String names the address and the account, and no secret.
+// String returns the app ID and the address of the server, and no secret.
 func (s *Server) String() string {
 	if s == nil {
 		return "wechatusertest.Server(nil)"
@@ -184,11 +184,8 @@ func (s *Server) String() string {
 	return "wechatusertest.Server(" + s.AppID + " at " + s.URL + ")"
 }
 
-// GoString is String.
-func (s *Server) GoString() string { return s.String() }
-
-// Format prints String for each verb, so that none shows the secret.
+// Format writes String for all verbs, so that none of them shows the secret.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue is String.
+// LogValue returns String as a log value.
 func (s *Server) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -8,36 +8,36 @@ import (
 	"strings"
 )
 
-// Snapshot is what an account holds at a moment: people, tags, remarks and blacklist, but neither tokens nor quotas. It
-// is a plain value that JSON keeps as it is.
+// Snapshot is the content of an account at a point in time: users, tags, remarks and blacklist, but not tokens and
+// quotas. It can be encoded to JSON and back without loss.
 type Snapshot struct {
-	// NextTagID is the id that the next tag will have.
+	// NextTagID is the id of the next tag to be created.
 	NextTagID int `json:"next_tag_id"`
-	// Tags are the account's own tags and the platform's star tag, by ascending id.
+	// Tags holds the account's own tags and the platform's star tag, sorted by id.
 	Tags []TagState `json:"tags"`
-	// Users are all who ever followed, in the order of the list.
+	// Users holds everybody who ever followed, in the order of the list.
 	Users []UserState `json:"users"`
 }
 
-// TagState is a tag. Who has it is in the users.
+// TagState is a tag. The tags of a user are in [UserState].
 type TagState struct {
 	ID   int    `json:"id"`
 	Name string `json:"name"`
 }
 
-// UserState is what an account knows of somebody.
+// UserState is the state of a user, including former followers.
 type UserState struct {
 	OpenID        string `json:"openid"`
 	SubscribeTime int64  `json:"subscribe_time,omitempty"` // Unix seconds
-	Left          bool   `json:"left,omitempty"`           // follows no more
+	Left          bool   `json:"left,omitempty"`           // former follower
 	Blocked       bool   `json:"blocked,omitempty"`
 	Remark        string `json:"remark,omitempty"`
-	TagIDList     []int  `json:"tagid_list,omitempty"` // ascending
+	TagIDList     []int  `json:"tagid_list,omitempty"` // sorted
 
 	Profile
 }
 
-// Snapshot is what the account holds now.
+// Snapshot returns the current content of the account.
 func (s *Server) Snapshot() Snapshot {
 	a := s.copyAccount()
 	snap := Snapshot{NextTagID: a.nextTag, Tags: a.tagStates(), Users: make([]UserState, len(a.users))}
@@ -47,13 +47,13 @@ func (s *Server) Snapshot() Snapshot {
 	return snap
 }
 
-// copyAccount is a copy that can be read without the lock. It has no index.
+// copyAccount returns a copy of the account that can be read without the lock. It has no index.
 func (s *Server) copyAccount() account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.account
 	a.index = nil
-	a.users = slices.Clone(a.users) // profiles are replaced and never changed
+	a.users = slices.Clone(a.users) // profiles are replaced, never modified
 	a.following, a.blocked = a.following.clone(), a.blocked.clone()
 	a.tags = slices.Clone(a.tags)
 	for i, t := range a.tags {
@@ -73,7 +73,7 @@ func (a *account) tagStates() []TagState {
 func (a *account) userState(u int) UserState {
 	user := &a.users[u]
 	state := UserState{
-		OpenID: user.openID, SubscribeTime: user.since, Remark: user.remark,
+		OpenID: user.openID, SubscribeTime: user.subscribeTime, Remark: user.remark,
 		Left: !a.following.has(u), Blocked: a.blocked.has(u),
 	}
 	for _, t := range a.tags {
@@ -87,12 +87,12 @@ func (a *account) userState(u int) UserState {
 	return state
 }
 
-// maxDiffLines is how long a diff gets; the rest is counted.
+// maxDiffLines is the maximum number of lines in a diff. Further lines are only counted.
 const maxDiffLines = 50
 
-// Diff says what other has and s has not (+), what s has and other has not (-), and what differs (~), in one line each,
-// tags first. It is empty if the two are equal. Of a large difference it tells the first 50 lines and how many more
-// there are.
+// Diff describes the changes from s to other, one per line, tags first. A line begins with "+" for what only other has,
+// with "-" for what only s has, and with "~" for what differs. Diff returns the empty string if the two are equal. It
+// returns at most 50 lines, followed by the number of further ones.
 //
 //	before := srv.Snapshot()
 //	…
@@ -131,15 +131,15 @@ func (d *differ) tags(before, after Snapshot) {
 		name, has := now[id]
 		switch {
 		case !had:
-			d.line("+ tag %d %q: %s", id, name, count(nowFans[id], "fan"))
+			d.line("+ tag %d %q: %s", id, name, plural(nowFans[id], "fan"))
 		case !has:
-			d.line("- tag %d %q: %s", id, oldName, count(oldFans[id], "fan"))
+			d.line("- tag %d %q: %s", id, oldName, plural(oldFans[id], "fan"))
 		default:
 			if oldName != name {
 				d.line("~ tag %d %q: is now %q", id, oldName, name)
 			}
 			if oldFans[id] != nowFans[id] {
-				d.line("~ tag %d %q: %s, then %d", id, name, count(oldFans[id], "fan"), nowFans[id])
+				d.line("~ tag %d %q: %s, then %d", id, name, plural(oldFans[id], "fan"), nowFans[id])
 			}
 		}
 	}
@@ -163,7 +163,7 @@ func (s Snapshot) fanCounts() map[int]int {
 	return counts
 }
 
-func count(n int, what string) string {
+func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -185,7 +185,7 @@ func (d *differ) users(before, after Snapshot) {
 				d.line("~ user %s: %s", u.OpenID, change)
 			}
 		case !known && d.lines >= maxDiffLines:
-			d.lines++ // without the work of describing them
+			d.lines++ // count the line without building it
 		case !known:
 			d.line("+ user %s", strings.Join(append([]string{u.OpenID}, (&UserState{}).changes(u)...), ", "))
 		}
@@ -199,7 +199,8 @@ func (d *differ) users(before, after Snapshot) {
 
 var userFields = reflect.VisibleFields(reflect.TypeFor[UserState]())
 
-// changes are the fields in which now differs, such as `remark "", then "vip"`; of somebody new, what they have.
+// changes returns the fields that differ, such as `remark "", then "vip"`. For a new user it returns the fields that
+// are set.
 func (u *UserState) changes(now *UserState) []string {
 	var list []string
 	was, is := reflect.ValueOf(u).Elem(), reflect.ValueOf(now).Elem()
@@ -217,7 +218,7 @@ func (u *UserState) changes(now *UserState) []string {
 	return list
 }
 
-// show writes text in quotes and everything else as it is.
+// show formats a value, strings in quotes.
 func show(v any) string {
 	if reflect.ValueOf(v).Kind() == reflect.String {
 		return fmt.Sprintf("%q", v)

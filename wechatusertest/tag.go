@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	maxTags         = 100 // of the account
+	maxTags         = 100 // per account
 	maxTagsOfUser   = 20
 	maxTagName      = 30 // bytes
 	maxTaggingBatch = 50
-	maxDeletable    = 100_000 // fans of a tag that can be deleted
+	maxDeletable    = 100_000 // followers of a tag that can be deleted
 )
 
-// tag is nil if there is none with that id.
+// tag returns the tag with that id, or nil if there is none.
 func (a *account) tag(id int) *tag {
 	if i, ok := a.findTag(id); ok {
 		return a.tags[i]
@@ -29,7 +29,7 @@ func (a *account) findTag(id int) (int, bool) {
 	return slices.BinarySearchFunc(a.tags, id, func(t *tag, id int) int { return cmp.Compare(t.id, id) })
 }
 
-// ensureTag is the tag with that id, a new one if there is none.
+// ensureTag returns the tag with that id, and creates it if there is none.
 func (a *account) ensureTag(id int) *tag {
 	i, ok := a.findTag(id)
 	if !ok {
@@ -39,7 +39,7 @@ func (a *account) ensureTag(id int) *tag {
 	return a.tags[i]
 }
 
-// newTag adds a tag under the platform's rules.
+// newTag creates a tag, subject to the platform's rules.
 func (a *account) newTag(name string) (*tag, wechatuser.Code) {
 	if code := a.checkTagName(name, nil); code != 0 {
 		return nil, code
@@ -52,7 +52,7 @@ func (a *account) newTag(name string) (*tag, wechatuser.Code) {
 	return t, 0
 }
 
-// checkTagName is whether a tag, nil for one to be, can have that name.
+// checkTagName returns an errcode if the tag cannot have that name. The tag is nil if it is yet to be created.
 func (a *account) checkTagName(name string, of *tag) wechatuser.Code {
 	taken := func(t *tag) bool { return t.name == name && t != of }
 	switch {
@@ -64,7 +64,7 @@ func (a *account) checkTagName(name string, of *tag) wechatuser.Code {
 	return 0
 }
 
-// tagIDs are the ids of a user's tags, in ascending order.
+// tagIDs returns the ids of a user's tags in ascending order.
 func (a *account) tagIDs(u int) []int {
 	ids := []int{}
 	for _, t := range a.tags {
@@ -75,7 +75,7 @@ func (a *account) tagIDs(u int) []int {
 	return ids
 }
 
-// tagArgument reads {"tag":{"id":…,"name":…}}.
+// tagArgument parses {"tag":{"id":…,"name":…}}.
 func (c *call) tagArgument() (arg object, id int, name string, code wechatuser.Code) {
 	if !c.fields.get("tag", &arg) || !arg.get("id", &id) || !arg.get("name", &name) {
 		return nil, 0, "", wechatuser.CodeDataFormat
@@ -83,7 +83,7 @@ func (c *call) tagArgument() (arg object, id int, name string, code wechatuser.C
 	return arg, id, name, 0
 }
 
-// ownTag finds the tag that a call wants to change, and the name in the call.
+// ownTag returns the tag to be changed by a call, and the name in the call.
 func (s *Server) ownTag(c *call) (t *tag, name string, code wechatuser.Code) {
 	arg, id, name, code := c.tagArgument()
 	if code != 0 {
@@ -101,7 +101,7 @@ func (s *Server) ownTag(c *call) (t *tag, name string, code wechatuser.Code) {
 	return t, name, 0
 }
 
-// createTag is POST /cgi-bin/tags/create.
+// createTag serves POST /cgi-bin/tags/create.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html
 func (s *Server) createTag(c *call) wechatuser.Code {
 	arg, _, name, code := c.tagArgument()
@@ -115,12 +115,12 @@ func (s *Server) createTag(c *call) wechatuser.Code {
 	if code != 0 {
 		return code
 	}
-	t.counted = c.now
+	t.reportedAt = c.now
 	c.out.lit(`{"tag":{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`}}`)
 	return 0
 }
 
-// getTags is GET /cgi-bin/tags/get.
+// getTags serves GET /cgi-bin/tags/get.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html
 func (s *Server) getTags(c *call) wechatuser.Code {
 	c.out.lit(`{"tags":[`)
@@ -128,21 +128,22 @@ func (s *Server) getTags(c *call) wechatuser.Code {
 		if i > 0 {
 			c.out.lit(`,`)
 		}
-		c.out.lit(`{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`,"count":`).int(t.toldCount(c.now, s.cfg.quirks.TagCountLag)).lit(`}`)
+		count := t.reportedCount(c.now, s.cfg.quirks.TagCountLag)
+		c.out.lit(`{"id":`).int(t.id).lit(`,"name":`).str(t.name).lit(`,"count":`).int(count).lit(`}`)
 	}
 	c.out.lit(`]}`)
 	return 0
 }
 
-// toldCount is the number of fans that tags/get tells: the platform counts them now and then.
-func (t *tag) toldCount(now time.Time, lag time.Duration) int {
-	if now.Sub(t.counted) >= lag {
-		t.count, t.counted = t.fans.n, now
+// reportedCount returns the follower count in tags/get, which the platform updates only now and then.
+func (t *tag) reportedCount(now time.Time, lag time.Duration) int {
+	if now.Sub(t.reportedAt) >= lag {
+		t.reported, t.reportedAt = t.fans.n, now
 	}
-	return t.count
+	return t.reported
 }
 
-// updateTag is POST /cgi-bin/tags/update.
+// updateTag serves POST /cgi-bin/tags/update.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html
 func (s *Server) updateTag(c *call) wechatuser.Code {
 	t, name, code := s.ownTag(c)
@@ -156,7 +157,7 @@ func (s *Server) updateTag(c *call) wechatuser.Code {
 	return 0
 }
 
-// deleteTag is POST /cgi-bin/tags/delete.
+// deleteTag serves POST /cgi-bin/tags/delete.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html
 func (s *Server) deleteTag(c *call) wechatuser.Code {
 	t, _, code := s.ownTag(c)
@@ -171,7 +172,7 @@ func (s *Server) deleteTag(c *call) wechatuser.Code {
 	return 0
 }
 
-// getTagFans is POST /cgi-bin/user/tag/get.
+// getTagFans serves POST /cgi-bin/user/tag/get.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html
 func (s *Server) getTagFans(c *call) wechatuser.Code {
 	var (
@@ -186,10 +187,10 @@ func (s *Server) getTagFans(c *call) wechatuser.Code {
 		return wechatuser.CodeInvalidTagID
 	}
 	c.out.lit(`{`)
-	return s.list(c, &t.fans, cursor, fansPage)
+	return s.writePage(c, &t.fans, cursor, fansPage)
 }
 
-// batchTagging is POST /cgi-bin/tags/members/batchtagging.
+// batchTagging serves POST /cgi-bin/tags/members/batchtagging.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html
 func (s *Server) batchTagging(c *call) wechatuser.Code {
 	t, users, code := s.taggingArguments(c)
@@ -204,17 +205,17 @@ func (s *Server) batchTagging(c *call) wechatuser.Code {
 			return wechatuser.CodeTooManyTagsOnUser
 		}
 	}
-	return s.each(c, users, t.fans.add)
+	return s.applyEach(c, users, t.fans.add)
 }
 
-// batchUntagging is POST /cgi-bin/tags/members/batchuntagging.
+// batchUntagging serves POST /cgi-bin/tags/members/batchuntagging.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html
 func (s *Server) batchUntagging(c *call) wechatuser.Code {
 	t, users, code := s.taggingArguments(c)
 	if code != 0 {
 		return code
 	}
-	return s.each(c, users, t.fans.remove)
+	return s.applyEach(c, users, t.fans.remove)
 }
 
 func (s *Server) taggingArguments(c *call) (t *tag, users []int, code wechatuser.Code) {
@@ -228,55 +229,55 @@ func (s *Server) taggingArguments(c *call) (t *tag, users []int, code wechatuser
 	if len(openIDs) == 0 || len(openIDs) > maxTaggingBatch {
 		return nil, nil, wechatuser.CodeInvalidOpenIDListSize
 	}
-	if t = s.tag(id); t == nil || c.dice.chance("FalseInvalidTag", s.cfg.quirks.FalseInvalidTag) {
+	if t = s.tag(id); t == nil || c.rng.chance("FalseInvalidTag", s.cfg.quirks.FalseInvalidTag) {
 		return nil, nil, wechatuser.CodeInvalidTagID
 	}
-	if users, code = s.resolve(openIDs, wechatuser.CodeOpenIDMismatch); code == 0 && c.clash {
+	if users, code = s.resolve(openIDs, wechatuser.CodeOpenIDMismatch); code == 0 && c.conflict {
 		code = wechatuser.CodeConcurrentTagging
 	}
 	return t, users, code
 }
 
-// occupy keeps other tagging calls away from the openids of this one, or finds that another has them.
-func (s *Server) occupy(c *call) {
+// lockOpenIDs locks the openids of a tagging call, or sets c.conflict if another call has locked one of them.
+func (s *Server) lockOpenIDs(c *call) {
 	if !s.cfg.quirks.ConcurrentTagging || c.path != batchTaggingPath && c.path != batchUntaggingPath {
 		return
 	}
 	var openIDs []string
 	c.fields.get("openid_list", &openIDs)
-	if c.clash = slices.ContainsFunc(openIDs, func(id string) bool { return s.busy[id] }); c.clash {
+	if c.conflict = slices.ContainsFunc(openIDs, func(id string) bool { return s.lockedOpenIDs[id] }); c.conflict {
 		return
 	}
-	c.busy = openIDs
+	c.locked = openIDs
 	for _, id := range openIDs {
-		s.busy[id] = true
+		s.lockedOpenIDs[id] = true
 	}
 }
 
-// each does something for all users but those whom [Server.FailOpenIDs] or the account's quirks make fail.
-func (s *Server) each(c *call, users []int, do func(u int)) wechatuser.Code {
+// applyEach calls apply for all users except those that [Server.FailOpenIDs] or PartialTagging makes fail.
+func (s *Server) applyEach(c *call, users []int, apply func(u int)) wechatuser.Code {
 	fails := func(openID string) bool { return s.partial.openIDs[openID] }
-	if s.partial.openIDs == nil && c.dice.chance("PartialTagging", s.cfg.quirks.PartialTagging) {
-		random := c.dice.about("openids")
+	if s.partial.openIDs == nil && c.rng.chance("PartialTagging", s.cfg.quirks.PartialTagging) {
+		random := c.rng.stream("openids")
 		fails = func(string) bool { return random.IntN(4) == 0 }
 	}
 	for _, u := range users {
 		if openID := s.users[u].openID; fails(openID) {
 			c.failed = append(c.failed, openID)
 		} else {
-			do(u)
+			apply(u)
 		}
 	}
 	if len(c.failed) == 0 {
 		return 0
 	}
-	if s.partial.left--; s.partial.left <= 0 {
+	if s.partial.remaining--; s.partial.remaining <= 0 {
 		s.partial = partialFailure{}
 	}
 	return wechatuser.CodeSomeOpenIDsFailed
 }
 
-// getTagIDList is POST /cgi-bin/tags/getidlist.
+// getTagIDList serves POST /cgi-bin/tags/getidlist.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html
 func (s *Server) getTagIDList(c *call) wechatuser.Code {
 	var openID string

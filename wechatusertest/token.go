@@ -16,17 +16,17 @@ const (
 	forcedPerDay = 20
 	forcedPause  = 30 * time.Second
 
-	maxTokens = 1000 // that are remembered
+	maxTokens = 1000 // kept by the server
 )
 
-// tokens are the access tokens of the account, of both kinds.
+// tokens holds the access tokens of the account, of both kinds.
 type tokens struct {
 	issued map[string]*token
-	order  []*token // the oldest first
+	order  []*token // oldest first
 
 	stable, legacy *token // the newest of each kind
 
-	forced     counter // of the day
+	forced     counter // per day
 	lastForced time.Time
 }
 
@@ -34,17 +34,17 @@ type token struct {
 	value   string
 	stable  bool
 	expires time.Time
-	revoked time.Time // from then on it is refused; zero for one that nothing has ended
+	revoked time.Time // rejected from this time on; zero if not revoked
 }
 
 func (t *token) revokedAt(now time.Time) bool { return !t.revoked.IsZero() && !now.Before(t.revoked) }
 
-// usable reports whether a token is good for at least d.
-func (t *token) usable(now time.Time, d time.Duration) bool {
+// validFor reports whether a token is valid for longer than d.
+func (t *token) validFor(now time.Time, d time.Duration) bool {
 	return t != nil && !t.revokedAt(now) && t.expires.Sub(now) > d
 }
 
-// revoke refuses the token from a time on, unless it is refused earlier.
+// revoke revokes the token from a time on. It does not postpone an earlier revocation.
 func (t *token) revoke(at time.Time) {
 	if t.revoked.IsZero() || at.Before(t.revoked) {
 		t.revoked = at
@@ -69,7 +69,7 @@ func (s *Server) issueToken(stable bool, now time.Time) *token {
 	return t
 }
 
-// checkToken is what the platform says about the access_token of a call.
+// checkToken returns the errcode for the access_token of a call, 0 if it is valid.
 func (s *Server) checkToken(value string, now time.Time) wechatuser.Code {
 	t, known := s.issued[value]
 	switch {
@@ -77,7 +77,7 @@ func (s *Server) checkToken(value string, now time.Time) wechatuser.Code {
 		return wechatuser.CodeAccessTokenMissing
 	case known && t.revokedAt(now):
 		return wechatuser.CodeInvalidCredential
-	case known && !t.usable(now, 0):
+	case known && !t.validFor(now, 0):
 		return wechatuser.CodeAccessTokenExpired
 	case known:
 		return 0
@@ -88,7 +88,7 @@ func (s *Server) checkToken(value string, now time.Time) wechatuser.Code {
 	}
 }
 
-// checkCredential is what both token endpoints check.
+// checkCredential makes the checks of both token endpoints.
 func (s *Server) checkCredential(c *call, appID, secret, grantType string) wechatuser.Code {
 	switch {
 	case appID == "":
@@ -127,7 +127,7 @@ func (s *Server) checkSecret(appID, secret string) wechatuser.Code {
 	return 0
 }
 
-// legacyToken is GET /cgi-bin/token, where each token replaces the one before it.
+// legacyToken serves GET /cgi-bin/token. Each token replaces the previous one.
 // https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
 func (s *Server) legacyToken(c *call) wechatuser.Code {
 	code := s.checkCredential(c, c.query.Get("appid"), c.query.Get("secret"), c.query.Get("grant_type"))
@@ -142,10 +142,10 @@ func (s *Server) legacyToken(c *call) wechatuser.Code {
 		s.legacy.revoke(end)
 	}
 	s.legacy = s.issueToken(false, c.now)
-	return c.giveToken(s.legacy)
+	return c.writeToken(s.legacy)
 }
 
-// stableToken is POST /cgi-bin/stable_token.
+// stableToken serves POST /cgi-bin/stable_token.
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html
 func (s *Server) stableToken(c *call) wechatuser.Code {
 	var (
@@ -164,23 +164,23 @@ func (s *Server) stableToken(c *call) wechatuser.Code {
 			return code
 		}
 	}
-	return c.giveToken(s.currentStable(c.now))
+	return c.writeToken(s.currentStable(c.now))
 }
 
-// currentStable is the newest stable token, or a new one when that has 5 minutes left.
+// currentStable returns the newest stable token, or a new one if that has at most 5 minutes left.
 func (s *Server) currentStable(now time.Time) *token {
-	if !s.stable.usable(now, tokenOverlap) {
+	if !s.stable.validFor(now, tokenOverlap) {
 		s.stable = s.issueToken(true, now)
 	}
 	return s.stable
 }
 
-// forceStable ends all stable tokens, unless that was done a moment ago.
+// forceStable revokes all stable tokens, unless it did so less than 30 seconds ago.
 func (s *Server) forceStable(now time.Time) wechatuser.Code {
 	if !s.lastForced.IsZero() && now.Sub(s.lastForced) < forcedPause {
 		return 0
 	}
-	if s.forced.in(dayOf(now)) >= forcedPerDay {
+	if s.forced.count(dayOf(now)) >= forcedPerDay {
 		return wechatuser.CodeDailyQuotaExceeded
 	}
 	s.forced.n++
@@ -193,15 +193,15 @@ func (s *Server) forceStable(now time.Time) wechatuser.Code {
 	return 0
 }
 
-func (c *call) giveToken(t *token) wechatuser.Code {
+func (c *call) writeToken(t *token) wechatuser.Code {
 	left := int(t.expires.Sub(c.now) / time.Second)
 	c.out.lit(`{"access_token":`).str(t.value).lit(`,"expires_in":`).int(left).lit(`}`)
 	return 0
 }
 
-// ExpireTokens ends all access tokens at once, as another program that renews them would: calls with them are refused
-// with 40001, and the next request for a token gets a new one. A token that ends by time, after [Server.Advance],
-// is refused with 42001.
+// ExpireTokens revokes all access tokens, as happens when another program refreshes the token: calls with them fail
+// with 40001, and the next token request returns a new one. To let a token expire by time (42001), use
+// [Server.Advance].
 func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +211,8 @@ func (s *Server) ExpireTokens() {
 	}
 }
 
-// AccessToken is the stable token of the account, for requests that a test sends by itself. It is not counted as a call.
+// AccessToken returns the stable token of the account, for requests that a test sends without a client. It does not
+// count as a call.
 func (s *Server) AccessToken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ const (
 	maxRemark        = 30 // bytes
 )
 
-// resolve finds the places of openids. foreign is the refusal for an openid of another account.
+// resolve returns the indexes of openids in users. foreign is the errcode for an openid of another account.
 func (s *Server) resolve(openIDs []string, foreign wechatuser.Code) ([]int, wechatuser.Code) {
 	users := make([]int, 0, len(openIDs))
 	for _, id := range openIDs {
@@ -29,14 +29,14 @@ func (s *Server) resolve(openIDs []string, foreign wechatuser.Code) ([]int, wech
 	return users, 0
 }
 
-// userInfo is GET /cgi-bin/user/info.
+// userInfo serves GET /cgi-bin/user/info.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html
 func (s *Server) userInfo(c *call) wechatuser.Code {
 	openID := c.query.Get("openid")
 	if openID == "" {
 		return wechatuser.CodeOpenIDMissing
 	}
-	if code := s.refused[openID]; code != 0 {
+	if code := s.refusedProfiles[openID]; code != 0 {
 		return code
 	}
 	u, known := s.index[openID]
@@ -47,7 +47,7 @@ func (s *Server) userInfo(c *call) wechatuser.Code {
 	return 0
 }
 
-// batchUserInfo is POST /cgi-bin/user/info/batchget.
+// batchUserInfo serves POST /cgi-bin/user/info/batchget.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html
 func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	var list []object
@@ -63,7 +63,7 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 		if !item.get("openid", &openID) || !item.get("lang", &lang) {
 			return wechatuser.CodeDataFormat
 		}
-		if code := s.refused[openID]; code != 0 {
+		if code := s.refusedProfiles[openID]; code != 0 {
 			return code
 		}
 		if u, known := s.index[openID]; known {
@@ -72,8 +72,8 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 			return wechatuser.CodeInvalidOpenID
 		}
 	}
-	if c.dice.chance("ReorderedBatch", s.cfg.quirks.ReorderedBatch) {
-		c.dice.about("order").Shuffle(len(users), func(i, k int) { users[i], users[k] = users[k], users[i] })
+	if c.rng.chance("ReorderedBatch", s.cfg.quirks.ReorderedBatch) {
+		c.rng.stream("order").Shuffle(len(users), func(i, k int) { users[i], users[k] = users[k], users[i] })
 	}
 	mixed := s.cfg.quirks.MixedUnionIDs && len(users) < len(list)
 	c.out.grow(len(users) * 400)
@@ -92,7 +92,7 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	return 0
 }
 
-// user writes a profile. What is left out for somebody who does not follow is what the platform leaves out.
+// user writes a profile. For a former follower it leaves out the same fields as the platform.
 func (w *writer) user(u wechatuser.UserInfo) {
 	w.lit(`{"subscribe":`).int(u.Subscribe).lit(`,"openid":`).str(u.OpenID).
 		lit(`,"nickname":`).str(u.Nickname).lit(`,"sex":`).int(u.Sex).lit(`,"language":`).str(u.Language).
@@ -113,15 +113,15 @@ func (w *writer) user(u wechatuser.UserInfo) {
 	w.lit(`}`)
 }
 
-// getFans is GET /cgi-bin/user/get.
+// getFans serves GET /cgi-bin/user/get.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
 func (s *Server) getFans(c *call) wechatuser.Code {
 	c.out.lit(`{"total":`).int(s.following.n).lit(`,`)
-	return s.list(c, &s.following, c.query.Get("next_openid"), fansPage)
+	return s.writePage(c, &s.following, c.query.Get("next_openid"), fansPage)
 }
 
-// list writes the page of a set that comes after the cursor, from its count on.
-func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.Code {
+// writePage writes the page of a set after the cursor, beginning with the field "count".
+func (s *Server) writePage(c *call, set *bitset, cursor string, size int) wechatuser.Code {
 	start := 0
 	if cursor != "" {
 		u, known := s.index[cursor]
@@ -130,9 +130,9 @@ func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.
 		}
 		start = u + 1
 	}
-	s.page = set.from(s.page[:0], start, cmp.Or(s.cfg.pageSize, size))
-	if len(s.page) > 0 && c.dice.chance("ShortPages", s.cfg.quirks.ShortPages) {
-		s.page = s.page[:1+c.dice.about("page").IntN(len(s.page))]
+	s.page = set.appendFrom(s.page[:0], start, cmp.Or(s.cfg.pageSize, size))
+	if len(s.page) > 0 && c.rng.chance("ShortPages", s.cfg.quirks.ShortPages) {
+		s.page = s.page[:1+c.rng.stream("page").IntN(len(s.page))]
 	}
 	c.out.lit(`"count":`).int(len(s.page))
 	next := ""
@@ -152,7 +152,7 @@ func (s *Server) list(c *call, set *bitset, cursor string, size int) wechatuser.
 	return 0
 }
 
-// updateRemark is POST /cgi-bin/user/info/updateremark.
+// updateRemark serves POST /cgi-bin/user/info/updateremark.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_updateremark.html
 func (s *Server) updateRemark(c *call) wechatuser.Code {
 	if raw, ok := c.fields["remark"]; ok && !s.cfg.quirks.DecodedEscapes {
@@ -179,7 +179,7 @@ func (s *Server) updateRemark(c *call) wechatuser.Code {
 	return 0
 }
 
-// changeOpenID is POST /cgi-bin/changeopenid.
+// changeOpenID serves POST /cgi-bin/changeopenid.
 // https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html
 func (s *Server) changeOpenID(c *call) wechatuser.Code {
 	var (

@@ -28,7 +28,7 @@ func TestUsers(t *testing.T) {
 	u, known := a.User("oFAKEfull")
 	assert.True(t, known)
 	assert.Equal(t, "new", u.Remark)
-	assert.Empty(t, u.UnionID, "the whole profile is replaced")
+	assert.Empty(t, u.UnionID, "AddUsers replaces the whole profile")
 	assert.Empty(t, u.TagIDList)
 	_, known = a.User("oFAKEnobody")
 	assert.False(t, known)
@@ -41,7 +41,7 @@ func TestFollowAndUnfollow(t *testing.T) {
 	a.Block("oFAKEfull")
 	a.Follow("oFAKEfull")
 	u, _ := a.User("oFAKEfull")
-	assert.Equal(t, fullUser, u, "a follower stays as they are")
+	assert.Equal(t, fullUser, u, "Follow does not change a follower")
 
 	a.Unfollow("oFAKEfull")
 	a.Advance(time.Hour)
@@ -56,23 +56,23 @@ func TestFollowAndUnfollow(t *testing.T) {
 	assert.Equal(t, []string{"oFAKEfull", "oFAKEnew"}, a.OpenIDs())
 }
 
-// What cannot be arranged is a mistake in the test.
-func TestArrangementsThatPanic(t *testing.T) {
+// An impossible setup is a mistake in the test.
+func TestInvalidSetupPanics(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithFans(1))
 	id := wechatusertest.OpenID(0)
 	a.AddTag("vip", id)
 	assert.Equal(t, []string{id}, a.TagFans(100))
 	a.Unfollow(id)
-	for name, arrange := range map[string]func(){
-		"user without openid":    func() { a.AddUsers(wechatuser.UserInfo{}) },
-		"stranger who leaves":    func() { a.Unfollow("oFAKEnobody") },
-		"stranger who is put in": func() { a.Block("oFAKEnobody") },
-		"tag of a stranger":      func() { a.AddTag("x", "oFAKEnobody") },
-		"tag of an ex-follower":  func() { a.AddTag("y", id) },
-		"tag twice":              func() { a.AddTag("vip") },
+	for name, setUp := range map[string]func(){
+		"user without openid":          func() { a.AddUsers(wechatuser.UserInfo{}) },
+		"unknown openid unfollows":     func() { a.Unfollow("oFAKEnobody") },
+		"unknown openid is blocked":    func() { a.Block("oFAKEnobody") },
+		"unknown openid gets a tag":    func() { a.AddTag("x", "oFAKEnobody") },
+		"former follower gets a tag":   func() { a.AddTag("y", id) },
+		"tag is created a second time": func() { a.AddTag("vip") },
 	} {
-		assert.Panics(t, arrange, name)
+		assert.Panics(t, setUp, name)
 	}
 	assert.Len(t, a.Tags(), 1)
 }

@@ -27,11 +27,12 @@ func TestFindUsers(t *testing.T) {
 		}
 		return found
 	}
-	assert.Equal(t, ids(101)[1:], find(wechatusertest.UserFilter{}), "100 followers are a page")
+	assert.Equal(t, ids(101)[1:], find(wechatusertest.UserFilter{}), "the default limit is 100")
 	assert.Equal(t, ids(103)[101:], find(wechatusertest.UserFilter{After: wechatusertest.OpenID(100), Limit: 2}))
 	assert.Equal(t, ids(4)[1:], find(wechatusertest.UserFilter{After: "oFAKEnobody", Limit: 3}))
 	assert.Equal(t, []string{wechatusertest.OpenID(0), "oFAKE2"}, find(wechatusertest.UserFilter{Left: true}))
-	assert.Equal(t, []string{wechatusertest.OpenID(5), wechatusertest.OpenID(250), "oFAKE1"}, find(wechatusertest.UserFilter{Blocked: true}))
+	assert.Equal(t, []string{wechatusertest.OpenID(5), wechatusertest.OpenID(250), "oFAKE1"},
+		find(wechatusertest.UserFilter{Blocked: true}))
 	assert.Equal(t, []string{wechatusertest.OpenID(5)}, find(wechatusertest.UserFilter{Blocked: true, TagID: vip}))
 	assert.Equal(t, []string{"oFAKE1"}, find(wechatusertest.UserFilter{Text: "老客"}))
 	assert.Equal(t, []string{"oFAKE2"}, find(wechatusertest.UserFilter{Text: "老客", Left: true}))
@@ -45,10 +46,10 @@ func TestTokenStates(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	assert.Empty(t, a.Tokens())
-	first, stable := decode[tokenAnswer](t, a.legacy()), decode[tokenAnswer](t, a.stable(false))
-	second := decode[tokenAnswer](t, a.legacy())
+	first, stable := decode[tokenResponse](t, a.legacy()), decode[tokenResponse](t, a.stable(false))
+	second := decode[tokenResponse](t, a.legacy())
 	end := start.Add(2 * time.Hour)
-	masked := func(answer tokenAnswer) string { return answer.AccessToken[:6] + "xxxx" }
+	masked := func(resp tokenResponse) string { return resp.AccessToken[:6] + "xxxx" }
 	assert.Equal(t, []wechatusertest.TokenState{
 		{Masked: masked(first), Expires: end, Revoked: start.Add(5 * time.Minute)},
 		{Masked: masked(stable), Stable: true, Expires: end},
@@ -65,8 +66,10 @@ func TestQuotaStates(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuota("/cgi-bin/user/get", 3, 1))
 	a.get("/cgi-bin/user/get")
-	refused(t, 45011, a.get("/cgi-bin/user/get"))
-	want := wechatusertest.QuotaState{API: "getFans", Path: "/cgi-bin/user/get", Calls: 2, Day: 1, Minute: 1, PerDay: 3, PerMinute: 1}
+	assertCode(t, 45011, a.get("/cgi-bin/user/get"))
+	want := wechatusertest.QuotaState{
+		API: "getFans", Path: "/cgi-bin/user/get", Calls: 2, Day: 1, Minute: 1, PerDay: 3, PerMinute: 1,
+	}
 	assert.Equal(t, want, a.quotaOf("getFans"))
 	a.Advance(time.Minute)
 	want.Minute = 0

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// masked is the value of a parameter as it may be shown.
-func masked(name, value string) string {
+// redacted returns the value of a parameter without secrets.
+func redacted(name, value string) string {
 	switch name = strings.ToLower(name); {
 	case strings.HasSuffix(name, "token"):
 		return value[:min(6, len(value)/4)] + "xxxx"
@@ -19,40 +19,40 @@ func masked(name, value string) string {
 	return value
 }
 
-// maskedQuery shows of a token what the platform shows: "access_token=50_Im7xxxx".
-func maskedQuery(query url.Values) string {
+// redactedQuery shows as much of a token as the platform does: "access_token=50_Im7xxxx".
+func redactedQuery(query url.Values) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		for _, value := range query[name] {
 			if b.Len() > 0 {
 				b.WriteByte('&')
 			}
-			b.WriteString(name + "=" + masked(name, value))
+			b.WriteString(name + "=" + redacted(name, value))
 		}
 	}
 	return b.String()
 }
 
-// maskIn masks what is in a JSON value with that name, and returns it.
-func maskIn(name string, v any) any {
+// redactIn redacts the JSON value with that name in place, and returns it.
+func redactIn(name string, v any) any {
 	switch v := v.(type) {
 	case string:
-		return masked(name, v)
+		return redacted(name, v)
 	case []any:
 		for i := range v {
-			v[i] = maskIn(name, v[i])
+			v[i] = redactIn(name, v[i])
 		}
 	case map[string]any:
 		for key, value := range v {
-			v[key] = maskIn(key, value)
+			v[key] = redactIn(key, value)
 		}
 	}
 	return v
 }
 
-// secretInPath is a parameter that was written into the path, with "&" in place of "?".
+// secretInPath matches a parameter that is in the path because "&" was written in place of "?".
 var secretInPath = regexp.MustCompile(`(?i)((?:secret|token)=)[^&/]*`)
 
-// secretText is in bodies that may hold a secret or a token, wherever they were sent and whatever their format. rid/get
-// does not show these.
+// secretText matches bodies that may hold a secret or a token, for any path and in any format. rid/get does not show
+// such bodies.
 var secretText = regexp.MustCompile(`(?i)secret|token`)

@@ -12,37 +12,37 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// maxBody is the longest request that is read, far beyond what any API takes.
+// maxBody is the maximum number of body bytes to read, far more than any API accepts.
 const maxBody = 1 << 20
 
-// call is a request on its way through the server.
+// call is a request and the state of its handling.
 type call struct {
 	route  *route // nil for an unknown path
 	method string
 	path   string
 	query  url.Values
 	body   []byte
-	fields object // of the body, nil if it is no JSON object
-	ip     string // of the caller
+	fields object // of the body, nil if it is not a JSON object
+	ip     string // of the client
 
 	arrived time.Time
 	now     time.Time // after the delay
 
-	fault Fault // what goes wrong with it
-	dice  dice
-	busy  []string // openids that no other tagging call may have now
-	clash bool     // another call has one of its openids
+	fault    Fault // zero if no fault hits the call
+	rng      rng
+	locked   []string // openids that other tagging calls must not contain now
+	conflict bool     // another call has locked one of its openids
 
 	out    writer
-	failed []string // what fail_openid_list says, with 45171
+	failed []string // fail_openid_list of 45171
 
-	status int // what came of it
+	status int // HTTP status, 0 if no response is sent
 	code   wechatuser.Code
 	rid    string
 }
 
-// respond is the path of every request. An error is an answer that does not come.
-func (s *Server) respond(r *http.Request) (*reply, error) {
+// handle handles a request. It returns an error if there is no response.
+func (s *Server) handle(r *http.Request) (*response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -57,35 +57,35 @@ func (s *Server) respond(r *http.Request) (*reply, error) {
 		}
 		c.fields = parseObject(c.body)
 	}
-	// The body was read before the wait: net/http notices only then that a client has gone.
+	// Read the body before waiting: net/http does not notice earlier that the client has gone.
 	err := wait(r.Context(), s.arrive(c))
-	rep, entry, err := s.finish(c, err)
+	resp, entry, err := s.finish(c, err)
 	if s.cfg.hook != nil {
-		s.cfg.hook(entry.read())
+		s.cfg.hook(entry.request())
 	}
-	return rep, err
+	return resp, err
 }
 
-// arrive counts a call, finds what will go wrong with it, and says how long to hold it up.
+// arrive counts a call, determines its fault, and returns its delay.
 func (s *Server) arrive(c *call) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.arrived = s.now()
-	disturbed := len(s.faults) > 0 || s.cfg.quirks != (Quirks{})
-	if disturbed {
-		c.dice = s.diceFor(c)
+	hasFaults := len(s.faults) > 0 || s.cfg.quirks != (Quirks{})
+	if hasFaults {
+		c.rng = s.rngFor(c)
 	}
 	if c.route == nil {
 		return 0
 	}
 	c.route.calls++
-	if disturbed {
+	if hasFaults {
 		if c.fault = s.takeFault(c); c.fault.Kind == "" {
-			c.fault = s.badLuck(c)
+			c.fault = s.quirkFault(c)
 		}
-		s.occupy(c)
+		s.lockOpenIDs(c)
 	}
-	return s.delayOf(c.route) + c.fault.Delay + c.dice.duration("Latency", s.cfg.quirks.Latency)
+	return s.delayFor(c.route) + c.fault.Delay + c.rng.duration("Latency", s.cfg.quirks.Latency)
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -102,24 +102,25 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// finish answers a call, unless it has ended with err, and keeps it for [Server.Requests].
-func (s *Server) finish(c *call, err error) (*reply, logEntry, error) {
+// finish makes the response to a call, unless err is set, and logs the call.
+func (s *Server) finish(c *call, err error) (*response, logEntry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rep *reply
+	var resp *response
 	if err == nil {
-		rep, err = s.answer(c)
+		resp, err = s.respond(c)
 	}
-	if rep != nil {
-		c.status = rep.status
+	if resp != nil {
+		c.status = resp.status
 	}
-	for _, id := range c.busy {
-		delete(s.busy, id)
+	for _, id := range c.locked {
+		delete(s.lockedOpenIDs, id)
 	}
-	return rep, s.log(c), err
+	return resp, s.log(c), err
 }
 
-func (s *Server) answer(c *call) (*reply, error) {
+// respond carries out a call, applies its fault, and returns the response. It returns an error if there is none.
+func (s *Server) respond(c *call) (*response, error) {
 	c.now = s.now()
 	c.out.rawControl = s.cfg.quirks.RawControl
 	switch c.fault.Kind {
@@ -128,39 +129,39 @@ func (s *Server) answer(c *call) (*reply, error) {
 			c.fields.get("openid_list", &c.failed)
 		}
 	case FaultHTTP:
-		return &reply{status: c.fault.Status, contentType: "text/html; charset=utf-8", body: []byte(c.fault.Body)}, nil
+		return &response{status: c.fault.Status, contentType: "text/html; charset=utf-8", body: []byte(c.fault.Body)}, nil
 	case FaultDropRequest:
-		return nil, errHangUp
+		return nil, errNoResponse
 	default:
 		c.code = s.process(c)
 	}
 	if c.code != 0 {
-		s.refuse(c)
+		s.writeError(c)
 	} else if len(c.out.b) == 0 {
 		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
 	}
-	if c.dice.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
-		c.out.b = shuffleKeys(c.out.b, c.dice.about("keys"))
+	if c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
+		c.out.b = shuffleKeys(c.out.b, c.rng.stream("keys"))
 	}
-	rep := &reply{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
-	if c.dice.chance("PlainText", s.cfg.quirks.PlainText) {
-		rep.contentType = "text/plain"
+	resp := &response{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
+	if c.rng.chance("PlainText", s.cfg.quirks.PlainText) {
+		resp.contentType = "text/plain"
 	}
 	switch c.fault.Kind {
 	case FaultDropAnswer:
-		return nil, errHangUp
+		return nil, errNoResponse
 	case FaultCutBody:
-		rep.cut = true
+		resp.cut = true
 	case FaultGarbage:
-		rep.body = []byte(cmp.Or(c.fault.Body, garbage))
+		resp.body = []byte(cmp.Or(c.fault.Body, garbage))
 	}
-	return rep, nil
+	return resp, nil
 }
 
-// garbage is no JSON and no UTF-8.
+// garbage is neither JSON nor UTF-8.
 const garbage = "\x1f\x8b\x08\x00\xff\xfe{]garbage"
 
-// process makes the general checks, in the order that the platform is believed to have, and carries the call out.
+// process makes the general checks, in the order assumed for the platform, then carries the call out.
 func (s *Server) process(c *call) wechatuser.Code {
 	switch r := c.route; {
 	case r == nil:
@@ -193,11 +194,11 @@ func (c *call) checkBody() wechatuser.Code {
 	case len(c.body) > maxBody:
 		return wechatuser.CodeContentTooLong
 	case len(c.body) == 0 && path == clearQuotaV2Path:
-		return 0 // which takes its arguments in the query too
+		return 0 // the arguments can be in the query
 	case len(c.body) == 0:
 		return wechatuser.CodeEmptyPostData
 	case c.fields == nil && path == stableTokenPath && c.body[0] != '{':
-		return wechatuser.CodeAppIDMissing // a form, in which the platform finds nothing
+		return wechatuser.CodeAppIDMissing // a form, which the platform does not parse
 	case c.fields == nil:
 		return wechatuser.CodeDataFormat
 	}

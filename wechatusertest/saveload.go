@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Save writes the account for [Server.Load]: the JSON of its [Snapshot], with a line for each tag and user.
+// Save writes the account to w for [Server.Load]: the JSON of its [Snapshot], with one line for each tag and user.
 //
 //	{"next_tag_id":101,"tags":[
 //	{"id":2,"name":"星标组"},
@@ -22,10 +22,10 @@ import (
 //	{"openid":"oFAKE2","subscribe_time":1773115200,"left":true}
 //	]}
 //
-// It is written as it is made, and the server goes on meanwhile.
+// It writes as it encodes, and does not block the server meanwhile.
 func (s *Server) Save(w io.Writer) error {
 	a := s.copyAccount()
-	out := bufio.NewWriterSize(w, 64<<10) // it remembers the first error of w
+	out := bufio.NewWriterSize(w, 64<<10) // Flush returns the first error of w
 	var line bytes.Buffer
 	enc := json.NewEncoder(&line)
 	enc.SetEscapeHTML(false)
@@ -35,7 +35,7 @@ func (s *Server) Save(w io.Writer) error {
 		}
 		line.Reset()
 		_ = line.WriteByte('\n')
-		_ = enc.Encode(v) // which cannot fail for what is written here
+		_ = enc.Encode(v) // never fails for these types
 		_, _ = out.Write(bytes.TrimSuffix(line.Bytes(), []byte("\n")))
 	}
 	_, _ = fmt.Fprintf(out, `{"next_tag_id":%d,"tags":[`, a.nextTag)
@@ -54,10 +54,11 @@ func (s *Server) Save(w io.Writer) error {
 	return nil
 }
 
-// Load replaces the account by one that [Server.Save] wrote, or by the JSON of a [Snapshot]; written by hand, tags come
-// before users. Tokens, quotas, faults and the log of requests stay. It reads as it goes, a million followers too.
+// Load replaces the account by one that [Server.Save] wrote, or by the JSON of a [Snapshot]. In a file written by hand,
+// tags must come before users. Tokens, quotas, faults and logged requests are kept. It decodes while it reads, so r can
+// hold a million followers.
 //
-// An error names the line and what is wrong there; the account is then as it was.
+// On an error the account is unchanged. The error has the line number and the reason.
 func (s *Server) Load(r io.Reader) error {
 	lines := &lineReader{r: r}
 	l := loader{dec: json.NewDecoder(lines), account: newAccount()}
@@ -89,13 +90,13 @@ func (l *loader) load() error {
 		case "users":
 			return l.array(l.addUser)
 		}
-		return fmt.Errorf("an account has no %q", key)
+		return fmt.Errorf("unknown key %q", key)
 	})
 	if err != nil {
 		return err
 	}
 	if _, err := l.dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is something after the account")
+		return errors.New("data after the account")
 	}
 	return nil
 }
@@ -109,7 +110,7 @@ func (l *loader) object(value func(key string) error) error {
 		if err != nil {
 			return syntax(err)
 		}
-		if err := value(key.(string)); err != nil { // the decoder takes no other key
+		if err := value(key.(string)); err != nil { // the decoder accepts only strings as keys
 			return err
 		}
 	}
@@ -131,20 +132,20 @@ func (l *loader) array(element func() error) error {
 func (l *loader) delim(want json.Delim) error {
 	token, err := l.dec.Token()
 	if err == nil && token != want {
-		err = fmt.Errorf("%v where %q should be", cmp.Or[any](token, "null"), want.String())
+		err = fmt.Errorf("got %v, want %q", cmp.Or[any](token, "null"), want.String())
 	}
 	return syntax(err)
 }
 
-// syntax says that JSON ends too early in words of its own.
+// syntax returns err, or a clearer error if the JSON is truncated.
 func syntax(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("the JSON ends too early: %w", io.ErrUnexpectedEOF)
+		return fmt.Errorf("truncated JSON: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }
 
-// offset is where an error belongs: to what was read last, unless that could not be read.
+// offset returns the offset of an error: the end of the last token, or the start of the next one if that is invalid.
 func (l *loader) offset(err error) int64 {
 	offset := l.dec.InputOffset()
 	var unreadable *json.SyntaxError
@@ -161,10 +162,10 @@ func (l *loader) addTag() error {
 		return syntax(err)
 	}
 	if t.ID == starTag && t.Name == systemTags[starTag] {
-		return nil // each account has it
+		return nil // every account has it
 	}
 	if t.ID < len(systemTags) || l.tag(t.ID) != nil {
-		return fmt.Errorf("tag %d %q: this id is taken", t.ID, t.Name)
+		return fmt.Errorf("tag %d %q: the id is reserved or used twice", t.ID, t.Name)
 	}
 	if code := l.checkTagName(t.Name, nil); code != 0 {
 		return fmt.Errorf("tag %d %q: %w", t.ID, t.Name, code)
@@ -179,10 +180,10 @@ func (l *loader) addUser() error {
 		return syntax(err)
 	}
 	if state.OpenID == "" {
-		return errors.New("a user without openid")
+		return errors.New("user without openid")
 	}
 	if _, known := l.index[state.OpenID]; known {
-		return fmt.Errorf("user %s: is there twice", state.OpenID)
+		return fmt.Errorf("user %s: duplicate openid", state.OpenID)
 	}
 	u := l.follow(state.OpenID, time.Unix(state.SubscribeTime, 0))
 	l.users[u].remark = state.Remark
@@ -190,7 +191,7 @@ func (l *loader) addUser() error {
 	for _, id := range state.TagIDList {
 		t := l.tag(id)
 		if t == nil {
-			return fmt.Errorf("user %s: there is no tag %d", state.OpenID, id)
+			return fmt.Errorf("user %s: unknown tag %d", state.OpenID, id)
 		}
 		t.fans.add(u)
 	}
@@ -203,7 +204,7 @@ func (l *loader) addUser() error {
 	return nil
 }
 
-// lineReader knows where lines end.
+// lineReader records the offsets of line ends.
 type lineReader struct {
 	r    io.Reader
 	read int64
@@ -222,7 +223,7 @@ func (l *lineReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// at is the line that an offset is in, from 1 on.
+// at returns the number of the line that contains an offset. The first line is 1.
 func (l *lineReader) at(offset int64) int {
 	return 1 + sort.Search(len(l.ends), func(i int) bool { return l.ends[i] > offset })
 }
