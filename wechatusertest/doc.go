@@ -28,13 +28,14 @@
 // # Set up an account
 //
 // [WithFans] adds any number of synthetic followers; [OpenID] returns their openids. [Server.AddUsers] adds followers
-// with a profile. [Server.Follow], [Server.Unfollow], [Server.AddTag] and [Server.Block] do what their names say.
+// with a profile, [Server.AddTag] creates a tag, and [Server.Block] adds users to the blacklist. [Server.Follow] and
+// [Server.Unfollow] change who follows.
 //
 //	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE1", Remark: "vip"})
 //	tagID := srv.AddTag("beta", "oFAKE1", wechatusertest.OpenID(0))
 //	srv.Block(wechatusertest.OpenID(1))
 //
-// [Server.Save] writes the account to a file and [Server.Load] reads it. A million followers take less than 1 GB of
+// [Server.Save] writes the account as JSON and [Server.Load] reads it. A million followers take less than 1 GB of
 // memory.
 //
 // Options change the circumstances of the account: [WithIPWhitelist], [WithUnverified], [WithFrozenSecret],
@@ -53,7 +54,8 @@
 // [Server.Delay]. [Server.FailOpenIDs] makes tagging fail for some openids, [Server.RefuseProfiles] makes profiles
 // unavailable, and [Server.ExpireTokens] revokes the access tokens.
 //
-// [Quirks] are odd behaviours that developers have seen on the platform. [Wild] returns all of them, [Strict] none.
+// [Quirks] are odd behaviours of the platform that a client should tolerate. They are off by default; [Wild] turns on
+// nearly all of them.
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(1)))
 //

@@ -21,7 +21,7 @@ func (s *Server) User(openID string) (wechatuser.UserInfo, bool) {
 	return s.info(u), true
 }
 
-// Users returns the profiles of all followers, in the order of the list.
+// Users returns the profiles of all followers, in the order of their first follow.
 func (s *Server) Users() []wechatuser.UserInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +32,7 @@ func (s *Server) Users() []wechatuser.UserInfo {
 	return users
 }
 
-// OpenIDs returns the openids of all followers, in the order of the list.
+// OpenIDs returns the openids of all followers, in the order of their first follow.
 func (s *Server) OpenIDs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,8 @@ type UserFilter struct {
 	Limit int
 }
 
-// FindUsers returns the users that match f, in the order of the list. To get the next page, pass the last openid as
-// After.
+// FindUsers returns the users that match f, in the order of their first follow. To get the next page, pass the last
+// openid as After.
 func (s *Server) FindUsers(f UserFilter) []UserState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

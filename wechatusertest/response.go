@@ -35,7 +35,7 @@ func (resp *response) reader() io.Reader {
 	return bytes.NewReader(resp.body)
 }
 
-// Codes that are not documented for the APIs of the client.
+// Codes that package wechatuser does not define.
 const (
 	codeInvalidURL      wechatuser.Code = 40066 // unknown path
 	codeInvalidCheckURL wechatuser.Code = 40201 // callback/check for an account without a callback URL

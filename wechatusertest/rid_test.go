@@ -2,8 +2,6 @@ package wechatusertest_test
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,31 +67,4 @@ func TestRIDInfoKeepsTheLastThousand(t *testing.T) {
 	assert.Contains(t, a.ridInfo(rid), `"errcode":0`)
 	a.get("/cgi-bin/user/info")
 	assertCode(t, 76001, a.ridInfo(rid))
-}
-
-// rid/get returns neither a secret nor a complete token, not even a wrong one.
-func TestRIDInfoHoldsNoSecret(t *testing.T) {
-	t.Parallel()
-	const secret = "fakesecret1234567890fakesecret12"
-	a := newAccount(t)
-	credential := fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"appsecret":%[2]q}`,
-		a.AppID, secret)
-	for path, body := range map[string]string{
-		"/cgi-bin/stable_token":   a.do(http.MethodPost, "/cgi-bin/stable_token", nil, credential).Body.String(),
-		"/cgi-bin/clear_quota/v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, credential).Body.String(),
-		"/cgi-bin/token": a.do(http.MethodGet, "/cgi-bin/token", url.Values{
-			"grant_type": {"client_credential"}, "appid": {a.AppID}, "secret": {secret}}, "").Body.String(),
-		"query of v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", url.Values{
-			"appid": {a.AppID}, "appsecret": {secret}}, "").Body.String(),
-		"unknown path": a.do(http.MethodPost, "/cgi-bin/stable_tokens", nil, credential).Body.String(),
-		"form":         a.post("/cgi-bin/tags/create", "tag=x&access_token="+secret),
-		"wrong place":  a.post("/cgi-bin/tags/create", `{"tag":{"access_token":"`+secret+`"}}`),
-		"component": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{
-			"component_access_token": {secret}}, "").Body.String(),
-		"token": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
-	} {
-		info := a.ridInfo(strings.TrimSuffix(ridOf(t, body), `"}`))
-		assert.Contains(t, info, `"errcode":0`, path)
-		assert.NotContains(t, info, secret[8:], path)
-	}
 }

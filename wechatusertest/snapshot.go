@@ -15,7 +15,7 @@ type Snapshot struct {
 	NextTagID int `json:"next_tag_id"`
 	// Tags holds the account's own tags and the platform's star tag, sorted by id.
 	Tags []TagState `json:"tags"`
-	// Users holds everybody who ever followed, in the order of the list.
+	// Users holds everybody who ever followed, in the order of their first follow.
 	Users []UserState `json:"users"`
 }
 
