@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Prefetch returns a sequence that runs in a goroutine of its own, up to n elements ahead of the loop over it. If n is 0
-// it runs in the loop itself. When the loop ends, Prefetch cancels the context of the sequence and waits until the
-// sequence has returned.
+// Prefetch returns a sequence that runs in a goroutine of its own, up to n elements ahead of the loop over it. When the
+// loop ends, it cancels the context of the sequence and waits until the sequence has returned. If n is 0, the sequence
+// runs in the loop itself, with ctx.
 func Prefetch[T any](
 	ctx context.Context, n int, sequence func(context.Context) iter.Seq2[T, error],
 ) iter.Seq2[T, error] {

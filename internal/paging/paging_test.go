@@ -1,0 +1,188 @@
+package paging
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+	"weak"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// page is what a list returns for a call.
+type page struct {
+	next  string
+	items []string
+	err   error
+}
+
+// list returns its pages one by one, the last of them for ever, and records the cursors that it is asked for.
+type list struct {
+	pages   []page
+	cursors []string
+}
+
+func (l *list) fetch(_ context.Context, cursor string) ([]string, string, error) {
+	p := l.pages[min(len(l.cursors), len(l.pages)-1)]
+	l.cursors = append(l.cursors, cursor)
+	return slices.Clone(p.items), p.next, p.err
+}
+
+func to(next string, items ...string) page { return page{next: next, items: items} }
+
+// collect runs a sequence to its end, as a loop does that goes on after errors.
+func collect[T any](sequence iter.Seq2[T, error]) (values []T, errs []error) {
+	for value, err := range sequence {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		values = append(values, value)
+	}
+	return values, errs
+}
+
+func TestWalkFollowsTheCursors(t *testing.T) {
+	end := to("")
+	for name, tt := range map[string]struct {
+		cursor  string
+		pages   []page
+		want    [][]string
+		cursors []string
+	}{
+		"empty list": {pages: []page{end}, cursors: []string{""}},
+		"an empty page ends it": {
+			pages: []page{to("b", "a", "b"), to("c", "c"), end},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+		"an empty cursor ends it": {
+			pages: []page{to("b", "a", "b"), to("", "c"), to("d", "d")},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b"},
+		},
+		"an empty page with a cursor ends it": {
+			pages: []page{to("b", "a", "b"), to("c"), to("d", "d")},
+			want:  [][]string{{"a", "b"}}, cursors: []string{"", "b"},
+		},
+		"it begins after a cursor": {
+			cursor: "b", pages: []page{to("c", "c"), end},
+			want: [][]string{{"c"}}, cursors: []string{"b", "c"},
+		},
+		"empty items are dropped": {
+			pages: []page{to("b", "", "a", "", "b", ""), end},
+			want:  [][]string{{"a", "b"}}, cursors: []string{"", "b"},
+		},
+		"a page of empty items does not end it": {
+			pages: []page{to("a", "", ""), to("b", "b"), end},
+			want:  [][]string{{"b"}}, cursors: []string{"", "a", "b"},
+		},
+		"a page of empty items with an empty cursor ends it": {
+			pages: []page{to("", "", ""), to("b", "b")}, cursors: []string{""},
+		},
+		"the cursor begins the next page": {
+			pages: []page{to("b", "a", "b"), to("c", "b", "c"), end},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+		"the cursor begins the next page, after an empty item": {
+			pages: []page{to("b", "a", "b"), to("c", "", "b", "c"), end},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+		"the cursor elsewhere in the page is an item": {
+			pages: []page{to("b", "a", "b"), to("d", "c", "b", "d"), end},
+			want:  [][]string{{"a", "b"}, {"c", "b", "d"}}, cursors: []string{"", "b", "d"},
+		},
+		"the last page has the cursor alone, again": {
+			pages: []page{to("b", "a", "b"), to("c", "b", "c"), to("c", "c")},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &list{pages: tt.pages}
+			walk := Walk(t.Context(), tt.cursor, l.fetch)
+			assert.Empty(t, l.cursors, "nothing is fetched before the loop")
+			for range 2 {
+				l.cursors = nil
+				got, errs := collect(walk)
+				assert.Empty(t, errs)
+				assert.Equal(t, tt.want, got)
+				assert.Equal(t, tt.cursors, l.cursors, "each walk begins anew")
+			}
+		})
+	}
+}
+
+func TestWalkEndsWhenACursorRepeats(t *testing.T) {
+	same := to("b", "a", "b")
+	for name, tt := range map[string]struct {
+		cursor string
+		pages  []page
+		want   [][]string
+		calls  int
+	}{
+		"the same page for ever":         {"", []page{same}, [][]string{{"a", "b"}}, 2},
+		"a circle":                       {"", []page{same, to("c", "c"), to("b", "d", "b")}, [][]string{{"a", "b"}, {"c"}}, 3},
+		"the cursor that the walk began": {"b", []page{same}, nil, 1},
+	} {
+		l := &list{pages: tt.pages}
+		got, errs := collect(Walk(t.Context(), tt.cursor, l.fetch))
+		assert.Equal(t, tt.want, got, name)
+		require.Len(t, errs, 1, name)
+		var repeated *CursorError
+		require.ErrorAs(t, errs[0], &repeated, name)
+		assert.Equal(t, "b", repeated.Cursor, name)
+		assert.EqualError(t, repeated, `the list returned the cursor "b" twice, so it would never end`)
+		assert.Len(t, l.cursors, tt.calls, name)
+	}
+}
+
+func TestWalkReturnsAnErrorOnce(t *testing.T) {
+	broken := errors.New("broken")
+	l := &list{pages: []page{to("b", "a", "b"), {items: []string{"c"}, next: "c", err: broken}}}
+	got, errs := collect(Walk(t.Context(), "", l.fetch))
+	assert.Equal(t, [][]string{{"a", "b"}}, got, "a page that comes with an error does not count")
+	assert.Equal(t, []error{broken}, errs)
+	assert.Equal(t, []string{"", "b"}, l.cursors)
+}
+
+func TestWalkStopsWithTheLoop(t *testing.T) {
+	l := &list{pages: []page{to("b", "a", "b"), to("c", "c"), to("")}}
+	for range Walk(t.Context(), "", l.fetch) {
+		break
+	}
+	assert.Equal(t, []string{""}, l.cursors)
+}
+
+func TestWalkPassesItsContext(t *testing.T) {
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, "of the caller")
+	_, errs := collect(Walk(ctx, "", func(ctx context.Context, _ string) ([]string, string, error) {
+		assert.Equal(t, "of the caller", ctx.Value(key{}))
+		return nil, "", nil
+	}))
+	assert.Empty(t, errs)
+}
+
+// A cursor is a part of its page in memory. Walk keeps all cursors until the end, and none of the pages.
+func TestWalkKeepsNoPages(t *testing.T) {
+	var pages []weak.Pointer[byte]
+	got, errs := collect(Walk(t.Context(), "", func(context.Context, string) ([]string, string, error) {
+		n := len(pages)
+		if n > 1 {
+			runtime.GC()
+			assert.Nil(t, pages[n-2].Value(), "the page before the last one")
+		}
+		if n == 4 {
+			return nil, "", nil
+		}
+		text := strings.Repeat("x", 1<<10+n)
+		pages = append(pages, weak.Make(unsafe.StringData(text)))
+		return []string{"item"}, text[1<<9:], nil
+	}))
+	assert.Empty(t, errs)
+	assert.Len(t, got, 4)
+}
