@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,7 +123,9 @@ func TestChunksOfRepeatedIDsAreBounded(t *testing.T) {
 }
 
 func TestConcurrencyIsReachedAndNotExceeded(t *testing.T) {
-	for _, tt := range []struct{ concurrency, chunks, want int }{{1, 20, 1}, {2, 20, 2}, {7, 20, 7}, {20, 20, 20}, {1000, 3, 3}} {
+	for _, tt := range []struct{ concurrency, chunks, want int }{
+		{1, 20, 1}, {2, 20, 2}, {7, 20, 7}, {20, 20, 20}, {1000, 3, 3},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := &api{send: func(context.Context, []string) error {
 				time.Sleep(time.Second)
@@ -142,13 +145,6 @@ func TestConcurrencyIsReachedAndNotExceeded(t *testing.T) {
 func TestInputIsReadAFewChunksAhead(t *testing.T) {
 	for _, concurrency := range []int{1, 2, 5} {
 		synctest.Test(t, func(t *testing.T) {
-			a := new(api)
-			a.send = func(_ context.Context, ids []string) error {
-				if ids[0] == "id0" {
-					time.Sleep(time.Hour)
-				}
-				return nil
-			}
 			read := 0
 			in := func(yield func(string, error) bool) {
 				for _, id := range ids(1000) {
@@ -157,13 +153,23 @@ func TestInputIsReadAFewChunksAhead(t *testing.T) {
 					}
 				}
 			}
-			go func() {
-				time.Sleep(time.Minute)
-				assert.Equal(t, 2*concurrency*3, read)
-				if concurrency > 1 {
-					assert.Len(t, a.calls, 2*concurrency, "all of them, and the first is not done")
+			a := new(api)
+			a.send = func(_ context.Context, ids []string) error {
+				if ids[0] != "id0" {
+					return nil
 				}
-			}()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				assert.Equal(t, 2*concurrency*3, read)
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				if concurrency > 1 {
+					assert.Len(t, a.calls, 2*concurrency, "all that were read")
+				} else {
+					assert.Len(t, a.calls, 1)
+				}
+				return nil
+			}
 			require.NoError(t, a.job(3, concurrency).Run(t.Context(), in))
 			assert.Len(t, a.delivered, 1000)
 		})
@@ -201,7 +207,9 @@ func TestCursorIsBeforeTheFirstGap(t *testing.T) {
 		"a chunk that is unknown": {ids(6), "id2", unknown, "id1", []progress{{2, "id1"}, {4, "id1"}}},
 		"the first chunk":         {ids(6), "id0", Verdict{}, "", nil},
 		"the first, unknown":      {ids(6), "id0", unknown, "", []progress{{2, ""}}},
-		"invalid before the gap":  {[]string{"id0", "id1", "", "id2", "id3"}, "id2", Verdict{}, "id1", []progress{{2, "id1"}, {3, "id1"}}},
+		"invalid before the gap": {
+			[]string{"id0", "id1", "", "id2", "id3"}, "id2", Verdict{}, "id1", []progress{{2, "id1"}, {3, "id1"}},
+		},
 		"rejected before the gap": {[]string{"id0", "bad", "id2"}, "id2", Verdict{}, "bad", []progress{{2, "bad"}}},
 		"an item again after the gap": {
 			[]string{"id0", "id1", "id2", "id0", "id3"}, "id2", Verdict{}, "id1", []progress{{2, "id1"}, {3, "id1"}},
@@ -243,40 +251,43 @@ func TestCursorStaysAtAGapThoughLaterChunksAreDone(t *testing.T) {
 
 func TestHoldHoldsAllCallsOfAllJobsOnTheGate(t *testing.T) {
 	in(t, func(t *testing.T, elapsed func() time.Duration) {
-		gate := new(Gate)
-		held := false
-		run := func(name string) *api {
-			a := new(api)
-			a.send = func(_ context.Context, ids []string) error {
-				switch at := elapsed(); {
-				case at < 5*time.Second:
-					time.Sleep(time.Second)
-				case name == "a" && !held:
-					held = true
+		var (
+			gate    Gate
+			mu      sync.Mutex
+			began   = make(map[time.Duration]int) // calls of both jobs
+			running sync.WaitGroup
+			jobs    [2]api
+		)
+		for i := range jobs {
+			jobs[i].send = func(_ context.Context, ids []string) error {
+				mu.Lock()
+				began[elapsed()]++
+				mu.Unlock()
+				if i == 0 && ids[0] == "id15" && elapsed() < time.Minute {
+					time.Sleep(time.Millisecond) // so that all others of that second have begun
 					return fail("wait", Verdict{Action: Hold, After: time.Minute})
-				default:
-					assert.True(t, at == 5*time.Second || at >= 65*time.Second, "%s: %v after %v", name, ids, at)
-					time.Sleep(time.Second)
 				}
+				time.Sleep(time.Second)
 				return nil
 			}
-			j := a.job(1, 3)
-			j.Gate = gate
-			go func() { assert.NoError(t, j.Run(t.Context(), input(ids(30), nil))) }()
-			return a
+			j := jobs[i].job(1, 3)
+			j.Gate = &gate
+			running.Go(func() { assert.NoError(t, j.Run(t.Context(), input(ids(30), nil))) })
 		}
-		a, b := run("a"), run("b")
-		time.Sleep(6500 * time.Millisecond)
-		callsOfA, callsOfB := len(a.calls), len(b.calls)
-		assert.LessOrEqual(t, callsOfA+callsOfB, 2*3*6)
-		time.Sleep(58 * time.Second)
-		assert.Len(t, a.calls, callsOfA, "held")
-		assert.Len(t, b.calls, callsOfB, "the other job is held too")
-		time.Sleep(time.Minute)
-		assert.Len(t, a.delivered, 30)
-		assert.Len(t, b.delivered, 30)
-		assert.Len(t, a.calls, 31)
-		assert.Len(t, b.calls, 30)
+		running.Wait()
+		want := make(map[time.Duration]int)
+		for second := range 6 {
+			want[time.Duration(second)*time.Second] = 6 // the last of them with the call that is told to wait
+		}
+		const over = 65*time.Second + time.Millisecond
+		for second := range 4 {
+			want[over+time.Duration(second)*time.Second] = 6
+		}
+		want[over+4*time.Second] = 1 // the one that was held
+		assert.Equal(t, want, began, "none in the minute between")
+		for i := range jobs {
+			assert.Equal(t, ids(30), jobs[i].deliveredIDs())
+		}
 	})
 }
 
@@ -359,7 +370,7 @@ func TestFirstReasonToStopWins(t *testing.T) {
 		assert.EqualError(t, err, "first")
 		assert.EqualError(t, a.delivered[0].Err, "third", "the outcome of a call is its own")
 		assert.EqualError(t, a.delivered[1].Err, "first")
-		assert.Equal(t, outcome{"id2", Unknown, err}, a.outcomes()[2], "what became of it is not known since the job was stopped")
+		assert.Equal(t, outcome{"id2", Unknown, err}, a.outcomes()[2], "the stop is why its outcome is not known")
 	})
 }
 

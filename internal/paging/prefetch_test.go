@@ -167,8 +167,8 @@ func TestPrefetchLeavesNothingOnTheContext(t *testing.T) {
 	// TestMain finds the goroutine of a context that was not canceled.
 }
 
-// foreignContext is a context that the standard library does not know: each context made from it needs a goroutine until
-// it is canceled.
+// foreignContext is a context that the standard library does not know: each context made from it needs a goroutine
+// until it is canceled.
 type foreignContext struct {
 	context.Context
 	done chan struct{}
