@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,7 +28,8 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{caller{config: cfg, sender: transport.New(transport.Config{
-		BaseURLs: cfg.baseURLs, RoundTripper: cfg.transport, Client: cfg.httpClient, UserAgent: cfg.userAgent,
+		BaseURLs: cfg.baseURLs, RoundTripper: cfg.transport, Client: cfg.httpClient,
+		UserAgent: cmp.Or(cfg.userAgent, "wechatuser/"+Version),
 	})}}
 	c.tokens = newTokenProvider(&c.caller)
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 )
 
@@ -236,6 +237,19 @@ func (e *OpenIDError) Error() string { return oneLine(fmt.Sprintf("openid %q: %v
 
 // Unwrap returns the cause.
 func (e *OpenIDError) Unwrap() error { return e.Err }
+
+// tokenLimitError is the limit of token requests, with its classes.
+type tokenLimitError struct{ *tokencache.LimitError }
+
+func newTokenLimitError(wait time.Duration, last error) error {
+	return &tokenLimitError{&tokencache.LimitError{Wait: wait, Last: last}}
+}
+
+func (e *tokenLimitError) Unwrap() error { return e.LimitError }
+
+func (e *tokenLimitError) Is(target error) bool {
+	return (classTemporary | classRateLimited).has(target)
+}
 
 // argumentError returns the error for an argument that is wrong.
 func argumentError(api, field, format string, args ...any) error {

@@ -55,9 +55,8 @@ type config struct {
 func newConfig(appID, secret string, opts []Option) (*config, error) {
 	cfg := config{
 		appID: appID, secret: func() string { return secret },
-		userAgent: "wechatuser/" + Version,
-		retry:     RetryPolicy{}.withDefaults(),
-		logger:    slog.New(slog.DiscardHandler),
+		retry:  RetryPolicy{}.withDefaults(),
+		logger: slog.New(slog.DiscardHandler),
 	}
 	var errs []error
 	for i, opt := range opts {

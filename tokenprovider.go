@@ -60,19 +60,6 @@ func providerError(err error) error {
 	return err
 }
 
-// tokenLimitError is the limit of token requests, with its classes.
-type tokenLimitError struct{ *tokencache.LimitError }
-
-func newTokenLimitError(wait time.Duration, last error) error {
-	return &tokenLimitError{&tokencache.LimitError{Wait: wait, Last: last}}
-}
-
-func (e *tokenLimitError) Unwrap() error { return e.LimitError }
-
-func (e *tokenLimitError) Is(target error) bool {
-	return (classTemporary | classRateLimited).has(target)
-}
-
 // isLastingTokenFailure reports whether a token request would fail again until a person acts or the day is over.
 func isLastingTokenFailure(err error) bool {
 	var e *Error

@@ -10,7 +10,7 @@ import (
 
 // A response type must not inherit the decoding of a part of it: that would hide its own fields.
 var (
-	_ interface{ Head() *Envelope } = (*page)(nil)
+	_ interface{ ResponseEnvelope() *Envelope } = (*page)(nil)
 
 	_, inherits = any((*page)(nil)).(json.Unmarshaler)
 )
