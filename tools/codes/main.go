@@ -1,6 +1,6 @@
 // Command codes writes the catalogue of errcodes into docs/errors.md.
 //
-//go:generate go run . ../../../codes.go ../../../docs/errors.md
+//go:generate go run . ../../codes.go ../../docs/errors.md
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"go/token"
 	"go/types"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// marker is the line of the document after which all is written by this command.
-const marker = "<!-- What follows is written by: go generate ./internal/cmd/codes -->\n"
+// marker is the line of the document below which everything is generated: a comment that says how to generate it.
+var marker = regexp.MustCompile(`(?m)^<!-- .*go generate \S+/codes -->\n`)
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -48,13 +49,13 @@ func run(args []string) error {
 	return os.WriteFile(args[1], document, 0o644)
 }
 
-// splice replaces what comes after the marker.
+// splice replaces everything below the marker.
 func splice(document []byte, groups []group) ([]byte, error) {
-	head, _, found := bytes.Cut(document, []byte(marker))
-	if !found {
-		return nil, fmt.Errorf("the document lacks the line %q", strings.TrimSpace(marker))
+	at := marker.FindIndex(document)
+	if at == nil {
+		return nil, fmt.Errorf("the document has no line that matches %q", marker)
 	}
-	return slices.Concat(head, []byte(marker), catalogue(groups)), nil
+	return slices.Concat(document[:at[1]], catalogue(groups)), nil
 }
 
 // group is a block of constants in codes.go. What the table knows about a code comes from the package itself; its name

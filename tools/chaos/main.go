@@ -1,6 +1,6 @@
 // Chaos works on an account in memory while much goes wrong, and checks that nothing is lost and nothing doubled.
 //
-//	go run ./internal/cmd/chaos [-fans 50000] [-for 2m] [-seed 1] [-faults 0.1] [-revoke 1s] [-lull 20s] [-v]
+//	go run ./tools/chaos [-fans 50000] [-for 2m] [-seed 1] [-faults 0.1] [-revoke 1s] [-lull 20s] [-v]
 //
 // One answer in ten is a fault, the access token is revoked every second for ten seconds and then left alone for twenty,
 // and the three addresses of the account die and come back. Meanwhile workers tag, untag, block, unblock, sync, list and read, several at a time, each with a tag of its
