@@ -9,226 +9,241 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// change puts some openids on a shelf or takes them off it.
-func (w *worker) change(s *shelf, add bool) {
-	name := map[bool]string{true: "add to ", false: "remove from "}[add] + s.name
-	rest := w.people.sample(w.rng)
-	whole := w.rng.IntN(6) == 0
-	if whole {
-		rest = w.people.fans
+const retryReason = "some openids rejected with errcode 45169 or 45171, to be retried"
+
+// change adds openids to a target or removes them, in as many runs as it takes.
+func (w *worker) change(t *target, add bool) {
+	name := map[bool]string{true: "add to ", false: "remove from "}[add] + t.name
+	remaining := w.population.sample(w.rng)
+	all := w.rng.IntN(6) == 0
+	if all {
+		remaining = w.population.fans
 	}
-	asked := rest
-	place := "" // where to go on in the list of followers
-	w.began(name, len(rest))
+	input := remaining
+	cursor := "" // in the list of followers
+	w.jobStarted(name, len(input))
 	for {
 		var (
 			report *wechatuser.BulkReport
 			err    error
 		)
-		before := s.members()
-		w.once(func(ctx context.Context, c *wechatuser.Client, t *task) {
-			input := wechatuser.OpenIDs(rest...)
-			if whole {
-				// Calls for the input are none of the job's.
-				input = c.AllFans(context.WithValue(ctx, taskKey{}, (*task)(nil)), wechatuser.StartAfter(place))
+		before := t.members()
+		w.runOnce(func(ctx context.Context, c *wechatuser.Client, run *jobRun) {
+			openIDs := wechatuser.OpenIDs(remaining...)
+			if all {
+				// The job does not count the calls for its input.
+				openIDs = c.AllFans(context.WithValue(ctx, runKey{}, (*jobRun)(nil)), wechatuser.StartAfter(cursor))
 			}
-			report, err = s.change(ctx, c, add, input, wechatuser.WithConcurrency(1+w.rng.IntN(6)))
-			w.checkCalls(name, report.Calls, t)
+			report, err = t.change(ctx, c, add, openIDs, wechatuser.WithConcurrency(1+w.rng.IntN(6)))
+			w.checkCalls(name, report.Calls, run)
 		})
-		again, why := w.check(changed{name: name, add: add, input: rest, before: before, after: s.members()}, report, err)
-		if why == nil && len(again) == 0 {
+		result := changeRun{name: name, add: add, input: remaining, before: before, after: t.members()}
+		retry, reason := w.checkReport(result, report, err)
+		if reason == nil && len(retry) == 0 {
 			break
 		}
-		if why == nil {
-			// The rest was refused for a moment only.
-			w.stopped(name, "some openids refused with errcode 45169 or 45171, to be tried again")
-			rest, whole = again, false
+		if reason == nil { // only some openids are left
+			w.jobStopped(name, retryReason)
+			remaining, all = retry, false
 			continue
 		}
-		rest = append(slices.Clip(rest[settled(rest, report.ResumeAfter):]), again...)
-		whole = whole && len(again) == 0
+		remaining = append(slices.Clip(remaining[finalCount(remaining, report.ResumeAfter):]), retry...)
+		all = all && len(retry) == 0
 		if report.ResumeAfter != "" {
-			place = report.ResumeAfter
+			cursor = report.ResumeAfter
 		}
-		if !w.resume(name, why) {
+		if !w.waitToResume(name, reason) {
 			return
 		}
 	}
-	w.tell("%s: %s: %d openids done", w.name, name, len(asked))
-	for _, id := range asked {
-		if accepts(w.people.kinds[id], add) {
+	w.logf("%s: %s: %d openids done", w.name, name, len(input))
+	for _, id := range input {
+		if accepts(w.population.kinds[id], add) {
 			if add {
-				s.model[id] = true
+				t.want[id] = true
 			} else {
-				delete(s.model, id)
+				delete(t.want, id)
 			}
 		}
 	}
 }
 
-// settled is how many openids of the input are done with, as the documentation of ResumeAfter says.
-func settled(input []string, resumeAfter string) int {
+// finalCount returns how many openids of the input have a final outcome, as ResumeAfter is documented.
+func finalCount(input []string, resumeAfter string) int {
 	if resumeAfter == "" {
 		return 0
 	}
 	return slices.Index(input, resumeAfter) + 1
 }
 
-// checkCalls compares the number of calls in a report with what was sent.
-func (w *worker) checkCalls(name string, calls int, t *task) {
-	if low, high := int(t.arrived.Load()), int(t.tried.Load()); calls < low || calls > high {
-		w.isWrong("%s: the report says %d calls, of %d that were tried, and %d arrived", name, calls, high, low)
+// checkCalls compares the number of calls in a report with the requests of the run.
+func (w *worker) checkCalls(name string, calls int, run *jobRun) {
+	if arrived, sent := int(run.arrived.Load()), int(run.sent.Load()); calls < arrived || calls > sent {
+		w.addMismatch("%s: the report says %d calls; %d requests were sent, %d arrived", name, calls, sent, arrived)
 	}
 }
 
-// changed is one run of a job: what it was given, and the account before and after it.
-type changed struct {
+// changeRun is one run of a job: its input, and the members of the target before and after it.
+type changeRun struct {
 	name          string
 	add           bool
 	input         []string
 	before, after set
 }
 
-// check compares a report with what became of the account. It gives the openids that were refused for a moment
-// only, and the reason for which the job was stopped, nil if it was not.
-func (w *worker) check(d changed, r *wechatuser.BulkReport, err error) (again []string, why error) {
-	var be *wechatuser.BulkError
+// checkReport compares a report with what happened to the account. It returns the openids to retry at once, and the
+// error that stopped the job, or nil if the job finished.
+func (w *worker) checkReport(d changeRun, r *wechatuser.BulkReport, err error) (retry []string, reason error) {
+	var bulkErr *wechatuser.BulkError
 	switch {
 	case err == nil:
 		if len(r.Failed) > 0 {
-			w.isWrong("%s: %d openids failed, and there is no error", d.name, len(r.Failed))
+			w.addMismatch("%s: %d openids failed, and the error is nil", d.name, len(r.Failed))
 		}
-	case !errors.As(err, &be):
-		w.isWrong("%s: an error that is no BulkError: %v", d.name, err)
+	case !errors.As(err, &bulkErr):
+		w.addMismatch("%s: the error is not a BulkError: %v", d.name, err)
 		return nil, nil
 	default:
-		why = be.Err
-		if be.Report != r {
-			w.isWrong("%s: the error has another report", d.name)
+		reason = bulkErr.Err
+		if bulkErr.Report != r {
+			w.addMismatch("%s: the error has another report", d.name)
 		}
 	}
 	if r.Total != r.Applied+len(r.Failed) {
-		w.isWrong("%s: total %d, applied %d, failed %d", d.name, r.Total, r.Applied, len(r.Failed))
+		w.addMismatch("%s: total %d, applied %d, failed %d", d.name, r.Total, r.Applied, len(r.Failed))
 	}
-	if r.Total > len(d.input) || why == nil && r.Total != len(d.input) {
-		w.isWrong("%s: the input has %d openids, the report %d; stopped by: %v", d.name, len(d.input), r.Total, why)
+	if r.Total > len(d.input) || reason == nil && r.Total != len(d.input) {
+		w.addMismatch("%s: %d openids in the input, %d in the report; stopped by: %v",
+			d.name, len(d.input), r.Total, reason)
 	}
 
-	given := make(map[string]int)
+	given := make(map[string]int) // how often each openid is in the input
 	for _, id := range d.input {
 		given[id]++
 	}
 	if r.ResumeAfter != "" && given[r.ResumeAfter] == 0 {
-		w.isWrong("%s: to be resumed after %q, which is not in the input", d.name, r.ResumeAfter)
+		w.addMismatch("%s: ResumeAfter is %q, which is not in the input", d.name, r.ResumeAfter)
 	}
 	end := len(d.input)
-	if why != nil {
-		end = settled(d.input, r.ResumeAfter)
+	if reason != nil {
+		end = finalCount(d.input, r.ResumeAfter)
 	}
-	done := make(map[string]int) // of these, those with an outcome
+	final := make(map[string]int) // how often with a final outcome
 	for _, id := range d.input[:end] {
-		done[id]++
+		final[id]++
 	}
-	w.checkTouched(d, given)
-	w.checkTold(d.name, len(d.after.less(d.before))+len(d.before.less(d.after)), r)
-	again = w.checkFailed(d, r, given, done)
-
-	failed := make(map[string]int)
-	for _, id := range r.FailedOpenIDs() {
-		failed[id]++
-	}
-	var lost, untold []string
-	good := 0
-	for id := range given {
-		if d.after[id] == d.add && w.people.kinds[id] != malformed {
-			good += given[id]
-		}
-	}
-	if r.Applied > good {
-		w.isWrong("%s: the report says %d applied, and the account has at most %d of them", d.name, r.Applied, good)
-	}
-	for id, n := range done {
-		switch accepted := accepts(w.people.kinds[id], d.add); {
-		case accepted && failed[id] == 0 && d.after[id] != d.add:
-			lost = append(lost, id)
-		case !accepted && failed[id] < n:
-			untold = append(untold, id)
-		}
-	}
-	w.isLost(lost, "%s: in no list of failures, and not done", d.name)
-	w.isLost(untold, "%s: the account refuses them, and the report does not say so", d.name)
-	return again, why
+	w.checkOthers(d, given)
+	w.checkChanged(d.name, len(d.after.minus(d.before))+len(d.before.minus(d.after)), r)
+	retry = w.checkFailed(d, r, given, final)
+	w.checkApplied(d, r, given)
+	w.checkFinal(d, r, final)
+	return retry, reason
 }
 
-// checkTouched checks that a job changed nobody whom it was not asked to.
-func (w *worker) checkTouched(d changed, given map[string]int) {
+// checkOthers checks that a run changed only openids of its input.
+func (w *worker) checkOthers(d changeRun, given map[string]int) {
 	var wrong []string
-	for _, id := range append(d.after.less(d.before), d.before.less(d.after)...) {
+	for _, id := range append(d.after.minus(d.before), d.before.minus(d.after)...) {
 		if given[id] == 0 || d.after[id] != d.add {
 			wrong = append(wrong, id)
 		}
 	}
-	w.isDoubled(wrong, "%s: nobody asked for them", d.name)
+	w.addUnexpected(wrong, "%s: changed without being requested", d.name)
 }
 
-// checkTold checks that a report tells of everybody who was changed: as applied, or as failed and perhaps applied.
-func (w *worker) checkTold(name string, changed int, r *wechatuser.BulkReport) {
-	told := r.Applied
+// checkChanged checks that a report accounts for all changed openids: as applied, or as failed and ambiguous.
+func (w *worker) checkChanged(name string, changed int, r *wechatuser.BulkReport) {
+	reported := r.Applied
 	for i := range r.Failed {
 		if errors.Is(r.Failed[i].Err, wechatuser.ErrAmbiguous) {
-			told++
+			reported++
 		}
 	}
-	if changed > told {
-		w.isWrong("%s: %d openids were changed, and the report tells of %d: %v", name, changed, told, r)
+	if changed > reported {
+		w.addMismatch("%s: %d openids were changed, the report accounts for %d: %v", name, changed, reported, r)
 	}
 }
 
-// checkFailed checks the list of failures, and gives those that a user tries again at once.
-func (w *worker) checkFailed(d changed, r *wechatuser.BulkReport, given, done map[string]int) (again []string) {
+// checkFailed checks the failed openids of a report, and returns those to retry at once.
+func (w *worker) checkFailed(d changeRun, r *wechatuser.BulkReport, given, final map[string]int) (retry []string) {
 	failed := make(map[string]int)
 	var (
-		doubled []string
-		first   error // of these
+		unexpected []string
+		first      error // of these
 	)
 	for i := range r.Failed {
 		f := &r.Failed[i]
-		id, kind := f.OpenID, w.people.kinds[f.OpenID]
+		id, kind := f.OpenID, w.population.kinds[f.OpenID]
 		if failed[id]++; failed[id] > given[id] {
-			w.isWrong("%s: %q failed %d times, and is %d times in the input", d.name, id, failed[id], given[id])
+			w.addMismatch("%s: %q is %d times among the failed, %d times in the input",
+				d.name, id, failed[id], given[id])
 		}
-		// Of those that come twice one may be done and the other not.
-		if given[id] == 1 && d.before[id] != d.add && d.after[id] == d.add && !errors.Is(f.Err, wechatuser.ErrAmbiguous) {
-			doubled, first = append(doubled, id), cmp.Or(first, f.Err)
+		// One occurrence of a duplicate may be applied and another one fail.
+		changed := d.before[id] != d.add && d.after[id] == d.add
+		if given[id] == 1 && changed && !errors.Is(f.Err, wechatuser.ErrAmbiguous) {
+			unexpected, first = append(unexpected, id), cmp.Or(first, f.Err)
 		}
 		switch {
-		case passes(f.Err):
-			if done[id] > 0 {
-				again = append(again, id)
+		case isTransient(f.Err):
+			if final[id] > 0 {
+				retry = append(retry, id)
 			}
-		case isVerdict(f.Err, kind):
+		case explainsRejection(f.Err, kind):
 			if accepts(kind, d.add) {
-				w.isWrong("%s: %q was refused, and nothing is wrong with it: %v", d.name, id, f.Err)
+				w.addMismatch("%s: valid openid %q was rejected: %v", d.name, id, f.Err)
 			}
-		case given[id] == done[id]:
-			w.isWrong("%s: %q is done with, and its error is no verdict on it: %v", d.name, id, f.Err)
+		case given[id] == final[id]:
+			w.addMismatch("%s: the outcome of %q is final, and its error does not say what is wrong with it: %v",
+				d.name, id, f.Err)
 		}
 	}
-	w.isDoubled(doubled, "%s: failed for sure, as the report says, and done, the first with: %v", d.name, first)
-	return again
+	w.addUnexpected(unexpected, "%s: changed, though reported as failed; the first error: %v", d.name, first)
+	return retry
 }
 
-// passes reports whether an openid was refused for a moment only.
-func passes(err error) bool {
+// checkApplied checks that a report has no more openids applied than the account can have changed.
+func (w *worker) checkApplied(d changeRun, r *wechatuser.BulkReport, given map[string]int) {
+	possible := 0
+	for id := range given {
+		if d.after[id] == d.add && w.population.kinds[id] != malformed {
+			possible += given[id]
+		}
+	}
+	if r.Applied > possible {
+		w.addMismatch("%s: the report says %d applied, the account has at most %d of them", d.name, r.Applied, possible)
+	}
+}
+
+// checkFinal checks the openids with a final outcome: each is applied or among the failed.
+func (w *worker) checkFinal(d changeRun, r *wechatuser.BulkReport, final map[string]int) {
+	failed := make(map[string]int)
+	for _, id := range r.FailedOpenIDs() {
+		failed[id]++
+	}
+	var lost, unreported []string
+	for id, n := range final {
+		switch accepted := accepts(w.population.kinds[id], d.add); {
+		case accepted && failed[id] == 0 && d.after[id] != d.add:
+			lost = append(lost, id)
+		case !accepted && failed[id] < n:
+			unreported = append(unreported, id)
+		}
+	}
+	w.addLost(lost, "%s: neither applied nor reported as failed", d.name)
+	w.addLost(unreported, "%s: rejected by the account, and not reported as failed", d.name)
+}
+
+// isTransient reports whether an openid was rejected for a moment only, so that it can be retried at once.
+func isTransient(err error) bool {
 	return errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed)
 }
 
-// isVerdict reports whether an error says what is wrong with an openid of that kind.
-func isVerdict(err error, k kind) bool {
+// explainsRejection reports whether an error says what is wrong with an openid of this kind.
+func explainsRejection(err error, k kind) bool {
 	switch k {
 	case malformed:
-		var bad *wechatuser.ArgumentError
-		return errors.As(err, &bad)
+		var argErr *wechatuser.ArgumentError
+		return errors.As(err, &argErr)
 	case foreign:
 		return errors.Is(err, wechatuser.CodeOpenIDMismatch) || errors.Is(err, wechatuser.CodeInvalidOpenID)
 	default:

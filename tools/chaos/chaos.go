@@ -15,78 +15,80 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 type config struct {
-	net      network
-	fans     int
-	length   time.Duration
-	seed     uint64
-	faults   float64       // share of the answers
-	revoke   time.Duration // from one revocation to the next, in a gust
-	lull     time.Duration // between two gusts, 0 for one gust without end
-	latency  time.Duration // of a call, at most
-	timeout  time.Duration // of an attempt
-	patience time.Duration // before a job is resumed, on average
-	pageSize int
-	verbose  bool
+	network     network
+	fans        int
+	length      time.Duration // of the phase with faults
+	seed        uint64
+	faultRate   float64       // share of responses that are faults
+	revoke      time.Duration // between two revocations of a burst, on average
+	lull        time.Duration // between two bursts; 0 for revocations all the time
+	latency     time.Duration // upper bound of the random latency of a request
+	timeout     time.Duration // of an attempt
+	resumeDelay time.Duration // before a stopped job is resumed, on average
+	pageSize    int
+	verbose     bool
 }
 
-// chaos is one run.
+// chaos is one run of the program.
 type chaos struct {
 	config
-	*ledger
-	out     io.Writer
-	account *wechatusertest.Server
-	people  *people
-	watch   *watch
-	gate    *gateway
-	hosts   []*host
+	*results
+	out        io.Writer
+	account    *wechatusertest.Server
+	population *population
+	monitor    *monitor
+	gateway    *gateway
+	hosts      []*host
 
-	phase atomic.Pointer[phase]
-	last  *phase        // in which all jobs must come to their end
-	calm  chan struct{} // closed when that begins
+	phase    atomic.Pointer[phase]
+	recovery *phase        // the last phase, in which all jobs must finish
+	faultEnd chan struct{} // closed when the recovery begins
 
 	start    time.Time
 	printing sync.Mutex
 
-	revoked, deaths atomic.Int64
+	revoked, outages atomic.Int64
 }
 
-// phase is a time in which the same clients serve, until ctx ends. They share a token as two programs do.
+// phase is a part of the run with clients of its own. The clients share a token, as two programs do. All jobs end with
+// ctx.
 type phase struct {
 	ctx     context.Context
 	clients [2]*wechatuser.Client
 }
 
 func newChaos(cfg config, out io.Writer) *chaos {
-	return &chaos{config: cfg, ledger: newLedger(), out: out, start: time.Now()}
+	return &chaos{config: cfg, results: newResults(), out: out, start: time.Now()}
 }
 
 const (
-	tagShelves = 4
-	addresses  = 3
-	phases     = 2
-	gust       = 10 * time.Second // in which tokens are revoked
-	// grace is how long it takes at most to finish what was begun.
-	grace = 2 * time.Minute
+	tagCount   = 4
+	hostCount  = 3
+	phaseCount = 2
+	burst      = 10 * time.Second // how long tokens are revoked before a lull
+	// recoveryTime is how long the jobs may take to finish without faults.
+	recoveryTime = 2 * time.Minute
 )
 
-// run is the whole of it.
+// run runs both phases and checks the account.
 func (ch *chaos) run(ctx context.Context) error {
 	ch.account = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithPageSize(ch.pageSize))
-	ch.people = newPeople(ch.fans)
-	ch.people.settle(ch.account)
-	ch.watch = newWatch()
-	ch.watch.secret(ch.account.Secret)
-	ch.gate = &gateway{
-		account: ch.account, watch: ch.watch, ledger: ch.ledger, late: 2 * ch.timeout, latency: ch.latency,
-		rng: ch.random(1), rate: ch.faults, tasks: make(map[uint64]*task),
+	ch.population = newPopulation(ch.fans)
+	ch.population.addTo(ch.account)
+	ch.monitor = newMonitor()
+	ch.monitor.addSecret(ch.account.Secret)
+	ch.gateway = &gateway{
+		account: ch.account, monitor: ch.monitor, results: ch.results, delay: 2 * ch.timeout, latency: ch.latency,
+		rng: ch.random(1), faultRate: ch.faultRate, runs: make(map[uint64]*jobRun),
 	}
-	ch.calm = make(chan struct{})
-	for range addresses {
-		h := &host{net: ch.net, handler: ch.gate}
+	ch.faultEnd = make(chan struct{})
+	for range hostCount {
+		h := &host{network: ch.network, handler: ch.gateway}
 		if err := h.open(ctx); err != nil {
 			return err
 		}
@@ -94,49 +96,49 @@ func (ch *chaos) run(ctx context.Context) error {
 		ch.hosts = append(ch.hosts, h)
 	}
 
-	storm, endStorm := context.WithTimeout(ctx, ch.length)
-	defer endStorm()
-	calm, endCalm := context.WithTimeout(context.WithoutCancel(ctx), ch.length+grace)
-	defer endCalm()
-	first, last := &phase{ctx: storm}, &phase{ctx: calm}
-	for _, p := range [phases]*phase{first, last} {
-		base := &http.Transport{DialContext: ch.net.dial, MaxIdleConnsPerHost: 64}
+	faultCtx, cancelFaults := context.WithTimeout(ctx, ch.length)
+	defer cancelFaults()
+	recoveryCtx, cancelRecovery := context.WithTimeout(context.WithoutCancel(ctx), ch.length+recoveryTime)
+	defer cancelRecovery()
+	faulty, recovery := &phase{ctx: faultCtx}, &phase{ctx: recoveryCtx}
+	for _, p := range [phaseCount]*phase{faulty, recovery} {
+		base := &http.Transport{DialContext: ch.network.dial, MaxIdleConnsPerHost: 64}
 		defer base.CloseIdleConnections()
 		store := wechatuser.NewMemoryTokenStore()
 		for i := range p.clients {
 			var err error
-			if p.clients[i], err = ch.newClient(stamped{base}, store); err != nil {
+			if p.clients[i], err = ch.newClient(markedTransport{base}, store); err != nil {
 				return err
 			}
 		}
 	}
-	ch.last = last
-	ch.phase.Store(first)
-	ch.gate.storm.Store(true)
+	ch.recovery = recovery
+	ch.phase.Store(faulty)
+	ch.gateway.active.Store(true)
 
-	var weather, workers sync.WaitGroup
-	ch.disturb(storm, &weather)
-	shelves := ch.employ(&workers)
-	<-storm.Done()
-	weather.Wait() // with all addresses open again
-	ch.gate.storm.Store(false)
-	ch.phase.Store(last)
-	close(ch.calm)
+	var disruptions, workers sync.WaitGroup
+	ch.startDisruptions(faultCtx, &disruptions)
+	targets := ch.startWorkers(&workers)
+	<-faultCtx.Done()
+	disruptions.Wait() // all hosts are open then
+	ch.gateway.active.Store(false)
+	ch.phase.Store(recovery)
+	close(ch.faultEnd)
 
 	done := make(chan struct{})
 	go func() { workers.Wait(); close(done) }()
-	timeout := time.NewTimer(2 * grace)
+	timeout := time.NewTimer(2 * recoveryTime)
 	defer timeout.Stop()
 	select {
 	case <-done:
 	case <-timeout.C:
 		_ = pprof.Lookup("goroutine").WriteTo(ch.out, 1)
-		return errors.New("a job hangs: it did not return when its context had ended; the goroutines are above")
+		return errors.New("a job did not return after its context had ended; the goroutines are printed above")
 	}
-	if err := ch.watch.idle(calm); err != nil {
+	if err := ch.monitor.waitIdle(recoveryCtx); err != nil {
 		return err
 	}
-	ch.lastLook(shelves)
+	ch.checkAccount(targets)
 	return ch.summary()
 }
 
@@ -152,70 +154,70 @@ func (ch *chaos) newClient(transport http.RoundTripper, store wechatuser.TokenSt
 		wechatuser.WithTransport(transport),
 		wechatuser.WithTokenStore(store),
 		wechatuser.WithTimeout(ch.timeout),
-		wechatuser.WithInterceptor(ch.watch.intercept),
-		wechatuser.WithLogger(slog.New(slog.NewTextHandler(ch.watch, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		wechatuser.WithInterceptor(ch.monitor.intercept),
+		wechatuser.WithLogger(slog.New(slog.NewTextHandler(ch.monitor, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	)
 }
 
-// disturb revokes tokens, and lets the addresses die and come back.
-func (ch *chaos) disturb(ctx context.Context, wg *sync.WaitGroup) {
+// startDisruptions starts to revoke tokens and to close and reopen hosts, until ctx ends.
+func (ch *chaos) startDisruptions(ctx context.Context, wg *sync.WaitGroup) {
 	wg.Go(func() {
 		rng := ch.random(2)
 		for ctx.Err() == nil {
-			for end := time.Now().Add(gust); time.Now().Before(end) || ch.lull == 0; {
-				// Not in step with the pauses of the client.
-				if sleep(ctx, ch.revoke/2+time.Duration(rng.Int64N(int64(ch.revoke)))) != nil {
+			for end := time.Now().Add(burst); time.Now().Before(end) || ch.lull == 0; {
+				// A random interval, so that revocations do not fall into step with the client's delays.
+				if backoff.Sleep(ctx, ch.revoke/2+time.Duration(rng.Int64N(int64(ch.revoke)))) != nil {
 					return
 				}
 				ch.account.ExpireTokens()
 				ch.revoked.Add(1)
 			}
-			_ = sleep(ctx, ch.lull)
+			_ = backoff.Sleep(ctx, ch.lull)
 		}
 	})
 	for i, h := range ch.hosts {
-		wg.Go(func() { ch.deaths.Add(int64(h.liveAndDie(ctx, ch.random(10+uint64(i))))) })
+		wg.Go(func() { ch.outages.Add(int64(h.goDownAndUp(ctx, ch.random(10+uint64(i))))) })
 	}
 }
 
-// employ starts the workers.
-func (ch *chaos) employ(wg *sync.WaitGroup) (shelves []*shelf) {
-	for i := range tagShelves {
-		shelves = append(shelves, ch.tagShelf(fmt.Sprintf("tag %d", i+1)))
+// startWorkers starts the workers and returns the targets that they change.
+func (ch *chaos) startWorkers(wg *sync.WaitGroup) (targets []*target) {
+	for i := range tagCount {
+		targets = append(targets, ch.tagTarget(fmt.Sprintf("tag %d", i+1)))
 	}
-	shelves = append(shelves, ch.blacklist())
+	targets = append(targets, ch.blacklistTarget())
 	n := uint64(100)
 	start := func(name string, work func(*worker)) {
 		n++
 		w := &worker{chaos: ch, name: name, rng: ch.random(n), client: int(n % 2)}
 		wg.Go(func() { work(w) })
 	}
-	for _, s := range shelves {
-		start("keeper of "+s.name, func(w *worker) { w.keep(s) })
+	for _, t := range targets {
+		start("worker of "+t.name, func(w *worker) { w.runJobs(t) })
 	}
-	start("reader", (*worker).read)
-	start("caller", (*worker).single)
-	return shelves
+	start("profile reader", (*worker).readProfiles)
+	start("caller", (*worker).makeCalls)
+	return targets
 }
 
-// lastLook compares all of the account with the model.
-func (ch *chaos) lastLook(shelves []*shelf) {
-	for _, s := range shelves {
-		ch.compare(s)
+// checkAccount compares the whole account with the model.
+func (ch *chaos) checkAccount(targets []*target) {
+	for _, t := range targets {
+		ch.checkMembers(t)
 	}
-	if tags := ch.account.Tags(); len(tags) != tagShelves {
-		ch.isWrong("the account has %d tags, and should have %d: %v", len(tags), tagShelves, tags)
+	if tags := ch.account.Tags(); len(tags) != tagCount {
+		ch.addMismatch("the account has %d tags, want %d: %v", len(tags), tagCount, tags)
 	}
-	if !slices.Equal(ch.account.OpenIDs(), ch.people.fans) {
-		ch.isWrong("the account has other followers than before")
+	if !slices.Equal(ch.account.OpenIDs(), ch.population.fans) {
+		ch.addMismatch("the followers of the account have changed")
 	}
-	if n, most := ch.watch.renewals, int(ch.revoked.Load())+phases; n > most {
-		ch.isWrong("%d tokens were fetched, and %d are enough", n, most)
+	if n, limit := ch.monitor.tokensFetched, int(ch.revoked.Load())+phaseCount; n > limit {
+		ch.addMismatch("%d tokens were fetched, want at most %d", n, limit)
 	}
 }
 
-// tell is for -v.
-func (ch *chaos) tell(format string, args ...any) {
+// logf prints a line if -v is set.
+func (ch *chaos) logf(format string, args ...any) {
 	if ch.verbose {
 		ch.printing.Lock()
 		defer ch.printing.Unlock()

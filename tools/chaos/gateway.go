@@ -16,152 +16,169 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// gateway stands before the account, on all of its addresses, and makes the faults.
+// gateway serves all hosts of the account. It forwards requests to the account and injects faults.
 type gateway struct {
 	account *wechatusertest.Server
-	watch   *watch
-	ledger  *ledger
-	late    time.Duration // longer than a client waits
-	latency time.Duration // of a call, at most
-	storm   atomic.Bool   // off: no faults, and no latency
+	monitor *monitor
+	results *results
+	delay   time.Duration // of delayed responses; longer than a client waits
+	latency time.Duration // upper bound of the random latency of a request
+	active  atomic.Bool   // false: no faults, no latency
 
-	mu   sync.Mutex
-	rng  *rand.Rand
-	rate float64
+	mu        sync.Mutex
+	rng       *rand.Rand
+	faultRate float64
 
-	fence sync.RWMutex // held by each call that is carried out
-	tasks map[uint64]*task
-	last  uint64
+	runsMu  sync.RWMutex // read-locked while a request is carried out
+	runs    map[uint64]*jobRun
+	lastRun uint64
 }
 
-// task is one run of a job. What it sent and the account has not come to by the time it returns is never carried out:
-// otherwise a tag could be taken off, and then put on by a call that everybody had forgotten.
-type task struct {
+// jobRun is one run of a job. Its requests that the account has not begun to carry out when it returns are never
+// carried out: a forgotten request could otherwise undo what a later run has done.
+type jobRun struct {
 	id      uint64
-	tried   atomic.Int64 // requests that the client began to send
-	arrived atomic.Int64 // POST requests that came through; net/http may send a GET twice
+	sent    atomic.Int64 // requests that the client began to send
+	arrived atomic.Int64 // POST requests that arrived; net/http may send a GET twice
 }
 
-func (g *gateway) begin() *task {
-	g.fence.Lock()
-	defer g.fence.Unlock()
-	g.last++
-	t := &task{id: g.last}
-	g.tasks[t.id] = t
-	return t
+func (g *gateway) beginRun() *jobRun {
+	g.runsMu.Lock()
+	defer g.runsMu.Unlock()
+	g.lastRun++
+	run := &jobRun{id: g.lastRun}
+	g.runs[run.id] = run
+	return run
 }
 
-func (g *gateway) end(t *task) {
-	g.fence.Lock()
-	defer g.fence.Unlock()
-	delete(g.tasks, t.id)
+// endRun waits for the requests that are being carried out.
+func (g *gateway) endRun(run *jobRun) {
+	g.runsMu.Lock()
+	defer g.runsMu.Unlock()
+	delete(g.runs, run.id)
 }
 
-// task is what a request belongs to, nil for none and for one that is over.
-func (g *gateway) task(r *http.Request) *task {
-	g.fence.RLock()
-	defer g.fence.RUnlock()
-	return g.tasks[headerNumber(r, taskHeader)]
+// run returns the run that a request belongs to, or nil if it belongs to none or the run has ended.
+func (g *gateway) run(r *http.Request) *jobRun {
+	g.runsMu.RLock()
+	defer g.runsMu.RUnlock()
+	return g.runs[numberIn(r, runHeader)]
 }
 
-const taggingPath = "/cgi-bin/tags/members/batch" // and what follows
+const taggingPrefix = "/cgi-bin/tags/members/batch" // of the paths for tagging and untagging
 
-// fault is something that can go wrong.
+// responder writes the response of a fault. actual is the response of the account, or nil if the request was not
+// carried out. wait waits longer than a client does.
+type responder func(w http.ResponseWriter, actual *response, wait func())
+
+// fault is something that can go wrong with a request.
 type fault struct {
 	name   string
-	weight int // of 1000, roughly
-	// fits is for which paths, nil for all.
-	fits func(path string) bool
-	// unclear faults may come after the call was carried out as well as in its place.
-	unclear bool
-	// respond answers. real is the answer of the account, nil where the call was not carried out.
-	respond func(w http.ResponseWriter, real *reply, wait func())
+	weight int // of about 1000
+	// applies reports whether requests for a path can have the fault. Nil stands for all paths.
+	applies func(path string) bool
+	// ambiguous faults hit requests that were carried out as well as others.
+	ambiguous bool
+	respond   responder
 }
 
-func isTagging(path string) bool {
-	return strings.HasPrefix(path, taggingPath) && strings.HasSuffix(path, "tagging")
+func isTaggingPath(path string) bool {
+	return strings.HasPrefix(path, taggingPrefix) && strings.HasSuffix(path, "tagging")
 }
 
-func isAboutTag(path string) bool { return isTagging(path) || path == "/cgi-bin/user/tag/get" }
+func needsTag(path string) bool { return isTaggingPath(path) || path == "/cgi-bin/user/tag/get" }
 
-func refusing(code wechatuser.Code) func(http.ResponseWriter, *reply, func()) {
+func isTokenPath(path string) bool { return path == "/cgi-bin/stable_token" }
+
+func isNotTokenPath(path string) bool { return !isTokenPath(path) }
+
+func errcode(code wechatuser.Code) responder {
 	body := fmt.Appendf(nil, `{"errcode":%d,"errmsg":%q}`, int(code), code.Text()+" rid: 00000000-00000000-00000000")
-	return func(w http.ResponseWriter, _ *reply, _ func()) { newReply(http.StatusOK, body).send(w) }
+	return func(w http.ResponseWriter, _ *response, _ func()) { newResponse(http.StatusOK, body).write(w) }
 }
 
-func failing(status int, retryAfter string) func(http.ResponseWriter, *reply, func()) {
-	return func(w http.ResponseWriter, _ *reply, _ func()) {
-		rep := newReply(status, []byte("<html><body><h1>"+http.StatusText(status)+"</h1></body></html>"))
-		rep.header.Set("Content-Type", "text/html")
+func httpStatus(status int, retryAfter string) responder {
+	return func(w http.ResponseWriter, _ *response, _ func()) {
+		resp := newResponse(status, []byte("<html><body><h1>"+http.StatusText(status)+"</h1></body></html>"))
+		resp.header.Set("Content-Type", "text/html")
 		if retryAfter != "" {
-			rep.header.Set("Retry-After", retryAfter)
+			resp.header.Set("Retry-After", retryAfter)
 		}
-		rep.send(w)
+		resp.write(w)
 	}
 }
 
-func isToken(path string) bool { return path == "/cgi-bin/stable_token" }
+func dropConnection(http.ResponseWriter, *response, func()) { abort() }
 
-func isNoToken(path string) bool { return !isToken(path) }
-
-// faults are all that can go wrong with an answer. A partial failure has no respond: it decides what is carried out.
-var faults = []fault{
-	{name: "errcode -1, system busy", weight: 140, unclear: true, respond: refusing(wechatuser.CodeSystemBusy)},
-	{name: "errcode 45011, minute's quota", weight: 1, fits: isNoToken, respond: refusing(wechatuser.CodeMinuteQuotaExceeded)},
-	{name: "errcode 45169, tagged by another", weight: 90, fits: isTagging, respond: refusing(wechatuser.CodeConcurrentTagging)},
-	{name: "errcode 45159, a lie", weight: 60, fits: isAboutTag, respond: refusing(wechatuser.CodeInvalidTagID)},
-	{name: "errcode 45171, some of them", weight: 90, fits: isTagging},
-	{name: "HTTP 502 with a page", weight: 120, unclear: true, respond: failing(http.StatusBadGateway, "")},
-	{name: "HTTP 503, Retry-After 1", weight: 50, unclear: true, respond: failing(http.StatusServiceUnavailable, "1")},
-	{name: "HTTP 429, Retry-After 1", weight: 20, respond: failing(http.StatusTooManyRequests, "1")},
-	{name: "connection dropped", weight: 200, unclear: true, respond: func(w http.ResponseWriter, _ *reply, _ func()) { hangUp() }},
-	{name: "body cut", weight: 90, unclear: true, respond: func(w http.ResponseWriter, real *reply, _ func()) {
-		if real == nil {
-			real = newReply(http.StatusOK, []byte(`{"errcode":0,"errmsg":"ok"}`))
-		}
-		real.header.Set("Content-Length", strconv.Itoa(len(real.body)))
-		real.body = real.body[:len(real.body)/2]
-		real.send(w)
-		_ = http.NewResponseController(w).Flush()
-		hangUp()
-	}},
-	{name: "garbage", weight: 90, unclear: true, respond: func(w http.ResponseWriter, _ *reply, _ func()) {
-		newReply(http.StatusOK, []byte("\x1f\x8b\x00{]\xff garbage")).send(w)
-	}},
-	{name: "answer later than the timeout", weight: 50, unclear: true, respond: func(w http.ResponseWriter, _ *reply, wait func()) {
-		wait()
-		hangUp()
-	}},
+func truncateBody(w http.ResponseWriter, actual *response, _ func()) {
+	if actual == nil {
+		actual = newResponse(http.StatusOK, []byte(`{"errcode":0,"errmsg":"ok"}`))
+	}
+	actual.header.Set("Content-Length", strconv.Itoa(len(actual.body)))
+	actual.body = actual.body[:len(actual.body)/2]
+	actual.write(w)
+	_ = http.NewResponseController(w).Flush()
+	abort()
 }
 
-// draw chooses the fault for a call, -1 for none, and whether the call is carried out all the same.
-func (g *gateway) draw(path string) (index int, carriedOut bool) {
-	if !g.storm.Load() {
+func garbageBody(w http.ResponseWriter, _ *response, _ func()) {
+	newResponse(http.StatusOK, []byte("\x1f\x8b\x00{]\xff garbage")).write(w)
+}
+
+func exceedTimeout(_ http.ResponseWriter, _ *response, wait func()) {
+	wait()
+	abort()
+}
+
+// faults lists the faults. A partial failure has no responder, as it decides itself what is carried out.
+var faults = []fault{
+	{name: "errcode -1, system busy", weight: 140, ambiguous: true, respond: errcode(wechatuser.CodeSystemBusy)},
+	{name: "errcode 45011, minute quota", weight: 1, applies: isNotTokenPath,
+		respond: errcode(wechatuser.CodeMinuteQuotaExceeded)},
+	{name: "errcode 45169, concurrent tagging", weight: 90, applies: isTaggingPath,
+		respond: errcode(wechatuser.CodeConcurrentTagging)},
+	{name: falseTagError, weight: 60, applies: needsTag, respond: errcode(wechatuser.CodeInvalidTagID)},
+	{name: "errcode 45171, partial failure", weight: 90, applies: isTaggingPath},
+	{name: "HTTP 502, HTML page", weight: 120, ambiguous: true, respond: httpStatus(http.StatusBadGateway, "")},
+	{name: "HTTP 503, Retry-After 1", weight: 50, ambiguous: true,
+		respond: httpStatus(http.StatusServiceUnavailable, "1")},
+	{name: "HTTP 429, Retry-After 1", weight: 20, respond: httpStatus(http.StatusTooManyRequests, "1")},
+	{name: "connection dropped", weight: 200, ambiguous: true, respond: dropConnection},
+	{name: "truncated body", weight: 90, ambiguous: true, respond: truncateBody},
+	{name: "garbage body", weight: 90, ambiguous: true, respond: garbageBody},
+	{name: "response after the timeout", weight: 50, ambiguous: true, respond: exceedTimeout},
+}
+
+// pickFault returns the index of the fault for a request, -1 for none, and whether the request is carried out
+// nevertheless.
+func (g *gateway) pickFault(path string) (index int, applied bool) {
+	if !g.active.Load() {
 		return -1, false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.rng.Float64() >= g.rate {
+	if g.rng.Float64() >= g.faultRate {
 		return -1, false
 	}
 	total := 0
 	for _, f := range faults {
-		if f.fits == nil || f.fits(path) {
+		if f.applies == nil || f.applies(path) {
 			total += f.weight
 		}
 	}
 	at := g.rng.IntN(total)
 	for i, f := range faults {
-		if f.fits == nil || f.fits(path) {
+		if f.applies == nil || f.applies(path) {
 			if at -= f.weight; at < 0 {
-				return i, f.unclear && g.rng.IntN(2) == 0
+				return i, f.ambiguous && g.rng.IntN(2) == 0
 			}
 		}
 	}
-	panic("the weights do not add up")
+	panic("unreachable: at is below the sum of the weights")
 }
 
 func (g *gateway) random(n int) int {
@@ -171,76 +188,76 @@ func (g *gateway) random(n int) int {
 }
 
 const (
-	taskHeader = "X-Chaos-Task"
+	runHeader  = "X-Chaos-Run"
 	callHeader = "X-Chaos-Call"
 )
 
-// ServeHTTP is the path of every request.
+// ServeHTTP handles every request of the clients.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
 	}
-	if t := g.task(r); t != nil && r.Method == http.MethodPost {
-		t.arrived.Add(1)
+	if run := g.run(r); run != nil && r.Method == http.MethodPost {
+		run.arrived.Add(1)
 	}
-	callID := headerNumber(r, callHeader)
-	wait := func(d time.Duration) { _ = sleep(r.Context(), d) } // it ends when the client has gone
-	index, carriedOut := g.draw(r.URL.Path)
-	if g.storm.Load() {
+	callID := numberIn(r, callHeader)
+	wait := func(d time.Duration) { _ = backoff.Sleep(r.Context(), d) } // returns early if the client disconnects
+	index, applied := g.pickFault(r.URL.Path)
+	if g.active.Load() {
 		wait(time.Duration(g.random(int(g.latency))))
 	}
-	var real *reply
-	if index < 0 || carriedOut {
-		if real = g.carryOut(r, body); real == nil {
-			hangUp()
+	var actual *response
+	if index < 0 || applied {
+		if actual = g.forward(r, body); actual == nil {
+			abort()
 		}
 	}
 	switch {
 	case index < 0:
-		real.send(w)
+		actual.write(w)
 	case faults[index].respond == nil:
-		g.respondPartly(w, r, body, callID, index)
+		g.failPartly(w, r, body, callID, index)
 	default:
-		g.watch.injected(callID, index, carriedOut)
-		faults[index].respond(w, real, func() { wait(g.late) })
+		g.monitor.faultInjected(callID, index, applied)
+		faults[index].respond(w, actual, func() { wait(g.delay) })
 	}
 }
 
-// carryOut lets the account do what is asked for. It gives nil where the task is over.
-func (g *gateway) carryOut(r *http.Request, body []byte) *reply {
-	g.fence.RLock()
-	defer g.fence.RUnlock()
-	if id := headerNumber(r, taskHeader); id != 0 && g.tasks[id] == nil {
-		g.watch.tooLate()
+// forward has the account carry out the request. It returns nil if the request's job run has ended.
+func (g *gateway) forward(r *http.Request, body []byte) *response {
+	g.runsMu.RLock()
+	defer g.runsMu.RUnlock()
+	if id := numberIn(r, runHeader); id != 0 && g.runs[id] == nil {
+		g.monitor.lateRequest()
 		return nil
 	}
 	req := r.Clone(context.WithoutCancel(r.Context()))
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	resp, err := g.account.Transport().RoundTrip(req)
 	if err != nil {
-		g.ledger.isWrong("the account does not answer: %v", err)
+		g.results.addMismatch("no response from the account: %v", err)
 		return nil
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	respBody, err := io.ReadAll(resp.Body)
 	if err != nil {
-		g.ledger.isWrong("the account does not answer: %v", err)
+		g.results.addMismatch("no response from the account: %v", err)
 		return nil
 	}
-	g.watch.seen(r.URL.Path, answer)
-	return &reply{status: resp.StatusCode, header: resp.Header, body: answer}
+	g.monitor.addToken(r.URL.Path, respBody)
+	return &response{status: resp.StatusCode, header: resp.Header, body: respBody}
 }
 
-// respondPartly carries a tagging call out for some of its openids, and answers that the others failed.
-func (g *gateway) respondPartly(w http.ResponseWriter, r *http.Request, body []byte, callID uint64, index int) {
+// failPartly carries out a tagging request for some of its openids, and responds that the others failed.
+func (g *gateway) failPartly(w http.ResponseWriter, r *http.Request, body []byte, callID uint64, index int) {
 	var in struct {
 		OpenIDs []string `json:"openid_list"`
 		TagID   int      `json:"tagid"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		g.ledger.isWrong("a call for tags that is no JSON: %v", err)
-		hangUp()
+		g.results.addMismatch("the body of a tagging request is not JSON: %v", err)
+		abort()
 	}
 	var failed, kept []string
 	for _, id := range in.OpenIDs {
@@ -251,50 +268,51 @@ func (g *gateway) respondPartly(w http.ResponseWriter, r *http.Request, body []b
 		}
 	}
 	if in.OpenIDs = kept; len(kept) > 0 {
-		real := g.carryOut(r, marshal(in))
-		if real == nil {
-			hangUp()
+		actual := g.forward(r, marshal(in))
+		if actual == nil {
+			abort()
 		}
-		if len(failed) == 0 || !bytes.Contains(real.body, []byte(`"errcode":0`)) {
-			real.send(w)
+		if len(failed) == 0 || !bytes.Contains(actual.body, []byte(`"errcode":0`)) {
+			actual.write(w)
 			return
 		}
 	}
-	g.watch.injected(callID, index, len(kept) > 0)
-	newReply(http.StatusOK, marshal(struct {
+	g.monitor.faultInjected(callID, index, len(kept) > 0)
+	newResponse(http.StatusOK, marshal(struct {
 		Code   int      `json:"errcode"`
 		Msg    string   `json:"errmsg"`
 		Failed []string `json:"fail_openid_list"`
-	}{int(wechatuser.CodeSomeOpenIDsFailed), "some openid fail", failed})).send(w)
+	}{int(wechatuser.CodeSomeOpenIDsFailed), "some openid fail", failed})).write(w)
 }
 
-// marshal encodes what can't fail to be encoded.
+// marshal encodes values that always encode without an error.
 func marshal(v any) []byte {
 	b, _ := json.Marshal(v)
 	return b
 }
 
-func headerNumber(r *http.Request, name string) uint64 {
-	n, _ := strconv.ParseUint(r.Header.Get(name), 10, 64)
+func numberIn(r *http.Request, header string) uint64 {
+	n, _ := strconv.ParseUint(r.Header.Get(header), 10, 64)
 	return n
 }
 
-// reply is an HTTP answer.
-type reply struct {
+// response is an HTTP response.
+type response struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-func newReply(status int, body []byte) *reply {
-	return &reply{status: status, header: http.Header{"Content-Type": {"application/json; encoding=utf-8"}}, body: body}
+func newResponse(status int, body []byte) *response {
+	header := http.Header{"Content-Type": {"application/json; encoding=utf-8"}}
+	return &response{status: status, header: header, body: body}
 }
 
-func (rep *reply) send(w http.ResponseWriter) {
-	maps.Copy(w.Header(), rep.header)
-	w.WriteHeader(rep.status)
-	_, _ = w.Write(rep.body) // the client may have gone
+func (resp *response) write(w http.ResponseWriter) {
+	maps.Copy(w.Header(), resp.header)
+	w.WriteHeader(resp.status)
+	_, _ = w.Write(resp.body) // the client may have disconnected
 }
 
-// hangUp ends the connection. It does not return.
-func hangUp() { panic(http.ErrAbortHandler) }
+// abort closes the connection without a further response. It does not return.
+func abort() { panic(http.ErrAbortHandler) }

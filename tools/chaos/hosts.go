@@ -8,16 +8,18 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// network is where the account's addresses are.
+// network connects the client with the account's hosts.
 type network interface {
-	// listen opens an address, a free one where it is empty.
+	// listen opens the address, or an unused one if addr is empty.
 	listen(ctx context.Context, addr string) (net.Listener, error)
 	dial(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// loopback is the sockets of this machine.
+// loopback is the loopback interface of this machine.
 type loopback struct{}
 
 func (loopback) listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -31,17 +33,17 @@ func (loopback) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
-// host is one address of the account. It is for one goroutine.
+// host is one of the account's hosts. It is not safe for concurrent use.
 type host struct {
-	net     network
+	network network
 	handler http.Handler
-	addr    string       // empty until it is open for the first time
-	server  *http.Server // nil while it is dead
+	addr    string       // empty until the host is first opened
+	server  *http.Server // nil while the host is down
 	served  chan struct{}
 }
 
 func (h *host) open(ctx context.Context) error {
-	listener, err := h.net.listen(ctx, h.addr)
+	listener, err := h.network.listen(ctx, h.addr)
 	if err != nil {
 		return err
 	}
@@ -51,12 +53,12 @@ func (h *host) open(ctx context.Context) error {
 	h.server, h.served = srv, served
 	go func() {
 		defer close(served)
-		_ = srv.Serve(listener) // it ends with close
+		_ = srv.Serve(listener) // returns when close is called
 	}()
 	return nil
 }
 
-// close ends the listener and all connections, with calls on them.
+// close closes the listener and all connections, which breaks off the requests on them.
 func (h *host) close() {
 	if h.server == nil {
 		return
@@ -66,14 +68,17 @@ func (h *host) close() {
 	h.server = nil
 }
 
-// liveAndDie closes the host now and then until ctx ends, and leaves it open if it can. It gives the number of deaths.
-func (h *host) liveAndDie(ctx context.Context, rng *rand.Rand) (deaths int) {
-	between := func(from, to time.Duration) error { return sleep(ctx, from+time.Duration(rng.Int64N(int64(to-from)))) }
+// goDownAndUp closes and reopens the host at random times until ctx ends. It leaves the host open if possible, and
+// returns the number of outages.
+func (h *host) goDownAndUp(ctx context.Context, rng *rand.Rand) (outages int) {
+	between := func(from, to time.Duration) error {
+		return backoff.Sleep(ctx, from+time.Duration(rng.Int64N(int64(to-from))))
+	}
 	for between(2*time.Second, 8*time.Second) == nil {
-		deaths++
+		outages++
 		h.close()
 		_ = between(300*time.Millisecond, 3*time.Second)
-		// The system may have lent the port to somebody for a moment.
+		// Another process may have been given the port meanwhile.
 		for range 100 {
 			if h.open(context.WithoutCancel(ctx)) == nil {
 				break
@@ -81,17 +86,5 @@ func (h *host) liveAndDie(ctx context.Context, rng *rand.Rand) (deaths int) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
-	return deaths
-}
-
-// sleep waits, and fails if ctx ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outages
 }

@@ -1,14 +1,16 @@
-// Chaos works on an account in memory while much goes wrong, and checks that nothing is lost and nothing doubled.
+// Command chaos runs bulk jobs, lists and single calls against a simulated account while requests fail at random, and
+// checks that no change is lost and none happens that was not reported.
 //
 //	go run ./tools/chaos [-fans 50000] [-for 2m] [-seed 1] [-faults 0.1] [-revoke 1s] [-lull 20s] [-v]
 //
-// One answer in ten is a fault, the access token is revoked every second for ten seconds and then left alone for twenty,
-// and the three addresses of the account die and come back. Meanwhile workers tag, untag, block, unblock, sync, list and read, several at a time, each with a tag of its
-// own, and resume what was stopped. In the end all jobs under way are stopped, and a new client finishes them in peace.
+// By default one response in ten is a fault, the access token is revoked about once a second for 10 seconds out of
+// every 30, and the account's three hosts go down and come back. Meanwhile several workers, each with a tag of its own
+// or the blacklist, add and remove openids, synchronize, list and read profiles, and resume the jobs that were stopped.
+// When the time is up, all running jobs are canceled, and a new client finishes them without faults.
 //
-// After each job and at the end the account is compared with a model, which is plain sets of openids: what a worker asked
-// for, but for those whom the platform must refuse. The program ends with status 1 if they differ, or if a report does
-// not agree with what became of the openids in it.
+// After each job and at the end, the account is compared with a model: sets of the openids that a worker requested,
+// except those that the platform must reject. The program exits with status 1 if they differ, or if a report does not
+// match what happened to the openids in it.
 package main
 
 import (
@@ -33,24 +35,34 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg := config{net: loopback{}, latency: 20 * time.Millisecond, timeout: time.Second, patience: time.Second, pageSize: 1000}
+	cfg := config{
+		network: loopback{}, pageSize: 1000,
+		latency: 20 * time.Millisecond, timeout: time.Second, resumeDelay: time.Second,
+	}
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&cfg.fans, "fans", 50_000, "number of followers")
-	flags.DurationVar(&cfg.length, "for", 2*time.Minute, "how long it goes on")
-	flags.Uint64Var(&cfg.seed, "seed", 1, "chooses the jobs and the faults; their timing differs from run to run")
-	flags.Float64Var(&cfg.faults, "faults", 0.1, "share of the answers that are faults")
-	flags.DurationVar(&cfg.revoke, "revoke", time.Second, "time between two revocations of the token, on average")
-	flags.DurationVar(&cfg.lull, "lull", 20*time.Second, "time without revocations after 10s of them; 0 for none")
-	flags.BoolVar(&cfg.verbose, "v", false, "tell of each job")
+	flags.DurationVar(&cfg.length, "for", 2*time.Minute, "how long to inject faults")
+	flags.Uint64Var(&cfg.seed, "seed", 1, "seed of the jobs and faults; their timing differs from run to run")
+	flags.Float64Var(&cfg.faultRate, "faults", 0.1, "share of responses that are faults, 0 to 0.5")
+	flags.DurationVar(&cfg.revoke, "revoke", time.Second, "average time between two revocations of the token")
+	flags.DurationVar(&cfg.lull, "lull", 20*time.Second,
+		"time without revocations after every 10s with them; 0 for none")
+	flags.BoolVar(&cfg.verbose, "v", false, "print a line for each job")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
-	case cfg.fans < fewestFans || cfg.length <= 0 || cfg.revoke <= 0 || cfg.lull < 0 || !(cfg.faults >= 0 && cfg.faults <= 0.5):
-		return fmt.Errorf("-fans must be %d or more, -for and -revoke above 0, -lull not below 0, and -faults 0 to 0.5", fewestFans)
+		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
+	case cfg.fans < minFans:
+		return fmt.Errorf("-fans must be at least %d", minFans)
+	case cfg.length <= 0 || cfg.revoke <= 0:
+		return errors.New("-for and -revoke must be positive")
+	case cfg.lull < 0:
+		return errors.New("-lull must not be negative")
+	case !(cfg.faultRate >= 0 && cfg.faultRate <= 0.5):
+		return errors.New("-faults must be between 0 and 0.5")
 	}
 	return newChaos(cfg, stdout).run(ctx)
 }

@@ -9,127 +9,132 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// list walks over a shelf, and compares what it gets with the model.
-func (w *worker) list(s *shelf) {
-	name := "list " + s.name
-	w.began(name, len(s.model))
+// list lists the members of a target and compares them with the expected ones.
+func (w *worker) list(t *target) {
+	name := "list " + t.name
+	w.jobStarted(name, len(t.want))
 	var (
-		got  []string
-		last string
+		got    []string
+		cursor string
 	)
 	for {
 		var err error
-		w.once(func(ctx context.Context, c *wechatuser.Client, _ *task) {
+		w.runOnce(func(ctx context.Context, c *wechatuser.Client, _ *jobRun) {
 			var id string
-			for id, err = range s.list(ctx, c, wechatuser.StartAfter(last), wechatuser.WithPrefetch(w.rng.IntN(3))) {
+			opts := []wechatuser.ListOption{wechatuser.StartAfter(cursor), wechatuser.WithPrefetch(w.rng.IntN(3))}
+			for id, err = range t.list(ctx, c, opts...) {
 				if err != nil {
 					return
 				}
-				last = id
+				cursor = id
 				got = append(got, id)
 			}
 		})
 		if err == nil {
 			break
 		}
-		if !w.resume(name, err) {
+		if !w.waitToResume(name, err) {
 			return
 		}
 	}
-	seen := setOf(got)
-	w.isLost(s.model.less(seen), "%s: they are not in the list", name)
-	w.isDoubled(seen.less(s.model), "%s: they should not be in the list", name)
-	if len(seen) != len(got) {
+	listed := setOf(got)
+	w.addLost(t.want.minus(listed), "%s: missing from the list", name)
+	w.addUnexpected(listed.minus(t.want), "%s: in the list, not expected", name)
+	if len(listed) != len(got) {
 		slices.Sort(got)
-		w.isDoubled(make([]string, len(got)-len(seen)), "%s: the list has openids twice", name)
+		w.addUnexpected(make([]string, len(got)-len(listed)), "%s: the list has duplicates", name)
 	}
-	w.tell("%s: %s: %d openids", w.name, name, len(got))
+	w.logf("%s: %s: %d openids", w.name, name, len(got))
 }
 
-// read fetches profiles until the storm is over.
-func (w *worker) read() {
-	for w.gate.storm.Load() {
+// readProfiles fetches profiles until the faults end.
+func (w *worker) readProfiles() {
+	for w.gateway.active.Load() {
 		w.profiles()
 	}
 }
 
+// profiles fetches the profiles of some openids or of all followers, in as many runs as it takes.
 func (w *worker) profiles() {
 	const name = "user info"
-	rest := w.people.sample(w.rng)
-	whole := w.rng.IntN(3) == 0
-	if whole {
-		rest = w.people.fans
+	remaining := w.population.sample(w.rng)
+	all := w.rng.IntN(3) == 0
+	if all {
+		remaining = w.population.fans
 	}
-	place := ""
-	w.began(name, len(rest))
-	w.tell("%s: %s of %d openids", w.name, name, len(rest))
+	cursor := ""
+	w.jobStarted(name, len(remaining))
+	w.logf("%s: %s of %d openids", w.name, name, len(remaining))
 	for {
 		var err error
-		w.once(func(ctx context.Context, c *wechatuser.Client, _ *task) {
-			input := wechatuser.OpenIDs(rest...)
-			if whole {
-				input = c.AllFans(ctx, wechatuser.StartAfter(place))
+		w.runOnce(func(ctx context.Context, c *wechatuser.Client, _ *jobRun) {
+			input := wechatuser.OpenIDs(remaining...)
+			if all {
+				input = c.AllFans(ctx, wechatuser.StartAfter(cursor))
 			}
-			leave := -1 // now and then the loop ends early
+			left := -1 // number of profiles before a break; negative for none
 			if w.rng.IntN(10) == 0 {
-				leave = w.rng.IntN(len(rest) + 1)
+				left = w.rng.IntN(len(remaining) + 1)
 			}
 			for user, e := range c.BulkUserInfo(ctx, input, wechatuser.WithConcurrency(1+w.rng.IntN(6))) {
-				var one *wechatuser.OpenIDError
-				if e != nil && !errors.As(e, &one) {
+				var openIDErr *wechatuser.OpenIDError
+				if e != nil && !errors.As(e, &openIDErr) {
 					err = e
 					return
 				}
-				if len(rest) == 0 {
-					w.isDoubled([]string{user.OpenID}, "%s: one more than there were", name)
+				if len(remaining) == 0 {
+					w.addUnexpected([]string{user.OpenID}, "%s: more profiles than openids", name)
 					return
 				}
-				if !w.checkProfile(rest[0], user, one) {
-					rest = nil
+				if !w.checkProfile(remaining[0], user, openIDErr) {
+					remaining = nil
 					return
 				}
-				place, rest = rest[0], rest[1:]
-				if leave--; leave == -1 {
-					err = errLeft
+				cursor, remaining = remaining[0], remaining[1:]
+				if left--; left == -1 {
+					err = errBreak
 					return
 				}
 			}
-			if len(rest) > 0 {
-				w.isLost(rest, "%s: the loop ended before them, without an error", name)
-				rest = nil
+			if len(remaining) > 0 {
+				w.addLost(remaining, "%s: the loop ended before these, without an error", name)
+				remaining = nil
 			}
 		})
 		switch {
 		case err == nil:
 			return
-		case errors.Is(err, errLeft):
-		case !w.resume(name, err):
+		case errors.Is(err, errBreak):
+		case !w.waitToResume(name, err):
 			return
 		}
 	}
 }
 
-var errLeft = errors.New("the loop was left")
+var errBreak = errors.New("break of the loop")
 
-// checkProfile checks that an answer is that for an openid. It reports false if everything after it is out of step.
+// checkProfile checks that a profile or an error belongs to openID. It returns false if the loop is out of step with
+// its input, so that nothing after it can be checked.
 func (w *worker) checkProfile(openID string, user wechatuser.UserInfo, failed *wechatuser.OpenIDError) bool {
-	k := w.people.kinds[openID]
+	k := w.population.kinds[openID]
 	switch {
 	case failed != nil && failed.OpenID != openID || failed == nil && user.OpenID != openID:
-		w.isLost([]string{openID}, "user info: the loop got %q, %v in its place", user.OpenID, failed)
+		w.addLost([]string{openID}, "user info: the loop returned %q, %v in its place", user.OpenID, failed)
 		return false
 	case failed != nil && (k == foreign || k == malformed):
-		if !isVerdict(failed.Err, k) {
-			w.isWrong("user info: %q: the error is no verdict on it: %v", openID, failed.Err)
+		if !explainsRejection(failed.Err, k) {
+			w.addMismatch("user info: %q: the error does not say what is wrong with it: %v", openID, failed.Err)
 		}
 	case failed != nil:
-		w.isWrong("user info: %q was refused, and nothing is wrong with it: %v", openID, failed.Err)
+		w.addMismatch("user info: valid openid %q was rejected: %v", openID, failed.Err)
 	case k == foreign || k == malformed:
-		w.isWrong("user info: %q has a profile", openID)
-	case k == gone && user.Subscribed():
-		w.isWrong("user info: %q has left, and follows", openID)
-	case k == fan && (!user.Subscribed() || user.Remark != remarkOf(openID) && !strings.HasPrefix(user.Remark, scribble)):
-		w.isWrong("user info: %q has somebody else's profile: %q", openID, user.Remark)
+		w.addMismatch("user info: invalid openid %q has a profile", openID)
+	case k == formerFollower && user.Subscribed():
+		w.addMismatch("user info: former follower %q is subscribed", openID)
+	case k == follower && !user.Subscribed():
+		w.addMismatch("user info: follower %q is not subscribed", openID)
+	case k == follower && user.Remark != remarkOf(openID) && !strings.HasPrefix(user.Remark, remarkPrefix):
+		w.addMismatch("user info: %q has the profile of another user: %q", openID, user.Remark)
 	}
 	return true
 }

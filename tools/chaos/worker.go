@@ -11,40 +11,57 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// worker does one job after the other, as a program would that uses the package.
+// worker runs one job after the other, as a program that uses the package would.
 type worker struct {
 	*chaos
-	name   string
-	rng    *rand.Rand
-	client int    // which one
-	ran    *phase // of the last job
+	name     string
+	rng      *rand.Rand
+	client   int    // index into the clients of a phase
+	runPhase *phase // in which the last job was run
 }
 
-// shelf is a tag or the blacklist, which one worker alone changes.
-type shelf struct {
-	name   string
-	model  set             // who should be on it
-	actual func() []string // who is
+// target is a tag or the blacklist. Only one worker changes it.
+type target struct {
+	name    string
+	want    set             // the expected members
+	openIDs func() []string // the members in the account
 
-	change func(ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
-	sync   func(ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error)
-	list   func(ctx context.Context, c *wechatuser.Client, opts ...wechatuser.ListOption) iter.Seq2[string, error]
+	change changeFunc
+	sync   syncFunc
+	list   listFunc
 }
 
-func (ch *chaos) tagShelf(name string) *shelf {
+type (
+	changeFunc func(
+		ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error],
+		opts ...wechatuser.BulkOption,
+	) (*wechatuser.BulkReport, error)
+	syncFunc func(
+		ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption,
+	) (*wechatuser.SyncReport, error)
+	listFunc func(ctx context.Context, c *wechatuser.Client, opts ...wechatuser.ListOption) iter.Seq2[string, error]
+)
+
+func (ch *chaos) tagTarget(name string) *target {
 	tagID := ch.account.AddTag(name)
-	return &shelf{
-		name: name, model: make(set),
-		actual: func() []string { return ch.account.TagFans(tagID) },
-		change: func(ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+	return &target{
+		name: name, want: make(set),
+		openIDs: func() []string { return ch.account.TagFans(tagID) },
+		change: func(
+			ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
 			if add {
 				return c.BulkTagging(ctx, tagID, openIDs, opts...)
 			}
 			return c.BulkUntagging(ctx, tagID, openIDs, opts...)
 		},
-		sync: func(ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
+		sync: func(
+			ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption,
+		) (*wechatuser.SyncReport, error) {
 			return c.SyncTag(ctx, tagID, openIDs, opts...)
 		},
 		list: func(ctx context.Context, c *wechatuser.Client, opts ...wechatuser.ListOption) iter.Seq2[string, error] {
@@ -53,17 +70,22 @@ func (ch *chaos) tagShelf(name string) *shelf {
 	}
 }
 
-func (ch *chaos) blacklist() *shelf {
-	return &shelf{
-		name: "blacklist", model: make(set),
-		actual: ch.account.Blacklist,
-		change: func(ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+func (ch *chaos) blacklistTarget() *target {
+	return &target{
+		name: "blacklist", want: make(set),
+		openIDs: ch.account.Blacklist,
+		change: func(
+			ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
 			if add {
 				return c.BulkBlacklist(ctx, openIDs, opts...)
 			}
 			return c.BulkUnblacklist(ctx, openIDs, opts...)
 		},
-		sync: func(ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
+		sync: func(
+			ctx context.Context, c *wechatuser.Client, openIDs iter.Seq2[string, error], opts ...wechatuser.SyncOption,
+		) (*wechatuser.SyncReport, error) {
 			return c.SyncBlacklist(ctx, openIDs, opts...)
 		},
 		list: func(ctx context.Context, c *wechatuser.Client, opts ...wechatuser.ListOption) iter.Seq2[string, error] {
@@ -72,122 +94,142 @@ func (ch *chaos) blacklist() *shelf {
 	}
 }
 
-func (s *shelf) members() set { return setOf(s.actual()) }
+func (t *target) members() set { return setOf(t.openIDs()) }
 
-// accepts reports whether the account puts such an openid on a shelf, or takes it off.
-func accepts(k kind, add bool) bool { return k == fan || k == gone && !add }
+// accepts reports whether the account adds an openid of this kind to a target, or removes it.
+func accepts(k kind, add bool) bool { return k == follower || k == formerFollower && !add }
 
-// keep changes a shelf until the storm is over.
-func (w *worker) keep(s *shelf) {
-	for w.gate.storm.Load() {
+// runJobs runs jobs on a target until the faults end.
+func (w *worker) runJobs(t *target) {
+	for w.gateway.active.Load() {
 		switch n := w.rng.IntN(10); {
 		case n < 4:
-			w.change(s, true)
+			w.change(t, true)
 		case n < 6:
-			w.change(s, false)
+			w.change(t, false)
 		case n < 8:
-			w.sync(s)
+			w.sync(t)
 		default:
-			w.list(s)
+			w.list(t)
 		}
-		w.compare(s)
+		w.checkMembers(t)
 	}
 }
 
-// compare checks the account against the model.
-func (ch *chaos) compare(s *shelf) {
-	actual := s.members()
-	ch.isLost(s.model.less(actual), "%s should have them", s.name)
-	ch.isDoubled(actual.less(s.model), "%s should not have them", s.name)
-	s.model = actual // so that each difference is told once
+// checkMembers compares the members of a target with the expected ones.
+func (ch *chaos) checkMembers(t *target) {
+	actual := t.members()
+	ch.addLost(t.want.minus(actual), "%s: missing", t.name)
+	ch.addUnexpected(actual.minus(t.want), "%s: not expected", t.name)
+	t.want = actual // reports each difference once
 }
 
-// once runs a job one time, now and then with little time for it.
-func (w *worker) once(do func(ctx context.Context, c *wechatuser.Client, t *task)) {
-	w.ran = w.phase.Load()
-	ctx, cancel := context.WithCancel(w.ran.ctx)
+// runOnce runs a job once, sometimes with a short deadline.
+func (w *worker) runOnce(job func(ctx context.Context, c *wechatuser.Client, run *jobRun)) {
+	w.runPhase = w.phase.Load()
+	ctx, cancel := context.WithCancel(w.runPhase.ctx)
 	defer cancel()
-	if w.gate.storm.Load() && w.rng.IntN(8) == 0 {
+	if w.gateway.active.Load() && w.rng.IntN(8) == 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(w.rng.Int64N(int64(2*time.Second))))
 		defer cancel()
 	}
-	t := w.gate.begin()
-	defer w.gate.end(t)
+	run := w.gateway.beginRun()
+	defer w.gateway.endRun(run)
 	ended := make(chan time.Time, 1)
 	stop := context.AfterFunc(ctx, func() { ended <- time.Now() })
-	do(context.WithValue(ctx, taskKey{}, t), w.ran.clients[w.client], t)
+	job(context.WithValue(ctx, runKey{}, run), w.runPhase.clients[w.client], run)
 	if !stop() {
-		w.returned(time.Since(<-ended))
+		w.addStopTime(time.Since(<-ended))
 	}
 }
 
-// resume waits as a user does before trying again. It reports whether to do so.
-func (w *worker) resume(job string, err error) bool {
-	_, _ = fmt.Fprintf(w.watch, "%v %+v %#v", err, err, err)
-	ended := w.ran.ctx.Err() != nil
-	why := reason(err)
+// waitToResume records why a job was stopped and waits, as a user does before resuming it. It reports whether to
+// resume the job.
+func (w *worker) waitToResume(job string, err error) bool {
+	_, _ = fmt.Fprintf(w.monitor, "%v %+v %#v", err, err, err)
+	phaseEnded := w.runPhase.ctx.Err() != nil
+	reason := stopReason(err)
 	switch {
-	case ended:
-		why = "the end of the storm"
-	case why == believed && !strings.HasPrefix(job, "list "):
-		why = ""
+	case phaseEnded:
+		reason = "the end of the phase with faults"
+	case reason == falseTagError && !strings.HasPrefix(job, "list "):
+		reason = ""
 	}
-	w.stopped(job, cmp.Or(why, "something final"))
-	w.tell("%s: %s stopped: %v", w.name, job, err)
+	w.jobStopped(job, cmp.Or(reason, "a permanent error"))
+	w.logf("%s: %s stopped: %v", w.name, job, err)
 	switch {
-	case why == "":
-		w.isWrong("%s: %s was stopped by something that a user would not try again after: %v", w.name, job, err)
+	case reason == "":
+		w.addMismatch("%s: %s was stopped by a permanent error: %v", w.name, job, err)
 		return false
-	case ended && w.ran == w.last:
-		w.isWrong("%s: %s was not finished in time: %v", w.name, job, err)
+	case phaseEnded && w.runPhase == w.recovery:
+		w.addMismatch("%s: %s did not finish in time: %v", w.name, job, err)
 		return false
-	case ended:
-		<-w.calm
+	case phaseEnded:
+		<-w.faultEnd
 		return true
 	}
-	d := w.patience/2 + time.Duration(w.rng.Int64N(int64(w.patience)))
-	w.waited(d)
-	_ = sleep(w.ran.ctx, d)
+	d := w.resumeDelay/2 + time.Duration(w.rng.Int64N(int64(w.resumeDelay)))
+	w.addWait(d)
+	_ = backoff.Sleep(w.runPhase.ctx, d)
 	return true
 }
 
-// believed is what bulk jobs and syncs should not do: they can ask tags/get.
-const believed = "errcode 45159, a lie that was believed"
+// falseTagError may stop lists only: bulk jobs and syncs look whether the tag exists.
+const falseTagError = "errcode 45159, false"
 
-// reason says why a job was stopped, empty for what will not pass by itself.
-func reason(err error) string {
+// stopReason describes the temporary error that stopped a job. It returns "" if the error is permanent.
+func stopReason(err error) string {
 	var (
-		refusal  *wechatuser.Error
-		response *wechatuser.ResponseError
-		noAnswer *wechatuser.TransportError
+		apiErr       *wechatuser.Error
+		responseErr  *wechatuser.ResponseError
+		transportErr *wechatuser.TransportError
 	)
 	switch {
-	case errors.Is(err, context.Canceled): // by nobody
+	case errors.Is(err, context.Canceled): // nobody cancels during a phase
 		return ""
-	case strings.Contains(err.Error(), "no more token requests"):
-		return "no token: the client's 20 requests a minute"
+	case limitedByClient(err):
+		return "no token: the client's limit of token requests"
 	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, wechatuser.CodeMinuteQuotaExceeded):
-		return "errcode 45011, and no time to wait"
-	case strings.Contains(err.Error(), "whether the tag exists is not known"):
-		return "errcode 45159, and no answer to tags/get"
+		return "errcode 45011, with no time left to wait"
+	case errors.Is(err, wechatuser.CodeInvalidTagID) && failedForNow(err):
+		return "errcode 45159, and the tag list could not be fetched"
 	case errors.Is(err, wechatuser.CodeInvalidTagID):
-		return believed
-	case errors.As(err, &refusal) && errors.Is(err, wechatuser.ErrInvalidToken):
-		return "the token was refused, and there was no other one"
-	case errors.As(err, &refusal) && refusal.API == "getStableAccessToken":
-		return fmt.Sprintf("no token: errcode %d", int(refusal.Code))
-	case errors.As(err, &refusal) && errors.Is(err, wechatuser.ErrTemporary):
-		return fmt.Sprintf("errcode %d", int(refusal.Code))
-	case errors.As(err, &response) && errors.Is(err, wechatuser.ErrTemporary):
-		return fmt.Sprintf("not the platform's answer, HTTP status %d", response.StatusCode)
-	case errors.As(err, &noAnswer) && errors.Is(err, wechatuser.ErrTemporary):
-		return "no answer, or the job's own deadline"
+		return falseTagError
+	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrInvalidToken):
+		return "the token was rejected, and no other one was available"
+	case errors.As(err, &apiErr) && apiErr.API == "getStableAccessToken":
+		return fmt.Sprintf("no token: errcode %d", int(apiErr.Code))
+	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrTemporary):
+		return fmt.Sprintf("errcode %d", int(apiErr.Code))
+	case errors.As(err, &responseErr) && errors.Is(err, wechatuser.ErrTemporary):
+		return fmt.Sprintf("not a response of the platform, HTTP status %d", responseErr.StatusCode)
+	case errors.As(err, &transportErr) && errors.Is(err, wechatuser.ErrTemporary):
+		return "no response, or the job's own deadline"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "the job's own deadline"
 	case errors.Is(err, wechatuser.ErrTemporary):
 		return "temporary: " + err.Error()
 	case errors.Is(err, wechatuser.ErrAmbiguous):
-		return "the outcome is not known"
+		return "the outcome is unknown"
 	}
 	return ""
+}
+
+// limitedByClient reports whether the client itself refused to send a request, as it sends only so many token requests
+// a minute.
+func limitedByClient(err error) bool {
+	var (
+		apiErr      *wechatuser.Error
+		responseErr *wechatuser.ResponseError
+	)
+	return errors.Is(err, wechatuser.ErrRateLimited) &&
+		!(errors.As(err, &apiErr) && errors.Is(apiErr, wechatuser.ErrRateLimited)) &&
+		!(errors.As(err, &responseErr) && errors.Is(responseErr, wechatuser.ErrRateLimited))
+}
+
+// failedForNow reports whether a call failed with an error that passes by itself: a temporary one, a deadline, or a
+// token that was revoked.
+func failedForNow(err error) bool {
+	return errors.Is(err, wechatuser.ErrTemporary) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, wechatuser.ErrInvalidToken)
 }
