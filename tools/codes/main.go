@@ -1,4 +1,4 @@
-// Command codes writes the catalogue of errcodes into docs/errors.md.
+// Command codes generates the table of errcodes in docs/errors.md from codes.go.
 //
 //go:generate go run . ../../codes.go ../../docs/errors.md
 package main
@@ -35,7 +35,7 @@ func run(args []string) error {
 	if len(args) != 2 {
 		return errors.New("usage: codes codes.go errors.md")
 	}
-	groups, err := read(args[0])
+	groups, err := readGroups(args[0])
 	if err != nil {
 		return err
 	}
@@ -43,35 +43,35 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if document, err = splice(document, groups); err != nil {
+	if document, err = update(document, groups); err != nil {
 		return err
 	}
 	return os.WriteFile(args[1], document, 0o644)
 }
 
-// splice replaces everything below the marker.
-func splice(document []byte, groups []group) ([]byte, error) {
+// update returns the document with everything below the marker generated anew.
+func update(document []byte, groups []group) ([]byte, error) {
 	at := marker.FindIndex(document)
 	if at == nil {
 		return nil, fmt.Errorf("the document has no line that matches %q", marker)
 	}
-	return slices.Concat(document[:at[1]], catalogue(groups)), nil
+	return slices.Concat(document[:at[1]], tables(groups)), nil
 }
 
-// group is a block of constants in codes.go. What the table knows about a code comes from the package itself; its name
-// and its group are in the source alone.
+// group is a block of constants in codes.go. The texts of a code come from the package itself; only its name and its
+// group have to be read from the source.
 type group struct {
 	title string // the comment of the block, without the full stop
-	codes []named
+	codes []namedCode
 }
 
-type named struct {
+type namedCode struct {
 	name string
 	code wechatuser.Code
 }
 
-// read takes the names and the groups of the codes from the source.
-func read(name string) (groups []group, err error) {
+// readGroups parses a Go source file and returns its codes by group.
+func readGroups(name string) (groups []group, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func read(name string) (groups []group, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", value.Names[0].Name, err)
 			}
-			g.codes = append(g.codes, named{value.Names[0].Name, code})
+			g.codes = append(g.codes, namedCode{value.Names[0].Name, code})
 		}
 		if len(g.codes) > 0 {
 			groups = append(groups, g)
@@ -100,6 +100,7 @@ func read(name string) (groups []group, err error) {
 	return groups, nil
 }
 
+// evaluate returns the value of a constant expression.
 func evaluate(expr ast.Expr) (wechatuser.Code, error) {
 	tv, err := types.Eval(token.NewFileSet(), nil, token.NoPos, types.ExprString(expr))
 	if err != nil {
@@ -125,8 +126,8 @@ var classes = []struct {
 	{"ErrTemporary", wechatuser.ErrTemporary},
 }
 
-// catalogue is a table for each group.
-func catalogue(groups []group) []byte {
+// tables returns a Markdown table for each group.
+func tables(groups []group) []byte {
 	var b bytes.Buffer
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n### %s\n\n", g.title)
@@ -141,6 +142,7 @@ func catalogue(groups []group) []byte {
 	return b.Bytes()
 }
 
+// meaning returns the errmsg of a code, if known, and its meaning in English and Chinese.
 func meaning(c wechatuser.Code) string {
 	parts := []string{cell(c.Meaning()), cell(c.MeaningZH())}
 	if text := c.Text(); text != "" {
@@ -149,6 +151,7 @@ func meaning(c wechatuser.Code) string {
 	return strings.Join(parts, "<br>")
 }
 
+// classesOf returns the names of the error classes that a code belongs to.
 func classesOf(c wechatuser.Code) string {
 	var names []string
 	for _, class := range classes {
@@ -159,7 +162,7 @@ func classesOf(c wechatuser.Code) string {
 	return strings.Join(names, "<br>")
 }
 
-// cell makes a text fit for a cell of a table.
+// cell escapes a text for a cell of a table.
 func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, `\u`, `\\u`, "<", "&lt;").Replace(text)
 }

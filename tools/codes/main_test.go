@@ -14,20 +14,20 @@ import (
 
 const root = "../.."
 
-func TestTheCatalogueIsUpToDate(t *testing.T) {
+func TestDocumentIsUpToDate(t *testing.T) {
 	document, err := os.ReadFile(filepath.Join(root, "docs/errors.md"))
 	require.NoError(t, err)
-	groups, err := read(filepath.Join(root, "codes.go"))
+	groups, err := readGroups(filepath.Join(root, "codes.go"))
 	require.NoError(t, err)
 
-	fresh, err := splice(document, groups)
+	want, err := update(document, groups)
 
 	require.NoError(t, err)
-	assert.Equal(t, string(fresh), string(document), "out of date: go generate ./tools/codes")
+	assert.Equal(t, string(want), string(document), "run go generate ./tools/codes")
 }
 
-func TestAllCodesAreInTheCatalogue(t *testing.T) {
-	groups, err := read(filepath.Join(root, "codes.go"))
+func TestEveryCodeHasGroupAndRemedy(t *testing.T) {
+	groups, err := readGroups(filepath.Join(root, "codes.go"))
 	require.NoError(t, err)
 	var codes []wechatuser.Code
 	for _, g := range groups {
@@ -42,8 +42,8 @@ func TestAllCodesAreInTheCatalogue(t *testing.T) {
 	assert.Equal(t, wechatuser.Codes(), codes)
 }
 
-func TestADocumentWithoutTheMarkerIsLeftAlone(t *testing.T) {
-	_, err := splice([]byte("# Errors\n"), nil)
+func TestDocumentWithoutMarkerIsRejected(t *testing.T) {
+	_, err := update([]byte("# Errors\n"), nil)
 
 	assert.ErrorContains(t, err, "has no line that matches")
 }
