@@ -17,8 +17,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// job is one API call, made by the SDK and by bare net/http.
-type job struct {
+// apiCall is one API call, made with the SDK and with bare net/http.
+type apiCall struct {
 	name string
 	sdk  func(context.Context, *wechatuser.Client) error
 	bare func(context.Context, *bare.Client) error
@@ -28,11 +28,11 @@ var (
 	hundred = openIDs(100)
 	queries = userQueries(hundred)
 
-	errIncomplete = errors.New("the answer is not complete")
+	errIncomplete = errors.New("incomplete response")
 )
 
 var (
-	getUserInfo = job{
+	getUserInfo = apiCall{
 		"GetUserInfo",
 		func(ctx context.Context, c *wechatuser.Client) error {
 			u, err := c.GetUserInfo(ctx, hundred[7])
@@ -43,14 +43,14 @@ var (
 			return check(err, u.OpenID == hundred[7] && u.Remark == "常客")
 		},
 	}
-	updateRemark = job{
+	updateRemark = apiCall{
 		"UpdateRemark",
 		func(ctx context.Context, c *wechatuser.Client) error {
 			return c.UpdateRemark(ctx, hundred[7], "常客")
 		},
 		func(ctx context.Context, c *bare.Client) error { return c.UpdateRemark(ctx, hundred[7], "常客") },
 	}
-	batchUserInfo = job{
+	batchUserInfo = apiCall{
 		"BatchUserInfo",
 		func(ctx context.Context, c *wechatuser.Client) error {
 			users, err := c.BatchUserInfo(ctx, queries)
@@ -61,28 +61,33 @@ var (
 			return check(err, len(users) == 100 && users[99].OpenID == hundred[99])
 		},
 	}
-	getFans = job{
+	getFans = apiCall{
 		"GetFans",
 		func(ctx context.Context, c *wechatuser.Client) error {
 			page, err := c.GetFans(ctx, "")
-			return check(err, page != nil && len(page.OpenIDs) == origin.PageSize && page.NextOpenID == page.OpenIDs[origin.PageSize-1])
+			return check(err, page != nil && isFullPage(page.OpenIDs, page.NextOpenID))
 		},
 		func(ctx context.Context, c *bare.Client) error {
 			page, err := c.GetFans(ctx, "")
-			return check(err, len(page.Data.OpenIDs) == origin.PageSize && page.NextOpenID == page.Data.OpenIDs[origin.PageSize-1])
+			return check(err, isFullPage(page.Data.OpenIDs, page.NextOpenID))
 		},
 	}
-	jobs = []job{getUserInfo, updateRemark, batchUserInfo, getFans}
+	apiCalls = []apiCall{getUserInfo, updateRemark, batchUserInfo, getFans}
 )
 
-// account is what the jobs are done on.
+// account is the account of the servers that the calls go to.
 var account = origin.Config{Fans: 25_000}
 
+// check returns err, or errIncomplete if the call succeeded and its response is not complete.
 func check(err error, complete bool) error {
 	if err == nil && !complete {
 		return errIncomplete
 	}
 	return err
+}
+
+func isFullPage(openIDs []string, next string) bool {
+	return len(openIDs) == origin.PageSize && next == openIDs[origin.PageSize-1]
 }
 
 func openIDs(n int) []string {
@@ -101,25 +106,26 @@ func userQueries(ids []string) []wechatuser.UserQuery {
 	return q
 }
 
-// each runs f for the client of bare net/http and for the SDK's, which f gets as a function that does the job.
-func (j job) each(b *testing.B, f func(b *testing.B, srv *origin.Process, do func(context.Context) error)) {
+// each runs a sub-benchmark for bare net/http and one for the SDK. do makes the call.
+func (a apiCall) each(b *testing.B, f func(b *testing.B, srv *origin.Process, do func(context.Context) error)) {
 	b.Run("client=bare", func(b *testing.B) {
 		srv := serve(b, account)
 		c := newBare(b, srv.URL)
-		f(b, srv, func(ctx context.Context) error { return j.bare(ctx, c) })
+		f(b, srv, func(ctx context.Context) error { return a.bare(ctx, c) })
 	})
 	b.Run("client=wechatuser", func(b *testing.B) {
 		srv := serve(b, account)
 		c := newClient(b, srv.URL)
-		f(b, srv, func(ctx context.Context) error { return j.sdk(ctx, c) })
+		f(b, srv, func(ctx context.Context) error { return a.sdk(ctx, c) })
 	})
 }
 
+// BenchmarkCall makes one call after the other.
 func BenchmarkCall(b *testing.B) {
-	for _, j := range jobs {
-		b.Run("api="+j.name, func(b *testing.B) {
-			j.each(b, func(b *testing.B, _ *origin.Process, do func(context.Context) error) {
-				require.NoError(b, do(b.Context())) // with it the connection and the token are there
+	for _, a := range apiCalls {
+		b.Run("api="+a.name, func(b *testing.B) {
+			a.each(b, func(b *testing.B, _ *origin.Process, do func(context.Context) error) {
+				require.NoError(b, do(b.Context())) // opens the connection and fetches the token
 				b.ReportAllocs()
 				start := cpuTime()
 				for b.Loop() {
@@ -133,8 +139,8 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// crowd runs do n times in so many goroutines.
-func crowd(ctx context.Context, goroutines, n int, do func(context.Context) error) error {
+// runConcurrently runs do n times, spread over the given number of goroutines.
+func runConcurrently(ctx context.Context, goroutines, n int, do func(context.Context) error) error {
 	var (
 		wg    sync.WaitGroup
 		next  atomic.Int64
@@ -157,14 +163,14 @@ func crowd(ctx context.Context, goroutines, n int, do func(context.Context) erro
 	return nil
 }
 
-// BenchmarkCrowd makes small calls in 64 goroutines.
+// BenchmarkCrowd makes small calls from 64 goroutines.
 func BenchmarkCrowd(b *testing.B) {
 	const goroutines = 64
 	getUserInfo.each(b, func(b *testing.B, srv *origin.Process, do func(context.Context) error) {
-		require.NoError(b, crowd(b.Context(), goroutines, 4*goroutines, do))
+		require.NoError(b, runConcurrently(b.Context(), goroutines, 4*goroutines, do))
 		b.ReportAllocs()
 		b.ResetTimer()
-		if err := crowd(b.Context(), goroutines, b.N, do); err != nil {
+		if err := runConcurrently(b.Context(), goroutines, b.N, do); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
@@ -172,7 +178,7 @@ func BenchmarkCrowd(b *testing.B) {
 	})
 }
 
-// BenchmarkClock looks at the time, which is the least that it takes to tell whether a token is still good.
+// BenchmarkClock reads the time, the minimum that it takes to check whether a token has expired.
 func BenchmarkClock(b *testing.B) {
 	start := cpuTime()
 	for b.Loop() {
@@ -208,7 +214,7 @@ func BenchmarkToken(b *testing.B) {
 	}
 }
 
-// reportCPU reports the processor time since start, where the system tells it.
+// reportCPU reports the CPU time since start, on systems that measure it.
 func reportCPU(b *testing.B, start time.Duration) {
 	b.Helper()
 	if used := cpuTime() - start; used > 0 {
@@ -216,7 +222,7 @@ func reportCPU(b *testing.B, start time.Duration) {
 	}
 }
 
-// BenchmarkNew makes clients.
+// BenchmarkNew creates clients.
 func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// cpuTime is what this process has taken of the processors, the collector included and the server not. Other programs
-// that keep the machine busy disturb it less than the time on the clock.
+// cpuTime returns the CPU time of this process, which includes the garbage collector and excludes the server. Other
+// programs on the machine affect it less than elapsed time.
 func cpuTime() time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

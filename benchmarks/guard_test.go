@@ -22,23 +22,23 @@ import (
 	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
 )
 
-// The tests of this file keep what was reached. They count, and never time: allocations, bytes, calls, connections,
-// instructions, the size of a program. A limit is the promise, or what was reached and a small margin.
+// The tests of this file prevent regressions. They count allocations, bytes, calls, connections, instructions and the
+// size of a program, and never measure time. A limit is a documented target, or the current value plus a small margin.
 
-// underRace is true where the race detector allocates by itself.
-var underRace bool
+// raceEnabled reports whether the race detector is enabled, which allocates memory of its own.
+var raceEnabled bool
 
-func notUnderRace(t *testing.T) {
+func skipUnderRace(t *testing.T) {
 	t.Helper()
-	if underRace {
-		t.Skip("the race detector changes what is counted")
+	if raceEnabled {
+		t.Skip("the race detector changes the counts")
 	}
 }
 
 func TestAllocations(t *testing.T) {
-	notUnderRace(t)
+	skipUnderRace(t)
 	for _, limit := range []struct {
-		job
+		apiCall
 		allocs, bytes float64
 	}{
 		{getUserInfo, 80, 6_900},
@@ -57,7 +57,8 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// cost is what a call allocates: the least of some rounds, since the collector can empty pools in any of them.
+// cost returns what a call allocates: the minimum of several rounds, as the garbage collector can empty pools in any of
+// them.
 func cost(t *testing.T, call func() error) (allocs, bytes float64) {
 	t.Helper()
 	const rounds, calls = 5, 50
@@ -81,17 +82,17 @@ func cost(t *testing.T, call func() error) (allocs, bytes float64) {
 	return allocs, bytes
 }
 
-func TestTokenIsReadWithoutAllocation(t *testing.T) {
-	notUnderRace(t)
+func TestCachedTokenIsReadWithoutAllocation(t *testing.T) {
+	skipUnderRace(t)
 	c := newClient(t, "http://127.0.0.1", wechatuser.WithTransport(origin.NewLocal(account)))
 	_, err := c.Token(t.Context())
 	require.NoError(t, err)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = c.Token(t.Context()) }))
 }
 
-// New starts no goroutine and opens no connection, and allocates little.
-func TestNewIsIdle(t *testing.T) {
-	notUnderRace(t)
+// New starts no goroutines, opens no connections, and allocates little.
+func TestNewIsCheap(t *testing.T) {
+	skipUnderRace(t)
 	srv := serve(t, account)
 	goroutines := runtime.NumGoroutine()
 	allocs := testing.AllocsPerRun(100, func() {
@@ -103,23 +104,25 @@ func TestNewIsIdle(t *testing.T) {
 	assert.Zero(t, statsOf(t, srv).Conns)
 }
 
-// TestConnections: 64 goroutines do not open a connection for each call. net/http dials for a caller who finds no idle
-// one, even if one becomes idle before the dial is done, so that there can be more than goroutines.
-func TestConnections(t *testing.T) {
+// 64 goroutines reuse their connections. There can be more connections than goroutines: net/http dials when no
+// connection is idle, even if one becomes idle before the dial is done.
+func TestConnectionsAreReused(t *testing.T) {
 	const goroutines = 64
 	srv := serve(t, account)
 	c := newClient(t, srv.URL)
-	require.NoError(t, crowd(t.Context(), goroutines, 100*goroutines, func(ctx context.Context) error { return getUserInfo.sdk(ctx, c) }))
+	require.NoError(t, runConcurrently(t.Context(), goroutines, 100*goroutines, func(ctx context.Context) error {
+		return getUserInfo.sdk(ctx, c)
+	}))
 	stats := statsOf(t, srv)
 	assert.Equal(t, 100*goroutines, stats.Total())
 	assert.LessOrEqual(t, stats.Conns, 2*goroutines)
 	t.Logf("%d connections", stats.Conns)
 }
 
-// A walk over profiles at 20 ms a call, in virtual time, which goes on only while all are waiting: its figures are
-// exact, and hold no work of the machine.
-func TestWalk(t *testing.T) {
-	notUnderRace(t)
+// An iteration over profiles with a latency of 20 ms, in virtual time. Virtual time advances only while all goroutines
+// wait, so that the results are exact and do not depend on the speed of the machine.
+func TestIterationOverProfiles(t *testing.T) {
+	skipUnderRace(t)
 	const (
 		fans  = 100_000
 		pages = fans/origin.PageSize + 1 // the last one is empty
@@ -127,10 +130,10 @@ func TestWalk(t *testing.T) {
 	)
 	synctest.Test(t, func(t *testing.T) {
 		transport := origin.NewLocal(origin.Config{Fans: sequentialFans, Latency: latency})
-		floor := bare.New("http://127.0.0.1")
-		floor.HTTP.Transport = transport
+		baseline := bare.New("http://127.0.0.1")
+		baseline.HTTP.Transport = transport
 		start := time.Now()
-		require.NoError(t, floor.EachProfile(t.Context(), func(bare.UserInfo) {}))
+		require.NoError(t, baseline.EachProfile(t.Context(), func(bare.UserInfo) {}))
 		sequential := time.Since(start) / time.Duration(transport.Stats().Total()) * calls
 
 		transport = origin.NewLocal(origin.Config{Fans: fans, Latency: latency})
@@ -142,7 +145,7 @@ func TestWalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			n++
-			heap.watch(n)
+			heap.sample(n)
 		}
 		took := time.Since(start)
 		require.Equal(t, fans, n)
@@ -151,13 +154,13 @@ func TestWalk(t *testing.T) {
 		assert.Equal(t, calls, stats.Total())
 		assert.GreaterOrEqual(t, sequential.Seconds()/took.Seconds(), 7.)
 		assert.LessOrEqual(t, heap.mebibytes(), 32.)
-		t.Logf("%v, the sequential loop %v; %.1f MiB", took, sequential, heap.mebibytes())
+		t.Logf("%v, sequential loop %v; %.1f MiB", took, sequential, heap.mebibytes())
 	})
 }
 
-// The live heap of a walk does not grow with the followers it has gone through.
-func TestHeapIsFlat(t *testing.T) {
-	notUnderRace(t)
+// The live heap does not grow with the number of followers iterated over.
+func TestHeapDoesNotGrow(t *testing.T) {
+	skipUnderRace(t)
 	const fans, quarter = 4 * million, million
 	c := newClient(t, "http://127.0.0.1", wechatuser.WithTransport(origin.NewLocal(origin.Config{Fans: fans})))
 	n, first, last := 0, newHeap(fans), newHeap(fans)
@@ -167,9 +170,9 @@ func TestHeapIsFlat(t *testing.T) {
 		}
 		switch n++; {
 		case n <= quarter:
-			first.watch(n)
+			first.sample(n)
 		case n > fans-quarter:
-			last.watch(n)
+			last.sample(n)
 		}
 	}
 	require.Equal(t, fans, n)
@@ -177,33 +180,36 @@ func TestHeapIsFlat(t *testing.T) {
 	t.Logf("%.1f MiB in the first quarter, %.1f MiB in the last", first.mebibytes(), last.mebibytes())
 }
 
+// BulkTagging takes at most 1.5 times the minimum of calls if one in a thousand openids is rejected.
 func TestBulkTaggingCalls(t *testing.T) {
-	notUnderRace(t)
-	calls, floor := tag(t, 200_000)
-	ratio := float64(calls) / float64(floor)
+	skipUnderRace(t)
+	calls, minimum := tag(t, 200_000)
+	ratio := float64(calls) / float64(minimum)
 	assert.LessOrEqual(t, ratio, 1.5)
-	t.Logf("%d calls, %.3f times the floor", calls, ratio)
+	t.Logf("%d calls, %.3f times the minimum", calls, ratio)
 }
 
+// The SDK adds little to the size of a program.
 func TestBinarySize(t *testing.T) {
-	notUnderRace(t)
+	skipUnderRace(t)
 	t.Parallel()
-	const limit = 3 << 19 // 1.5 MiB; versions of Go differ by some per cent
+	const limit = 3 << 19 // 1.5 MiB; it varies by a few percent between versions of Go
 	added := binarySize(t, "wechatuser") - binarySize(t, "nethttp")
 	assert.LessOrEqual(t, added, int64(limit))
 	t.Logf("%d bytes", added)
 }
 
-// Instructions, as valgrind counts them, do not depend on how busy the machine is. They are compared with those of bare
-// net/http, so that they depend little on the kind of machine and on the version of Go.
+// A call executes few instructions. Counts by valgrind do not depend on the load of the machine, and ratios to bare
+// net/http depend little on its type and on the version of Go.
 func TestInstructions(t *testing.T) {
-	notUnderRace(t)
+	skipUnderRace(t)
 	t.Parallel()
 	if _, err := exec.LookPath("valgrind"); err != nil {
-		t.Skip("there is no valgrind")
+		t.Skip("valgrind is not installed")
 	}
 	program := filepath.Join(t.TempDir(), "instructions")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/instructions").CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/instructions")
+	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, limit := range []struct {
 		api   string
@@ -216,20 +222,20 @@ func TestInstructions(t *testing.T) {
 		t.Run(limit.api, func(t *testing.T) {
 			t.Parallel()
 			sdk := instructions(t, program, limit.api, "wechatuser", limit.n)
-			floor := instructions(t, program, limit.api, "bare", limit.n)
-			assert.LessOrEqual(t, sdk/floor, limit.ratio)
-			t.Logf("%.0f instructions a call, bare %.0f, ratio %.3f", sdk, floor, sdk/floor)
+			baseline := instructions(t, program, limit.api, "bare", limit.n)
+			assert.LessOrEqual(t, sdk/baseline, limit.ratio)
+			t.Logf("%.0f instructions per call, bare net/http %.0f, ratio %.3f", sdk, baseline, sdk/baseline)
 		})
 	}
 }
 
-// instructions is how many one call takes: the difference between two runs.
+// instructions returns the instructions per call, from the difference between two runs.
 func instructions(t *testing.T, program, api, client string, n int) float64 {
 	t.Helper()
 	run := func(n int) float64 {
-		cmd := exec.CommandContext(t.Context(), "valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
-			program, api, client, fmt.Sprint(n))
-		// Without what comes at moments of its own: other threads, preemption, the collector.
+		cmd := exec.CommandContext(t.Context(), "valgrind", "--tool=cachegrind", "--cache-sim=no",
+			"--cachegrind-out-file=/dev/null", program, api, client, fmt.Sprint(n))
+		// Without what happens at random times: other threads, preemption, garbage collection.
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off")
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// serve starts a server process that ends with the test.
+// serve starts a server process and stops it when the test ends.
 func serve(tb testing.TB, cfg origin.Config) *origin.Process {
 	tb.Helper()
 	srv, err := origin.Start(cfg)
@@ -30,6 +30,7 @@ func serve(tb testing.TB, cfg origin.Config) *origin.Process {
 	return srv
 }
 
+// statsOf returns what the server has counted so far.
 func statsOf(tb testing.TB, srv *origin.Process) origin.Stats {
 	tb.Helper()
 	stats, err := srv.Stats()
@@ -39,7 +40,7 @@ func statsOf(tb testing.TB, srv *origin.Process) origin.Stats {
 	return stats
 }
 
-// newClient makes a client as a program would, with nothing set but the address.
+// newClient returns a client with the default options, except for the base URL and opts.
 func newClient(tb testing.TB, url string, opts ...wechatuser.Option) *wechatuser.Client {
 	tb.Helper()
 	c, err := wechatuser.New("wxappid", "secret", append([]wechatuser.Option{wechatuser.WithBaseURL(url)}, opts...)...)
@@ -50,6 +51,7 @@ func newClient(tb testing.TB, url string, opts ...wechatuser.Option) *wechatuser
 	return c
 }
 
+// newBare returns a client of bare net/http.
 func newBare(tb testing.TB, url string) *bare.Client {
 	c := bare.New(url)
 	tb.Cleanup(c.HTTP.CloseIdleConnections)

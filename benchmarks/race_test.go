@@ -2,4 +2,4 @@
 
 package benchmarks
 
-func init() { underRace = true }
+func init() { raceEnabled = true }

@@ -9,17 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// binarySize builds a program of internal/hello without debug information, and tells its size in bytes.
+// binarySize builds a program of internal/hello without debug information and returns its size in bytes.
 func binarySize(tb testing.TB, program string) int64 {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), program)
-	out, err := exec.CommandContext(tb.Context(), "go", "build", "-ldflags=-s -w", "-o", path, "./internal/hello/"+program).CombinedOutput()
+	build := exec.CommandContext(tb.Context(), "go", "build", "-ldflags=-s -w", "-o", path, "./internal/hello/"+program)
+	out, err := build.CombinedOutput()
 	require.NoError(tb, err, "%s", out)
 	info, err := os.Stat(path)
 	require.NoError(tb, err)
 	return info.Size()
 }
 
+// BenchmarkBinary reports the size of small programs with and without the SDK.
 func BenchmarkBinary(b *testing.B) {
 	for _, program := range []string{"nethttp", "encodingjson", "wechatuser"} {
 		b.Run("program="+program, func(b *testing.B) {

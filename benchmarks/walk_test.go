@@ -20,11 +20,11 @@ import (
 const (
 	million = 1_000_000
 	latency = 20 * time.Millisecond
-	// sequentialFans are as many as the sequential loop is measured on, whose time goes with their number.
+	// sequentialFans is the number of followers for the sequential loop. Its time is proportional to it.
 	sequentialFans = 50_000
 )
 
-// BenchmarkWalk goes through a million followers and their profiles, at 20 ms a call.
+// BenchmarkWalk iterates over a million followers and their profiles, with a latency of 20 ms.
 func BenchmarkWalk(b *testing.B) {
 	b.Run("client=bare", func(b *testing.B) {
 		srv := serve(b, origin.Config{Fans: sequentialFans, Latency: latency})
@@ -37,40 +37,41 @@ func BenchmarkWalk(b *testing.B) {
 		b.ReportMetric(float64(statsOf(b, srv).Total()/b.N), "calls")
 		require.Equal(b, b.N*sequentialFans, users)
 	})
-	b.Run("client=wechatuser", func(b *testing.B) { walkAtSpeed(b, million, latency, 8) })
+	b.Run("client=wechatuser", func(b *testing.B) { iterateProfiles(b, million, latency, 8) })
 }
 
-// BenchmarkThroughput is how many profiles a second a walk gives. Each case makes 40 calls one after the other.
+// BenchmarkThroughput measures profiles per second, by latency and concurrency. Each goroutine makes about 40 calls.
 func BenchmarkThroughput(b *testing.B) {
-	for _, latency := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond} {
+	const ms = time.Millisecond
+	for _, latency := range []time.Duration{5 * ms, 20 * ms, 50 * ms, 100 * ms} {
 		for _, concurrency := range []int{1, 2, 4, 8, 16, 32, 64} {
 			b.Run(fmt.Sprintf("latency=%v/concurrency=%d", latency, concurrency), func(b *testing.B) {
-				walkAtSpeed(b, 40*wechatuser.MaxUserInfoBatch*concurrency, latency, concurrency)
+				iterateProfiles(b, 40*wechatuser.MaxUserInfoBatch*concurrency, latency, concurrency)
 			})
 		}
 	}
 }
 
-// BenchmarkGrowth goes through more and more followers, with no delay but the machine's.
+// BenchmarkGrowth iterates over more and more followers, without added latency.
 func BenchmarkGrowth(b *testing.B) {
 	for _, fans := range []int{10_000, 100_000, million, 10 * million} {
 		b.Run(fmt.Sprintf("walk=followers/fans=%d", fans), func(b *testing.B) {
 			srv := serve(b, origin.Config{Fans: fans})
-			walked(b, srv, fans, newClient(b, srv.URL).AllFans(b.Context()))
+			iterate(b, srv, fans, newClient(b, srv.URL).AllFans(b.Context()))
 		})
-		b.Run(fmt.Sprintf("walk=profiles/fans=%d", fans), func(b *testing.B) { walkAtSpeed(b, fans, 0, 4) })
+		b.Run(fmt.Sprintf("walk=profiles/fans=%d", fans), func(b *testing.B) { iterateProfiles(b, fans, 0, 4) })
 	}
 }
 
-// walkAtSpeed goes through the profiles of an account.
-func walkAtSpeed(b *testing.B, fans int, latency time.Duration, concurrency int) {
+// iterateProfiles iterates over the profiles of an account.
+func iterateProfiles(b *testing.B, fans int, latency time.Duration, concurrency int) {
 	srv := serve(b, origin.Config{Fans: fans, Latency: latency})
 	c := newClient(b, srv.URL)
-	walked(b, srv, fans, c.BulkUserInfo(b.Context(), c.AllFans(b.Context()), wechatuser.WithConcurrency(concurrency)))
+	iterate(b, srv, fans, c.BulkUserInfo(b.Context(), c.AllFans(b.Context()), wechatuser.WithConcurrency(concurrency)))
 }
 
-// walked ranges over a list of so many and reports speed, calls and the largest live heap.
-func walked[T any](b *testing.B, srv *origin.Process, fans int, list iter.Seq2[T, error]) {
+// iterate ranges over a list of the given length and reports speed, calls and the largest live heap.
+func iterate[T any](b *testing.B, srv *origin.Process, fans int, list iter.Seq2[T, error]) {
 	n, start, heap := 0, time.Now(), newHeap(fans)
 	for b.Loop() {
 		for _, err := range list {
@@ -78,7 +79,7 @@ func walked[T any](b *testing.B, srv *origin.Process, fans int, list iter.Seq2[T
 				b.Fatal(err)
 			}
 			n++
-			heap.watch(n)
+			heap.sample(n)
 		}
 	}
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "users/s")
@@ -87,22 +88,23 @@ func walked[T any](b *testing.B, srv *origin.Process, fans int, list iter.Seq2[T
 	require.Equal(b, b.N*fans, n)
 }
 
-// heap watches the live heap of a walk: at twenty places it collects the garbage and measures the rest.
+// heap samples the live heap during an iteration: at twenty points it runs the garbage collector and measures the rest.
 type heap struct {
-	base, most uint64
-	step       int
+	base, largest uint64
+	step          int
 }
 
 func newHeap(n int) *heap { return &heap{base: liveHeap(), step: max(n/20, 1)} }
 
-func (h *heap) watch(n int) {
+// sample measures the heap if the iteration has reached one of the points.
+func (h *heap) sample(n int) {
 	if n%h.step == 0 {
-		h.most = max(h.most, liveHeap())
+		h.largest = max(h.largest, liveHeap())
 	}
 }
 
-// mebibytes is the largest heap above that of the start.
-func (h *heap) mebibytes() float64 { return float64(h.most-min(h.base, h.most)) / (1 << 20) }
+// mebibytes returns by how much the largest heap exceeds the heap at the start.
+func (h *heap) mebibytes() float64 { return float64(h.largest-min(h.base, h.largest)) / (1 << 20) }
 
 func liveHeap() uint64 {
 	var m runtime.MemStats
@@ -111,9 +113,9 @@ func liveHeap() uint64 {
 	return m.HeapAlloc
 }
 
-// tag tags n openids, of which one in each thousand, at a place drawn at random, is another account's. It returns the
-// number of calls that the server has seen, and what it would be if all openids were good.
-func tag(tb testing.TB, n int) (calls, floor int) {
+// tag tags n openids. One of each thousand, at a random position, belongs to another account. It returns the number of
+// calls that the server received, and the number it would take if all openids were valid.
+func tag(tb testing.TB, n int) (calls, minimum int) {
 	tb.Helper()
 	transport := origin.NewLocal(origin.Config{})
 	c := newClient(tb, "http://127.0.0.1", wechatuser.WithTransport(transport))
@@ -138,12 +140,13 @@ func tag(tb testing.TB, n int) (calls, floor int) {
 	return transport.Stats().Calls[origin.TaggingPath], n / wechatuser.MaxTaggingBatch
 }
 
-// BenchmarkBulkTagging tells how many calls it takes to tag a million, also compared with as few as there can be.
+// BenchmarkBulkTagging reports how many calls it takes to tag a million openids, and the ratio to the minimum, as
+// "floors".
 func BenchmarkBulkTagging(b *testing.B) {
-	var calls, floor int
+	var calls, minimum int
 	for b.Loop() {
-		calls, floor = tag(b, million)
+		calls, minimum = tag(b, million)
 	}
 	b.ReportMetric(float64(calls), "calls")
-	b.ReportMetric(float64(calls)/float64(floor), "floors")
+	b.ReportMetric(float64(calls)/float64(minimum), "floors")
 }

@@ -10,15 +10,16 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// dataset is what was measured: the configuration, and for each benchmark and unit a value for each round.
+// dataset holds the results: the configuration, and for each benchmark and unit one value per round.
 type dataset struct {
 	config map[string]string
 	values map[string]map[string][]float64
 }
 
-// procs is what the testing package puts behind the name of a benchmark.
+// procs matches the suffix that the testing package appends to the name of a benchmark.
 var procs = regexp.MustCompile(`-\d+$`)
 
+// read parses a file of results.
 func read(path string) (dataset, error) {
 	data := dataset{config: make(map[string]string), values: make(map[string]map[string][]float64)}
 	f, err := os.Open(path)
@@ -47,10 +48,10 @@ func read(path string) (dataset, error) {
 	return data, lines.Err()
 }
 
-// get is the median of what a benchmark gave in a unit, NaN where it was not run.
+// get returns the median of the values of a benchmark in a unit, or NaN if there are none.
 func (d dataset) get(name, unit string) float64 { return median(d.values[name][unit]) }
 
-// ratio is the median of the ratios that the rounds gave.
+// ratio returns the median of the ratios of the rounds.
 func (d dataset) ratio(name, to, unit string) float64 {
 	a, b := d.values[name][unit], d.values[to][unit]
 	ratios := make([]float64, min(len(a), len(b)))
@@ -68,13 +69,15 @@ func median(values []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// The names of benchmarks.
+// callName returns the name of a benchmark of one API call.
 func callName(api, client string) string { return "Call/api=" + api + "/client=" + client }
 
+// throughputName returns the name of a benchmark of throughput.
 func throughputName(latency string, concurrency int) string {
 	return fmt.Sprintf("Throughput/latency=%s/concurrency=%d", latency, concurrency)
 }
 
+// growthName returns the name of a benchmark of growth.
 func growthName(walk string, fans int) string {
 	return fmt.Sprintf("Growth/walk=%s/fans=%d", walk, fans)
 }

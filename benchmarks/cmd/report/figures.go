@@ -8,7 +8,7 @@ import (
 	"github.com/wechatuser/wechatuser/benchmarks/internal/plot"
 )
 
-// The cases of the benchmarks, in the order in which they are shown.
+// The cases of the benchmarks, in the order of the tables and figures.
 var (
 	decoders = []struct{ key, name string }{
 		{"json.Decoder", "json.Decoder"},
@@ -19,16 +19,22 @@ var (
 		{"sonic", "sonic"},
 		{"wechatuser", "this SDK"},
 	}
-	latencies     = []struct{ key, name string }{{"5ms", "5 ms"}, {"20ms", "20 ms"}, {"50ms", "50 ms"}, {"100ms", "100 ms"}}
+	latencies = []struct{ key, name string }{
+		{"5ms", "5 ms"}, {"20ms", "20 ms"}, {"50ms", "50 ms"}, {"100ms", "100 ms"},
+	}
 	concurrencies = []int{1, 2, 4, 8, 16, 32, 64}
 	fanCounts     = []int{10_000, 100_000, 1_000_000, 10_000_000}
 )
 
+// draw writes the figures.
 func draw(data dataset) error {
 	return errors.Join(
-		save("decode.svg", plot.SVG("Processor time, memory and allocations of getting a page of 10,000 openids, with this SDK and with other decoders.", decodeFigure(data)...)),
-		save("throughput.svg", plot.SVG("Profiles a second, and the gain over one call at a time, against calls at a time, for four latencies.", throughputFigure(data)...)),
-		save("growth.svg", plot.SVG("Calls, time and live heap of a walk against the number of followers.", growthFigure(data)...)),
+		save("decode.svg", plot.SVG("CPU time, memory and allocations for fetching a page of 10,000 openids "+
+			"with this SDK and with other decoders.", decodeFigure(data)...)),
+		save("throughput.svg", plot.SVG("Profiles per second, and the speedup over one call at a time, "+
+			"by number of concurrent calls, for four latencies.", throughputFigure(data)...)),
+		save("growth.svg", plot.SVG("API calls, time and live heap of an iteration by number of followers.",
+			growthFigure(data)...)),
 	)
 }
 
@@ -40,7 +46,11 @@ func decodeFigure(data dataset) (panels []plot.Panel) {
 	for _, p := range []struct {
 		title, unit string
 		format      func(float64) string
-	}{{"Processor time for a page of 10,000 openids", cpu, duration}, {"Memory allocated", memory, bytesText}, {"Allocations", allocs, count}} {
+	}{
+		{"CPU time for a page of 10,000 openids", cpu, duration},
+		{"Memory allocated", memory, bytesText},
+		{"Allocations", allocs, count},
+	} {
 		bars := plot.Bars{Title: p.title}
 		for _, d := range decoders {
 			v := data.get("Decode/with="+d.key, p.unit)
@@ -52,13 +62,19 @@ func decodeFigure(data dataset) (panels []plot.Panel) {
 }
 
 func throughputFigure(data dataset) []plot.Panel {
-	x := plot.Axis{Label: "calls at a time", Log: true}
+	x := plot.Axis{Label: "concurrent calls", Log: true}
 	for _, c := range concurrencies {
 		x.Ticks = append(x.Ticks, float64(c))
 	}
-	speed := plot.Lines{Title: "A walk over followers and their profiles", X: x, Y: plot.Axis{Label: "profiles a second", Log: true, Format: grouped}}
-	gain := plot.Lines{Title: "Gain over one call at a time", X: x, Y: plot.Axis{Label: "times as fast", Log: true, Ticks: x.Ticks},
-		Series: []plot.Series{{Name: "ideal", X: x.Ticks, Y: x.Ticks, Thin: true}}}
+	speed := plot.Lines{
+		Title: "Iteration over followers and their profiles", X: x,
+		Y: plot.Axis{Label: "profiles per second", Log: true, Format: grouped},
+	}
+	speedup := plot.Lines{
+		Title: "Speedup over one call at a time", X: x,
+		Y:      plot.Axis{Label: "speedup", Log: true, Ticks: x.Ticks},
+		Series: []plot.Series{{Name: "ideal", X: x.Ticks, Y: x.Ticks, Thin: true}},
+	}
 	for _, latency := range latencies {
 		s := plot.Series{Name: latency.name, X: x.Ticks, Dots: true}
 		g := s
@@ -66,9 +82,9 @@ func throughputFigure(data dataset) []plot.Panel {
 			s.Y = append(s.Y, data.get(throughputName(latency.key, c), "users/s"))
 			g.Y = append(g.Y, s.Y[len(s.Y)-1]/s.Y[0])
 		}
-		speed.Series, gain.Series = append(speed.Series, s), append(gain.Series, g)
+		speed.Series, speedup.Series = append(speed.Series, s), append(speedup.Series, g)
 	}
-	return []plot.Panel{speed, gain}
+	return []plot.Panel{speed, speedup}
 }
 
 func growthFigure(data dataset) (panels []plot.Panel) {
@@ -77,9 +93,10 @@ func growthFigure(data dataset) (panels []plot.Panel) {
 		y    plot.Axis
 		name string
 	}{
-		{"calls", plot.Axis{Label: "API calls", Log: true, Format: grouped}, "Calls"},
-		{seconds, plot.Axis{Label: "seconds", Log: true}, "Time, without network latency"},
-		{"live-MiB", plot.Axis{Label: "MiB above that of the start", Ticks: []float64{0, 8, 16, 24, 32}}, "Largest live heap"},
+		{"calls", plot.Axis{Label: "calls", Log: true, Format: grouped}, "API calls"},
+		{seconds, plot.Axis{Label: "seconds", Log: true}, "Time without network latency"},
+		{"live-MiB", plot.Axis{Label: "MiB above the heap at the start", Ticks: []float64{0, 8, 16, 24, 32}},
+			"Largest live heap"},
 	} {
 		l := plot.Lines{Title: p.name, X: plot.Axis{Label: "followers", Log: true}, Y: p.y}
 		for _, fans := range fanCounts {
@@ -89,7 +106,8 @@ func growthFigure(data dataset) (panels []plot.Panel) {
 			return map[float64]string{1e4: "10 thousand", 1e5: "100 thousand", 1e6: "1 million", 1e7: "10 million"}[v]
 		}
 		for _, walk := range []string{"profiles", "followers"} {
-			s := plot.Series{Name: map[string]string{"profiles": "with profiles", "followers": "openids only"}[walk], Dots: true}
+			name := map[string]string{"profiles": "with profiles", "followers": "openids only"}[walk]
+			s := plot.Series{Name: name, Dots: true}
 			for _, fans := range fanCounts {
 				s.X = append(s.X, float64(fans))
 				s.Y = append(s.Y, data.get(growthName(walk, fans), p.unit))

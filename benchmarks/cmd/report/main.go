@@ -1,7 +1,7 @@
-// Command report measures everything and writes it into the README: its tables, and the figures in results.
+// Command report runs all benchmarks and writes the results into the tables of the README and the figures in results.
 //
-//	go run ./cmd/report          # some minutes, on a machine with nothing else to do
-//	go run ./cmd/report -render  # writes again what was measured last
+//	go run ./cmd/report          # takes some minutes, on an otherwise idle machine
+//	go run ./cmd/report -render  # renders the last results again
 package main
 
 import (
@@ -22,11 +22,12 @@ const (
 	results = "results"
 )
 
+// measured is the file of results.
 var measured = filepath.Join(results, "bench.txt")
 
 func main() {
-	rounds := flag.Int("rounds", 20, "how often the short benchmarks are run, one after the other")
-	render := flag.Bool("render", false, "measure nothing, only write again what was measured last")
+	rounds := flag.Int("rounds", 20, "number of runs of the short benchmarks")
+	render := flag.Bool("render", false, "render the last results without measuring")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -46,7 +47,8 @@ func run(ctx context.Context, rounds int, render bool) error {
 	if err != nil {
 		return err
 	}
-	stat, err := command(ctx, "go", "tool", "benchstat", "-filter", ".name:Call OR .name:Crowd", "-row", ".name,/api", "-col", "/client", measured).Output()
+	stat, err := command(ctx, "go", "tool", "benchstat",
+		"-filter", ".name:Call OR .name:Crowd", "-row", ".name,/api", "-col", "/client", measured).Output()
 	if err != nil {
 		return fmt.Errorf("benchstat: %w", err)
 	}
@@ -60,13 +62,13 @@ func run(ctx context.Context, rounds int, render bool) error {
 	if err != nil {
 		return err
 	}
-	if text, err = fill(text, data); err != nil {
+	if text, err = fillTables(text, data); err != nil {
 		return err
 	}
 	return os.WriteFile(readme, text, 0o644)
 }
 
-// measure writes the file of results.
+// measure runs the benchmarks and writes the file of results.
 func measure(ctx context.Context, rounds int) error {
 	dir, err := os.MkdirTemp("", "report")
 	if err != nil {
@@ -80,14 +82,15 @@ func measure(ctx context.Context, rounds int) error {
 	var all bytes.Buffer
 	fmt.Fprintf(&all, "go: %s\ncores: %d\nrounds: %d\n", runtime.Version(), runtime.NumCPU(), rounds)
 	bench := func(pattern, time string) error {
-		cmd := command(ctx, program, "-test.run=^$", "-test.timeout=20m", "-test.bench="+pattern, "-test.benchtime="+time)
+		cmd := command(ctx, program,
+			"-test.run=^$", "-test.timeout=20m", "-test.bench="+pattern, "-test.benchtime="+time)
 		cmd.Stdout = io.MultiWriter(os.Stdout, &all)
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s: %w", pattern, err)
 		}
 		return nil
 	}
-	// Each round runs them all, so that what disturbs the machine for a while disturbs both of a pair.
+	// Each round runs all of them, so that other load on the machine affects both sides of a comparison.
 	for range rounds {
 		if err := bench("^Benchmark(Call|Crowd|Clock|Token|New|Decode)$", "50ms"); err != nil {
 			return err
@@ -99,6 +102,7 @@ func measure(ctx context.Context, rounds int) error {
 	return os.WriteFile(measured, all.Bytes(), 0o644)
 }
 
+// command returns a command that writes its errors to standard error.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stderr = os.Stderr

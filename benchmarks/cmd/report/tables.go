@@ -16,8 +16,8 @@ const (
 	sdk     = "wechatuser"
 )
 
-// fill writes the tables into the text of the README, each between its markers.
-func fill(text []byte, data dataset) ([]byte, error) {
+// fillTables writes the tables into the text of the README, each between its markers.
+func fillTables(text []byte, data dataset) ([]byte, error) {
 	for name, content := range map[string]string{
 		"machine": machine(data),
 		"targets": targets(data),
@@ -28,7 +28,7 @@ func fill(text []byte, data dataset) ([]byte, error) {
 		before, rest, ok := bytes.Cut(text, begin)
 		_, after, ok2 := bytes.Cut(rest, end)
 		if !ok || !ok2 {
-			return nil, fmt.Errorf("%s: no place for %s", readme, name)
+			return nil, fmt.Errorf("%s: markers for %s not found", readme, name)
 		}
 		text = bytes.Join([][]byte{before, begin, []byte(content), end, after}, nil)
 	}
@@ -36,13 +36,15 @@ func fill(text []byte, data dataset) ([]byte, error) {
 }
 
 func machine(data dataset) string {
+	c := data.config
 	return fmt.Sprintf("%s, %s cores, %s/%s, %s; medians of %s rounds.\n",
-		data.config["cpu"], data.config["cores"], data.config["goos"], data.config["goarch"], data.config["go"], data.config["rounds"])
+		c["cpu"], c["cores"], c["goos"], c["goarch"], c["go"], c["rounds"])
 }
 
-// row is a line of the table of targets. A ratio or a bare value that there is none of is NaN.
+// row is a row of the table of targets. Missing values are NaN.
 type row struct {
-	job, measure     string
+	operation        string
+	measure          string
 	bare, sdk, ratio float64
 	format           func(float64) string
 	target           string
@@ -57,65 +59,78 @@ func targets(data dataset) string {
 	calls := func(title, api string, time, maxAllocs, maxBytes float64) {
 		b, s := callName(api, bare), callName(api, sdk)
 		ratio := data.ratio(s, b, seconds)
-		add(row{title, "time", data.get(b, seconds), data.get(s, seconds), ratio, duration, fmt.Sprintf("≤ %g × bare", time), ratio <= time})
-		used := data.ratio(s, b, cpu)
-		add(row{"", "processor time", data.get(b, cpu), data.get(s, cpu), used, duration, "", used <= time})
+		add(row{title, "time", data.get(b, seconds), data.get(s, seconds), ratio, duration,
+			fmt.Sprintf("≤ %g × bare", time), ratio <= time})
+		cpuRatio := data.ratio(s, b, cpu)
+		add(row{"", "CPU time", data.get(b, cpu), data.get(s, cpu), cpuRatio, duration, "", cpuRatio <= time})
 		for _, m := range []struct {
 			name, unit string
 			limit      float64
 			format     func(float64) string
 		}{{"allocations", allocs, maxAllocs, count}, {"memory", memory, maxBytes, bytesText}} {
 			if !math.IsNaN(m.limit) {
-				reached := data.get(s, m.unit)
-				add(row{"", m.name, data.get(b, m.unit), reached, data.ratio(s, b, m.unit), m.format, "≤ " + m.format(m.limit), reached <= m.limit})
+				v := data.get(s, m.unit)
+				add(row{"", m.name, data.get(b, m.unit), v, data.ratio(s, b, m.unit), m.format,
+					"≤ " + m.format(m.limit), v <= m.limit})
 			}
 		}
 	}
 	calls("`GetUserInfo`", "GetUserInfo", 1.05, 80, 6_400)
-	calls("`UpdateRemark`", "UpdateRemark", 1.05, data.get(callName("UpdateRemark", bare), allocs), data.get(callName("UpdateRemark", bare), memory))
+	remark := callName("UpdateRemark", bare)
+	calls("`UpdateRemark`", "UpdateRemark", 1.05, data.get(remark, allocs), data.get(remark, memory))
 	calls("`BatchUserInfo` of 100", "BatchUserInfo", .6, 300, none)
 	calls("`GetFans`, a page of 10,000", "GetFans", .35, 100, 1e6)
 
 	const oneReader, readers = "Token/goroutines=1", "Token/goroutines=64"
-	one, flat := data.get(oneReader, seconds), data.ratio(readers, oneReader, cpu)
-	add(row{"reading the cached token", "time", data.get("Clock", seconds), one, none, duration, "≤ 20 ns", one <= 20e-9})
+	one, growth := data.get(oneReader, seconds), data.ratio(readers, oneReader, cpu)
+	add(row{"read of the cached token", "time", data.get("Clock", seconds), one, none, duration,
+		"≤ 20 ns", one <= 20e-9})
 	clock, read := data.get("Clock", cpu), data.get(oneReader, cpu)
-	add(row{"", "processor time, 1 goroutine", clock, read, none, duration, "≤ the clock + 20 ns", read <= clock+20e-9})
-	add(row{"", "processor time, 64 goroutines", none, data.get(readers, cpu), none, duration, "≤ 1.2 × that of 1", flat <= 1.2})
+	add(row{"", "CPU time, 1 goroutine", clock, read, none, duration, "≤ clock + 20 ns", read <= clock+20e-9})
+	add(row{"", "CPU time, 64 goroutines", none, data.get(readers, cpu), none, duration,
+		"≤ 1.2 × 1 goroutine", growth <= 1.2})
 	a := data.get(readers, allocs)
 	add(row{"", "allocations", none, a, none, count, "0", a == 0})
 
-	ratio := data.ratio("Crowd/client="+bare, "Crowd/client="+sdk, seconds) // of time, the other way round of throughput
+	const bareCrowd, sdkCrowd = "Crowd/client=" + bare, "Crowd/client=" + sdk
+	ratio := data.ratio(bareCrowd, sdkCrowd, seconds) // of times, so that it is the inverse ratio of throughputs
 	perSecond := func(v float64) string { return grouped(1/v) + "/s" }
-	add(row{"`GetUserInfo` in 64 goroutines", "calls", data.get("Crowd/client="+bare, seconds), data.get("Crowd/client="+sdk, seconds), ratio, perSecond, "≥ 1 × bare", ratio >= 1})
-	conns := data.get("Crowd/client="+sdk, "conns")
-	add(row{"", "connections opened", data.get("Crowd/client="+bare, "conns"), conns, none, count, "≤ 64", conns <= 64})
+	add(row{"`GetUserInfo` from 64 goroutines", "calls", data.get(bareCrowd, seconds), data.get(sdkCrowd, seconds),
+		ratio, perSecond, "≥ 1 × bare", ratio >= 1})
+	conns := data.get(sdkCrowd, "conns")
+	add(row{"", "connections opened", data.get(bareCrowd, "conns"), conns, none, count, "≤ 64", conns <= 64})
 
 	b, s := data.get("Walk/client="+bare, "users/s"), data.get("Walk/client="+sdk, "users/s")
-	add(row{"walk over 1,000,000 profiles, 20 ms a call, 8 at a time", "profiles", b, s, s / b, func(v float64) string { return grouped(v) + "/s" }, "≥ 7 × bare", s/b >= 7})
+	add(row{"iteration over 1,000,000 profiles, 20 ms per call, 8 concurrent calls", "profiles", b, s, s / b,
+		func(v float64) string { return grouped(v) + "/s" }, "≥ 7 × bare", s/b >= 7})
 	n := data.get("Walk/client="+sdk, "calls")
 	add(row{"", "calls", none, n, none, count, "= 100 + 1 + 10,000", n == 10_101})
 	live := data.get("Walk/client="+sdk, "live-MiB")
-	add(row{"", "live heap", none, live, none, func(v float64) string { return fmt.Sprintf("%.1f MiB", v) }, "≤ 32 MiB", live <= 32})
+	mebibytes := func(v float64) string { return fmt.Sprintf("%.1f MiB", v) }
+	add(row{"", "live heap", none, live, none, mebibytes, "≤ 32 MiB", live <= 32})
 
 	floors := data.get("BulkTagging", "floors")
-	add(row{"`BulkTagging` of 1,000,000, 0.1 % refused", "calls", 20_000, data.get("BulkTagging", "calls"), floors, count, "≤ 1.5 × ⌈n/50⌉", floors <= 1.5})
+	add(row{"`BulkTagging` of 1,000,000, 0.1 % rejected", "calls", 20_000, data.get("BulkTagging", "calls"), floors,
+		count, "≤ 1.5 × ⌈n/50⌉", floors <= 1.5})
 
-	made := data.get("New", seconds)
-	add(row{"`New`", "time", none, made, none, duration, "≤ 10 µs", made <= 10e-6})
-	from, to := data.get("Binary/program=nethttp", "binary-bytes"), data.get("Binary/program=wechatuser", "binary-bytes")
-	add(row{"a program that uses the SDK", "size", from, to, to / from, bytesText, "≤ 1.5 MB more", to-from <= 1.5e6})
+	newTime := data.get("New", seconds)
+	add(row{"`New`", "time", none, newTime, none, duration, "≤ 10 µs", newTime <= 10e-6})
+	bareSize := data.get("Binary/program=nethttp", "binary-bytes")
+	sdkSize := data.get("Binary/program=wechatuser", "binary-bytes")
+	add(row{"binary of a small program", "size", bareSize, sdkSize, sdkSize / bareSize, bytesText,
+		"≤ bare + 1.5 MB", sdkSize-bareSize <= 1.5e6})
 
 	var t strings.Builder
-	t.WriteString("| job | | bare net/http | this SDK | ratio | target | met |\n|---|---|--:|--:|--:|---|---|\n")
+	t.WriteString("| operation | | bare net/http | this SDK | ratio | target | met |\n|---|---|--:|--:|--:|---|---|\n")
 	for _, r := range rows {
-		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s | %s |\n", r.job, r.measure, or(r.bare, r.format), or(r.sdk, r.format),
-			or(r.ratio, func(v float64) string { return fmt.Sprintf("%.2f", v) }), r.target, r.verdict())
+		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s | %s |\n", r.operation, r.measure,
+			optional(r.bare, r.format), optional(r.sdk, r.format),
+			optional(r.ratio, func(v float64) string { return fmt.Sprintf("%.2f", v) }), r.target, r.verdict())
 	}
 	return t.String()
 }
 
-// verdict says whether the target was met, if there is one.
+// verdict returns whether the target is met, or "" if there is none.
 func (r row) verdict() string {
 	switch {
 	case r.target == "":
@@ -129,37 +144,42 @@ func (r row) verdict() string {
 
 func decodeTable(data dataset) string {
 	var t strings.Builder
-	t.WriteString("| page of 10,000 with | time | processor time | memory | allocations |\n|---|--:|--:|--:|--:|\n")
+	t.WriteString("| decoder | time | CPU time | memory | allocations |\n|---|--:|--:|--:|--:|\n")
 	for _, d := range decoders {
 		name := "Decode/with=" + d.key
-		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s |\n", d.name, duration(data.get(name, seconds)), duration(data.get(name, cpu)), bytesText(data.get(name, memory)), count(data.get(name, allocs)))
+		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s |\n", d.name, duration(data.get(name, seconds)),
+			duration(data.get(name, cpu)), bytesText(data.get(name, memory)), count(data.get(name, allocs)))
 	}
 	return t.String()
 }
 
 func growthTable(data dataset) string {
 	var t strings.Builder
-	t.WriteString("| followers | list: calls | time | live heap | with profiles: calls | time | live heap |\n|--:|--:|--:|--:|--:|--:|--:|\n")
+	t.WriteString("| followers | openids only: calls | time | live heap | with profiles: calls | time | live heap |\n" +
+		"|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, fans := range fanCounts {
 		fmt.Fprintf(&t, "| %s |", grouped(float64(fans)))
 		for _, walk := range []string{"followers", "profiles"} {
 			name := growthName(walk, fans)
-			fmt.Fprintf(&t, " %s | %s | %.1f MiB |", count(data.get(name, "calls")), duration(data.get(name, seconds)), data.get(name, "live-MiB"))
+			fmt.Fprintf(&t, " %s | %s | %.1f MiB |",
+				count(data.get(name, "calls")), duration(data.get(name, seconds)), data.get(name, "live-MiB"))
 		}
 		t.WriteByte('\n')
 	}
 	return t.String()
 }
 
-func or(v float64, format func(float64) string) string {
+// optional formats a value, and returns "" for NaN.
+func optional(v float64, format func(float64) string) string {
 	if math.IsNaN(v) {
 		return ""
 	}
 	return format(v)
 }
 
-// The formats have two or three digits that count.
+// The formats have two or three significant digits.
 
+// duration formats a number of seconds.
 func duration(s float64) string {
 	for _, u := range []struct {
 		unit string
@@ -172,6 +192,7 @@ func duration(s float64) string {
 	return short(s*1e9) + " ns"
 }
 
+// bytesText formats a number of bytes.
 func bytesText(b float64) string {
 	switch {
 	case b >= 1e6:
@@ -183,6 +204,7 @@ func bytesText(b float64) string {
 	}
 }
 
+// short formats v with one decimal below 10 and without decimals above.
 func short(v float64) string {
 	if v < 10 {
 		return fmt.Sprintf("%.1f", v)
@@ -192,7 +214,7 @@ func short(v float64) string {
 
 func count(v float64) string { return grouped(v) }
 
-// grouped is a whole number with commas.
+// grouped formats a whole number with commas.
 func grouped(v float64) string {
 	s := fmt.Sprintf("%.0f", v)
 	for i := len(s) - 3; i > 0; i -= 3 {

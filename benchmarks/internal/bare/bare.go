@@ -1,6 +1,6 @@
-// Package bare is the floor: what a careful engineer writes with net/http and encoding/json for the calls of the
-// benchmarks. It has a timeout, a pool that fits, a limit to what it reads, and looks at the errcode. It has none of the
-// rest: its token is given to it, nothing is repeated, and its errors hold the token.
+// Package bare is the baseline of the benchmarks: a client that a careful engineer would write with net/http and
+// encoding/json. It has a timeout, a connection pool of the right size and a limit for bodies, and checks the errcode.
+// It does nothing else: its token is fixed, it does not retry, and its errors contain the token.
 package bare
 
 import (
@@ -19,11 +19,11 @@ type Client struct {
 	BaseURL string
 	Token   string
 	HTTP    *http.Client
-	// Decode reads an answer.
+	// Decode reads and decodes a response body.
 	Decode func(body io.Reader, length int64, into any) error
 }
 
-// New makes a client with a pool as wide as that of the SDK.
+// New returns a client with a connection pool of the same size as the SDK's.
 func New(baseURL string) *Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns = 0
@@ -37,7 +37,7 @@ func New(baseURL string) *Client {
 
 const maxBody = 16 << 20
 
-// Unmarshal reads the body with io.ReadAll and decodes it with json.Unmarshal, which takes less memory than a
+// Unmarshal reads the body with io.ReadAll and decodes it with json.Unmarshal, which allocates less memory than a
 // json.Decoder.
 func Unmarshal(body io.Reader, _ int64, into any) error {
 	data, err := io.ReadAll(io.LimitReader(body, maxBody))
@@ -47,7 +47,7 @@ func Unmarshal(body io.Reader, _ int64, into any) error {
 	return json.Unmarshal(data, into)
 }
 
-// Sized reads the body into one buffer of its Content-Length and decodes it with unmarshal.
+// Sized returns a Decode function that reads the body into one buffer of its Content-Length and calls unmarshal.
 func Sized(unmarshal func([]byte, any) error) func(io.Reader, int64, any) error {
 	return func(body io.Reader, length int64, into any) error {
 		var buf bytes.Buffer
@@ -91,13 +91,13 @@ type Page struct {
 	NextOpenID string `json:"next_openid"`
 }
 
-// Status is what a refusal has in its body.
+// Status is the errcode and errmsg of a response.
 type Status struct {
 	ErrCode int    `json:"errcode"`
 	ErrMsg  string `json:"errmsg"`
 }
 
-// Err is the refusal as an error.
+// Err returns the errcode as an error, or nil if it is 0.
 func (s *Status) Err() error {
 	if s.ErrCode != 0 {
 		return fmt.Errorf("errcode %d: %s", s.ErrCode, s.ErrMsg)
@@ -105,7 +105,7 @@ func (s *Status) Err() error {
 	return nil
 }
 
-// GetUserInfo gives the profile of one user.
+// GetUserInfo returns the profile of one user.
 func (c *Client) GetUserInfo(ctx context.Context, openID string) (*UserInfo, error) {
 	var out struct {
 		Status
@@ -115,7 +115,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string) (*UserInfo, err
 	return &out.UserInfo, err
 }
 
-// BatchUserInfo gives the profiles of up to 100 users.
+// BatchUserInfo returns the profiles of up to 100 users.
 func (c *Client) BatchUserInfo(ctx context.Context, openIDs []string) ([]UserInfo, error) {
 	type user struct {
 		OpenID string `json:"openid"`
@@ -134,7 +134,7 @@ func (c *Client) BatchUserInfo(ctx context.Context, openIDs []string) ([]UserInf
 	return out.Users, err
 }
 
-// GetFans gives a page of followers.
+// GetFans returns a page of followers.
 func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*Page, error) {
 	query := url.Values{}
 	if nextOpenID != "" {
@@ -145,7 +145,7 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*Page, error) 
 	return &out, err
 }
 
-// UpdateRemark writes a remark.
+// UpdateRemark sets the remark of a user.
 func (c *Client) UpdateRemark(ctx context.Context, openID, remark string) error {
 	in := struct {
 		OpenID string `json:"openid"`
@@ -155,7 +155,7 @@ func (c *Client) UpdateRemark(ctx context.Context, openID, remark string) error 
 	return c.do(ctx, http.MethodPost, "/cgi-bin/user/info/updateremark", url.Values{}, in, &out)
 }
 
-// EachProfile goes through all followers and their profiles, one call after the other.
+// EachProfile calls each for the profiles of all followers. It makes one API call after the other.
 func (c *Client) EachProfile(ctx context.Context, each func(UserInfo)) error {
 	for cursor := ""; ; {
 		page, err := c.GetFans(ctx, cursor)
@@ -175,7 +175,9 @@ func (c *Client) EachProfile(ctx context.Context, each func(UserInfo)) error {
 	}
 }
 
-func (c *Client) do(ctx context.Context, method, path string, query url.Values, in any, out interface{ Err() error }) error {
+func (c *Client) do(
+	ctx context.Context, method, path string, query url.Values, in any, out interface{ Err() error },
+) error {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)

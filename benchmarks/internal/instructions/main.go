@@ -1,5 +1,5 @@
-// Command instructions does one API call n times with a canned answer and no network, for valgrind to count what it
-// executes:
+// Command instructions makes one API call n times with a canned response and without a network, so that valgrind can
+// count the instructions:
 //
 //	valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null instructions getFans wechatuser 10
 package main
@@ -36,22 +36,22 @@ func run(api, client, times string) error {
 	}
 	transport := origin.Canned(body)
 
-	floor := bare.New("http://127.0.0.1")
-	floor.HTTP = &http.Client{Transport: transport}
+	baseline := bare.New("http://127.0.0.1")
+	baseline.HTTP = &http.Client{Transport: transport}
 	sdk, err := wechatuser.New("wxappid", "secret",
 		wechatuser.WithBaseURL("http://127.0.0.1"), wechatuser.WithTransport(transport),
-		wechatuser.WithTokenSource(wechatuser.StaticTokenSource(floor.Token)))
+		wechatuser.WithTokenSource(wechatuser.StaticTokenSource(baseline.Token)))
 	if err != nil {
 		return err
 	}
 	call, ok := map[string]func() error{
-		"userInfo bare":       func() error { _, err := floor.GetUserInfo(ctx, openID); return err },
+		"userInfo bare":       func() error { _, err := baseline.GetUserInfo(ctx, openID); return err },
 		"userInfo wechatuser": func() error { _, err := sdk.GetUserInfo(ctx, openID); return err },
-		"getFans bare":        func() error { _, err := floor.GetFans(ctx, ""); return err },
+		"getFans bare":        func() error { _, err := baseline.GetFans(ctx, ""); return err },
 		"getFans wechatuser":  func() error { _, err := sdk.GetFans(ctx, ""); return err },
 	}[api+" "+client]
 	if !ok {
-		return fmt.Errorf("no call %q of client %q", api, client)
+		return fmt.Errorf("unknown call %q of client %q", api, client)
 	}
 	for range n {
 		if err := call(); err != nil {

@@ -1,6 +1,6 @@
-// Package origin is a server for measuring clients: it answers the calls of the benchmarks as the platform does, at the
-// least cost to the machine that it shares with the client. It keeps no data, so that an account may have any number of
-// followers, and checks nothing; package wechatusertest is the one that enforces the platform's rules.
+// Package origin is a server for measuring clients. It responds to the calls of the benchmarks as the platform does,
+// with as little CPU time as possible, as it shares the machine with the client. It stores no data, so that an account
+// can have any number of followers, and validates nothing; package wechatusertest enforces the platform's rules.
 package origin
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The paths that a server knows.
+// The paths that a server handles.
 const (
 	FansPath    = "/cgi-bin/user/get"
 	InfoPath    = "/cgi-bin/user/info"
@@ -29,12 +29,12 @@ const (
 	TokenPath   = "/cgi-bin/stable_token"
 )
 
-// PageSize is how many openids a page of followers has.
+// PageSize is the number of openids on a page of followers.
 const PageSize = 10_000
 
 type server struct {
 	cfg   Config
-	first []byte // the first page of followers, made ahead, since the time of making it would be in a benchmark of it
+	first []byte // the first page of followers, built in advance to keep that out of the measurements
 	conns atomic.Int64
 	calls map[string]*atomic.Int64
 }
@@ -65,17 +65,17 @@ func (s *server) serve(ln net.Listener) {
 			return
 		}
 		s.conns.Add(1)
-		go s.converse(conn)
+		go s.serveConn(conn)
 	}
 }
 
-// converse answers the requests of one connection. net/http would do too, and would cost more.
-func (s *server) converse(conn net.Conn) {
+// serveConn handles the requests of one connection. It costs less than net/http.
+func (s *server) serveConn(conn net.Conn) {
 	defer conn.Close()
 	var (
 		in        = bufio.NewReaderSize(conn, 16<<10)
 		body, out []byte
-		answer    []byte
+		resp      []byte
 	)
 	for {
 		target, length, err := readHead(in)
@@ -87,14 +87,15 @@ func (s *server) converse(conn net.Conn) {
 			return
 		}
 		time.Sleep(s.cfg.Latency)
-		answer, err = s.answer(answer[:0], target, body)
+		resp, err = s.appendResponse(resp[:0], target, body)
 		if err != nil {
 			return
 		}
-		out = append(out[:0], "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Type: application/json; encoding=utf-8\r\n"+
+		out = append(out[:0], "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"+
+			"Content-Type: application/json; encoding=utf-8\r\n"+
 			"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: "...)
-		out = strconv.AppendInt(out, int64(len(answer)), 10)
-		out = append(append(out, "\r\n\r\n"...), answer...)
+		out = strconv.AppendInt(out, int64(len(resp)), 10)
+		out = append(append(out, "\r\n\r\n"...), resp...)
 		if _, err := conn.Write(out); err != nil {
 			return
 		}
@@ -103,7 +104,7 @@ func (s *server) converse(conn net.Conn) {
 
 var contentLength = []byte("Content-Length")
 
-// readHead reads a request up to its body: the target of the request line, and the Content-Length.
+// readHead reads a request up to its body. It returns the target of the request line and the Content-Length.
 func readHead(in *bufio.Reader) (target string, length int, err error) {
 	for first := true; ; first = false {
 		line, err := in.ReadSlice('\n')
@@ -129,23 +130,24 @@ func readHead(in *bufio.Reader) (target string, length int, err error) {
 	}
 }
 
-// foreign is how openids of another account begin: wechatusertest.ForeignOpenID.
-var foreign = []byte(wechatusertest.ForeignOpenID(0)[:6])
+// foreignPrefix is the prefix of openids of another account, as wechatusertest.ForeignOpenID returns them.
+var foreignPrefix = []byte(wechatusertest.ForeignOpenID(0)[:6])
 
-var errUnknown = errors.New("origin: no such path")
+var errUnknownPath = errors.New("origin: unknown path")
 
-func (s *server) answer(dst []byte, target string, body []byte) ([]byte, error) {
+// appendResponse appends the body of the response to a request.
+func (s *server) appendResponse(dst []byte, target string, body []byte) ([]byte, error) {
 	path, query, _ := strings.Cut(target, "?")
 	count := s.calls[path]
 	if count == nil {
-		return nil, errUnknown
+		return nil, errUnknownPath
 	}
 	count.Add(1)
 	switch path {
 	case TokenPath:
 		return append(dst, `{"access_token":"ACCESS-TOKEN-FOR-BENCHMARKS","expires_in":7200}`...), nil
 	case FansPath:
-		after, err := number(parameter(query, "next_openid"))
+		after, err := followersUpTo(parameter(query, "next_openid"))
 		if err != nil {
 			return nil, err
 		}
@@ -158,14 +160,14 @@ func (s *server) answer(dst []byte, target string, body []byte) ([]byte, error) 
 	case BatchPath:
 		return AppendProfiles(dst, body), nil
 	case TaggingPath:
-		if bytes.Contains(body, foreign) {
+		if bytes.Contains(body, foreignPrefix) {
 			return append(dst, `{"errcode":49003,"errmsg":"not match openid with appid"}`...), nil
 		}
 	}
 	return append(dst, `{"errcode":0,"errmsg":"ok"}`...), nil
 }
 
-// parameter is one value of a query that needs no unescaping.
+// parameter returns a value of a query. It does not unescape it.
 func parameter(query, name string) string {
 	for pair := range strings.SplitSeq(query, "&") {
 		if key, value, _ := strings.Cut(pair, "="); key == name {
@@ -175,8 +177,8 @@ func parameter(query, name string) string {
 	return ""
 }
 
-// number is how many followers come before the end of a page: one more than the number in its last openid.
-func number(openID string) (int, error) {
+// followersUpTo returns the number of followers up to and including openID, which is one more than the number in it.
+func followersUpTo(openID string) (int, error) {
 	if openID == "" {
 		return 0, nil
 	}
@@ -184,7 +186,7 @@ func number(openID string) (int, error) {
 	return n + 1, err
 }
 
-// AppendPage appends the page of followers that comes after the first so many of an account with fans followers.
+// AppendPage appends the page that begins after that many followers, for an account with fans followers.
 func AppendPage(dst []byte, fans, after int) []byte {
 	end := min(after+PageSize, fans)
 	dst = append(dst, `{"total":`...)
@@ -205,7 +207,7 @@ func AppendPage(dst []byte, fans, after int) []byte {
 	return append(append(dst, wechatusertest.OpenID(end-1)...), `"}`...)
 }
 
-// AppendProfile appends a profile as the platform sends it today: without a name, with tags.
+// AppendProfile appends a profile as the platform sends it today: without a nickname, with tags.
 func AppendProfile(dst []byte, openID string) []byte {
 	dst = append(append(dst, `{"subscribe":1,"openid":"`...), openID...)
 	dst = append(dst, `","nickname":"","sex":0,"language":"zh_CN","city":"","province":"","country":"","headimgurl":"",`+
@@ -215,7 +217,7 @@ func AppendProfile(dst []byte, openID string) []byte {
 		`"qr_scene":98765,"qr_scene_str":""}`...)
 }
 
-// AppendProfiles appends the profiles that the body of a batchget call asks for.
+// AppendProfiles appends the profiles that the body of a batchget request asks for.
 func AppendProfiles(dst, body []byte) []byte {
 	dst = append(dst, `{"user_info_list":[`...)
 	for n := 0; ; n++ {
@@ -232,14 +234,14 @@ func AppendProfiles(dst, body []byte) []byte {
 	}
 }
 
-// Local is the server as a transport, without a network and a process of its own: for tests that count, and for virtual
+// Local is the server as a transport in this process, without a network. It is for tests that count, and for virtual
 // time in testing/synctest.
 type Local struct{ s *server }
 
-// NewLocal makes such a transport.
+// NewLocal returns a transport that acts as a server with the given account.
 func NewLocal(cfg Config) Local { return Local{newServer(cfg)} }
 
-// Stats is what the server has seen so far.
+// Stats returns what the server has counted so far.
 func (l Local) Stats() Stats { return l.s.stats() }
 
 // RoundTrip implements http.RoundTripper.
@@ -257,14 +259,14 @@ func (l Local) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, req.Context().Err()
 		}
 	}
-	answer, err := l.s.answer(nil, req.URL.RequestURI(), body)
+	resp, err := l.s.appendResponse(nil, req.URL.RequestURI(), body)
 	if err != nil {
 		return nil, err
 	}
-	return response(req, answer), nil
+	return newResponse(req, resp), nil
 }
 
-// Canned is a transport that answers every request at once with the same body, at the least cost.
+// Canned is a transport that responds to every request at once with the same body.
 type Canned []byte
 
 // RoundTrip implements http.RoundTripper.
@@ -272,9 +274,10 @@ func (c Canned) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, err := drain(req); err != nil {
 		return nil, err
 	}
-	return response(req, c), nil
+	return newResponse(req, c), nil
 }
 
+// drain reads and closes the body of a request.
 func drain(req *http.Request) ([]byte, error) {
 	if req.Body == nil {
 		return nil, nil
@@ -283,7 +286,7 @@ func drain(req *http.Request) ([]byte, error) {
 	return io.ReadAll(req.Body)
 }
 
-func response(req *http.Request, body []byte) *http.Response {
+func newResponse(req *http.Request, body []byte) *http.Response {
 	return &http.Response{
 		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        http.Header{"Content-Type": {"application/json; encoding=utf-8"}},

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// Config is the account that a server makes up.
+// Config describes the account of a server.
 type Config struct {
-	// Fans is how many followers the account has.
+	// Fans is the number of followers.
 	Fans int
-	// Latency is how long each answer takes.
+	// Latency is the time before each response.
 	Latency time.Duration
 }
 
-// Stats is what a server has seen.
+// Stats counts what a server has received.
 type Stats struct {
 	Calls map[string]int // by path
 	Conns int            // connections accepted
 }
 
-// Total is the number of calls but those for tokens.
+// Total returns the number of calls without token requests.
 func (s Stats) Total() (n int) {
 	for path, calls := range s.Calls {
 		if path != TokenPath {
@@ -37,7 +37,7 @@ func (s Stats) Total() (n int) {
 	return n
 }
 
-// Process is a server in a process of its own, so that its work is in no figure of the client's.
+// Process is a server in a process of its own, so that its work does not count in the measurements of the client.
 type Process struct {
 	URL    string
 	cmd    *exec.Cmd
@@ -45,11 +45,11 @@ type Process struct {
 	stdout *bufio.Reader
 }
 
-// configEnv makes a program that calls Main a server.
+// configEnv is the environment variable that makes Main run the server.
 const configEnv = "WECHATUSER_BENCHMARK_SERVER"
 
-// Main must be called first by a program that calls Start, which runs it a second time as the server; there it does not
-// return.
+// Main runs the server if the process was started by [Start], and does not return then. A program that calls Start must
+// call Main first.
 func Main() {
 	text := os.Getenv(configEnv)
 	if text == "" {
@@ -66,7 +66,8 @@ func Main() {
 	s := newServer(cfg)
 	go s.serve(ln)
 	fmt.Println("http://" + ln.Addr().String())
-	// One line in asks for one line of Stats; the end of the input, which comes if the parent dies too, is the end.
+	// The server writes one line of Stats for each line of input. It exits at the end of the input, so also if the parent
+	// dies.
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		if err := json.NewEncoder(os.Stdout).Encode(s.stats()); err != nil {
 			fatal(err)
@@ -80,7 +81,7 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// Start runs this program again as a server.
+// Start runs the current program again as a server.
 func Start(cfg Config) (*Process, error) {
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -111,7 +112,7 @@ func Start(cfg Config) (*Process, error) {
 	return p, nil
 }
 
-// Stats asks the server what it has seen so far.
+// Stats returns what the server has counted so far.
 func (p *Process) Stats() (s Stats, err error) {
 	if _, err = io.WriteString(p.stdin, "\n"); err != nil {
 		return s, err
@@ -123,7 +124,7 @@ func (p *Process) Stats() (s Stats, err error) {
 	return s, json.Unmarshal(line, &s)
 }
 
-// Close ends the server and waits for it.
+// Close stops the server and waits for its exit.
 func (p *Process) Close() error {
 	p.stdin.Close()
 	return p.cmd.Wait()

@@ -1,4 +1,4 @@
-// Package plot draws small charts as SVG: lines and bars, panels side by side, readable on light and dark pages.
+// Package plot draws small line and bar charts as SVG, with panels side by side and colors for light and dark pages.
 package plot
 
 import (
@@ -19,19 +19,19 @@ type Panel interface {
 type Axis struct {
 	Label string
 	Log   bool
-	// Ticks are the places that have a number and a grid line; the first and the last bound the axis. On a logarithmic
-	// axis none stand for the powers of ten between which all values are.
+	// Ticks are the values with a label and a grid line; the first and the last are the bounds of the axis. They are
+	// optional on a logarithmic axis: the default is the powers of ten around all values.
 	Ticks []float64
-	// Format writes the number of a tick; nil for %g.
+	// Format formats the label of a tick. Nil stands for %g.
 	Format func(float64) string
 }
 
 // Series is one line.
 type Series struct {
-	Name string // written at its right end
+	Name string // label at its right end
 	X, Y []float64
-	Dots bool // whether the points are marked
-	Thin bool // for a line to compare with: dashed and grey
+	Dots bool // mark the points
+	Thin bool // dashed and gray, for a reference
 }
 
 // Lines is a chart of lines.
@@ -45,8 +45,8 @@ type Lines struct {
 type Bar struct {
 	Name  string
 	Value float64
-	Text  string // written behind the bar
-	Own   bool   // in the first colour, the others in grey
+	Text  string // label at its right end
+	Own   bool   // in the first color; the others are gray
 }
 
 // Bars is a chart of horizontal bars.
@@ -57,11 +57,11 @@ type Bars struct {
 
 const (
 	panelWidth, panelHeight = 450, 300
-	lineHeight              = 15 // of text, between two baselines
+	lineHeight              = 15 // between the baselines of two lines of text
 	titleSpace              = 44
 )
 
-// style has a background of its own, since a page can be dark while the reader's system is light.
+// style sets a background color, as a page can be dark while the reader's system is light.
 const style = `
 text{font:12px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#59636e}
 .title{font-size:14px;font-weight:600;fill:#1f2328}
@@ -84,13 +84,14 @@ text{fill:#9198a1}
 .f0{fill:#4493f8}.f1{fill:#f0883e}.f2{fill:#3fb950}.f3{fill:#ab7df8}
 }`
 
-const colours = 4
+const colors = 4
 
-// SVG draws panels side by side. The description is for those who can't see it.
+// SVG draws panels side by side. The description is for readers who cannot see the figure.
 func SVG(description string, panels ...Panel) []byte {
 	c := &canvas{}
 	width := panelWidth * len(panels)
-	fmt.Fprintf(&c.out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`+"\n<style>%s\n</style>\n",
+	fmt.Fprintf(&c.out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" `+
+		`role="img" aria-label="%s">`+"\n<style>%s\n</style>\n",
 		width, panelHeight, width, panelHeight, html.EscapeString(description), style)
 	c.printf(`<rect class="back" width="%d" height="%d" rx="6"/>`, width, panelHeight)
 	for i, p := range panels {
@@ -101,7 +102,7 @@ func SVG(description string, panels ...Panel) []byte {
 	return []byte(c.out.String())
 }
 
-// canvas collects the elements of a figure; x is the left edge of the panel that is drawn.
+// canvas collects the elements of a figure; x is the left edge of the current panel.
 type canvas struct {
 	out strings.Builder
 	x   float64
@@ -110,7 +111,8 @@ type canvas struct {
 func (c *canvas) printf(format string, args ...any) { fmt.Fprintf(&c.out, format+"\n", args...) }
 
 func (c *canvas) text(class, anchor string, x, y float64, s string) {
-	c.printf(`<text class="%s" text-anchor="%s" x="%.1f" y="%.1f">%s</text>`, class, anchor, c.x+x, y, html.EscapeString(s))
+	c.printf(`<text class="%s" text-anchor="%s" x="%.1f" y="%.1f">%s</text>`,
+		class, anchor, c.x+x, y, html.EscapeString(s))
 }
 
 func (c *canvas) line(class string, x1, y1, x2, y2 float64) {
@@ -119,7 +121,7 @@ func (c *canvas) line(class string, x1, y1, x2, y2 float64) {
 
 func (c *canvas) title(s string) { c.text("title", "start", 18, 26, s) }
 
-// at is where on the axis a value is, 0 for the first tick and 1 for the last.
+// at returns the position of a value on the axis: 0 for the first tick, 1 for the last.
 func (a Axis) at(v float64) float64 {
 	first, last := a.Ticks[0], a.Ticks[len(a.Ticks)-1]
 	if a.Log {
@@ -128,8 +130,8 @@ func (a Axis) at(v float64) float64 {
 	return (v - first) / (last - first)
 }
 
-// choose sets the ticks of an axis that has none.
-func (a *Axis) choose(values []float64) {
+// setDefaultTicks sets the ticks of a logarithmic axis that has none.
+func (a *Axis) setDefaultTicks(values []float64) {
 	if a.Ticks != nil {
 		return
 	}
@@ -152,8 +154,8 @@ func (l Lines) draw(c *canvas, width, height float64) {
 	for _, s := range l.Series {
 		xs, ys = append(xs, s.X...), append(ys, s.Y...)
 	}
-	l.X.choose(xs)
-	l.Y.choose(ys)
+	l.X.setDefaultTicks(xs)
+	l.Y.setDefaultTicks(ys)
 	var (
 		top = float64(titleSpace + 18)
 		x   = func(v float64) float64 { return left + l.X.at(v)*(width-left-right) }
@@ -171,14 +173,14 @@ func (l Lines) draw(c *canvas, width, height float64) {
 		c.text("", "middle", x(v), height-bottom+18, l.X.format(v))
 	}
 	var (
-		names  []name
-		colour int
+		labels []label
+		color  int
 	)
 	for _, s := range l.Series {
 		stroke, fill := "thin", ""
 		if !s.Thin {
-			stroke, fill = fmt.Sprintf("line l%d", colour), fmt.Sprintf("f%d", colour)
-			colour = (colour + 1) % colours
+			stroke, fill = fmt.Sprintf("line l%d", color), fmt.Sprintf("f%d", color)
+			color = (color + 1) % colors
 		}
 		var points strings.Builder
 		for i := range s.X {
@@ -189,30 +191,31 @@ func (l Lines) draw(c *canvas, width, height float64) {
 		}
 		c.printf(`<polyline class="%s" points="%s"/>`, stroke, strings.TrimSpace(points.String()))
 		end := len(s.X) - 1
-		names = append(names, name{fill, s.Name, x(s.X[end]) + 8, y(s.Y[end]) + 4})
+		labels = append(labels, label{fill, s.Name, x(s.X[end]) + 8, y(s.Y[end]) + 4})
 	}
-	for _, n := range apart(names) {
+	for _, n := range separate(labels) {
 		c.text(n.class, "start", n.x, n.y, n.text)
 	}
 }
 
-type name struct {
+// label is the name of a series and its position.
+type label struct {
 	class, text string
 	x, y        float64
 }
 
-// apart moves names so that none is written over another one.
-func apart(names []name) []name {
-	slices.SortStableFunc(names, func(a, b name) int { return cmp.Compare(a.y, b.y) })
-	for range 20 { // each pass pushes neighbours half of what they lack away from each other
-		for i := 1; i < len(names); i++ {
-			if over := names[i-1].y + lineHeight - names[i].y; over > 0 {
-				names[i-1].y -= over / 2
-				names[i].y += over / 2
+// separate moves labels vertically so that they do not overlap.
+func separate(labels []label) []label {
+	slices.SortStableFunc(labels, func(a, b label) int { return cmp.Compare(a.y, b.y) })
+	for range 20 { // each pass moves neighbors apart by half of their overlap
+		for i := 1; i < len(labels); i++ {
+			if over := labels[i-1].y + lineHeight - labels[i].y; over > 0 {
+				labels[i-1].y -= over / 2
+				labels[i].y += over / 2
 			}
 		}
 	}
-	return names
+	return labels
 }
 
 func (b Bars) draw(c *canvas, width, height float64) {
@@ -230,7 +233,8 @@ func (b Bars) draw(c *canvas, width, height float64) {
 		}
 		length := r.Value / longest * (width - left - right)
 		c.text("name", "end", left-8, y+step/2+4, r.Name)
-		c.printf(`<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="2"/>`, class, c.x+left, y+step*.2, length, step*.6)
+		c.printf(`<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="2"/>`,
+			class, c.x+left, y+step*.2, length, step*.6)
 		c.text("", "start", left+length+7, y+step/2+4, r.Text)
 	}
 }

@@ -14,8 +14,13 @@ import (
 func TestSVGIsXML(t *testing.T) {
 	svg := string(SVG(`a "figure" of <two>`,
 		Lines{Title: "a < b", X: Axis{Label: "x", Log: true}, Y: Axis{Label: "y & z", Ticks: []float64{0, 10}},
-			Series: []Series{{Name: "one", X: []float64{3, 2000}, Y: []float64{0, 10}, Dots: true}, {Name: "two", X: []float64{3}, Y: []float64{5}, Thin: true}}},
-		Bars{Title: "bars", Rows: []Bar{{Name: "long", Value: 4, Text: "4 s", Own: true}, {Name: "short", Value: 1, Text: "1 s"}}},
+			Series: []Series{
+				{Name: "one", X: []float64{3, 2000}, Y: []float64{0, 10}, Dots: true},
+				{Name: "two", X: []float64{3}, Y: []float64{5}, Thin: true},
+			}},
+		Bars{Title: "bars", Rows: []Bar{
+			{Name: "long", Value: 4, Text: "4 s", Own: true}, {Name: "short", Value: 1, Text: "1 s"},
+		}},
 	))
 	var texts []string
 	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
@@ -34,22 +39,22 @@ func TestSVGIsXML(t *testing.T) {
 	assert.NotContains(t, svg, "NaN")
 }
 
-func TestNamesDoNotOverlap(t *testing.T) {
+func TestLabelsDoNotOverlap(t *testing.T) {
 	for _, ys := range [][]float64{{10, 10, 10, 10}, {50, 10, 12, 49}, {0, 14, 28, 30}} {
-		var names []name
+		var labels []label
 		for _, y := range ys {
-			names = append(names, name{y: y})
+			labels = append(labels, label{y: y})
 		}
-		names = apart(names)
-		for i := 1; i < len(names); i++ {
-			assert.GreaterOrEqual(t, names[i].y-names[i-1].y, lineHeight-1., "%v", ys)
+		labels = separate(labels)
+		for i := 1; i < len(labels); i++ {
+			assert.GreaterOrEqual(t, labels[i].y-labels[i-1].y, lineHeight-1., "%v", ys)
 		}
 	}
 }
 
-func TestAxis(t *testing.T) {
+func TestAxisTicksAndPositions(t *testing.T) {
 	log := Axis{Log: true}
-	log.choose([]float64{3, 2000})
+	log.setDefaultTicks([]float64{3, 2000})
 	assert.InDeltaSlice(t, []float64{1, 10, 100, 1000, 10_000}, log.Ticks, 1e-9)
 	assert.InDelta(t, .5, log.at(100), 1e-9)
 	assert.InDelta(t, .25, Axis{Ticks: []float64{0, 4, 8}}.at(2), 1e-9)

@@ -1,4 +1,4 @@
-// Command nethttp is the smallest program that makes a call with net/http, for its size.
+// Command nethttp is a minimal program that makes a call with net/http. Only its size is measured.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command wechatuser is a program that uses much of the SDK, for its size.
+// Command wechatuser is a program that uses much of the SDK. Only its size is measured.
 package main
 
 import (
