@@ -17,20 +17,21 @@ import (
 )
 
 const (
-	cellEnv     = "WECHATUSER_PEERS_CELL" // tells a process that it is to measure one cell, and which
+	cellEnv     = "WECHATUSER_PEERS_CELL" // tells a process which cell to measure
 	cellTimeout = time.Minute
-	// A memory cache that is read without its lock may end the process: "concurrent map read and map write".
+	// Reading a memory cache without its lock can crash the process: "concurrent map read and map write".
 	cellAttempts = 3
 )
 
-// cell is what the process for one cell is told.
+// cell tells a process what to measure.
 type cell struct {
 	Peer, Measurement string
-	Server            string // URL of a simulator in the parent, for what must not count the server's own work
-	Out               string // file for the result; standard output may have lines of an SDK's logger
+	Server            string // URL of a simulator in the parent, for measurements that exclude the server
+	Out               string // file for the result; standard output may contain logs of an SDK
 }
 
-// measure returns a row for each measurement with a text for each peer, which is empty where the error has the reason.
+// measure returns one row per measurement, with one cell per peer. A cell is empty if its measurement failed; the error
+// has the reason.
 func measure(ctx context.Context, peers []peer, measurements []measurement) ([][]string, error) {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(pageSize))
 	defer srv.Close()
@@ -49,8 +50,9 @@ func measure(ctx context.Context, peers []peer, measurements []measurement) ([][
 	for j, p := range peers {
 		wg.Go(func() {
 			for i, m := range measurements {
-				c := cell{Peer: p.name, Measurement: m.name, Server: srv.URL, Out: filepath.Join(dir, fmt.Sprint(i, "-", j))}
-				text, err := startCell(ctx, c)
+				out := filepath.Join(dir, fmt.Sprint(i, "-", j))
+				c := cell{Peer: p.name, Measurement: m.name, Server: srv.URL, Out: out}
+				text, err := measureCell(ctx, c)
 				table[i][j], errs[j] = text, errors.Join(errs[j], err)
 			}
 		})
@@ -59,19 +61,19 @@ func measure(ctx context.Context, peers []peer, measurements []measurement) ([][
 	return table, errors.Join(errs...)
 }
 
-// startCell runs this program again for one cell.
-func startCell(ctx context.Context, c cell) (string, error) {
+// measureCell runs this program again for one cell and returns its text.
+func measureCell(ctx context.Context, c cell) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	order, err := json.Marshal(c)
+	config, err := json.Marshal(c)
 	if err != nil {
 		return "", err
 	}
-	race := "atexit_sleep_ms=0" // with -race, do not wait at the end
+	race := "atexit_sleep_ms=0" // with -race, do not sleep at exit
 	if c.Peer != wechatuserPeer.name {
-		race += " exitcode=0" // the races of others are no failure of this program
+		race += " exitcode=0" // races of other SDKs are not failures of this program
 	}
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
@@ -79,7 +81,7 @@ func startCell(ctx context.Context, c cell) (string, error) {
 	for range cellAttempts {
 		var stderr strings.Builder
 		cmd := exec.CommandContext(ctx, self)
-		cmd.Env = append(os.Environ(), cellEnv+"="+string(order), "GORACE="+race)
+		cmd.Env = append(os.Environ(), cellEnv+"="+string(config), "GORACE="+race)
 		cmd.Stderr = &stderr
 		if err := cmd.Run(); err != nil {
 			failures = append(failures, fmt.Errorf("%s, %s: %w: %.2000s", c.Peer, c.Measurement, err, stderr.String()))
@@ -87,28 +89,28 @@ func startCell(ctx context.Context, c cell) (string, error) {
 		}
 		text, err := os.ReadFile(c.Out)
 		if n := len(failures); n > 0 {
-			text = fmt.Appendf(text, " (failed runs before: %d)", n)
+			text = fmt.Appendf(text, " (after %d failed runs)", n)
 		}
 		return string(text), err
 	}
 	return "", errors.Join(failures...)
 }
 
-// runCell measures one cell if this process was started for that.
+// runCell measures one cell and returns true, if this process was started to do so.
 func runCell() bool {
-	order, ok := os.LookupEnv(cellEnv)
+	config, ok := os.LookupEnv(cellEnv)
 	if !ok {
 		return false
 	}
 	err := func() error {
 		var c cell
-		if err := json.Unmarshal([]byte(order), &c); err != nil {
+		if err := json.Unmarshal([]byte(config), &c); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(peers, func(p peer) bool { return p.name == c.Peer })
 		j := slices.IndexFunc(measurements, func(m measurement) bool { return m.name == c.Measurement })
 		if i < 0 || j < 0 {
-			return errors.New("no such cell")
+			return errors.New("unknown cell")
 		}
 		text, err := measurements[j].run(context.Background(), peers[i], c.Server)
 		if err != nil {

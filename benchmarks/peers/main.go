@@ -1,9 +1,9 @@
-// Command peers measures this SDK and other Go SDKs for the same API side by side, and prints a table in Markdown.
+// Command peers compares this SDK with other Go SDKs for the same API, and prints a Markdown table.
 //
 //	go run .
 //
-// Each cell of the table comes from a process of its own, so that what an SDK keeps globally, leaves running or breaks
-// stays in its cell. Nothing is sent to WeChat: the requests go to package wechatusertest on loopback.
+// Each cell of the table is measured by a process of its own, so that global state, goroutines left running and crashes
+// of an SDK do not affect other cells. Nothing is sent to WeChat: requests go to package wechatusertest on loopback.
 package main
 
 import (
@@ -25,15 +25,15 @@ func main() {
 	table, err := measure(ctx, peers, measurements)
 	stop()
 	fmt.Printf("%s, %s/%s, %s\n\n", time.Now().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	write(os.Stdout, table)
+	writeTable(os.Stdout, table)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// write writes what measure has found as a table.
-func write(w io.Writer, table [][]string) {
+// writeTable writes the results of measure as a Markdown table.
+func writeTable(w io.Writer, table [][]string) {
 	head := []string{""}
 	for _, p := range peers {
 		head = append(head, p.name)

@@ -18,7 +18,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// What a peer leaves running ends with the process of its cell; goleak sees what this program leaves.
+// Goroutines that a peer leaves running end with the process of its cell. goleak checks this program.
 func TestMain(m *testing.M) {
 	if runCell() {
 		return
@@ -26,31 +26,32 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// All cells are measured, and the column of this SDK has the expected values.
 func TestTable(t *testing.T) {
 	table, err := measure(t.Context(), peers, measurements)
 	require.NoError(t, err)
 
 	ours := map[string]string{ // regular expressions
 		"version": `this checkout`,
-		"token requests of 1,000 calls at once, no token yet":               `1`,
-		"100 calls whose token was revoked: renewals / failed":              `1 / 0`,
-		"the network is down: the error holds the token":                    `no`,
-		"the network is down, no token yet: the error holds the app secret": `no`,
-		"120 openids to tag (50 in a call)":                                 `calls: 3, tagged: 120, no error`,
-		"goroutines left by 100 clients of one call each":                   `0`,
-		"third-party modules compiled in":                                   `2`,
-		"one profile: allocations, memory":                                  `\d+, \d+\.\d kB`,
-		"a page of 10,000 openids: allocations, memory":                     `\d\d\d?, \d+\.\d kB`,
+		"token requests for 1,000 concurrent calls, no cached token":               `1`,
+		"100 concurrent calls with a revoked token: token requests / failed calls": `1 / 0`,
+		"network down: the error contains the token":                               `no`,
+		"network down, no cached token: the error contains the app secret":         `no`,
+		"tagging 120 openids (at most 50 per call)":                                `calls: 3, tagged: 120, no error`,
+		"goroutines left running by 100 clients after one call each":               `0`,
+		"third-party modules compiled in":                                          `2`,
+		"one profile: allocations, memory":                                         `\d+, \d+\.\d kB`,
+		"a page of 10,000 openids: allocations, memory":                            `\d\d\d?, \d+\.\d kB`,
 	}
 	for i, m := range measurements {
 		assert.Regexp(t, "^("+ours[m.name]+")$", table[i][0], m.name)
 		for j, p := range peers {
-			assert.NotEmpty(t, table[i][j], "%s, %s", p.name, m.name) // later versions may do better
+			assert.NotEmpty(t, table[i][j], "%s, %s", p.name, m.name) // later versions may have other values
 		}
 	}
 
 	var out strings.Builder
-	write(&out, table)
+	writeTable(&out, table)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, len(measurements)+2)
 	for _, line := range lines {
@@ -58,8 +59,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// naive is all that the measurements look for: no lock, a token for good, URLs in errors, one request for any number of
-// openids, and a goroutine for each client.
+// naive is a client with all the faults that the measurements detect: no lock, a token that is never refreshed, URLs in
+// errors, one request for any number of openids, and a goroutine per client.
 type naive struct {
 	account
 	token atomic.Pointer[string]
@@ -82,14 +83,14 @@ func (n *naive) Tag(ctx context.Context, tagID int, openIDs []string) error {
 
 func (n *naive) call(ctx context.Context, path string, body, result any) error {
 	if n.token.Load() == nil {
-		var answer struct {
+		var resp struct {
 			AccessToken string `json:"access_token"`
 		}
-		err := n.send(ctx, "token?grant_type=client_credential&appid="+n.AppID+"&secret="+n.Secret, nil, &answer)
+		err := n.send(ctx, "token?grant_type=client_credential&appid="+n.AppID+"&secret="+n.Secret, nil, &resp)
 		if err != nil {
 			return err
 		}
-		n.token.Store(&answer.AccessToken)
+		n.token.Store(&resp.AccessToken)
 	}
 	return n.send(ctx, path+*n.token.Load(), body, result)
 }
@@ -100,7 +101,8 @@ func (n *naive) send(ctx context.Context, path string, body, result any) error {
 		method = http.MethodPost
 		payload, _ = json.Marshal(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "https://api.weixin.qq.com/cgi-bin/"+path, bytes.NewReader(payload))
+	url := "https://api.weixin.qq.com/cgi-bin/" + path
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(payload))
 	if err != nil {
 		return err
 	}
@@ -109,12 +111,12 @@ func (n *naive) send(ctx context.Context, path string, body, result any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	var answer json.RawMessage
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	var content json.RawMessage
+	if err := json.NewDecoder(resp.Body).Decode(&content); err != nil {
 		return err
 	}
 	var failure struct{ Errcode int }
-	if err := json.Unmarshal(answer, &failure); err != nil {
+	if err := json.Unmarshal(content, &failure); err != nil {
 		return err
 	}
 	if failure.Errcode != 0 {
@@ -123,11 +125,11 @@ func (n *naive) send(ctx context.Context, path string, body, result any) error {
 	if result == nil {
 		return nil
 	}
-	return json.Unmarshal(answer, result)
+	return json.Unmarshal(content, result)
 }
 
-// What is wrong with a client is seen.
-func TestMeasurementsSeeFaults(t *testing.T) {
+// The measurements detect the faults of a naive client.
+func TestMeasurementsDetectFaults(t *testing.T) {
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	p := peer{name: "naive", connect: func(a account) (client, error) {
@@ -140,16 +142,18 @@ func TestMeasurementsSeeFaults(t *testing.T) {
 	defer srv.Close()
 
 	want := map[string]string{ // regular expressions
-		"token requests of 1,000 calls at once, no token yet":               `\d\d\d|1,000`, // on a slow machine some come late
-		"100 calls whose token was revoked: renewals / failed":              "0 / 100",
-		"the network is down: the error holds the token":                    "yes",
-		"the network is down, no token yet: the error holds the app secret": "yes",
-		"120 openids to tag (50 in a call)":                                 "calls: 1, tagged: 0, an error",
-		"goroutines left by 100 clients of one call each":                   `9\d|100`, // connections of the measurement before may end meanwhile
+		// On a slow machine, some calls start late.
+		"token requests for 1,000 concurrent calls, no cached token":               `\d\d\d|1,000`,
+		"100 concurrent calls with a revoked token: token requests / failed calls": "0 / 100",
+		"network down: the error contains the token":                               "yes",
+		"network down, no cached token: the error contains the app secret":         "yes",
+		"tagging 120 openids (at most 50 per call)":                                "calls: 1, tagged: 0, an error",
+		// Connections of the previous measurement may close meanwhile.
+		"goroutines left running by 100 clients after one call each": `9\d|100`,
 	}
 	for _, m := range measurements {
 		if m.name == "version" || m.name == "third-party modules compiled in" {
-			continue // these ask for a module
+			continue // these need a module
 		}
 		got, err := m.run(t.Context(), p, srv.URL)
 		require.NoError(t, err, m.name)
@@ -160,7 +164,7 @@ func TestMeasurementsSeeFaults(t *testing.T) {
 	}
 }
 
-func TestRedirectLeavesOtherHostsAlone(t *testing.T) {
+func TestRedirectRejectsOtherHosts(t *testing.T) {
 	srv := wechatusertest.NewServer()
 	defer srv.Close()
 	transport, err := newRedirect(srv.URL)
@@ -168,14 +172,14 @@ func TestRedirectLeavesOtherHostsAlone(t *testing.T) {
 
 	_, err = (&http.Client{Transport: transport}).Get("https://api2.weixin.qq.com/cgi-bin/user/get")
 
-	assert.ErrorContains(t, err, "a request to https://api2.weixin.qq.com")
+	assert.ErrorContains(t, err, "unexpected request to https://api2.weixin.qq.com")
 }
 
-// A cell that cannot be measured is an error that says why, and the others are measured.
+// If a cell cannot be measured, the error says why and the other cells are measured.
 func TestFailedCell(t *testing.T) {
 	table, err := measure(t.Context(), []peer{{name: "unknown"}, wechatuserPeer}, measurements[:1])
 
 	assert.ErrorContains(t, err, "unknown, version")
-	assert.ErrorContains(t, err, "no such cell")
+	assert.ErrorContains(t, err, "unknown cell")
 	assert.Equal(t, [][]string{{"", "this checkout"}}, table)
 }

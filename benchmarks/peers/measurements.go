@@ -16,8 +16,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// measurement is a row of the table. Its function returns the text of the cell; server is the URL of a simulator in
-// another process with pageSize followers.
+// measurement is a row of the table. Its function returns the text of a cell. server is the URL of a simulator with
+// pageSize followers in another process.
 type measurement struct {
 	name string
 	run  func(ctx context.Context, p peer, server string) (string, error)
@@ -25,12 +25,12 @@ type measurement struct {
 
 var measurements = []measurement{
 	{"version", version},
-	{"token requests of 1,000 calls at once, no token yet", tokenRequestsAtStart},
-	{"100 calls whose token was revoked: renewals / failed", revokedToken},
-	{"the network is down: the error holds the token", errorHoldsToken},
-	{"the network is down, no token yet: the error holds the app secret", errorHoldsSecret},
-	{"120 openids to tag (50 in a call)", tagMany},
-	{"goroutines left by 100 clients of one call each", goroutinesLeft},
+	{"token requests for 1,000 concurrent calls, no cached token", tokenRequestsAtStart},
+	{"100 concurrent calls with a revoked token: token requests / failed calls", revokedToken},
+	{"network down: the error contains the token", errorContainsToken},
+	{"network down, no cached token: the error contains the app secret", errorContainsSecret},
+	{"tagging 120 openids (at most 50 per call)", tagMany},
+	{"goroutines left running by 100 clients after one call each", goroutinesLeft},
 	{"third-party modules compiled in", thirdPartyModules},
 	{"one profile: allocations, memory", profileAllocations},
 	{"a page of 10,000 openids: allocations, memory", pageAllocations},
@@ -43,7 +43,7 @@ const (
 
 var tokenPaths = []string{"/cgi-bin/token", "/cgi-bin/stable_token"}
 
-// tokenRequests is how many of them the server has got, of both kinds.
+// tokenRequests returns the number of token requests that the server received, of both kinds.
 func tokenRequests(srv *wechatusertest.Server) (n int) {
 	for _, path := range tokenPaths {
 		n += srv.Calls(path)
@@ -51,7 +51,7 @@ func tokenRequests(srv *wechatusertest.Server) (n int) {
 	return n
 }
 
-// connect makes a client whose requests go to the server.
+// connect creates a client whose requests go to the server.
 func connect(p peer, srv *wechatusertest.Server) (client, *redirect, error) {
 	transport, err := newRedirect(srv.URL)
 	if err != nil {
@@ -61,8 +61,8 @@ func connect(p peer, srv *wechatusertest.Server) (client, *redirect, error) {
 	return c, transport, err
 }
 
-// gate holds the answers of a path back until a second after the first request for it, so that all calls that can meet
-// there do. Those that come later are answered at once. Closed paths are held, others not.
+// gate delays the responses to requests for closed paths until one second after the first request for the path, so that
+// all concurrent calls send theirs before the first response. Later requests, and other paths, are not delayed.
 type gate struct {
 	mu     sync.Mutex
 	closed map[string]bool
@@ -78,8 +78,8 @@ func (g *gate) close(paths ...string) {
 	}
 }
 
-// hold is a request hook.
-func (g *gate) hold(r wechatusertest.Request) {
+// wait is a request hook that delays the response.
+func (g *gate) wait(r wechatusertest.Request) {
 	g.mu.Lock()
 	if g.closed[r.Path] && g.opens[r.Path].IsZero() {
 		g.opens[r.Path] = time.Now().Add(time.Second)
@@ -89,8 +89,8 @@ func (g *gate) hold(r wechatusertest.Request) {
 	time.Sleep(time.Until(opens))
 }
 
-// crowd makes n calls at once, and returns how many failed.
-func crowd(ctx context.Context, c client, n int) int {
+// callConcurrently makes n concurrent calls and returns how many failed.
+func callConcurrently(ctx context.Context, c client, n int) int {
 	var failed atomic.Int64
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -107,7 +107,7 @@ func crowd(ctx context.Context, c client, n int) int {
 	return int(failed.Load())
 }
 
-// version is that of the module in this build.
+// version returns the version of the module in this build.
 func version(_ context.Context, p peer, _ string) (string, error) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -126,7 +126,7 @@ func version(_ context.Context, p peer, _ string) (string, error) {
 
 func tokenRequestsAtStart(ctx context.Context, p peer, _ string) (string, error) {
 	var g gate
-	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.hold))
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.wait))
 	defer srv.Close()
 	g.close(tokenPaths...)
 	c, transport, err := connect(p, srv)
@@ -135,7 +135,7 @@ func tokenRequestsAtStart(ctx context.Context, p peer, _ string) (string, error)
 	}
 	defer transport.CloseIdleConnections()
 
-	failed := crowd(ctx, c, 1_000)
+	failed := callConcurrently(ctx, c, 1_000)
 	if failed > 0 {
 		return fmt.Sprintf("%s, %d calls failed", thousands(tokenRequests(srv)), failed), nil
 	}
@@ -144,7 +144,7 @@ func tokenRequestsAtStart(ctx context.Context, p peer, _ string) (string, error)
 
 func revokedToken(ctx context.Context, p peer, _ string) (string, error) {
 	var g gate
-	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.hold))
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(1), wechatusertest.WithRequestHook(g.wait))
 	defer srv.Close()
 	c, transport, err := connect(p, srv)
 	if err != nil {
@@ -158,11 +158,11 @@ func revokedToken(ctx context.Context, p peer, _ string) (string, error) {
 	before := tokenRequests(srv)
 	srv.ExpireTokens()
 	g.close(append(tokenPaths, profilePath)...)
-	failed := crowd(ctx, c, 100)
+	failed := callConcurrently(ctx, c, 100)
 	return fmt.Sprintf("%d / %d", tokenRequests(srv)-before, failed), nil
 }
 
-func errorHoldsToken(ctx context.Context, p peer, _ string) (string, error) {
+func errorContainsToken(ctx context.Context, p peer, _ string) (string, error) {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(1))
 	defer srv.Close()
 	c, transport, err := connect(p, srv)
@@ -175,18 +175,18 @@ func errorHoldsToken(ctx context.Context, p peer, _ string) (string, error) {
 	}
 	token := transport.last.Load().Query().Get("access_token")
 	if token == "" {
-		return "", errors.New("a call without a token")
+		return "", errors.New("the call had no token")
 	}
 
 	srv.Close()
-	return failsWith(ctx, c, token)
+	return errorContains(ctx, c, token)
 }
 
-// failsWith says if the error of a call has the text in it.
-func failsWith(ctx context.Context, c client, secret string) (string, error) {
+// errorContains makes a call that fails and returns whether its error contains the secret, as "yes" or "no".
+func errorContains(ctx context.Context, c client, secret string) (string, error) {
 	err := c.Profile(ctx, wechatusertest.OpenID(0))
 	if err == nil {
-		return "", errors.New("a call without a server succeeded")
+		return "", errors.New("the call succeeded without a server")
 	}
 	if strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
 		return "yes", nil
@@ -194,14 +194,14 @@ func failsWith(ctx context.Context, c client, secret string) (string, error) {
 	return "no", nil
 }
 
-func errorHoldsSecret(ctx context.Context, p peer, _ string) (string, error) {
+func errorContainsSecret(ctx context.Context, p peer, _ string) (string, error) {
 	srv := wechatusertest.NewServer()
 	srv.Close()
 	c, _, err := connect(p, srv)
 	if err != nil {
 		return "", err
 	}
-	return failsWith(ctx, c, srv.Secret)
+	return errorContains(ctx, c, srv.Secret)
 }
 
 func tagMany(ctx context.Context, p peer, _ string) (string, error) {
@@ -240,7 +240,7 @@ func goroutinesLeft(ctx context.Context, p peer, _ string) (string, error) {
 		}
 		return nil
 	}()
-	// Connections that were just closed take a moment to end.
+	// The goroutines of closed connections take a moment to end.
 	for deadline := time.Now().Add(time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -271,16 +271,17 @@ func pageAllocations(ctx context.Context, p peer, server string) (string, error)
 	return allocations(p, server, 20, func(c client) error {
 		n, err := c.Page(ctx)
 		if err == nil && n != pageSize {
-			err = fmt.Errorf("a page of %d", n)
+			err = fmt.Errorf("the page has %d openids", n)
 		}
 		return err
 	})
 }
 
-// allocations is what a call costs on the average of so many runs, net/http and the redirection included.
+// allocations returns the average allocations and memory of a call over the given number of runs. They include net/http
+// and the redirection.
 func allocations(p peer, server string, runs int, call func(client) error) (string, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))                   // as testing.AllocsPerRun does
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener()) // same app ID and secret as the other one
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener()) // has the app ID and secret of the other one
 	srv.URL = server
 	c, transport, err := connect(p, srv)
 	if err != nil {
@@ -289,7 +290,7 @@ func allocations(p peer, server string, runs int, call func(client) error) (stri
 	defer transport.CloseIdleConnections()
 	var before, after runtime.MemStats
 	for i := range runs + 10 {
-		if i == 10 { // the token is there, the connection open, the pools filled
+		if i == 10 { // the token is cached, the connection open, the pools filled
 			runtime.ReadMemStats(&before)
 		}
 		if err := call(c); err != nil {
@@ -302,7 +303,7 @@ func allocations(p peer, server string, runs int, call func(client) error) (stri
 		float64((after.TotalAlloc-before.TotalAlloc)/n)/1e3), nil
 }
 
-// thousands writes n, below a million, with a comma.
+// thousands formats n, which must be below a million, with a comma.
 func thousands(n int) string {
 	if n < 1_000 {
 		return fmt.Sprint(n)

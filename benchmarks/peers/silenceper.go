@@ -11,7 +11,7 @@ import (
 	"github.com/silenceper/wechat/v2/officialaccount/user"
 )
 
-// Package wechat at the top of the module is not needed for this, and would bring two modules more.
+// Package wechat at the top of the module is not needed here, and would add two modules.
 var silenceperPkgs = []string{
 	"github.com/silenceper/wechat/v2/cache",
 	"github.com/silenceper/wechat/v2/officialaccount",
@@ -31,7 +31,7 @@ var silenceperStablePeer = peer{
 	connect: func(a account) (client, error) { return connectSilenceper(a, true), nil },
 }
 
-// connectSilenceper points http.DefaultClient at the simulator, which the SDK sends everything with.
+// connectSilenceper redirects http.DefaultClient, with which the SDK sends all requests, to the simulator.
 func connectSilenceper(a account, stable bool) client {
 	http.DefaultClient.Transport = a.HTTP.Transport
 	tokens := cache.NewMemory()

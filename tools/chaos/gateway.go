@@ -154,7 +154,7 @@ var faults = []fault{
 }
 
 // pickFault returns the index of the fault for a request, -1 for none, and whether the request is carried out
-// nevertheless.
+// anyway.
 func (g *gateway) pickFault(path string) (index int, applied bool) {
 	if !g.active.Load() {
 		return -1, false

@@ -215,8 +215,8 @@ func stopReason(err error) string {
 	return ""
 }
 
-// limitedByClient reports whether the client itself refused to send a request, as it sends only so many token requests
-// a minute.
+// limitedByClient reports whether the client did not send a token request because of its own limit of token requests
+// per minute.
 func limitedByClient(err error) bool {
 	var (
 		apiErr      *wechatuser.Error
