@@ -6,7 +6,7 @@
 // By default one response in ten is a fault, the access token is revoked about once a second for 10 seconds out of
 // every 30, and the account's three hosts go down and come back. Meanwhile several workers, each with a tag of its own
 // or the blacklist, add and remove openids, synchronize, list and read profiles, and resume the jobs that were stopped.
-// When the time is up, all running jobs are canceled, and a new client finishes them without faults.
+// When the time is up, all running jobs are canceled, and new clients finish them without faults.
 //
 // After each job and at the end, the account is compared with a model: sets of the openids that a worker requested,
 // except those that the platform must reject. The program exits with status 1 if they differ, or if a report does not
