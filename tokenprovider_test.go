@@ -736,9 +736,9 @@ func (s *invalidator) Invalidate(_ context.Context, refused wechatuser.Token) er
 
 func TestTokenInvalidator(t *testing.T) {
 	alive := func(names ...string) *testutil.TokenServer {
-		acc := &testutil.TokenServer{Alive: map[string]bool{}, Ends: map[string]time.Time{}}
+		acc := &testutil.TokenServer{}
 		for _, name := range names {
-			acc.Alive[name], acc.Ends[name] = true, time.Now().Add(time.Hour)
+			acc.Accept(name)
 		}
 		return acc
 	}

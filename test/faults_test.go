@@ -804,9 +804,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	assert.Equal(t, left, s.State(t), "the account")
 
 	// Nothing stays broken.
-	s.Mu.Lock()
-	s.Times = 0
-	s.Mu.Unlock()
+	s.StopFaults()
 	if !f.real {
 		time.Sleep(time.Minute)
 	}

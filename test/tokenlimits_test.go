@@ -65,9 +65,7 @@ func TestTokenRefusedForEver(t *testing.T) {
 					assert.LessOrEqual(t, acc.ForcedRequests(), tt.forced)
 					forcedApart(t, acc)
 
-					acc.Mu.Lock()
-					acc.RejectAll = false
-					acc.Mu.Unlock()
+					acc.StopRejecting()
 					require.NoError(t, testutil.GetTags(t.Context(), c), "the token at hand is still tried")
 				})
 			})

@@ -13,33 +13,34 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// apiCall is one call of a method that is one endpoint, with all that goes over the wire.
+// APICall is a call of one method that sends one request, with all that goes over the wire.
 type APICall struct {
-	Name     string // of the Go method, and what is special about this call after a slash
+	Name     string // of the Go method; after a slash, what is special about this call
 	API      string // official name
 	Method   string
 	Path     string
 	Query    url.Values // besides the access token
 	Body     string     // JSON, byte for byte; empty for none
 	Response string
-	Want     any // nil where the method gives only an error
+	Want     any // nil if the method returns only an error
 	Write    bool
-	Retry    retryRule
-	OwnAuth  bool // sends no access token, but the app ID and secret
-	Legacy   bool // with WithLegacyToken
+	Retry    RetryRule // after an attempt of unknown outcome
+	OwnAuth  bool      // sends the app ID and secret in place of a token
+	Legacy   bool      // with WithLegacyToken
 	Do       func(context.Context, *wechatuser.Client) (any, error)
 }
 
-// retryRule says what a client does after an attempt of unknown outcome.
-type retryRule int
+// RetryRule says what a client does after an attempt of unknown outcome.
+type RetryRule int
 
+// Rules for retries.
 const (
-	retryAsIs   retryRule = iota // sends the same request
+	RetryAsIs   RetryRule = iota // sends the same request
 	RetryLookUp                  // looks up whether the platform has applied it
 	RetryNever
 )
 
-// client makes a client for the call.
+// NewClient returns a client for the call that sends through rt. Unless the call is for a token, it has one already.
 func (a APICall) NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
 	if !a.IsTokenCall() {
@@ -54,17 +55,19 @@ func (a APICall) NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuse
 	return c
 }
 
-// tokenCall reports whether the call is for a token.
+// IsTokenCall reports whether the call is for a token.
 func (a APICall) IsTokenCall() bool { return strings.HasSuffix(a.API, "AccessToken") }
 
-// errOnly is for the calls that give only an error.
+// ErrOnly adapts a method that returns only an error to [APICall].
 func ErrOnly(err error) (any, error) { return nil, err }
 
+// PageBody is a page with the openids of Alice and Bob.
 const PageBody = `{"total":3,"count":2,"data":{"openid":["` + Alice + `","` + Bob + `"]},"next_openid":"` + Bob + `"}`
 
+// FansPage is what PageBody decodes to.
 var FansPage = &wechatuser.OpenIDPage{Total: 3, Count: 2, OpenIDs: []string{Alice, Bob}, NextOpenID: Bob}
 
-// The Go client of the tests has a token already, so that the rows but the last three are one request each.
+// APICalls has at least one call of each endpoint. With a client of [APICall.NewClient] each sends one request.
 var APICalls = []APICall{
 	{
 		Name: "GetUserInfo", API: "userInfo", Method: "GET", Path: PathUserInfo,
@@ -265,16 +268,16 @@ var APICalls = []APICall{
 	},
 }
 
-// getTags is a call that may be repeated as it is.
+// GetTags makes a call that may be retried as it is.
 func GetTags(ctx context.Context, c *wechatuser.Client) error {
 	_, err := c.GetTags(ctx)
 	return err
 }
 
-// The calls that must not be repeated once they may have reached the platform.
+// NeverRetried are the calls that must not be retried once they may have reached the platform.
 var NeverRetried = []string{"ClearQuota", "ClearQuotaByAppSecret", "ClearAPIQuota", "RefreshToken"}
 
-// callTo finds the call of a method.
+// CallOf returns the call of a method.
 func CallOf(t *testing.T, method string) APICall {
 	t.Helper()
 	for _, call := range APICalls {

@@ -15,7 +15,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// newClient makes a client that sends through rt and has a token already. Options that are given go last.
+// NewClient returns a client that sends through rt and has a token already. The options given take precedence.
 func NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
 	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{
@@ -26,7 +26,7 @@ func NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *w
 	return c
 }
 
-// newServer is a server on the loopback interface, for what needs a socket.
+// NewSocketServer starts a server on the loopback interface, for tests that need a socket.
 func NewSocketServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(handler)
@@ -34,10 +34,10 @@ func NewSocketServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	return srv
 }
 
-// discard is a log that nobody reads.
+// DiscardLog discards what is logged.
 var DiscardLog = log.New(io.Discard, "", 0)
 
-// attemptsOf reads the Attempts of whatever error it is.
+// Attempts returns the Attempts of an error of any type.
 func Attempts(t *testing.T, err error) int {
 	t.Helper()
 	var (
@@ -57,7 +57,7 @@ func Attempts(t *testing.T, err error) int {
 	return 0
 }
 
-// described is an error in the words of a Go program that asks what it is: its type, and the classes it matches.
+// Describe returns the type of an error and the classes that it matches.
 func Describe(err error) string {
 	if err == nil {
 		return "ok"
@@ -98,7 +98,7 @@ func Describe(err error) string {
 	return strings.Join(words, " ")
 }
 
-// tokenClient makes a client that gets its tokens from rt.
+// NewTokenClient returns a client that fetches its tokens through rt.
 func NewTokenClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
 	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{wechatuser.WithTransport(rt)}, opts...)...)
@@ -106,6 +106,8 @@ func NewTokenClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Optio
 	return c
 }
 
+// ThreeHosts gives a client the hosts a, b and c.
 var ThreeHosts = wechatuser.WithBaseURL("https://a", "https://b", "https://c")
 
+// NoRetry limits a call to one attempt.
 var NoRetry = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})

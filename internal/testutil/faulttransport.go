@@ -18,49 +18,47 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Trouble that a saboteur makes.
+// faultKind is what a [FaultTransport] does to a request.
 type faultKind int
 
 const (
 	noFault           faultKind = iota
-	dialFails                   // never sent
-	dropRequest                 // not carried out, no answer
-	dropResponse                // carried out, no answer
-	hangBefore                  // not carried out, no answer until the attempt's time is over
-	hangAfter                   // carried out, no answer until the attempt's time is over
-	systemBusy                  // -1, not carried out
-	applyAndBusy                // -1, and carried out
-	badGateway                  // HTML with status 502, not carried out
+	dialFails                   // not sent
+	dropRequest                 // not applied, no response
+	dropResponse                // applied, no response
+	hangBefore                  // not applied, no response until the attempt times out
+	hangAfter                   // applied, no response until the attempt times out
+	systemBusy                  // -1, not applied
+	applyAndBusy                // -1, and applied
+	badGateway                  // HTML with status 502, not applied
 	minuteQuota                 // 45011
 	concurrentTagging           // 45169
-	someFail                    // 45171: carried out but for some
+	someFail                    // 45171: applied to all but some
 	falseNoTag                  // 45159, although the tag exists
 	dailyQuota                  // 45009
-	faultKinds                  // how many there are
-	lastHarmless      = someFail
-	percentOdds       = 100
 	fatalPermille     = 20
 )
 
-// saboteur is a transport between a client and a simulator. What it does to a request depends on the seed, the request
-// and how often that request has come, and not on which of two that are under way comes first.
+// FaultTransport is a transport that injects random faults between a client and a simulator. The fault depends on the
+// seed, the request and how often it has been sent, but not on the order of concurrent requests.
 type FaultTransport struct {
 	next    http.RoundTripper
 	seed    uint64
-	Percent uint64 // of requests that get into trouble
-	Fatal   bool   // whether 45009 is among the trouble
-	Delays  bool
+	Percent uint64 // of requests to inject a fault into
+	Fatal   bool   // also inject 45009
+	Delays  bool   // delay each request by up to 700 ms
 
 	mu          sync.Mutex
-	Off         bool
+	Off         bool // stop injecting
 	seen        map[string]uint64
 	Sent        int // API requests, tokens not counted
 	inFlight    map[string]int
 	Running     int
-	MaxRunning  int      // requests at a time
-	Overlapping []string // openids that were in two requests at a time
+	MaxRunning  int      // most requests at a time
+	Overlapping []string // openids in two requests at a time
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == PathStableToken {
 		return s.next.RoundTrip(req)
@@ -132,7 +130,7 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return forward(nil)
 }
 
-// failSome carries a request out but for some of its openids.
+// failSome applies a request for all but some of its openids.
 func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
 	var failed, rest []string
 	for i, id := range openIDs {
@@ -179,13 +177,13 @@ func (s *FaultTransport) begin(req *http.Request, body []byte, openIDs []string)
 		return noFault, dice
 	case s.Fatal && rng.IntN(1000) < fatalPermille:
 		return dailyQuota, dice
-	case rng.Uint64N(percentOdds) >= s.Percent:
+	case rng.Uint64N(100) >= s.Percent:
 		return noFault, dice
 	}
 	what := faultKind(1 + rng.IntN(int(dailyQuota)-1))
 	tagging := strings.HasSuffix(req.URL.Path, "tagging")
 	if !tagging && (what == concurrentTagging || what == someFail || what == falseNoTag) {
-		what = minuteQuota // which the blacklist does not know the others of
+		what = minuteQuota // the others occur with tags only
 	}
 	if what == dialFails {
 		s.Sent--
@@ -202,6 +200,7 @@ func (s *FaultTransport) end(openIDs []string) {
 	}
 }
 
+// NewFaultTransport returns a transport in front of next that injects nothing until Percent or Fatal is set.
 func NewFaultTransport(next http.RoundTripper, seed uint64) *FaultTransport {
 	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int)}
 }

@@ -22,106 +22,114 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// scene is one call to an account in memory, with a transport between the two that makes trouble for one path.
+// Fixture is one API call to a simulated account, and the transport between them, which injects faults on one path.
 type Fixture struct {
 	Call   APICall
 	Server *wechatusertest.Server
 	Client *wechatuser.Client
 
-	Path       string   // that the trouble is on
-	Inject     Injector // nil for none
-	Times      int      // that it strikes, below zero for always
-	ApplyFirst bool     // the platform carries the request out before it does
+	Path       string   // of the requests to inject into
+	Inject     Injector // called for such a request, nil for no fault
+	Times      int      // to inject, below zero for always
+	ApplyFirst bool     // let the platform apply the request before the fault
 
-	Otherwise Reply // what other API requests get, nil for the platform's answer
+	Otherwise Reply // to other API requests, nil for the platform's response
 
-	Mu                   sync.Mutex
-	Calls, TokenRequests int // requests that were tried
-	Injected             int // of these
-	Applied              int // how often the platform carried the call out with success
+	mu                   sync.Mutex
+	Calls, TokenRequests int // requests so far: of API calls, and for tokens
+	Injected             int // faults so far
+	Applied              int // how often the platform applied the call
 	CleanUp              []func()
 }
 
-// strike is what becomes of a request in trouble.
-type Injector func(s *Fixture, req *http.Request) (*http.Response, error)
+// Injector handles a request in place of the platform.
+type Injector func(fx *Fixture, req *http.Request) (*http.Response, error)
 
-// sceneStart is when all accounts of scenes were made.
+// fixtureStart is the time at which the accounts of fixtures stand still.
 var fixtureStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newScene makes an account in which each call of apiCalls has something to do.
+// NewFixture returns a fixture for a call, with an account in which each of [APICalls] has an effect.
 func NewFixture(t testing.TB, call APICall, opts ...wechatuser.Option) *Fixture {
 	t.Helper()
-	s := &Fixture{Call: call, Path: call.Path}
-	s.Server = wechatusertest.NewServer(
+	fx := &Fixture{Call: call, Path: call.Path}
+	fx.Server = wechatusertest.NewServer(
 		wechatusertest.WithoutListener(), wechatusertest.WithAccount(AppID, Secret),
 		wechatusertest.WithClock(func() time.Time { return fixtureStart }),
 		wechatusertest.WithMigration("wxOLD", map[string]string{Alice: Bob}),
 	)
-	s.Server.AddUsers(
+	fx.Server.AddUsers(
 		wechatuser.UserInfo{OpenID: Alice}, wechatuser.UserInfo{OpenID: Bob},
 		wechatuser.UserInfo{OpenID: Carol, TagIDList: []int{134}},
 	)
-	s.Server.Block(Carol)
-	direct := s.Server.Client()
+	fx.Server.Block(Carol)
+	direct := fx.Server.Client()
 	switch call.Name {
 	case "BatchUntagging":
 		require.NoError(t, direct.BatchTagging(t.Context(), 134, []string{Alice, Bob}))
 	case "BatchUnblacklist":
-		s.Server.Block(Alice)
+		fx.Server.Block(Alice)
 	case "ClearQuota", "ClearQuotaByAppSecret", "ClearAPIQuota":
 		_, err := direct.GetFans(t.Context(), "")
 		require.NoError(t, err)
 	case "GetRIDInfo":
 		var e *wechatuser.Error
 		require.ErrorAs(t, direct.UpdateRemark(t.Context(), "oNOBODY", ""), &e)
-		s.Call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetRIDInfo(ctx, e.RID) }
+		fx.Call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetRIDInfo(ctx, e.RID) }
 	}
-	opts = append([]wechatuser.Option{wechatuser.WithTransport(s)}, opts...)
+	opts = append([]wechatuser.Option{wechatuser.WithTransport(fx)}, opts...)
 	if call.Legacy {
 		opts = append(opts, wechatuser.WithLegacyToken())
 	}
 	c, err := wechatuser.New(AppID, Secret, opts...)
 	require.NoError(t, err)
-	s.Client = c
-	return s
+	fx.Client = c
+	return fx
 }
 
-// end closes what the trouble needed.
-func (s *Fixture) Close() {
-	for _, f := range s.CleanUp {
+// StopFaults ends the injection of faults.
+func (fx *Fixture) StopFaults() {
+	fx.mu.Lock()
+	defer fx.mu.Unlock()
+	fx.Times = 0
+}
+
+// Close ends the servers that faults have started.
+func (fx *Fixture) Close() {
+	for _, f := range fx.CleanUp {
 		f()
 	}
 }
 
-func (s *Fixture) RoundTrip(req *http.Request) (*http.Response, error) {
-	s.Mu.Lock()
+// RoundTrip implements [http.RoundTripper].
+func (fx *Fixture) RoundTrip(req *http.Request) (*http.Response, error) {
+	fx.mu.Lock()
 	if IsTokenPath(req.URL.Path) {
-		s.TokenRequests++
+		fx.TokenRequests++
 	} else {
-		s.Calls++
+		fx.Calls++
 	}
-	strikes := s.Inject != nil && s.Times != 0 && (req.URL.Path == s.Path || IsTokenPath(s.Path) && IsTokenPath(req.URL.Path))
-	if strikes {
-		s.Times--
-		s.Injected++
+	inject := fx.Inject != nil && fx.Times != 0 && (req.URL.Path == fx.Path || IsTokenPath(fx.Path) && IsTokenPath(req.URL.Path))
+	if inject {
+		fx.Times--
+		fx.Injected++
 	}
-	s.Mu.Unlock()
+	fx.mu.Unlock()
 	switch {
-	case strikes:
-		return s.Inject(s, req)
-	case s.Otherwise != nil && !IsTokenPath(req.URL.Path):
-		return s.Otherwise(req)
+	case inject:
+		return fx.Inject(fx, req)
+	case fx.Otherwise != nil && !IsTokenPath(req.URL.Path):
+		return fx.Otherwise(req)
 	}
-	body, err := s.Apply(req)
+	body, err := fx.Apply(req)
 	if err != nil {
 		return nil, err
 	}
 	return RespondJSON(body)(req)
 }
 
-// carryOut lets the platform carry the request out.
-func (s *Fixture) Apply(req *http.Request) (body string, err error) {
-	resp, err := s.Server.Transport().RoundTrip(req)
+// Apply lets the platform apply the request, and returns the body of its response.
+func (fx *Fixture) Apply(req *http.Request) (body string, err error) {
+	resp, err := fx.Server.Transport().RoundTrip(req)
 	if err != nil {
 		return "", err
 	}
@@ -130,64 +138,65 @@ func (s *Fixture) Apply(req *http.Request) (body string, err error) {
 	if err != nil {
 		return "", err
 	}
-	var answer struct {
+	var response struct {
 		Code int `json:"errcode"`
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(data, &response); err != nil {
 		return "", err
 	}
-	if answer.Code == 0 && req.URL.Path == s.Call.Path {
-		s.Mu.Lock()
-		s.Applied++
-		s.Mu.Unlock()
+	if response.Code == 0 && req.URL.Path == fx.Call.Path {
+		fx.mu.Lock()
+		fx.Applied++
+		fx.mu.Unlock()
 	}
 	return string(data), nil
 }
 
-// perhaps lets the platform carry the request out where the scene says so.
-func (s *Fixture) applyIfWanted(req *http.Request) error {
-	if !s.ApplyFirst {
+// applyIfWanted applies the request if ApplyFirst is set.
+func (fx *Fixture) applyIfWanted(req *http.Request) error {
+	if !fx.ApplyFirst {
 		return nil
 	}
-	_, err := s.Apply(req)
+	_, err := fx.Apply(req)
 	return err
 }
 
-// accountState is what a call can change in an account.
+// AccountState is all that an API call can change in an account.
 type AccountState struct {
 	Users     []wechatuser.UserInfo
 	Tags      []wechatuser.Tag
 	Blacklist []string
-	Used      string // of a quota
+	Used      string // response of getApiQuota
 }
 
-func (s *Fixture) State(t testing.TB) AccountState {
+// State returns the current state of the account.
+func (fx *Fixture) State(t testing.TB) AccountState {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
-		s.Server.URL+"/cgi-bin/openapi/quota/get?access_token="+s.Server.AccessToken(), strings.NewReader(`{"cgi_path":"/cgi-bin/user/get"}`))
+		fx.Server.URL+"/cgi-bin/openapi/quota/get?access_token="+fx.Server.AccessToken(), strings.NewReader(`{"cgi_path":"/cgi-bin/user/get"}`))
 	require.NoError(t, err)
-	used, err := s.Apply(req)
+	used, err := fx.Apply(req)
 	require.NoError(t, err)
-	if s.Call.Name == "GetFans" {
-		used = "" // which is what the call itself uses
+	if fx.Call.Name == "GetFans" {
+		used = "" // the call itself uses this quota
 	}
-	return AccountState{s.Server.Users(), s.Server.Tags(), s.Server.Blacklist(), used}
+	return AccountState{fx.Server.Users(), fx.Server.Tags(), fx.Server.Blacklist(), used}
 }
 
-// instead answers in the platform's place.
+// RespondInstead returns an injector that replies in place of the platform.
 func RespondInstead(r Reply) Injector {
-	return func(s *Fixture, req *http.Request) (*http.Response, error) {
-		if err := s.applyIfWanted(req); err != nil {
+	return func(fx *Fixture, req *http.Request) (*http.Response, error) {
+		if err := fx.applyIfWanted(req); err != nil {
 			return nil, err
 		}
 		return r(req)
 	}
 }
 
-// altered changes the platform's answer.
+// AlterResponse returns an injector that changes the platform's response.
 func AlterResponse(f func(body string) Reply) Injector {
-	return func(s *Fixture, req *http.Request) (*http.Response, error) {
-		body, err := s.Apply(req)
+	return func(fx *Fixture, req *http.Request) (*http.Response, error) {
+		body, err := fx.Apply(req)
 		if err != nil {
 			return nil, err
 		}
@@ -195,17 +204,17 @@ func AlterResponse(f func(body string) Reply) Injector {
 	}
 }
 
-// socket is a server that reads a request, writes these bytes, and ends the connection.
+// Socket is a TCP server that reads one request, writes Response as it is, and closes the connection.
 type Socket struct {
 	Response string
-	Reset    bool          // ends it with a reset
-	Unread   bool          // when it has read no more than the first byte
-	Until    chan struct{} // ends it when this is closed, nil for at once
+	Reset    bool          // close with a TCP reset
+	Unread   bool          // close after the first byte of the request
+	Until    chan struct{} // close when this channel is closed, nil for at once
 }
 
-// strike makes the socket the other end of a real connection.
-func (k Socket) Inject(s *Fixture, req *http.Request) (*http.Response, error) {
-	return s.OverTCP(req, "http", func(conn *net.TCPConn) error {
+// Inject sends the request to the socket over a real connection.
+func (k Socket) Inject(fx *Fixture, req *http.Request) (*http.Response, error) {
+	return fx.OverTCP(req, "http", func(conn *net.TCPConn) error {
 		if k.Reset {
 			if err := conn.SetLinger(0); err != nil {
 				return err
@@ -223,11 +232,11 @@ func (k Socket) Inject(s *Fixture, req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return err
 		}
-		again, err := http.NewRequestWithContext(context.Background(), got.Method, s.Server.URL+got.RequestURI, bytes.NewReader(body))
+		again, err := http.NewRequestWithContext(context.Background(), got.Method, fx.Server.URL+got.RequestURI, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
-		if err := s.applyIfWanted(again); err != nil {
+		if err := fx.applyIfWanted(again); err != nil {
 			return err
 		}
 		_, err = io.WriteString(conn, k.Response)
@@ -238,8 +247,8 @@ func (k Socket) Inject(s *Fixture, req *http.Request) (*http.Response, error) {
 	})
 }
 
-// overTCP sends the request to a server that serves one connection.
-func (s *Fixture) OverTCP(req *http.Request, scheme string, serve func(*net.TCPConn) error) (*http.Response, error) {
+// OverTCP sends the request to a TCP server that serves one connection.
+func (fx *Fixture) OverTCP(req *http.Request, scheme string, serve func(*net.TCPConn) error) (*http.Response, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -253,17 +262,17 @@ func (s *Fixture) OverTCP(req *http.Request, scheme string, serve func(*net.TCPC
 		}
 		served <- err
 	}()
-	s.CleanUp = append(s.CleanUp, func() {
+	fx.CleanUp = append(fx.CleanUp, func() {
 		ln.Close()
 		if err := <-served; err != nil && !errors.Is(err, net.ErrClosed) {
 			panic(fmt.Sprintf("the test's server: %v", err))
 		}
 	})
-	return s.SendTo(req, scheme, ln.Addr().String(), &http.Transport{})
+	return fx.SendTo(req, scheme, ln.Addr().String(), &http.Transport{})
 }
 
-// direct sends a request to another address, on a connection of its own.
-func (s *Fixture) SendTo(req *http.Request, scheme, host string, transport *http.Transport) (*http.Response, error) {
+// SendTo sends a request to another address, on a connection of its own.
+func (fx *Fixture) SendTo(req *http.Request, scheme, host string, transport *http.Transport) (*http.Response, error) {
 	transport.DisableKeepAlives = true
 	req = req.Clone(req.Context())
 	req.URL.Scheme, req.URL.Host = cmp.Or(scheme, req.URL.Scheme), cmp.Or(host, req.URL.Host)

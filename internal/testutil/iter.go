@@ -6,10 +6,10 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// list is OpenIDs of a slice.
+// List is [wechatuser.OpenIDs] for a slice.
 func List(ids []string) iter.Seq2[string, error] { return wechatuser.OpenIDs(ids...) }
 
-// all reads a list to its end: what it gave, and the errors.
+// Collect reads a list to its end and returns its values and errors.
 func Collect[T any](list iter.Seq2[T, error]) (got []T, errs []error) {
 	for v, err := range list {
 		if err != nil {
@@ -21,7 +21,7 @@ func Collect[T any](list iter.Seq2[T, error]) (got []T, errs []error) {
 	return got, errs
 }
 
-// listThen is a list that ends with an error, unless it is nil.
+// ListThen returns a list that ends with an error, unless err is nil.
 func ListThen(input []string, err error) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, id := range input {
@@ -35,7 +35,7 @@ func ListThen(input []string, err error) iter.Seq2[string, error] {
 	}
 }
 
-// last reads a list and gives its last error.
+// LastError reads a list to its end and returns its last error.
 func LastError[T any](list iter.Seq2[T, error]) (err error) {
 	for _, e := range list {
 		err = e

@@ -1,10 +1,8 @@
 package testutil
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
 
-// fanPage is a page that a script answers with.
+// RespondPage returns a reply with a page of openids.
 func RespondPage(total int, next string, ids ...string) Reply {
 	page := map[string]any{"total": total, "count": len(ids), "next_openid": next}
 	if len(ids) > 0 {

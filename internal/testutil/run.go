@@ -7,10 +7,10 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// next is what an interceptor calls.
+// Next is what an interceptor calls to go on.
 type Next = func(context.Context) (wechatuser.Result, error)
 
-// together runs f so many times at once, and gives their errors.
+// RunConcurrently runs f n times concurrently and returns the errors.
 func RunConcurrently(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

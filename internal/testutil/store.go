@@ -10,14 +10,15 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
+// StableKey and LegacyKey are the keys of the tokens of both kinds in a store.
 const StableKey, LegacyKey = "wechatuser:token:stable:" + AppID, "wechatuser:token:legacy:" + AppID
 
-// tokenFor is a token that ends after d.
+// TokenFor returns a token that expires after d.
 func TokenFor(name string, d time.Duration) wechatuser.Token {
 	return wechatuser.Token{AccessToken: Sentinel + "-" + name, ExpiresAt: time.Now().Add(d).Round(0)}
 }
 
-// spyStore is a memory store that notes what is done with it, and lets a test interfere.
+// SpyStore is a memory store that records its operations. Before is called ahead of each, and can fail or delay it.
 type SpyStore struct {
 	wechatuser.TokenStore
 	Before func(ctx context.Context, op string) error
@@ -27,11 +28,12 @@ type SpyStore struct {
 	Keys map[string]bool
 }
 
+// NewSpyStore returns an empty store.
 func NewSpyStore() *SpyStore {
 	return &SpyStore{TokenStore: wechatuser.NewMemoryTokenStore(), Keys: map[string]bool{}}
 }
 
-func (s *SpyStore) note(ctx context.Context, op, key string) error {
+func (s *SpyStore) record(ctx context.Context, op, key string) error {
 	s.mu.Lock()
 	s.ops = append(s.ops, op)
 	s.Keys[key] = true
@@ -42,29 +44,33 @@ func (s *SpyStore) note(ctx context.Context, op, key string) error {
 	return nil
 }
 
+// Load implements [wechatuser.TokenStore].
 func (s *SpyStore) Load(ctx context.Context, key string) (wechatuser.Token, error) {
-	if err := s.note(ctx, "load", key); err != nil {
+	if err := s.record(ctx, "load", key); err != nil {
 		return wechatuser.Token{}, err
 	}
 	return s.TokenStore.Load(ctx, key)
 }
 
+// Save implements [wechatuser.TokenStore].
 func (s *SpyStore) Save(ctx context.Context, key string, t wechatuser.Token) error {
-	if err := s.note(ctx, "save", key); err != nil {
-		return fmt.Errorf("%w: %s", err, t.AccessToken) // a store that tells too much
+	if err := s.record(ctx, "save", key); err != nil {
+		return fmt.Errorf("%w: %s", err, t.AccessToken) // such an error must not reach the log
 	}
 	return s.TokenStore.Save(ctx, key, t)
 }
 
+// Delete implements [wechatuser.TokenStore].
 func (s *SpyStore) Delete(ctx context.Context, key string, stale wechatuser.Token) error {
-	if err := s.note(ctx, "delete "+strings.TrimPrefix(stale.AccessToken, Sentinel+"-"), key); err != nil {
+	if err := s.record(ctx, "delete "+strings.TrimPrefix(stale.AccessToken, Sentinel+"-"), key); err != nil {
 		return fmt.Errorf("%w: %s", err, stale.AccessToken)
 	}
 	return s.TokenStore.Delete(ctx, key, stale)
 }
 
+// Lock implements [wechatuser.TokenLocker].
 func (s *SpyStore) Lock(ctx context.Context, key string) (func(), error) {
-	if err := s.note(ctx, "lock", key); err != nil {
+	if err := s.record(ctx, "lock", key); err != nil {
 		return nil, err
 	}
 	unlock, err := s.TokenStore.(wechatuser.TokenLocker).Lock(ctx, key)
@@ -76,7 +82,7 @@ func (s *SpyStore) Lock(ctx context.Context, key string) (func(), error) {
 	}, err
 }
 
-// did are the operations since the last time.
+// Ops returns the operations since its last call.
 func (s *SpyStore) Ops() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,38 +14,39 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// account is a transport that plays the platform's part in the life of tokens: it hands them out, ends them, and
-// refuses calls that come with a dead one. Set it up before the first request.
+// TokenServer is a transport that acts as the platform does with tokens: it issues them, lets them expire, and
+// rejects calls with any other. Set its fields before the first request.
 type TokenServer struct {
-	Lifetime       time.Duration   // of a token, 2 hours if it is zero
-	RenewBefore    time.Duration   // the end of a stable token, from when normal mode gives the next one; 5 minutes if it is zero
-	NoOverlap      bool            // a new token ends the one before it
-	ReissueRevoked bool            // the same token is given out also when it is dead, unless the renewal is forced
-	RejectCode     wechatuser.Code // for a call with a dead token, 40001 if it is zero
-	RejectAll      bool            // all calls are refused like this
-	RejectGetTags  bool            // getTags is
+	Lifetime       time.Duration   // of a token, 2 hours if zero
+	RenewBefore    time.Duration   // how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	NoOverlap      bool            // a new token invalidates the one before
+	ReissueRevoked bool            // normal mode issues the same token even if it is invalid
+	RejectCode     wechatuser.Code // for a call with an invalid token, 40001 if zero
+	RejectAll      bool            // reject all calls
+	RejectGetTags  bool            // reject getTags
 	TokenDelay     time.Duration   // of each token request
-	CallDelay      time.Duration   // of each other one
+	CallDelay      time.Duration   // of each other request
 
-	// tokenReply takes the place of the answer to a token request, unless it gives nil.
+	// TokenReply overrides the response to a token request, unless it returns nil.
 	TokenReply func(TokenRequest) Reply
 
-	Mu       sync.Mutex
+	mu       sync.Mutex
 	issued   int
-	Alive    map[string]bool
-	Ends     map[string]time.Time
+	valid    map[string]bool
+	expires  map[string]time.Time
 	newest   map[bool]string // by legacy
 	requests []TokenRequest
 	calls    []time.Time
 }
 
-// ask is a token request.
+// TokenRequest is a request for a token, as it arrived.
 type TokenRequest struct {
 	At            time.Time
 	Legacy, Force bool
 	Query, Body   string
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (a *TokenServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch req.URL.Path {
 	case PathStableToken, PathToken:
@@ -74,15 +75,15 @@ func (a *TokenServer) serveToken(req *http.Request) Reply {
 		}
 		in.Force = form.Force
 	}
-	a.Mu.Lock()
+	a.mu.Lock()
 	a.requests = append(a.requests, in)
-	a.Mu.Unlock()
+	a.mu.Unlock()
 	if a.TokenReply != nil {
 		if r := a.TokenReply(in); r != nil {
 			return r
 		}
 	}
-	// The token is made when the answer goes out.
+	// The token is issued when the response is sent.
 	give := func(req *http.Request) (*http.Response, error) { return RespondJSON(a.Issue(in))(req) }
 	if a.TokenDelay > 0 {
 		return Delay(a.TokenDelay, give)
@@ -90,40 +91,40 @@ func (a *TokenServer) serveToken(req *http.Request) Reply {
 	return give
 }
 
-// give is the answer to a token request.
+// Issue returns the response to a token request.
 func (a *TokenServer) Issue(in TokenRequest) string {
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	now := time.Now()
 	t := a.newest[in.Legacy]
 	switch before := cmp.Or(a.RenewBefore, 5*time.Minute); {
 	case in.Force, t == "":
 		t = ""
-	case in.Legacy && !a.ReissueRevoked, !a.Alive[t] && !a.ReissueRevoked, !now.Before(a.Ends[t].Add(-before)):
+	case in.Legacy && !a.ReissueRevoked, !a.valid[t] && !a.ReissueRevoked, !now.Before(a.expires[t].Add(-before)):
 		t = ""
 	}
 	if t == "" {
-		if a.Alive == nil {
-			a.Alive, a.Ends, a.newest = map[string]bool{}, map[string]time.Time{}, map[bool]string{}
+		if a.valid == nil {
+			a.valid, a.expires, a.newest = map[string]bool{}, map[string]time.Time{}, map[bool]string{}
 		}
 		if old := a.newest[in.Legacy]; a.NoOverlap || in.Force {
-			delete(a.Alive, old)
-		} else if end := now.Add(5 * time.Minute); a.Ends[old].After(end) {
-			a.Ends[old] = end
+			delete(a.valid, old)
+		} else if end := now.Add(5 * time.Minute); a.expires[old].After(end) {
+			a.expires[old] = end
 		}
 		a.issued++
 		t = fmt.Sprintf("%s-T%d", Sentinel, a.issued)
-		a.Alive[t], a.Ends[t], a.newest[in.Legacy] = true, now.Add(cmp.Or(a.Lifetime, 2*time.Hour)), t
+		a.valid[t], a.expires[t], a.newest[in.Legacy] = true, now.Add(cmp.Or(a.Lifetime, 2*time.Hour)), t
 	}
-	return fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t, a.Ends[t].Sub(now)/time.Second)
+	return fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, t, a.expires[t].Sub(now)/time.Second)
 }
 
 func (a *TokenServer) serveCall(req *http.Request) Reply {
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.calls = append(a.calls, time.Now())
 	refused := a.RejectAll || a.RejectGetTags && strings.HasSuffix(req.URL.Path, "/tags/get")
-	if t := req.URL.Query().Get("access_token"); refused || !a.Alive[t] || !time.Now().Before(a.Ends[t]) {
+	if t := req.URL.Query().Get("access_token"); refused || !a.valid[t] || !time.Now().Before(a.expires[t]) {
 		return RespondCode(cmp.Or(a.RejectCode, wechatuser.CodeInvalidCredential))
 	}
 	if req.Method == http.MethodGet {
@@ -132,21 +133,38 @@ func (a *TokenServer) serveCall(req *http.Request) Reply {
 	return RespondJSON(OKBody)
 }
 
-// kill ends all tokens.
-func (a *TokenServer) Revoke() {
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
-	clear(a.Alive)
+// Accept makes the server accept a token that it has not issued, for an hour.
+func (a *TokenServer) Accept(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.valid == nil {
+		a.valid, a.expires, a.newest = map[string]bool{}, map[string]time.Time{}, map[bool]string{}
+	}
+	a.valid[token], a.expires[token] = true, time.Now().Add(time.Hour)
 }
 
-// asked are the token requests so far.
+// StopRejecting ends RejectAll.
+func (a *TokenServer) StopRejecting() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.RejectAll = false
+}
+
+// Revoke makes all tokens invalid.
+func (a *TokenServer) Revoke() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.valid)
+}
+
+// TokenRequests returns the token requests so far.
 func (a *TokenServer) TokenRequests() []TokenRequest {
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return slices.Clone(a.requests)
 }
 
-// forced counts the forced ones among them.
+// ForcedRequests returns the number of forced refreshes so far.
 func (a *TokenServer) ForcedRequests() (n int) {
 	for _, in := range a.TokenRequests() {
 		if in.Force {
@@ -156,9 +174,9 @@ func (a *TokenServer) ForcedRequests() (n int) {
 	return n
 }
 
-// called counts the other requests.
+// CallCount returns the number of other requests so far.
 func (a *TokenServer) CallCount() int {
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return len(a.calls)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// peek reads the body of a request and puts it back.
+// PeekBody returns the body of a request and puts it back.
 func PeekBody(req *http.Request) string {
 	if req.Body == nil {
 		return ""
@@ -25,7 +25,7 @@ func PeekBody(req *http.Request) string {
 	return string(body)
 }
 
-// sent is a request as a transport saw it.
+// Sent is a request as a transport saw it.
 type Sent struct {
 	Method, Host, Path string
 	Query              url.Values
@@ -35,20 +35,22 @@ type Sent struct {
 	At                 time.Time
 }
 
-// reply is what a script does with a request.
+// Reply responds to a request, or fails it.
 type Reply func(*http.Request) (*http.Response, error)
 
-// script is a transport that plays its replies in order, the last one for ever, and notes what was sent.
+// Script is a transport that plays its replies in order, the last one for all further requests, and records requests.
 type Script struct {
 	mu      sync.Mutex
 	Replies []Reply
 	Sent    []Sent
 }
 
+// Play returns a script of these replies.
 func Play(replies ...Reply) *Script { return &Script{Replies: replies} }
 
+// RoundTrip implements [http.RoundTripper].
 func (s *Script) RoundTrip(req *http.Request) (*http.Response, error) {
-	note := Sent{
+	request := Sent{
 		Method: req.Method, Host: req.URL.Host, Path: req.URL.Path, Query: req.URL.Query(),
 		Header: req.Header.Clone(), Length: req.ContentLength, At: time.Now(),
 	}
@@ -57,15 +59,15 @@ func (s *Script) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		note.Body = string(body)
+		request.Body = string(body)
 	}
-	return s.next(note)(req)
+	return s.next(request)(req)
 }
 
-func (s *Script) next(note Sent) Reply {
+func (s *Script) next(request Sent) Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Sent = append(s.Sent, note)
+	s.Sent = append(s.Sent, request)
 	r := s.Replies[0]
 	if len(s.Replies) > 1 {
 		s.Replies = s.Replies[1:]
@@ -73,17 +75,17 @@ func (s *Script) next(note Sent) Reply {
 	return r
 }
 
-// requests are those that were sent so far.
+// Requests returns the requests so far.
 func (s *Script) Requests() []Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Sent
 }
 
-// count is how many requests were sent.
+// Count returns the number of requests so far.
 func (s *Script) Count() int { return len(s.Requests()) }
 
-// pauses are the times between the requests.
+// Pauses returns the times between the requests.
 func (s *Script) Pauses() (d []time.Duration) {
 	all := s.Requests()
 	for i := 1; i < len(all); i++ {
@@ -92,7 +94,7 @@ func (s *Script) Pauses() (d []time.Duration) {
 	return d
 }
 
-// answers replies with an HTTP answer. Headers come in pairs of name and value.
+// Respond returns a reply with an HTTP response. Headers come in pairs of name and value.
 func Respond(status int, body string, headers ...string) Reply {
 	return func(req *http.Request) (*http.Response, error) {
 		h := http.Header{}
@@ -106,12 +108,12 @@ func Respond(status int, body string, headers ...string) Reply {
 	}
 }
 
-// says is an answer of the platform.
+// RespondJSON returns a reply with a response of the platform.
 func RespondJSON(body string) Reply {
 	return Respond(http.StatusOK, body, "Content-Type", "application/json; encoding=utf-8")
 }
 
-// refuses is an answer of the platform with an errcode, which may be a Code or a number.
+// RespondCode returns a reply with an errcode of the platform, a Code or a number.
 func RespondCode[C ~int](code C) Reply {
 	body, err := json.Marshal(map[string]any{"errcode": code, "errmsg": wechatuser.Code(code).Text()})
 	if err != nil {
@@ -120,24 +122,24 @@ func RespondCode[C ~int](code C) Reply {
 	return RespondJSON(string(body))
 }
 
-// fails is a request that gets no answer.
+// Fail returns a reply that fails the request: there is no response.
 func Fail(err error) Reply {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// Errors of a transport.
+// Errors of a transport. After ErrReset the request may have arrived; with ErrRefused it was never sent.
 var (
-	ErrReset   = errors.New("connection reset by peer")                                               // the request was sent
-	ErrRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect: connection refused")} // it was not
+	ErrReset   = errors.New("connection reset by peer")
+	ErrRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect: connection refused")}
 )
 
-// hangs is a request that gets no answer until its context ends.
+// Hang is a reply that fails the request when its context ends, and not before.
 func Hang(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, req.Context().Err()
 }
 
-// after is a reply that takes some time.
+// Delay returns a reply that takes some time.
 func Delay(d time.Duration, r Reply) Reply {
 	return func(req *http.Request) (*http.Response, error) {
 		select {
@@ -149,21 +151,25 @@ func Delay(d time.Duration, r Reply) Reply {
 	}
 }
 
+// RoundTripFunc is a function as a transport.
 type RoundTripFunc func(*http.Request) (*http.Response, error)
 
+// RoundTrip implements [http.RoundTripper].
 func (f RoundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// ctxReader is a body that does not come.
+// HangingReader is a body that never arrives; reading ends with its context.
 type HangingReader struct{ Ctx context.Context }
 
+// Read implements [io.Reader].
 func (r HangingReader) Read([]byte) (int, error) {
 	<-r.Ctx.Done()
 	return 0, r.Ctx.Err()
 }
 
-// byPath is a transport with a script for each path.
+// ByPath is a transport with a script for each path.
 type ByPath map[string]*Script
 
+// RoundTrip implements [http.RoundTripper].
 func (p ByPath) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p[req.URL.Path].RoundTrip(req)
 }
