@@ -404,18 +404,20 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 }
 
 func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
-	srv, _, tag := testutil.NewAccount(t, 100)
-	bad := wechatusertest.OpenID(66)
-	c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-		if strings.Contains(testutil.PeekBody(req), bad) {
-			return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
-		}
-		return srv.Transport().RoundTrip(req)
-	})))
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
-	assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
-	assert.Equal(t, []string{bad}, report.FailedOpenIDs())
-	assert.Len(t, srv.TagFans(tag), 99)
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := testutil.NewAccount(t, 100)
+		bad := wechatusertest.OpenID(66)
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if strings.Contains(testutil.PeekBody(req), bad) {
+				return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
+			}
+			return srv.Transport().RoundTrip(req)
+		})))
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
+		assert.Equal(t, []string{bad}, report.FailedOpenIDs())
+		assert.Len(t, srv.TagFans(tag), 99)
+	})
 }
 
 func TestBulkWaitsForTheNextMinute(t *testing.T) {

@@ -397,7 +397,7 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 	}
 }
 
-// How many random cases each model goes through: some seconds' worth, and a quarter of them under the race detector.
+// How many random cases each model has at full size.
 const (
 	writeCases = 3000
 	readCases  = 600
@@ -408,16 +408,25 @@ func TestBulkWriteModel(t *testing.T) {
 	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
 }
 
-// forSeeds runs a case for each seed, in a bubble of its own where waiting takes no time, until one fails.
+// forSeeds runs the cases of seeds below n, each in a bubble of its own where waiting takes no time, until one fails.
+// By default these are a fifth of the seeds, spread over all; under the race detector a tenth. With [testutil.Full] they
+// are all, and a quarter under the race detector. A failure logs its seed.
 func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
-	if testutil.RaceEnabled {
-		n /= 4
+	step := uint64(1)
+	switch {
+	case testutil.Full && testutil.RaceEnabled:
+		step = 4
+	case testutil.Full:
+	case testutil.RaceEnabled:
+		step = 10
+	default:
+		step = 5
 	}
 	for part := range uint64(parts) {
 		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
 			t.Parallel()
-			for seed := part; seed < n && !t.Failed(); seed += parts {
+			for seed := part * step; seed < n && !t.Failed(); seed += parts * step {
 				synctest.Test(t, func(t *testing.T) {
 					defer func() {
 						if t.Failed() {

@@ -180,40 +180,65 @@ var nested = map[string]struct {
 // TestGoBlocksOfTheDocs compiles each Go block of the documents. A block is a file, or declarations, or
 // what is inside a function that returns an error; there, a variable may be left unused.
 func TestGoBlocksOfTheDocs(t *testing.T) {
-	load, err := compiled(t, moduleRoot, packages)
-	require.NoError(t, err)
+	t.Parallel()
+	blocks := goBlocks(t)
+	assert.Greater(t, len(blocks), 20, "the check saw the blocks")
+
+	// One go list for each module, of all that its blocks import.
+	imports := map[string][]string{".": packages}
+	for _, b := range blocks {
+		if b.module != "." {
+			imports[b.module] = append(imports[b.module], b.imports...)
+		}
+	}
+	loaders, errs := map[string]types.Importer{}, map[string]error{}
+	for dir, paths := range imports {
+		loaders[dir], errs[dir] = compiled(t, filepath.Join(moduleRoot, dir), append(paths, ofGiven...))
+	}
+	require.NoError(t, errs["."])
+	for _, b := range blocks {
+		if err := errs[b.module]; err != nil {
+			t.Logf("%s: not checked, since its module can't be loaded: %v", b.position, err)
+			continue
+		}
+		for _, err := range typeErrors(loaders[b.module], b.imports, nested[b.module].given, "//line "+b.position+"\n"+b.text) {
+			t.Error(err)
+		}
+	}
+	if t.Failed() {
+		t.Log("What a block uses and does not declare has to be in given, and its packages in packages.")
+	}
+}
+
+// goBlock is a Go block of a document.
+type goBlock struct {
+	position string // file and line
+	text     string
+	module   string // folder of the module that it is compiled in
+	imports  []string
+}
+
+// goBlocks returns all Go blocks of the documents.
+func goBlocks(t *testing.T) (blocks []goBlock) {
+	t.Helper()
 	fence := regexp.MustCompile("(?ms)^```go\n(.*?)^```")
-	blocks := 0
 	for _, name := range documents(t) {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		for _, at := range fence.FindAllSubmatchIndex(text, -1) {
-			block, load, more := string(text[at[2]:at[3]]), load, ""
-			imports := used(packages, block)
-			blocks++
+			line := 1 + strings.Count(string(text[:at[2]]), "\n")
+			b := goBlock{position: fmt.Sprintf("%s:%d", name, line), text: string(text[at[2]:at[3]]), module: "."}
+			b.imports = used(packages, b.text)
 			for dir, module := range nested {
-				if strings.Contains(block, dir+".") {
-					more = module.given
-					imports = append(imports, used(module.packages, block+more)...)
-					if load, err = compiled(t, filepath.Join(moduleRoot, dir), append(imports, ofGiven...)); err != nil {
-						break
-					}
+				if strings.Contains(b.text, dir+".") {
+					b.module = dir
+					b.imports = append(b.imports, used(module.packages, b.text+module.given)...)
 				}
 			}
-			line := 1 + strings.Count(string(text[:at[2]]), "\n")
-			if err != nil {
-				t.Logf("%s:%d: not checked, since its module can't be loaded: %v", name, line, err)
-				continue
-			}
-			for _, err := range typeErrors(load, imports, more, fmt.Sprintf("//line %s:%d\n", name, line)+block) {
-				t.Error(err)
-			}
+			blocks = append(blocks, b)
 		}
 	}
-	assert.Greater(t, blocks, 20, "the check saw the blocks")
-	if t.Failed() {
-		t.Log("What a block uses and does not declare has to be in given, and its packages in packages.")
-	}
+	return blocks
 }
 
 // used are those of the packages that a block names.

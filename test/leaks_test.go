@@ -202,6 +202,7 @@ var crashes = map[string]func(){
 
 // The trace that is left of such a program holds no secret.
 func TestTraceOfACrash(t *testing.T) {
+	t.Parallel()
 	if crash := crashes[os.Getenv("WECHATUSER_TEST_CRASH")]; crash != nil {
 		crash()
 		return
