@@ -415,9 +415,9 @@ func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
 	step := uint64(1)
 	switch {
-	case testutil.Full && testutil.RaceEnabled:
+	case testutil.Full() && testutil.RaceEnabled:
 		step = 4
-	case testutil.Full:
+	case testutil.Full():
 	case testutil.RaceEnabled:
 		step = 10
 	default:

@@ -691,7 +691,7 @@ func TestFaults(t *testing.T) {
 			for _, k := range r.of {
 				for i, call := range calls[k] {
 					for _, f := range fam.faults {
-						if f.large && i > 0 && (testutil.RaceEnabled || !testutil.Full) {
+						if f.large && i > 0 && (testutil.RaceEnabled || !testutil.Full()) {
 							continue // it costs much memory, and the code is the same for all calls of a kind
 						}
 						t.Run(strings.Join([]string{fam.title, f.name, call.Name}, "/"), func(t *testing.T) {

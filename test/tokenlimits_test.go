@@ -403,7 +403,7 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 				c := testutil.NewTokenClient(t, acc)
 				interval := 100 * time.Millisecond
 				if code == wechatuser.CodeInvalidSecret {
-					if interval = 10 * time.Millisecond; testutil.Full {
+					if interval = 10 * time.Millisecond; testutil.Full() {
 						interval = time.Millisecond
 					}
 				}
