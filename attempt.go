@@ -17,8 +17,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// caller is the pipeline of all calls. call.go has its outer part, from the interceptors to the retries, and this file the
-// inner one: a single attempt.
+// caller is the pipeline of all calls. call.go has its outer part, from the interceptors to the retries, and this file
+// the inner one: a single attempt.
 type caller struct {
 	*config
 	sender *transport.Transport

@@ -20,8 +20,8 @@ func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDP
 	return res.page(), nil
 }
 
-// BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid fails the whole call, also that of a user who
-// does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
+// BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid fails the whole call, also that of a user
+// who does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
 //
 // batchBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
 func (c *Client) BatchBlacklist(ctx context.Context, openIDs []string) error {

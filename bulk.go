@@ -13,8 +13,8 @@ import (
 
 // BulkReport is the result of a job that changes the account.
 type BulkReport struct {
-	// Total is the number of openids of the input that have an outcome: Applied + len(Failed). It does not count those that
-	// a job had not reached when it was stopped. An openid that is in the input twice counts twice.
+	// Total is the number of openids of the input that have an outcome: Applied + len(Failed). It does not count those
+	// that a job had not reached when it was stopped. An openid that is in the input twice counts twice.
 	Total int
 	// Applied is the number of openids for which the platform confirmed the change.
 	Applied int
@@ -22,8 +22,9 @@ type BulkReport struct {
 	Failed []OpenIDError
 	// Calls is the number of API requests that were sent, including retries but not token requests.
 	Calls int
-	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the previous
-	// run. To finish a job that was stopped, run it again with the input that comes after the first ResumeAfter in it:
+	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the
+	// previous run. To finish a job that was stopped, run it again with the input that comes after the first
+	// ResumeAfter in it:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
 	//
@@ -46,13 +47,13 @@ func (r BulkReport) String() string {
 	return fmt.Sprintf("%d of %d applied, %d failed, %d calls", r.Applied, r.Total, len(r.Failed), r.Calls)
 }
 
-// BulkError is the error of a job that did not apply all of its input. errors.Is and errors.As find the reason why it was
-// stopped, and the error of each openid that failed.
+// BulkError is the error of a job that did not apply all of its input. errors.Is and errors.As find the reason why it
+// was stopped, and the error of each openid that failed.
 type BulkError struct {
 	// Report is the result of the job, the same that was returned with this error.
 	Report *BulkReport
-	// Err is why the job was stopped: the error of a call, of the input or of the context. It is nil if the job reached the
-	// end of its input and only some openids were rejected.
+	// Err is why the job was stopped: the error of a call, of the input or of the context. It is nil if the job reached
+	// the end of its input and only some openids were rejected.
 	Err error
 
 	job string
@@ -94,9 +95,9 @@ func (e *BulkError) Unwrap() []error {
 
 // BulkTagging tags any number of followers, with one call for each 50 of them and 4 calls at a time.
 //
-// It isolates rejected openids with up to 12 more calls each, and reports them with their errors. All others are tagged.
-// Empty or malformed openids are reported too, without an API call. An openid that is in the input twice while it is in
-// flight is sent once.
+// It isolates rejected openids with up to 12 more calls each, and reports them with their errors. All others are
+// tagged. Empty or malformed openids are reported too, without an API call. An openid that is in the input twice while
+// it is in flight is sent once.
 //
 // It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
 // [*BulkError]. The job is stopped by
@@ -110,8 +111,8 @@ func (e *BulkError) Unwrap() []error {
 //     that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
 // The job then waits for the calls in flight, and [BulkReport.ResumeAfter] is where to continue. It does not stop, but
-// waits as long as its context allows, when the quota of a minute is used up ([CodeMinuteQuotaExceeded]) and when the client
-// has reached its limit of token requests.
+// waits as long as its context allows, when the quota of a minute is used up ([CodeMinuteQuotaExceeded]) and when the
+// client has reached its limit of token requests.
 //
 // The input runs in the caller's goroutine, so an input that waits for something should watch the context itself. A few
 // chunks of openids and the failures are held in memory.
@@ -128,8 +129,8 @@ func (c *Client) BulkUntagging(ctx context.Context, tagID int, openIDs iter.Seq2
 	return c.runWrite(ctx, "BulkUntagging", c.tagging(batchUntagging, tagID), openIDs, opts)
 }
 
-// BulkBlacklist blocks any number of followers, with one call for each 20 of them and up to 10 more for each one that the
-// platform rejects, such as a user who does not follow the account. Otherwise it works like [Client.BulkTagging].
+// BulkBlacklist blocks any number of followers, with one call for each 20 of them and up to 10 more for each one that
+// the platform rejects, such as a user who does not follow the account. Otherwise it works like [Client.BulkTagging].
 //
 // batchBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
 func (c *Client) BulkBlacklist(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) (*BulkReport, error) {

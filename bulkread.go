@@ -7,8 +7,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/bulk"
 )
 
-// BulkUserInfo returns the profiles of any number of users, in the order of the input, with one call for each 100 of them
-// and 4 calls at a time.
+// BulkUserInfo returns the profiles of any number of users, in the order of the input, with one call for each 100 of
+// them and 4 calls at a time.
 //
 // For an openid that the platform rejects, or has no result for, the loop gets an [*OpenIDError] and goes on:
 //
@@ -23,13 +23,14 @@ import (
 //		// use user
 //	}
 //
-// Such an openid costs up to 14 more calls, because the response of a call with it cannot be trusted: it may have somebody
-// else's UnionID. Any other error ends the loop. The list is stopped by the same errors as [Client.BulkTagging], and waits
-// for the next minute in the same cases. It can be resumed after the last openid that the loop got.
+// Such an openid costs up to 14 more calls, because the response of a call with it cannot be trusted: it may have
+// somebody else's UnionID. Any other error ends the loop. The list is stopped by the same errors as
+// [Client.BulkTagging], and waits for the next minute in the same cases. It can be resumed after the last openid that
+// the loop got.
 //
-// No call is made before the loop starts. When the loop ends, calls in flight are canceled and no goroutine is left. The
-// input runs in the loop's goroutine. A few chunks of openids and profiles are held in memory. The list can be ranged over
-// again if the input can.
+// No call is made before the loop starts. When the loop ends, calls in flight are canceled and no goroutine is left.
+// The input runs in the loop's goroutine. A few chunks of openids and profiles are held in memory. The list can be
+// ranged over again if the input can.
 //
 // batchUserinfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[UserInfo, error] {
@@ -48,11 +49,12 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 	}.run(ctx, c, "BulkUserInfo", openIDs, opts)
 }
 
-// BulkChangeOpenID returns the new openids of any number of users after the account fromAppID was migrated to this one, in
-// the order of the input, with one call for each 100 of them and 4 calls at a time.
+// BulkChangeOpenID returns the new openids of any number of users after the account fromAppID was migrated to this one,
+// in the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
-// For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and goes
-// on. Otherwise it works like [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform converts openids.
+// For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
+// goes on. Otherwise it works like [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform converts
+// openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[OpenIDChange, error] {

@@ -11,8 +11,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// call is the path of every request, that of a token request included: it encodes in, sends it through the interceptors,
-// the limiter and the attempts, and returns the payload of the response.
+// call is the path of every request, that of a token request included: it encodes in, sends it through the
+// interceptors, the limiter and the attempts, and returns the payload of the response.
 func call[R any, P interface {
 	*R
 	response
@@ -41,8 +41,8 @@ func (c *caller) do(ctx context.Context, req request) (response, error) {
 	return resp, err
 }
 
-// runInterceptors runs the interceptors around the rest of the pipeline. One of them may call next twice, also at the same
-// time, or leave it running.
+// runInterceptors runs the interceptors around the rest of the pipeline. One of them may call next twice, also at the
+// same time, or leave it running.
 func (c *caller) runInterceptors(ctx context.Context, req request) (response, error) {
 	var resp atomic.Pointer[response]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
@@ -76,14 +76,14 @@ func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result
 	return c.doWithRetry(ctx, req)
 }
 
-// maxRefreshes is how often one call refreshes the token: once, and once more if the token that it got was there already
-// and is rejected too.
+// maxRefreshes is how often one call refreshes the token: once, and once more if the token that it got was there
+// already and is rejected too.
 const maxRefreshes = 2
 
 // doWithRetry makes attempts until the outcome is final: prepare, attempt, renew the token, back off, and again.
 //
-// It calls itself on the way: prepare and renew fetch a token where there is none, and a token request is a call like any
-// other, with its own interceptors and retries. It needs no token, so it goes no deeper.
+// It calls itself on the way: prepare and renew fetch a token where there is none, and a token request is a call like
+// any other, with its own interceptors and retries. It needs no token, so it goes no deeper.
 func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, res Result, err error) {
 	var (
 		start     = time.Now()

@@ -38,8 +38,8 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 // AppID returns the app ID of the account.
 func (c *Client) AppID() string { return c.appID }
 
-// HTTPClient returns the client that sends the requests, not a copy: httpmock.ActivateNonDefault(c.HTTPClient()) works on
-// it, and so does CloseIdleConnections.
+// HTTPClient returns the client that sends the requests, not a copy: httpmock.ActivateNonDefault(c.HTTPClient()) works
+// on it, and so does CloseIdleConnections.
 func (c *Client) HTTPClient() *http.Client { return c.sender.HTTPClient() }
 
 // Token returns the access token that the next call would use, for calls that this package does not have. Treat it as a
@@ -55,8 +55,8 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	return t, nil
 }
 
-// RefreshToken replaces the access token even if it is good, and invalidates it at once for all programs. Use it only if a
-// token has leaked; expired and rejected tokens are replaced automatically.
+// RefreshToken replaces the access token even if it is good, and invalidates it at once for all programs. Use it only
+// if a token has leaked; expired and rejected tokens are replaced automatically.
 //
 // WeChat allows 20 forced refreshes per account and day, so it is never retried. Within 30 seconds of the last one it
 // returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one expires after five

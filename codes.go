@@ -8,8 +8,8 @@ package wechatuser
 //
 // A Code matches its classes too: errors.Is(CodeInvalidOpenID, ErrInvalidArgument) is true.
 //
-// The constants are the codes that the calls of this package are known to return. Any other code is passed through; it has
-// no class and no texts.
+// The constants are the codes that the calls of this package are known to return. Any other code is passed through; it
+// has no class and no texts.
 type Code int
 
 // The token and what it is made from.

@@ -14,31 +14,31 @@
 //		fmt.Println(openID)
 //	}
 //
-// A [Client] belongs to one account. It is immutable and safe for concurrent use. Create one per account and reuse it; it
-// needs no Close. [New] reads no environment variable, makes no request, and logs only if [WithLogger] is given.
+// A [Client] belongs to one account. It is immutable and safe for concurrent use. Create one per account and reuse it;
+// it needs no Close. [New] reads no environment variable, makes no request, and logs only if [WithLogger] is given.
 //
 // There are two layers. A method with the name of an official interface makes one API call: [Client.GetUserInfo],
 // [Client.BatchTagging], [Client.GetFans]. The methods All…, Bulk… and Sync… take any number of openids: they follow
-// cursors, split lists into calls of the size that the platform allows, isolate the openids that it rejects, and report the
-// outcome of each. Lists are iter.Seq2[string, error], so that they compose:
+// cursors, split lists into calls of the size that the platform allows, isolate the openids that it rejects, and report
+// the outcome of each. Lists are iter.Seq2[string, error], so that they compose:
 //
 //	report, err := c.BulkTagging(ctx, vip, c.AllTagFans(ctx, old))
 //
 // # Tokens
 //
-// A client fetches its access token from the stable token interface when the first call needs one, and refreshes it five
-// minutes before it expires. When the platform rejects a token (40001, 40014, 42001), the client refreshes it and retries
-// the call. Concurrent calls share one token request, and each waits for it no longer than its own context allows. A wrong
-// secret is remembered for up to a minute, and a client makes at most 20 token requests a minute.
+// A client fetches its access token from the stable token interface when the first call needs one, and refreshes it
+// five minutes before it expires. When the platform rejects a token (40001, 40014, 42001), the client refreshes it and
+// retries the call. Concurrent calls share one token request, and each waits for it no longer than its own context
+// allows. A wrong secret is remembered for up to a minute, and a client makes at most 20 token requests a minute.
 //
 // [WithTokenStore] shares the token with other clients and processes, [WithTokenSource] takes it from elsewhere, and
 // [WithLegacyToken] uses the older interface.
 //
 // # Errors
 //
-// All errors are pointers. [*Error] is a response of the platform with an errcode and a rid. [*TransportError] is a call
-// without a response. [*ResponseError] is a response that is not the platform's. [*ArgumentError] is an argument that was
-// found to be wrong before anything was sent.
+// All errors are pointers. [*Error] is a response of the platform with an errcode and a rid. [*TransportError] is a
+// call without a response. [*ResponseError] is a response that is not the platform's. [*ArgumentError] is an argument
+// that was found to be wrong before anything was sent.
 //
 //	var e *wechatuser.Error
 //	switch {
@@ -52,8 +52,8 @@
 //
 // # Retries
 //
-// A call makes up to three attempts unless [WithRetry] says otherwise, with random pauses of up to 200 ms, 400 ms and so
-// on, and never past the deadline of its context. It retries
+// A call makes up to three attempts unless [WithRetry] says otherwise, with random pauses of up to 200 ms, 400 ms and
+// so on, and never past the deadline of its context. It retries
 //
 //   - a request that was not sent (DNS, dial, TLS), at once if there is another host;
 //   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, except for the calls
@@ -62,8 +62,8 @@
 //
 // It retries nothing else, above all not a quota that is used up (45009, 45011); lists and bulk jobs wait for the next
 // minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag] and
-// [Client.DeleteTag], which clean up after themselves. The error of a write that may have been applied in spite of it matches
-// [ErrAmbiguous]. Details of the policy may change between releases.
+// [Client.DeleteTag], which clean up after themselves. The error of a write that may have been applied in spite of it
+// matches [ErrAmbiguous]. Details of the policy may change between releases.
 //
 // # Testing
 //

@@ -119,7 +119,8 @@ func isTokenAPI(api string) bool {
 
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
-// It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As [net.Error].
+// It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
+// [net.Error].
 type TransportError struct {
 	// API is the official name of the call.
 	API string
@@ -154,8 +155,8 @@ func (e *TransportError) Timeout() bool {
 	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &ne) && ne.Timeout()
 }
 
-// ResponseError is a response that is not the platform's: not JSON, an HTTP status other than 2xx, a redirect, or a body
-// that is truncated, empty, too large or without what the call asked for.
+// ResponseError is a response that is not the platform's: not JSON, an HTTP status other than 2xx, a redirect, or a
+// body that is truncated, empty, too large or without what the call asked for.
 type ResponseError struct {
 	// API is the official name of the call.
 	API string

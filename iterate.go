@@ -27,12 +27,13 @@ func OpenIDs(ids ...string) iter.Seq2[string, error] {
 
 // AllFans returns the list of all followers, in the platform's order.
 //
-// It makes one call for each page of 10,000 openids and one more at the end, and none before the loop starts. It holds one
-// page and those of [WithPrefetch] in memory. It can be ranged over more than once, and starts from the beginning each time.
+// It makes one call for each page of 10,000 openids and one more at the end, and none before the loop starts. It holds
+// one page and those of [WithPrefetch] in memory. It can be ranged over more than once, and starts from the beginning
+// each time.
 //
-// When the quota of a minute is used up it waits for the next minute, as long as its context allows. When a call fails for
-// good, the loop gets the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in flight is
-// canceled, and no goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
+// When the quota of a minute is used up it waits for the next minute, as long as its context allows. When a call fails
+// for good, the loop gets the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in
+// flight is canceled, and no goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
@@ -41,8 +42,8 @@ func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[stri
 
 // AllTagFans returns the list of all followers with this tag. Otherwise it works like [Client.AllFans].
 //
-// Do not untag followers while a loop over them is running: the platform uses them as cursors. To untag all of them, pass
-// an empty list to [Client.SyncTag].
+// Do not untag followers while a loop over them is running: the platform uses them as cursors. To untag all of them,
+// pass an empty list to [Client.SyncTag].
 //
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) AllTagFans(ctx context.Context, tagID int, opts ...ListOption) iter.Seq2[string, error] {

@@ -75,7 +75,8 @@ func StartAfter(openID string) ListOption {
 const maxPrefetch = 100
 
 // WithPrefetch makes a list fetch up to this many pages, 0 to 100, while the loop is busy with the page before them.
-// Defaults to 1. With 0 a page is fetched when the loop needs its first openid, which saves a call if the loop ends early.
+// Defaults to 1. With 0 a page is fetched when the loop needs its first openid, which saves a call if the loop ends
+// early.
 func WithPrefetch(pages int) ListOption {
 	return listOption{func(cfg *jobConfig) error {
 		if pages < 0 || pages > maxPrefetch {
@@ -100,7 +101,8 @@ func WithConcurrency(n int) BulkOption {
 }
 
 // WithProgress calls f each time the outcomes of a chunk of openids are known, in the order of the input and in the
-// goroutine that runs the job. A program that saves ResumeAfter can continue there if it does not live to see the report.
+// goroutine that runs the job. A program that saves ResumeAfter can continue there if it does not live to see the
+// report.
 func WithProgress(f func(Progress)) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
 		if f == nil {
@@ -118,8 +120,8 @@ type Progress struct {
 	Done int
 	// Total is the number of all openids, -1 if the length of the input is not known. Only the Sync methods know it.
 	Total int
-	// ResumeAfter is where to continue, as in [BulkReport]; Done can be far ahead of it. It is empty in the Sync methods,
-	// which find out by themselves what is left.
+	// ResumeAfter is where to continue, as in [BulkReport]; Done can be far ahead of it. It is empty in the Sync
+	// methods, which find out by themselves what is left.
 	ResumeAfter string
 }
 

@@ -13,8 +13,8 @@ import (
 // BaseURL is the platform's general address, which a Client uses by default.
 const BaseURL = "https://api.weixin.qq.com"
 
-// recoveryURLs are the addresses that the platform publishes: general, disaster recovery, Shanghai, Shenzhen, Hong Kong.
-// https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html
+// recoveryURLs are the addresses that the platform publishes: general, disaster recovery, Shanghai, Shenzhen, Hong
+// Kong. https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html
 var recoveryURLs = []string{
 	BaseURL,
 	"https://api2.weixin.qq.com",
@@ -114,8 +114,8 @@ func optionError(option, format string, args ...any) error {
 
 // WithHTTPClient uses the transport and the timeout of an existing client.
 //
-// The client is never modified, and its transport is looked up at each request, so that one that a test sets later takes
-// effect. Its cookies and its redirect policy are not used: the SDK follows no redirect.
+// The client is never modified, and its transport is looked up at each request, so that one that a test sets later
+// takes effect. Its cookies and its redirect policy are not used: the SDK follows no redirect.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -128,7 +128,8 @@ func WithHTTPClient(hc *http.Client) Option {
 
 // WithTransport sends all requests through rt. It takes precedence over the transport of [WithHTTPClient].
 //
-// Middleware around a transport sees the URL of each request, and the access token in it: make sure that it records none.
+// Middleware around a transport sees the URL of each request, and the access token in it: make sure that it records
+// none.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if isNil(rt) {
@@ -139,8 +140,8 @@ func WithTransport(rt http.RoundTripper) Option {
 	}
 }
 
-// WithBaseURL replaces [BaseURL], for a proxy or a test server. The fallbacks are used, in order, while the primary host
-// cannot be reached. The addresses must be https; plain http is accepted for loopback addresses.
+// WithBaseURL replaces [BaseURL], for a proxy or a test server. The fallbacks are used, in order, while the primary
+// host cannot be reached. The addresses must be https; plain http is accepted for loopback addresses.
 func WithBaseURL(primary string, fallbacks ...string) Option {
 	return func(c *config) error {
 		c.baseURLs = nil
@@ -188,8 +189,8 @@ func WithTokenSource(src TokenSource) Option {
 	}
 }
 
-// WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only one
-// of them at a time fetches a token.
+// WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only
+// one of them at a time fetches a token.
 func WithTokenStore(store TokenStore) Option {
 	return func(c *config) error {
 		if isNil(store) {
@@ -200,8 +201,8 @@ func WithTokenStore(store TokenStore) Option {
 	}
 }
 
-// WithLegacyToken fetches tokens with getAccessToken instead of getStableAccessToken. There each fetched token invalidates
-// the one before it after five minutes, so all programs of the account must share one token.
+// WithLegacyToken fetches tokens with getAccessToken instead of getStableAccessToken. There each fetched token
+// invalidates the one before it after five minutes, so all programs of the account must share one token.
 func WithLegacyToken() Option {
 	return func(c *config) error {
 		c.legacyToken = true
@@ -209,8 +210,8 @@ func WithLegacyToken() Option {
 	}
 }
 
-// WithoutForcedRenewal keeps the client from forcing a refresh by itself, which it does when the platform rejects a token
-// and still returns it. WeChat allows 20 forced refreshes per account and day.
+// WithoutForcedRenewal keeps the client from forcing a refresh by itself, which it does when the platform rejects a
+// token and still returns it. WeChat allows 20 forced refreshes per account and day.
 func WithoutForcedRenewal() Option {
 	return func(c *config) error {
 		c.noForced = true
@@ -244,7 +245,8 @@ func WithLimiter(l Limiter) Option {
 	}
 }
 
-// WithInterceptor wraps each call in these functions, the first outermost. Given twice, the later ones are further inside.
+// WithInterceptor wraps each call in these functions, the first outermost. Given twice, the later ones are further
+// inside.
 func WithInterceptor(chain ...Interceptor) Option {
 	return func(c *config) error {
 		for i, f := range chain {
@@ -257,8 +259,8 @@ func WithInterceptor(chain ...Interceptor) Option {
 	}
 }
 
-// WithLogger logs attempts at Debug, token refreshes at Info, and what needs attention at Warn. Nothing is logged without
-// it. No line contains a token, a secret or an openid.
+// WithLogger logs attempts at Debug, token refreshes at Info, and what needs attention at Warn. Nothing is logged
+// without it. No line contains a token, a secret or an openid.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {

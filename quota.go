@@ -43,8 +43,8 @@ type cgiPath struct {
 	Path string `json:"cgi_path"`
 }
 
-// ClearAPIQuota resets the daily counter of one API, named by its path, such as "/cgi-bin/user/get". The platform allows it
-// 50 times a month. It is never retried.
+// ClearAPIQuota resets the daily counter of one API, named by its path, such as "/cgi-bin/user/get". The platform
+// allows it 50 times a month. It is never retried.
 //
 // clearApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
 func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
@@ -78,8 +78,8 @@ func (l rateLimit) public() RateLimit {
 
 func (r *quotaResponse) missingField() string { return missingIf("quota", r.Quota == nil) }
 
-// GetAPIQuota returns how much of the quota of one API is used. The API is named by its path, such as "/cgi-bin/user/get".
-// The numbers are not up to date.
+// GetAPIQuota returns how much of the quota of one API is used. The API is named by its path, such as
+// "/cgi-bin/user/get". The numbers are not up to date.
 //
 // getApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.
 func (c *Client) GetAPIQuota(ctx context.Context, path string) (*APIQuota, error) {
@@ -111,7 +111,8 @@ type ridResponse struct {
 
 func (r *ridResponse) missingField() string { return missingIf("request", r.Request == nil) }
 
-// GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its [*Error].
+// GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its
+// [*Error].
 //
 // getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
 func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
@@ -142,8 +143,8 @@ type ipListResponse struct {
 
 func (r *ipListResponse) missingField() string { return missingIf("ip_list", r.IPs == nil) }
 
-// GetAPIDomainIP returns the IP addresses of the platform's API, for the rules of an outbound firewall. They change: call it
-// once a day.
+// GetAPIDomainIP returns the IP addresses of the platform's API, for the rules of an outbound firewall. They change:
+// call it once a day.
 //
 // getApiDomainIp, https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html.
 func (c *Client) GetAPIDomainIP(ctx context.Context) ([]string, error) {

@@ -19,8 +19,8 @@ type SyncReport struct {
 	Added BulkReport
 	// Removed is about users who were members and are not wanted.
 	Removed BulkReport
-	// ToAdd and ToRemove are the openids that a dry run would send to the platform, in the order of the input and of the
-	// platform's list. They are empty without [WithDryRun].
+	// ToAdd and ToRemove are the openids that a dry run would send to the platform, in the order of the input and of
+	// the platform's list. They are empty without [WithDryRun].
 	ToAdd, ToRemove []string
 	// Unchanged is the number of users who were members and are wanted.
 	Unchanged int
@@ -34,13 +34,13 @@ func (r SyncReport) String() string {
 		r.Added.Applied, r.Added.Total, r.Removed.Applied, r.Removed.Total, r.Unchanged, r.Calls)
 }
 
-// SyncTag makes these users, and no others, have the tag: it reads who has it, tags those who lack it, and then untags those
-// who are not in the input. An empty input untags everybody.
+// SyncTag makes these users, and no others, have the tag: it reads who has it, tags those who lack it, and then untags
+// those who are not in the input. An empty input untags everybody.
 //
-// It reads the input to its end first; if the input fails, nothing is changed. Who is wanted and who is to be removed is held
-// in memory, about 100 bytes per openid. An openid that the platform rejects, such as that of a former follower, is reported
-// in Added, and the rest goes on. SyncTag is stopped by what stops [Client.BulkTagging], and removes nobody if adding was
-// stopped. To finish, run it again: it does what is left.
+// It reads the input to its end first; if the input fails, nothing is changed. Who is wanted and who is to be removed
+// is held in memory, about 100 bytes per openid. An openid that the platform rejects, such as that of a former
+// follower, is reported in Added, and the rest goes on. SyncTag is stopped by what stops [Client.BulkTagging], and
+// removes nobody if adding was stopped. To finish, run it again: it does what is left.
 //
 // It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
 // [*BulkError] or two of them joined.
@@ -51,8 +51,8 @@ func (c *Client) SyncTag(ctx context.Context, tagID int, openIDs iter.Seq2[strin
 	return c.sync(ctx, "SyncTag", c.tagging(batchTagging, tagID), c.tagging(batchUntagging, tagID), c.tagPages(tagID), openIDs, opts)
 }
 
-// SyncBlacklist makes these users, and no others, blocked: it reads who is blocked, blocks those who are missing, and then
-// unblocks those who are not in the input. Otherwise it works like [Client.SyncTag].
+// SyncBlacklist makes these users, and no others, blocked: it reads who is blocked, blocks those who are missing, and
+// then unblocks those who are not in the input. Otherwise it works like [Client.SyncTag].
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html; see also
 // [Client.BulkBlacklist] and [Client.BulkUnblacklist].
@@ -60,9 +60,9 @@ func (c *Client) SyncBlacklist(ctx context.Context, openIDs iter.Seq2[string, er
 	return c.sync(ctx, "SyncBlacklist", c.blacklisting(batchBlacklist), c.blacklisting(batchUnblacklist), c.GetBlacklist, openIDs, opts)
 }
 
-// EnsureTag returns the tag with this name, and creates it if there is none. Programs that start at the same time all get
-// the same tag. The name has 1 to 30 bytes of UTF-8. It makes one call, two to create the tag, and one more if another
-// program creates it in between.
+// EnsureTag returns the tag with this name, and creates it if there is none. Programs that start at the same time all
+// get the same tag. The name has 1 to 30 bytes of UTF-8. It makes one call, two to create the tag, and one more if
+// another program creates it in between.
 //
 // getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html; see also
 // [Client.CreateTag], whose errors it returns.

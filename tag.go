@@ -33,9 +33,9 @@ func (r *tagResponse) missingField() string { return missingIf("tag", r.Tag == n
 
 // CreateTag creates a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has at most 100 tags.
 //
-// The platform rejects a name that is taken with [CodeInvalidTagName]; [Client.EnsureTag] returns the tag of that name. If
-// the response to the first attempt was lost and a retry finds the name taken, CreateTag returns the tag of that name. If
-// the outcome remains unknown, the error matches [ErrAmbiguous].
+// The platform rejects a name that is taken with [CodeInvalidTagName]; [Client.EnsureTag] returns the tag of that name.
+// If the response to the first attempt was lost and a retry finds the name taken, CreateTag returns the tag of that
+// name. If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // createTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
 func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
@@ -89,7 +89,8 @@ func (c *Client) findTag(ctx context.Context, wanted func(Tag) bool) (*Tag, erro
 
 // UpdateTag renames a tag. The name has 1 to 30 bytes of UTF-8.
 //
-// The platform rejects a change of its own tags with [CodeSystemTag], and a name that is taken with [CodeInvalidTagName].
+// The platform rejects a change of its own tags with [CodeSystemTag], and a name that is taken with
+// [CodeInvalidTagName].
 //
 // updateTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
 func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {

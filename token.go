@@ -12,8 +12,8 @@ import (
 
 // Token is an access token. However it is printed, only its expiry is shown.
 //
-// encoding/json writes all of it, for a [TokenStore]. A JSON log of a struct that contains a Token therefore shows it; a
-// Token that is logged as an attribute of its own is safe.
+// encoding/json writes all of it, for a [TokenStore]. A JSON log of a struct that contains a Token therefore shows it;
+// a Token that is logged as an attribute of its own is safe.
 type Token struct {
 	AccessToken string    `json:"access_token"`
 	ExpiresAt   time.Time `json:"expires_at"` // zero if it is not known

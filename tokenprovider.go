@@ -114,8 +114,8 @@ func (r *tokenResponse) missingField() string {
 	return ""
 }
 
-// fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from inside
-// the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
+// fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from
+// inside the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
 func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
 	var requested time.Time // the token's life begins then, not when the response is read
 	req := request{ep: &endpoints[stableToken], beforeSend: func() error {

@@ -8,8 +8,8 @@ import (
 )
 
 // TokenStore shares access tokens among clients and processes. A key is "wechatuser:token:stable:" or
-// "wechatuser:token:legacy:" followed by the app ID, and never contains the secret. A value is the token itself, so keep
-// others from reading it.
+// "wechatuser:token:legacy:" followed by the app ID, and never contains the secret. A value is the token itself, so
+// keep others from reading it.
 //
 // It must be safe for concurrent use, and return when the context ends.
 type TokenStore interface {

@@ -38,8 +38,8 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings of profiles
-// from one response share memory in blocks of a few KiB.
+// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings of
+// profiles from one response share memory in blocks of a few KiB.
 type UserInfo struct {
 	// Subscribe is 1 for a follower and 0 for a former follower; see [UserInfo.Subscribed].
 	Subscribe int `json:"subscribe"`

@@ -62,9 +62,9 @@ func (r *batchUserInfoResponse) missingField() string {
 	return missingIf("user_info_list", r.Users == nil)
 }
 
-// BatchUserInfo returns the profiles of 1 to 100 users in one call. Identify them by their OpenID, not by their position:
-// the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no limit and goes
-// on without the rejected ones.
+// BatchUserInfo returns the profiles of 1 to 100 users in one call. Identify them by their OpenID, not by their
+// position: the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no
+// limit and goes on without the rejected ones.
 //
 // batchUserinfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserInfo, error) {
@@ -148,11 +148,11 @@ func (r *changeOpenIDResponse) missingField() string {
 	return missingIf("result_list", r.Results == nil)
 }
 
-// ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each result
-// has its own error; [Client.BulkChangeOpenID] has no limit.
+// ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each
+// result has its own error; [Client.BulkChangeOpenID] has no limit.
 //
-// The platform converts openids for 15 days after it approved the migration, and only those of users who still follow the
-// old account. Before the migration is complete it returns [CodeSystemBusy] or [CodeMigrationInvalidAppID].
+// The platform converts openids for 15 days after it approved the migration, and only those of users who still follow
+// the old account. Before the migration is complete it returns [CodeSystemBusy] or [CodeMigrationInvalidAppID].
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {

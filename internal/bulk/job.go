@@ -29,8 +29,8 @@ type Job[R any] struct {
 	Validate func(id string) error
 	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items.
 	Send func(ctx context.Context, items []*Item[R]) error
-	// Deliver takes an item in input order. After a stop it gets the Pending ones too. If it returns false, the job ends
-	// at once: calls under way are canceled. It must not keep the item, which would keep its chunk in memory.
+	// Deliver takes an item in input order. After a stop it gets the Pending ones too. If it returns false, the job
+	// ends at once: calls under way are canceled. It must not keep the item, which would keep its chunk in memory.
 	Deliver func(*Item[R]) bool
 	// Classify returns what an error of Send means. ctx ends when no new call may be made.
 	Classify func(ctx context.Context, err error) Verdict

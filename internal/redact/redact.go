@@ -1,4 +1,5 @@
-// Package redact keeps secrets out of texts and errors that come from elsewhere: the platform, a transport, a token store.
+// Package redact keeps secrets out of texts and errors that come from elsewhere: the platform, a transport, a token
+// store.
 package redact
 
 import (

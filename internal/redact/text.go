@@ -14,8 +14,8 @@ const minSecret = 4
 
 const redacted = "***"
 
-// redactSecrets replaces each secret in s by "***", also where it is escaped for a URL or for JSON. Secrets of fewer than
-// 4 bytes are left alone.
+// redactSecrets replaces each secret in s by "***", also where it is escaped for a URL or for JSON. Secrets of fewer
+// than 4 bytes are left alone.
 //
 // Redact first and cut s afterwards: a secret that is cut is not found.
 func redactSecrets(s string, secrets ...string) string {

@@ -13,7 +13,8 @@ import (
 
 // Config configures a [Transport].
 type Config struct {
-	// BaseURLs are the addresses of the hosts in order of preference, without a slash at the end. There is at least one.
+	// BaseURLs are the addresses of the hosts in order of preference, without a slash at the end. There is at least
+	// one.
 	BaseURLs []string
 	// RoundTripper sends all requests. If nil, the transport of Client does.
 	RoundTripper http.RoundTripper
@@ -31,8 +32,8 @@ type Transport struct {
 	resty    *resty.Client
 	blank    *resty.Request // what each request is before it is sent
 	requests sync.Pool      // of *resty.Request, half a kilobyte each
-	// The headers of requests without and with a body. All requests share them, so they must not change: resty adds what
-	// is missing, which is nothing, and sends a copy.
+	// The headers of requests without and with a body. All requests share them, so they must not change: resty adds
+	// what is missing, which is nothing, and sends a copy.
 	header, bodyHeader http.Header
 }
 

@@ -16,8 +16,8 @@ type Envelope struct {
 	FailOpenIDList []string `json:"fail_openid_list"`
 }
 
-// ResponseEnvelope returns e, for code that knows a response only as an interface. (The embedded field would hide a method
-// that is called Envelope.)
+// ResponseEnvelope returns e, for code that knows a response only as an interface. (The embedded field would hide a
+// method that is called Envelope.)
 func (e *Envelope) ResponseEnvelope() *Envelope { return e }
 
 // Code returns the errcode; ok is false if the response has none.

@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// UnmarshalPlain reads an object, as the platform usually writes it, into the struct that v points at, which must be its
-// zero value. It reports false, and leaves part of the object in v, for anything else: what is not valid, and what is
-// valid and unusual. Unusual are escapes, null in place of a value, fractions, numbers of more than 18 digits, invalid
-// UTF-8, names with other characters than a-z, 0-9 and _, what a pointer or a list of objects is for and is there twice,
-// deep nesting, and values of another type than the field. Where it reports true, v holds what encoding/json would have set.
+// UnmarshalPlain reads an object, as the platform usually writes it, into the struct that v points at, which must be
+// its zero value. It reports false, and leaves part of the object in v, for anything else: what is not valid, and what
+// is valid and unusual. Unusual are escapes, null in place of a value, fractions, numbers of more than 18 digits,
+// invalid UTF-8, names with other characters than a-z, 0-9 and _, what a pointer or a list of objects is for and is
+// there twice, deep nesting, and values of another type than the field. Where it reports true, v holds what
+// encoding/json would have set.
 //
 // The struct tags say what the fields are called, as they do for encoding/json. Nothing in v refers to data: texts are
 // copied, those that stand near each other into one block of at most [MaxBlock] bytes.
