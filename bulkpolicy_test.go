@@ -2,8 +2,11 @@ package wechatuser_test
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -94,5 +97,31 @@ func TestNobodyFailsWhereNothingWasSent(t *testing.T) {
 		assert.Empty(t, report.Failed)
 		assert.Zero(t, report.Total)
 		assert.Empty(t, report.ResumeAfter)
+	})
+}
+
+// Two chunks are told that the tag does not exist. The first reads the tag list, the second waits for the result, and a
+// third stops the job meanwhile.
+func TestStoppedJobReadsTheTagListOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, tag := testutil.NewAccount(t, 150)
+		ids := testutil.OpenIDs(150)
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			switch {
+			case req.URL.Path == testutil.PathGetTags:
+				return testutil.Delay(2*time.Second, srv.Transport().RoundTrip)(req)
+			case req.URL.Path != testutil.PathBatchTagging:
+				return srv.Transport().RoundTrip(req)
+			case strings.Contains(testutil.PeekBody(req), ids[120]):
+				return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
+			}
+			return testutil.RespondCode(wechatuser.CodeInvalidTagID)(req)
+		})))
+		start := time.Now()
+		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+		assert.Equal(t, 2*time.Second, time.Since(start))
+		assert.Equal(t, wechatuser.BulkReport{Calls: 3 + 1}, *report)
+		assert.Equal(t, 1, srv.Calls(testutil.PathGetTags))
 	})
 }
