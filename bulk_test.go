@@ -45,7 +45,7 @@ var bulkWrites = []struct {
 	}},
 }
 
-func TestBulkNeedsNoMoreCallsThanChunks(t *testing.T) {
+func TestBulkSendsOneCallPerChunk(t *testing.T) {
 	for _, job := range bulkWrites {
 		for _, n := range []int{0, 1, job.limit - 1, job.limit, job.limit + 1, 1000} {
 			srv, c, tag := testutil.NewAccount(t, n)
@@ -68,7 +68,7 @@ func TestBulkNeedsNoMoreCallsThanChunks(t *testing.T) {
 	}
 }
 
-func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
+func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 	for _, job := range bulkWrites {
 		worst := 0
 		for at := range job.limit {
@@ -96,7 +96,7 @@ func TestBulkFindsTheOneThatIsRefused(t *testing.T) {
 	}
 }
 
-func TestBulkWhereAllAreRefused(t *testing.T) {
+func TestBulkAllOpenIDsRejected(t *testing.T) {
 	for _, job := range bulkWrites {
 		_, c, tag := testutil.NewAccount(t, 0)
 		var ids []string
@@ -111,7 +111,7 @@ func TestBulkWhereAllAreRefused(t *testing.T) {
 	}
 }
 
-func TestBulkErrorTellsEverything(t *testing.T) {
+func TestBulkErrorListsTheFailures(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 1000)
 	ids := testutil.OpenIDs(1000)
 	ids[40] = wechatusertest.ForeignOpenID(0)
@@ -144,7 +144,7 @@ func TestBulkErrorTellsEverything(t *testing.T) {
 	assert.Empty(t, new(wechatuser.BulkError).Unwrap())
 }
 
-func TestBulkSendsNothingMalformed(t *testing.T) {
+func TestBulkDoesNotSendMalformedOpenIDs(t *testing.T) {
 	srv, _, tag := testutil.NewAccount(t, 60)
 	s := &recorder{next: srv.Transport()}
 	c := srv.Client(wechatuser.WithTransport(s))
@@ -210,7 +210,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	assert.Positive(t, report.Applied)
 }
 
-func TestBulkForgetsWhatIsNoLongerInFlight(t *testing.T) {
+func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 500)
 	report, err := c.BulkTagging(t.Context(), tag, testutil.List(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
@@ -218,7 +218,7 @@ func TestBulkForgetsWhatIsNoLongerInFlight(t *testing.T) {
 	assert.Equal(t, 11, report.Calls, "the first is sent again, since nobody remembers it")
 }
 
-func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
+func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
 	for _, code := range []wechatuser.Code{
 		wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeAPIUnauthorized, wechatuser.CodeAccountLimited,
 		wechatuser.CodeDataFormat, wechatuser.CodeInvalidOpenIDListSize, 99999,
@@ -250,7 +250,7 @@ func TestBulkIsStoppedByWhatIsNobodysFault(t *testing.T) {
 	}
 }
 
-func TestBulkWithoutCredentials(t *testing.T) {
+func TestBulkWithAWrongSecret(t *testing.T) {
 	srv, _, tag := testutil.NewAccount(t, 500)
 	c, err := wechatuser.New(srv.AppID, "wrong", wechatuser.WithTransport(srv.Transport()))
 	require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestBulkWithoutCredentials(t *testing.T) {
 	assert.Zero(t, srv.Calls("*"))
 }
 
-func TestBulkSettlesTheCallsUnderWay(t *testing.T) {
+func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 400)
 		ids := testutil.OpenIDs(400)
@@ -297,7 +297,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.next.RoundTrip(req)
 }
 
-func TestBulkAndATagThatIsNotThere(t *testing.T) {
+func TestBulkTagDoesNotExist(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 500)
 	report, err := c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(500)))
 	var be *wechatuser.BulkError
@@ -313,7 +313,7 @@ func TestBulkAndATagThatIsNotThere(t *testing.T) {
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "whether it exists is not known")
 }
 
-func TestBulkAndATagThatIsDenied(t *testing.T) {
+func TestBulkRetriesAFalseInvalidTagError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 200)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 6)
@@ -339,7 +339,7 @@ func TestBulkAndATagThatIsDenied(t *testing.T) {
 	})
 }
 
-func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
+func TestBulkOpenIDStaysBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		busy := wechatusertest.OpenID(33)
@@ -360,7 +360,7 @@ func TestBulkAndSomebodyWhoIsBusy(t *testing.T) {
 	})
 }
 
-func TestBulkWaitsForSomebodyWhoIsBusy(t *testing.T) {
+func TestBulkRetriesABusyOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 50)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeConcurrentTagging, 3+3)
@@ -370,7 +370,7 @@ func TestBulkWaitsForSomebodyWhoIsBusy(t *testing.T) {
 	})
 }
 
-func TestBulkAndAnswersForSome(t *testing.T) {
+func TestBulkPartialFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
 		some := testutil.OpenIDs(100)[10:13]
@@ -403,7 +403,7 @@ func TestBulkAndAnswersForSome(t *testing.T) {
 	})
 }
 
-func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
+func TestBulkPartialFailureWithoutOpenIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		bad := wechatusertest.OpenID(66)
@@ -420,7 +420,7 @@ func TestBulkAndAnswersForSomeThatDoNotSayWhom(t *testing.T) {
 	})
 }
 
-func TestBulkWaitsForTheNextMinute(t *testing.T) {
+func TestBulkWaitsOutTheMinuteQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
 			wechatusertest.WithQuota(testutil.PathBatchTagging, 0, 5))
@@ -444,7 +444,7 @@ func TestBulkWaitsForTheNextMinute(t *testing.T) {
 	})
 }
 
-func TestBulkDoesNotWaitBeyondTheContext(t *testing.T) {
+func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeMinuteQuotaExceeded, 1000)
@@ -466,7 +466,7 @@ func TestBulkDoesNotWaitBeyondTheContext(t *testing.T) {
 	})
 }
 
-func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
+func TestBulkPlatformUnreachable(t *testing.T) {
 	for name, tt := range map[string]struct {
 		trouble   func(*wechatusertest.Server)
 		ambiguous bool
@@ -509,7 +509,7 @@ func TestBulkWhenThePlatformIsOutOfReach(t *testing.T) {
 	}
 }
 
-func TestBulkBlamesNobodyWhereTheTokenIsOutOfReach(t *testing.T) {
+func TestBulkTokenUnavailableFailsNoOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
 		for name, trouble := range map[string]func(path string, times int){
@@ -526,7 +526,7 @@ func TestBulkBlamesNobodyWhereTheTokenIsOutOfReach(t *testing.T) {
 	})
 }
 
-func TestBulkInputThatFails(t *testing.T) {
+func TestBulkInputError(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 400)
 	gone := errors.New("the database has gone")
 	input := func(n int) iter.Seq2[string, error] {
@@ -595,7 +595,7 @@ type waits func(context.Context) error
 
 func (f waits) Wait(ctx context.Context) error { return f(ctx) }
 
-func TestBulkBlamesNobodyForWhatWasNotSent(t *testing.T) {
+func TestBulkUnsentOpenIDsAreNotFailed(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 400, wechatuser.WithLimiter(waits(func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
@@ -607,7 +607,7 @@ func TestBulkBlamesNobodyForWhatWasNotSent(t *testing.T) {
 	assert.Zero(t, *report)
 }
 
-func TestBulkGoesOnBehindASlowChunk(t *testing.T) {
+func TestBulkSlowChunkDoesNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 1000)
 		begun := 0
@@ -676,7 +676,7 @@ func TestBulkProgress(t *testing.T) {
 }
 
 // A program that dies goes on from the last place that it wrote down: before it nobody is left out.
-func TestBulkPlaceOfAProgramThatDies(t *testing.T) {
+func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
 	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
 	var places []string
@@ -793,7 +793,7 @@ type batchAnswer struct {
 }
 
 // A report does not keep the pages that its openids came with.
-func TestReportHoldsItsOwnOpenIDs(t *testing.T) {
+func TestReportDoesNotRetainPages(t *testing.T) {
 	bad := wechatusertest.ForeignOpenID(0)
 	_, c, tag := testutil.NewAccount(t, 10)
 	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(bad))

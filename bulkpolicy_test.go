@@ -26,8 +26,8 @@ func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, ta
 	})
 }
 
-// TestBulkWaitsForATokenOfTheBudget: somebody else renews the token before each call, 20 times in no time.
-func TestBulkWaitsForATokenOfTheBudget(t *testing.T) {
+// TestBulkWaitsForTheTokenRequestLimit: somebody else renews the token before each call, 20 times in no time.
+func TestBulkWaitsForTheTokenRequestLimit(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
 		c := srv.Client(wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
 			if call.API == "batchTagging" {
@@ -43,8 +43,8 @@ func TestBulkWaitsForATokenOfTheBudget(t *testing.T) {
 	})
 }
 
-// TestASingleCallSaysThatItWasTheBudget: it does not wait, and tells what was refused.
-func TestASingleCallSaysThatItWasTheBudget(t *testing.T) {
+// TestCallReportsTheTokenRequestLimit: it does not wait, and tells what was refused.
+func TestCallReportsTheTokenRequestLimit(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, _ int) {
 		c := srv.Client()
 		var err error
@@ -61,7 +61,7 @@ func TestASingleCallSaysThatItWasTheBudget(t *testing.T) {
 	})
 }
 
-func TestListsWaitForTheNextMinute(t *testing.T) {
+func TestListsWaitOutTheMinuteQuota(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
 		srv.FailNext(testutil.PathGetFans, wechatuser.CodeMinuteQuotaExceeded, 1)
 		c := srv.Client()
@@ -85,8 +85,8 @@ func TestListsDoNotBelieveThatATagIsGone(t *testing.T) {
 	})
 }
 
-// TestNobodyFailsWhereNothingWasSent: without a token there is nothing to say about an openid.
-func TestNobodyFailsWhereNothingWasSent(t *testing.T) {
+// TestNoOpenIDFailsWithoutAToken: without a token there is nothing to say about an openid.
+func TestNoOpenIDFailsWithoutAToken(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
 		srv.FailNextHTTP(testutil.PathStableToken, 502, "<html>", 100)
 

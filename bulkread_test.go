@@ -73,7 +73,7 @@ func TestBulkUserInfoDoesNotHoldBackWhatItHas(t *testing.T) {
 	})
 }
 
-func TestBulkUserInfoGivesNobodyAnothersUnionID(t *testing.T) {
+func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 	srv, _, _ := testutil.NewAccount(t, 0)
 	ids := testutil.OpenIDs(240)
 	for i, id := range ids {
@@ -161,7 +161,7 @@ func TestBulkUserInfoEndsWithTheJobsError(t *testing.T) {
 	assert.Len(t, rest, 1000-n)
 }
 
-func TestBulkUserInfoWaitsForTheNextMinute(t *testing.T) {
+func TestBulkUserInfoWaitsOutTheMinuteQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
 			wechatusertest.WithQuota(testutil.PathBatchUserInfo, 0, 3))

@@ -18,7 +18,7 @@ import (
 )
 
 // A pause that would outlast the context is not begun: the caller gets the last error at once.
-func TestNeverPastTheDeadline(t *testing.T) {
+func TestNoRetryPastTheDeadline(t *testing.T) {
 	for name, reply := range map[string]testutil.Reply{
 		"Retry-After": testutil.Respond(503, "", "Retry-After", "10"),
 		"partial":     testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`),
@@ -42,7 +42,7 @@ func TestNeverPastTheDeadline(t *testing.T) {
 	}
 }
 
-func TestCancelDuringAPause(t *testing.T) {
+func TestCancelDuringBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("the shop has closed")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -67,7 +67,7 @@ func TestCancelDuringAPause(t *testing.T) {
 }
 
 // A context that has ended already sends nothing, whatever the transport thinks of it.
-func TestContextThatHasEnded(t *testing.T) {
+func TestEndedContextSendsNothing(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		t.Run(call.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestFreshTokenForEachAttempt(t *testing.T) {
 }
 
 // A refused token costs one repeat, which is none of the attempts.
-func TestRefusedToken(t *testing.T) {
+func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 	for _, code := range []int{40001, 40014, 42001} {
 		for _, call := range testutil.APICalls {
 			if call.OwnAuth {
@@ -132,7 +132,7 @@ func TestRefusedToken(t *testing.T) {
 }
 
 // A secret that is refused is not a token that is.
-func TestRefusedSecret(t *testing.T) {
+func TestRejectedSecretIsNoRejectedToken(t *testing.T) {
 	s := testutil.Play(testutil.RespondCode(40001))
 	err := testutil.NewClient(t, s).ClearQuotaByAppSecret(t.Context())
 	require.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
@@ -140,7 +140,7 @@ func TestRefusedSecret(t *testing.T) {
 }
 
 // Of a list that was processed in part, only the rest is sent again, and nobody else.
-func TestPartialFailure(t *testing.T) {
+func TestPartialFailureRetriesTheRest(t *testing.T) {
 	partial := func(openIDs string) testutil.Reply {
 		return testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail rid: ` + testutil.RID + `","fail_openid_list":` + openIDs + `}`)
 	}
@@ -196,7 +196,7 @@ func TestPartialFailure(t *testing.T) {
 }
 
 // Elsewhere such a list means nothing.
-func TestPartialFailureOfAnotherCall(t *testing.T) {
+func TestPartialFailureOfOtherCalls(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`))
 	err := testutil.NewClient(t, s).BatchBlacklist(t.Context(), []string{testutil.Alice})
 	require.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)

@@ -59,7 +59,7 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 }
 
 // Nobody's openid is in a log, whatever a proxy or a transport writes into its errors.
-func TestLogHoldsNoOpenID(t *testing.T) {
+func TestLogContainsNoOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -85,7 +85,7 @@ func TestLogHoldsNoOpenID(t *testing.T) {
 }
 
 // A client that was given no logger writes nowhere: not to the default logger, not to the standard files.
-func TestSilentWithoutALogger(t *testing.T) {
+func TestNoOutputWithoutALogger(t *testing.T) {
 	var log bytes.Buffer
 	old := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -22,7 +22,7 @@ import (
 )
 
 // All the ways in which the platform names a request in its message.
-func TestFormsOfMessage(t *testing.T) {
+func TestMessageForms(t *testing.T) {
 	for errmsg, want := range map[string]wechatuser.Error{
 		"invalid appid": {Message: "invalid appid"},
 		"invalid credential, access_token is invalid or not latest hint: [113faa02934469]": {
@@ -134,7 +134,7 @@ func TestClassesOfErrors(t *testing.T) {
 }
 
 // A class is no code, and no class is another one.
-func TestClassesAreApart(t *testing.T) {
+func TestClassesAreDistinct(t *testing.T) {
 	for i, a := range classes {
 		for j, b := range classes {
 			assert.Equal(t, i == j, errors.Is(a, b))
@@ -223,7 +223,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 }
 
 // Whatever comes from outside, an error stays on one line of a log.
-func TestErrorsAreOnOneLine(t *testing.T) {
+func TestErrorsAreSingleLine(t *testing.T) {
 	lines := "a\nb\r\nc\u2028d\u2029e\u0085f"
 	for name, reply := range map[string]testutil.Reply{
 		"message":      testutil.RespondJSON(`{"errcode":48001,"errmsg":"` + lines + `"}`),

@@ -17,7 +17,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-func TestInterceptorsGoAroundACall(t *testing.T) {
+func TestInterceptorsWrapACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var steps []string
 		step := func(name string) wechatuser.Interceptor {
@@ -131,7 +131,7 @@ func TestInterceptorCanReplaceTheError(t *testing.T) {
 }
 
 // There is no success without an answer, so that nobody takes a zero value for one.
-func TestInterceptorCannotMakeUpASuccess(t *testing.T) {
+func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		for name, interceptor := range map[string]wechatuser.Interceptor{
 			"does not call next": func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
@@ -181,7 +181,7 @@ func TestInterceptorCanCallNextTwice(t *testing.T) {
 
 // The answer is that of the last run that had one.
 // An interceptor that gives up, as a circuit breaker does, leaves its call running for a while.
-func TestInterceptorMayLeave(t *testing.T) {
+func TestInterceptorMayReturnEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := errors.New("left")
 		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.RespondJSON(testutil.AliceBody))), wechatuser.WithInterceptor(
@@ -198,7 +198,7 @@ func TestInterceptorMayLeave(t *testing.T) {
 	})
 }
 
-func TestInterceptorCanPreferTheFirstAnswer(t *testing.T) {
+func TestInterceptorCanReturnTheFirstResponse(t *testing.T) {
 	c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 		first, err := do(ctx)
 		if err == nil {
@@ -259,7 +259,7 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-func TestLimiterThatFails(t *testing.T) {
+func TestLimiterError(t *testing.T) {
 	l := &limiter{err: errors.New("would exceed the deadline")}
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
 	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))

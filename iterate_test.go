@@ -55,7 +55,7 @@ func TestListsOfAllLengths(t *testing.T) {
 	}
 }
 
-func TestPagesAsThePlatformMayGiveThem(t *testing.T) {
+func TestPageForms(t *testing.T) {
 	end := testutil.RespondPage(0, "")
 	for _, tt := range []struct {
 		name  string
@@ -82,7 +82,7 @@ func TestPagesAsThePlatformMayGiveThem(t *testing.T) {
 	}
 }
 
-func TestCursorThatRepeats(t *testing.T) {
+func TestRepeatedCursor(t *testing.T) {
 	same := testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob)
 	for name, pages := range map[string][]testutil.Reply{
 		"the same page for ever": {same},
@@ -100,7 +100,7 @@ func TestCursorThatRepeats(t *testing.T) {
 	assert.Len(t, errs, 1, "the cursor that the walk began with counts")
 }
 
-func TestPeopleLeaveDuringAWalk(t *testing.T) {
+func TestUnfollowsDuringAList(t *testing.T) {
 	srv, c := smallPages(t, wechatusertest.WithFans(60))
 	gone := map[string]bool{}
 	var got []string
@@ -156,7 +156,7 @@ func TestListEndsWithItsFirstError(t *testing.T) {
 	assert.Equal(t, 2, srv.Calls(testutil.PathGetFans))
 }
 
-func TestPrefetchIsAheadOfTheLoop(t *testing.T) {
+func TestPrefetchRunsAheadOfTheLoop(t *testing.T) {
 	for prefetch := range 4 {
 		synctest.Test(t, func(t *testing.T) {
 			srv, c := smallPages(t, wechatusertest.WithFans(100))
@@ -214,7 +214,7 @@ type foreignContext struct {
 
 func (c foreignContext) Done() <-chan struct{} { return c.done }
 
-func TestNothingHangsOnTheContextAfterwards(t *testing.T) {
+func TestListLeavesNothingOnTheContext(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	srv, c := smallPages(t, wechatusertest.WithFans(25))
 	tag := srv.AddTag("vip")

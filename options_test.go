@@ -139,7 +139,7 @@ func TestBadCredentials(t *testing.T) {
 }
 
 // Each mistake is named, so that one look at the error mends them all.
-func TestAllMistakesAreReported(t *testing.T) {
+func TestAllOptionErrorsAreReported(t *testing.T) {
 	_, err := wechatuser.New("", "a b",
 		wechatuser.WithTimeout(0), nil, wechatuser.WithBaseURL("http://example.com"), wechatuser.WithTransport(nil), wechatuser.WithUserAgent(""))
 	require.Error(t, err)
@@ -152,7 +152,7 @@ func TestAllMistakesAreReported(t *testing.T) {
 }
 
 // Options that contradict each other do so in either order.
-func TestContradictions(t *testing.T) {
+func TestConflictingOptions(t *testing.T) {
 	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token))
 	for name, opts := range map[string][]wechatuser.Option{
 		"WithTokenSource":      {source, wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore())},
@@ -200,7 +200,7 @@ func TestOrderOfOptionsDoesNotMatter(t *testing.T) {
 	})
 }
 
-func TestTimeoutOfTheGivenClient(t *testing.T) {
+func TestTimeoutOfTheHTTPClient(t *testing.T) {
 	for _, tt := range []struct {
 		client  time.Duration
 		opts    []wechatuser.Option
@@ -270,7 +270,7 @@ func TestOptionsAreShared(t *testing.T) {
 	assert.Len(t, calls, 3)
 }
 
-func TestClientIsPrintedWithoutItsSecret(t *testing.T) {
+func TestPrintedClientHasNoSecret(t *testing.T) {
 	c := testutil.NewClient(t, httpmock.NewMockTransport())
 	want := "wechatuser.Client(" + testutil.AppID + ")"
 	assert.Equal(t, want, c.String())

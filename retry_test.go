@@ -19,9 +19,9 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// TestRepeats is the table of what is repeated: an outcome of the first attempt, and how many requests are sent if
+// TestRetries is the table of what is repeated: an outcome of the first attempt, and how many requests are sent if
 // all attempts end so.
-func TestRepeats(t *testing.T) {
+func TestRetries(t *testing.T) {
 	const always, unlessNever, never = 3, -3, 1
 	tests := []struct {
 		name    string
@@ -103,7 +103,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func TestRepeatThatSucceeds(t *testing.T) {
+func TestRetrySucceeds(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		t.Run(call.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestMaxAttempts(t *testing.T) {
 }
 
 // Each pause is a random part of its bound, which doubles up to the maximum.
-func TestBackOff(t *testing.T) {
+func TestBackoff(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
 		policy wechatuser.RetryPolicy

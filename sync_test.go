@@ -130,7 +130,7 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag))
 }
 
-func TestSyncNamesWhomItCannotAdd(t *testing.T) {
+func TestSyncReportsFailedAdditions(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 100)
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:10]...)
@@ -164,7 +164,7 @@ func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
 	assert.Zero(t, report.Removed.Applied)
 }
 
-func TestSyncReadsTheListPatiently(t *testing.T) {
+func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, _ := testutil.NewAccount(t, 100)
 		ids := testutil.OpenIDs(100)
@@ -201,7 +201,7 @@ func TestEnsureTag(t *testing.T) {
 	assert.Equal(t, 2, srv.Calls(testutil.PathGetTags), "nothing was sent")
 }
 
-func TestEnsureTagThatAppearsInBetween(t *testing.T) {
+func TestEnsureTagCreatedConcurrently(t *testing.T) {
 	const noTags, hasVIP = `{"tags":[]}`, `{"tags":[{"id":134,"name":"vip"}]}`
 	tests := []struct {
 		name string

@@ -17,7 +17,7 @@ import (
 var twice = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2})
 
 // What a call that clears up does about a lost answer: the replies to it, and to the question for the tags.
-type clearingUp struct {
+type lookUpTest struct {
 	name    string
 	replies []testutil.Reply
 	tags    testutil.Reply // nil where nobody may ask
@@ -26,7 +26,7 @@ type clearingUp struct {
 	unclear bool  // the error matches ErrAmbiguous
 }
 
-func (tt clearingUp) run(t *testing.T, path string, do func(context.Context, *wechatuser.Client) error) {
+func (tt lookUpTest) run(t *testing.T, path string, do func(context.Context, *wechatuser.Client) error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		calls, tags := testutil.Play(tt.replies...), testutil.Play(testutil.RespondCode(48001))
@@ -51,12 +51,12 @@ func (tt clearingUp) run(t *testing.T, path string, do func(context.Context, *we
 	})
 }
 
-func TestCreateTagClearsUp(t *testing.T) {
+func TestCreateTagLooksUpAnUnknownOutcome(t *testing.T) {
 	created, taken := testutil.RespondJSON(`{"tag":{"id":134,"name":"vip"}}`), testutil.RespondCode(45157)
 	there := testutil.RespondJSON(`{"tags":[{"id":133,"name":"VIP"},{"id":134,"name":"vip","count":7},{"id":135,"name":"vip "}]}`)
 	notThere := testutil.RespondJSON(`{"tags":[{"id":2,"name":"星标组"}]}`)
 	var tag *wechatuser.Tag
-	for _, tt := range []clearingUp{
+	for _, tt := range []lookUpTest{
 		{name: "no need", replies: []testutil.Reply{created}},
 		{name: "the name was taken before", replies: []testutil.Reply{taken}, want: wechatuser.CodeInvalidTagName},
 		{name: "not sent, then taken", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), taken}, want: wechatuser.CodeInvalidTagName},
@@ -88,11 +88,11 @@ func TestCreateTagClearsUp(t *testing.T) {
 	}
 }
 
-func TestDeleteTagClearsUp(t *testing.T) {
+func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 	deleted, gone := testutil.RespondJSON(testutil.OKBody), testutil.RespondCode(45159)
 	there := testutil.RespondJSON(`{"tags":[{"id":133,"name":"a"},{"id":134,"name":"vip"}]}`)
 	notThere := testutil.RespondJSON(`{"tags":[{"id":133,"name":"a"},{"id":135,"name":"b"}]}`)
-	for _, tt := range []clearingUp{
+	for _, tt := range []lookUpTest{
 		{name: "no need", replies: []testutil.Reply{deleted}},
 		{name: "there was none", replies: []testutil.Reply{gone}, want: wechatuser.CodeInvalidTagID},
 		{name: "not sent, then none", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), gone}, want: wechatuser.CodeInvalidTagID},
@@ -113,7 +113,7 @@ func TestDeleteTagClearsUp(t *testing.T) {
 }
 
 // A caller who has gone waits for no clearing up.
-func TestClearingUpEndsWithTheContext(t *testing.T) {
+func TestLookUpEndsWithTheContext(t *testing.T) {
 	for name, do := range map[string]func(context.Context, *wechatuser.Client) error{
 		testutil.PathCreateTag: func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.CreateTag(ctx, "vip")

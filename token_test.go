@@ -18,7 +18,7 @@ import (
 )
 
 // The monotonic clock stands still while a machine sleeps, and the token's time does not.
-func TestTokenTimesAreOfTheWallClock(t *testing.T) {
+func TestTokenTimesUseTheWallClock(t *testing.T) {
 	require.Contains(t, time.Now().String(), "m=")
 	tok, err := testutil.NewTokenClient(t, &testutil.TokenServer{}).Token(t.Context())
 	require.NoError(t, err)
@@ -49,7 +49,7 @@ func TestTokenTimes(t *testing.T) {
 }
 
 // Whatever is printed, and in whichever way: no token, no secret.
-func TestPrintingShowsNothingSecret(t *testing.T) {
+func TestPrintedValuesHaveNoSecret(t *testing.T) {
 	type holder struct {
 		Token   wechatuser.Token
 		Pointer *wechatuser.Token

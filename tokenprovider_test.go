@@ -22,7 +22,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-func TestOneTokenRequestForAThousandCallsOnAColdClient(t *testing.T) {
+func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestOneTokenRequestForAThousandCallsOnAColdClient(t *testing.T) {
 
 // A token that dies under load costs one token request and no call, whatever the errcode and the method, whether older
 // tokens live on beside a new one or not, and also where normal mode goes on giving the dead token out.
-func TestDeadTokenHealsWithoutAFailedCall(t *testing.T) {
+func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 	type variant struct {
 		family    string
 		code      wechatuser.Code
@@ -97,7 +97,7 @@ func TestDeadTokenHealsWithoutAFailedCall(t *testing.T) {
 }
 
 // A waiter leaves when its own context ends, and disturbs nobody.
-func TestWaitersLeaveOneByOne(t *testing.T) {
+func TestWaiterEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 4 * time.Second}
 		c := testutil.NewTokenClient(t, acc)
@@ -140,7 +140,7 @@ func TestWaitersLeaveOneByOne(t *testing.T) {
 	})
 }
 
-func TestFetchGoesOnAfterAllWaitersHaveLeft(t *testing.T) {
+func TestFetchContinuesAfterAllWaitersHaveLeft(t *testing.T) {
 	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 200*time.Millisecond)
@@ -185,7 +185,7 @@ func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
 }
 
 // The life of a token: silence, renewal in the background, and the new one.
-func TestEarlyRenewal(t *testing.T) {
+func TestEarlyRefresh(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestEarlyRenewal(t *testing.T) {
 }
 
 // Many processes that got their tokens together do not renew them together.
-func TestEarlyRenewalHasJitter(t *testing.T) {
+func TestEarlyRefreshHasJitter(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestEarlyRenewalHasJitter(t *testing.T) {
 	assert.Greater(t, len(seen), 5)
 }
 
-func TestCallsWaitForTheRenewalInTheLastMinute(t *testing.T) {
+func TestCallsWaitForTheRefreshInTheLastMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 2 * time.Second}
 		c := testutil.NewTokenClient(t, acc)
@@ -272,7 +272,7 @@ func TestCallsWaitForTheRenewalInTheLastMinute(t *testing.T) {
 }
 
 // While renewals fail the old token serves to its end, and calls share the cost of new attempts.
-func TestOldTokenServesToItsEndWhileRenewalFails(t *testing.T) {
+func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 	for name, failure := range map[string]testutil.Reply{
 		"network":       testutil.Fail(testutil.ErrReset),
 		"not reachable": testutil.Fail(testutil.ErrRefused),
@@ -326,7 +326,7 @@ func TestOldTokenServesToItsEndWhileRenewalFails(t *testing.T) {
 }
 
 // WeChat hands out the same token until 5 minutes before its end, by its own clock.
-func TestSameTokenFromAnEarlyRenewalIsAskedForAgainLater(t *testing.T) {
+func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{RenewBefore: 2 * time.Minute}
 		c := testutil.NewTokenClient(t, acc)
@@ -354,7 +354,7 @@ func TestSameTokenFromAnEarlyRenewalIsAskedForAgainLater(t *testing.T) {
 }
 
 // The refusal of an old token arrives when there is a new one already, and does it no harm.
-func TestLateRefusalOfAnOldTokenDropsNothing(t *testing.T) {
+func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 10 * time.Millisecond}
 		slow := &slowFirst{TokenServer: acc, delay: time.Minute}
@@ -378,7 +378,7 @@ func TestLateRefusalOfAnOldTokenDropsNothing(t *testing.T) {
 }
 
 // Even where the new token is about to end and no other one is to be had.
-func TestLateRefusalWhileRenewalFails(t *testing.T) {
+func TestLateRejectionWhileRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
@@ -467,7 +467,7 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 	})
 }
 
-func TestRefreshTokenIsNotRepeated(t *testing.T) {
+func TestRefreshTokenIsNotRetried(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
 		"no answer": testutil.Fail(testutil.ErrReset),
 		"gateway":   testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
@@ -494,7 +494,7 @@ func TestRefreshTokenIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestRefreshTokenWaitsForARenewalUnderWay(t *testing.T) {
+func TestRefreshTokenWaitsForARunningFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second}
 		c := testutil.NewTokenClient(t, acc)
@@ -513,7 +513,7 @@ func TestRefreshTokenWaitsForARenewalUnderWay(t *testing.T) {
 }
 
 // A forced renewal that fails is its caller's matter: others who waited for it get their token in the normal way.
-func TestFailedRefreshTokenFailsNobodyElse(t *testing.T) {
+func TestFailedRefreshTokenFailsNoOtherCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second}
 		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
@@ -539,7 +539,7 @@ func TestFailedRefreshTokenFailsNobodyElse(t *testing.T) {
 }
 
 // A forced renewal that finds the limit of 30 seconds gets the current token, which is as good as before.
-func TestRefreshTokenThatBringsTheSameToken(t *testing.T) {
+func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		c := testutil.NewTokenClient(t, acc)
@@ -607,7 +607,7 @@ func TestTokenEndpointBodies(t *testing.T) {
 }
 
 // The life of a token may be any number of seconds.
-func TestTokenOfAnyLife(t *testing.T) {
+func TestTokenLifetimes(t *testing.T) {
 	for _, life := range []time.Duration{20 * time.Second, time.Minute, 10 * time.Minute, 1000 * time.Hour} {
 		t.Run(life.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -687,7 +687,7 @@ func TestTokenSource(t *testing.T) {
 func second[A any](_ A, err error) error { return err }
 
 // A source that knows of a newer token by itself heals a call without being told.
-func TestTokenSourceThatHealsByItself(t *testing.T) {
+func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 	acc := &testutil.TokenServer{}
 	issuer := testutil.NewTokenClient(t, acc) // a client as another one's source
 	c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(issuer.Token)))
@@ -790,7 +790,7 @@ func TestTokenInvalidator(t *testing.T) {
 }
 
 // A transport or a store of a test that ends the goroutine, as t.FailNow does, leaves nobody waiting.
-func TestRenewalThatIsBrokenOff(t *testing.T) {
+func TestAbortedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := true
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
@@ -806,7 +806,7 @@ func TestRenewalThatIsBrokenOff(t *testing.T) {
 	})
 }
 
-func TestRenewalsAreLogged(t *testing.T) {
+func TestFetchesAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -828,7 +828,7 @@ func TestRenewalsAreLogged(t *testing.T) {
 }
 
 // A renewal takes the values of the call that begins it, so that it is a part of its trace, and not its end.
-func TestRenewalHasTheValuesOfItsFirstCaller(t *testing.T) {
+func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))

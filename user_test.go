@@ -21,7 +21,7 @@ func TestSubscribed(t *testing.T) {
 }
 
 // A migration can succeed for some and fail for others.
-func TestChangeOpenIDOfSome(t *testing.T) {
+func TestChangeOpenIDOfPartOfAList(t *testing.T) {
 	body := `{"errcode":0,"errmsg":"ok","result_list":[` +
 		`{"ori_openid":"` + testutil.Alice + `","new_openid":"` + testutil.Carol + `","err_msg":"ok"},` +
 		`{"ori_openid":"` + testutil.Bob + `","err_msg":"ori_openid error"},` +

@@ -35,8 +35,8 @@ var endings = []ending{
 	{"429", testutil.RespondInstead(testutil.Respond(429, "")), false},
 	{"45169", testutil.RespondInstead(testutil.RespondCode(45169)), false},
 	{"48001", testutil.RespondInstead(testutil.RespondCode(48001)), false},
-	{"revoked", tokenEnds, false},
-	{"done, lost and revoked", carriedOutThenRevoked, true},
+	{"revoked", revokeBefore, false},
+	{"done, lost and revoked", applyThenRevoke, true},
 }
 
 // lostAfter lets the platform carry the request out, and answers something else.
@@ -65,7 +65,7 @@ var retriedAsTheyAre = []string{"UpdateRemark", "UpdateTag", "BatchTagging", "Ba
 // Whatever becomes of the requests of a write, in each order: a success is applied once, an error without ErrAmbiguous
 // is not applied, and what is never retried is applied at most once. That is each order of three endings; by default each
 // of two, with a third of the endings after them in turn.
-func TestEveryWayAWriteCanEnd(t *testing.T) {
+func TestEveryOutcomeOfAWrite(t *testing.T) {
 	t.Parallel()
 	total := 0
 	for _, call := range writeCalls(t) {
@@ -105,7 +105,7 @@ func TestEveryWayAWriteCanEnd(t *testing.T) {
 }
 
 // playEndings makes a call whose requests end as the script says, and well after that. It returns how many there were.
-func playEndings(t *testing.T, call testutil.APICall, v scenery, script []ending, lookUp testutil.Reply) (asked int) {
+func playEndings(t *testing.T, call testutil.APICall, v baseline, script []ending, lookUp testutil.Reply) (asked int) {
 	s := testutil.NewFixture(t, call)
 	doubt := false
 	s.Times = -1
@@ -147,7 +147,7 @@ func playEndings(t *testing.T, call testutil.APICall, v scenery, script []ending
 }
 
 // Without repeats a doubt comes back at once, and nothing is looked up.
-func TestDoubtWithoutRepeats(t *testing.T) {
+func TestAmbiguityWithoutRetries(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		for _, e := range endings {
 			if e.name == "revoked" {
@@ -167,7 +167,7 @@ func TestDoubtWithoutRepeats(t *testing.T) {
 }
 
 // However many attempts and addresses there are, a call that clears a quota is not sent again once it may have arrived.
-func TestClearingAQuotaIsNeverRepeated(t *testing.T) {
+func TestClearingAQuotaIsNeverRetried(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		if !slices.Contains(testutil.NeverRetried, call.Name) {
 			continue
@@ -198,7 +198,7 @@ func TestClearingAQuotaIsNeverRepeated(t *testing.T) {
 
 // A server that carries out each write and closes the connection without a byte. On a connection that was used before,
 // net/http could take that for a connection that had ended earlier, and send the request again by itself.
-func TestNothingIsRepeatedBehindTheClientsBack(t *testing.T) {
+func TestNetHTTPDoesNotRetryWrites(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		t.Run(call.Name, func(t *testing.T) {
 			v := withoutFault(t, call)

@@ -430,7 +430,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 	for name, tt := range map[string]struct {
 		scheme   string
 		serve    func(conn net.Conn, reached func())
-		doubtful bool
+		ambiguous bool
 	}{
 		"TLS handshake": {"https://", func(conn net.Conn, reached func()) {
 			_, _ = conn.Read(make([]byte, 1))
@@ -452,7 +452,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			c := testutil.NewClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr), wechatuser.WithTimeout(time.Hour))
 			err := endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, testutil.Alice, "r") })
-			assert.Equal(t, tt.doubtful, errors.Is(err, wechatuser.ErrAmbiguous), err)
+			assert.Equal(t, tt.ambiguous, errors.Is(err, wechatuser.ErrAmbiguous), err)
 		})
 	}
 	t.Run("DNS", func(t *testing.T) {

@@ -67,8 +67,8 @@ func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, sl
 	return calls, slow
 }
 
-// hostRest is how long a host that failed is left alone.
-const hostRest = 30 * time.Second
+// cooldown is how long a host that failed is left alone.
+const cooldown = 30 * time.Second
 
 // While a host is dead, slow or flapping no call fails. It costs one request in half a minute, and when the trouble
 // begins one for each call that is under way by then; a host that hangs holds up no others.
@@ -94,9 +94,9 @@ func TestFailover(t *testing.T) {
 					const d = 3 * time.Minute
 					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
 					calls, slow := h.run(t, goroutines, d)
-					most := goroutines + int(d/hostRest)
+					most := goroutines + int(d/cooldown)
 					if name == "flapping" { // the trouble begins again each time that it has worked
-						most = goroutines * int(d/hostRest)
+						most = goroutines * int(d/cooldown)
 					}
 					for host := range troubled {
 						assert.LessOrEqual(t, h.failed[host], most, "requests to %s", host)

@@ -115,7 +115,7 @@ const (
 	noResponse   = "TransportError ErrTemporary"
 	notAResponse = "ResponseError ErrTemporary"
 	tooMany      = "ResponseError ErrRateLimited ErrTemporary"
-	busyAnswer   = "Error ErrTemporary"
+	busyResponse   = "Error ErrTemporary"
 	ambiguous    = " ErrAmbiguous"
 )
 
@@ -368,7 +368,7 @@ var faultTable = []family{
 			{name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)), text: "As -1; batchBlacklist gives it."},
 			{name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)), text: "As -1; getFans gives it."},
 		},
-		want: unclear(busyAnswer),
+		want: unclear(busyResponse),
 	},
 	{
 		title: "Busy with this user",
@@ -378,9 +378,9 @@ var faultTable = []family{
 			text: "Two calls tag the same follower at a time. Let one program do it; a bulk job never sends an openid twice at a time.",
 		}},
 		want: []row{
-			{of: apis, always: outcome{busyAnswer, 3, 1}, once: ok(2, 1)},
-			{of: []kind{clearBySecret}, always: outcome{busyAnswer, 3, 0}, once: ok(2, 0)},
-			{of: []kind{tokenCalls, forcedTokens}, always: outcome{busyAnswer, 0, 3}, once: ok(0, 2)},
+			{of: apis, always: outcome{busyResponse, 3, 1}, once: ok(2, 1)},
+			{of: []kind{clearBySecret}, always: outcome{busyResponse, 3, 0}, once: ok(2, 0)},
+			{of: []kind{tokenCalls, forcedTokens}, always: outcome{busyResponse, 0, 3}, once: ok(0, 2)},
 		},
 	},
 	{
@@ -404,11 +404,11 @@ var faultTable = []family{
 		warm:  true,
 		faults: []fault{
 			{
-				name: "revoked before the call", inject: tokenEnds,
+				name: "revoked before the call", inject: revokeBefore,
 				text: "Another program has renewed it. If it happens often, share the token: `WithTokenStore`, `WithTokenSource`.",
 			},
 			{
-				name: "expired before its time", inject: tokenExpires,
+				name: "expired before its time", inject: expireBefore,
 				text: "The clock of the platform and the token's lifetime disagree (42001). Nothing is to be done.",
 			},
 		},
@@ -435,7 +435,7 @@ var faultTable = []family{
 		text:  "The platform carried the call out, the answer was lost, and the token of the repeat is refused.",
 		warm:  true,
 		faults: []fault{{
-			name: "reset, and revoked", inject: carriedOutThenRevoked,
+			name: "reset, and revoked", inject: applyThenRevoke,
 			text: "The call heals as it does from each of the two faults alone.",
 		}},
 		want: []row{
@@ -449,7 +449,7 @@ var faultTable = []family{
 		text:  "The call is done. The next one finds a dead token, and heals.",
 		warm:  true,
 		faults: []fault{{
-			name: "revoked after the call", inject: revokedAfterwards,
+			name: "revoked after the call", inject: revokeAfter,
 			text: "Nothing is seen of it.",
 		}},
 		want: []row{
@@ -465,7 +465,7 @@ var faultTable = []family{
 			{name: "token endpoint reset", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)), text: "No answer. Asking again does no harm: stable tokens are the same until they end."},
 			{name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang), text: "No answer in time. Callers wait no longer than their own contexts."},
 			{name: "token endpoint 502", result: notAResponse, inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")), text: "A gateway answers in its place."},
-			{name: "token endpoint busy", result: busyAnswer, inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy."},
+			{name: "token endpoint busy", result: busyResponse, inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy."},
 			{name: "answer without a token", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)), text: "Not the platform's answer. The error shows nothing of it, since a part of a token may be in there."},
 			{name: "token without a lifetime", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has ended already is none."},
 		},
@@ -625,18 +625,18 @@ func gzipBomb(req *http.Request) (*http.Response, error) {
 	return testutil.Respond(200, bomb(), "Content-Encoding", "gzip")(req)
 }
 
-// tokenEnds has another program renew the token just before the request arrives.
-func tokenEnds(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+// revokeBefore has another program renew the token just before the request arrives.
+func revokeBefore(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	s.Server.ExpireTokens()
 	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 }
 
-func tokenExpires(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+func expireBefore(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	s.Server.Advance(3 * time.Hour)
 	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 }
 
-func carriedOutThenRevoked(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+func applyThenRevoke(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	if _, err := s.Apply(req); err != nil {
 		return nil, err
 	}
@@ -644,7 +644,7 @@ func carriedOutThenRevoked(s *testutil.Fixture, req *http.Request) (*http.Respon
 	return nil, testutil.ErrReset
 }
 
-func revokedAfterwards(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
+func revokeAfter(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	body, err := s.Apply(req)
 	if err != nil {
 		return nil, err
@@ -680,7 +680,7 @@ const theDocument = moduleRoot + "/docs/faults.md"
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	calls := matrixCalls(t)
-	undisturbed := make(map[string]scenery)
+	undisturbed := make(map[string]baseline)
 	for _, some := range calls {
 		for _, call := range some {
 			undisturbed[call.Name] = withoutFault(t, call)
@@ -730,13 +730,13 @@ func TestFaults(t *testing.T) {
 	assert.Equal(t, document, string(there), "out of date: go test ./test -run TestFaults -update")
 }
 
-// scenery is an account before and after a call without a fault, and what the call gave.
-type scenery struct {
+// baseline is an account before and after a call without a fault, and what the call gave.
+type baseline struct {
 	before, after testutil.AccountState
 	got           any
 }
 
-func withoutFault(t *testing.T, call testutil.APICall) (v scenery) {
+func withoutFault(t *testing.T, call testutil.APICall) (v baseline) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testutil.NewFixture(t, call)
 		v.before = s.State(t)
@@ -749,7 +749,7 @@ func withoutFault(t *testing.T, call testutil.APICall) (v scenery) {
 }
 
 // check measures the cells of a row with one call and one fault.
-func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v scenery) {
+func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v baseline) {
 	variants := []bool{r.applied == wasApplied}
 	if fam.ambiguous && r.applied == maybeApplied && call.Write {
 		if variants = []bool{true}; !f.large { // to carry it out too is the harder one
@@ -766,7 +766,7 @@ func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v 
 	}
 }
 
-func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v scenery, carried bool, times int) {
+func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v baseline, carried bool, times int) {
 	t.Helper()
 	var opts []wechatuser.Option
 	if f.real {

@@ -201,7 +201,7 @@ var crashes = map[string]func(){
 }
 
 // The trace that is left of such a program holds no secret.
-func TestTraceOfACrash(t *testing.T) {
+func TestCrashTraceHasNoSecret(t *testing.T) {
 	t.Parallel()
 	if crash := crashes[os.Getenv("WECHATUSER_TEST_CRASH")]; crash != nil {
 		crash()
@@ -209,7 +209,7 @@ func TestTraceOfACrash(t *testing.T) {
 	}
 	for name := range crashes {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTraceOfACrash$")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCrashTraceHasNoSecret$")
 			cmd.Env = append(os.Environ(), "WECHATUSER_TEST_CRASH="+name, "GOTRACEBACK=all")
 			trace, err := cmd.CombinedOutput()
 			require.Error(t, err)

@@ -219,7 +219,7 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-func TestNothingLeaks(t *testing.T) {
+func TestNoSecretLeaks(t *testing.T) {
 	calls := []testutil.APICall{
 		testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "UpdateRemark"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "CreateTag"), testutil.CallOf(t, "GetRIDInfo"),
 		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
@@ -275,7 +275,7 @@ func TestNothingLeaks(t *testing.T) {
 }
 
 // An error of a transport that shows no secret stays what it is.
-func TestCleanErrorsAreNotSealed(t *testing.T) {
+func TestErrorsWithoutSecretsAreKept(t *testing.T) {
 	for _, cause := range []error{&openError{"proxy https://proxy.example.com refused"}, &quietError{&openError{"no"}}, &groupError{[]error{&openError{"no"}}}} {
 		err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 		var open *openError
@@ -285,7 +285,7 @@ func TestCleanErrorsAreNotSealed(t *testing.T) {
 }
 
 // A sealed error is still the error that it was for errors.Is, and tells whether it was a timeout.
-func TestSealedErrors(t *testing.T) {
+func TestRedactedErrors(t *testing.T) {
 	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testutil.Token), testutil.Alice, testutil.ErrReset)
 	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 	require.ErrorIs(t, err, testutil.ErrReset)
@@ -304,7 +304,7 @@ func TestSealedErrors(t *testing.T) {
 }
 
 // The token of somebody else is a secret too.
-func TestOthersSecretsInAnAnswer(t *testing.T) {
+func TestSecretsOfOthersInAResponse(t *testing.T) {
 	for body, want := range map[string]string{
 		"see /x?access_token=70_OTHER-token&openid=o1 there":  "see /x?access_token=***&openid=o1 there",
 		`see "/x?appid=wx&secret=OTHER%2B"!`:                  `see "/x?appid=wx&secret=***"!`,
@@ -319,7 +319,7 @@ func TestOthersSecretsInAnAnswer(t *testing.T) {
 }
 
 // What the platform remembers of a request holds the token that the request had.
-func TestRIDInfoIsMasked(t *testing.T) {
+func TestRIDInfoIsRedacted(t *testing.T) {
 	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testutil.Secret +
 		`\"}","response_body":"appsecret=` + url.QueryEscape(testutil.Secret) + `"}}`
 	info, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).GetRIDInfo(t.Context(), testutil.RID)
@@ -357,7 +357,7 @@ func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) e
 }
 
 // Faults of real connections.
-func TestNothingLeaksFromSockets(t *testing.T) {
+func TestNoSecretLeaksFromSockets(t *testing.T) {
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
 	tlsServer.Config.ErrorLog = testutil.DiscardLog
 	tlsServer.StartTLS()

@@ -19,7 +19,7 @@ import (
 )
 
 // A platform that refuses every token costs little, and each call's error is its own.
-func TestTokenRefusedForEver(t *testing.T) {
+func TestTokensRejectedForever(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		acc      *testutil.TokenServer
@@ -93,7 +93,7 @@ func forcedApart(t *testing.T, acc *testutil.TokenServer) {
 }
 
 // An API that refuses each token, while others take it, makes no token request at each call.
-func TestTokenRefusedByOneAPIForEver(t *testing.T) {
+func TestTokensRejectedByOneAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{RejectGetTags: true, ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithoutForcedRenewal())
@@ -108,7 +108,7 @@ func TestTokenRefusedByOneAPIForEver(t *testing.T) {
 }
 
 // A token that keeps dying is renewed as far as the budget allows; then the call fails with its own error.
-func TestTokenThatDiesTooOften(t *testing.T) {
+func TestTokenRevokedTooOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		c := testutil.NewTokenClient(t, acc)
@@ -131,7 +131,7 @@ func TestTokenThatDiesTooOften(t *testing.T) {
 }
 
 // Where normal mode keeps giving out a dead token, it is forced out: not sooner than 30 seconds after the last time.
-func TestForcedRenewals(t *testing.T) {
+func TestForcedRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc)
@@ -150,7 +150,7 @@ func TestForcedRenewals(t *testing.T) {
 	})
 }
 
-func TestNoMoreThanTwentyForcedRenewalsADay(t *testing.T) {
+func TestForcedRefreshAtMostTwentyADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc)
@@ -184,7 +184,7 @@ func or40001(err error) error {
 }
 
 // The limits count RefreshToken too.
-func TestNoForcedRenewalSoonAfterRefreshToken(t *testing.T) {
+func TestNoForcedRefreshSoonAfterRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc)
@@ -200,7 +200,7 @@ func TestNoForcedRenewalSoonAfterRefreshToken(t *testing.T) {
 }
 
 // Forced renewals have limits of their own: that they are used up says nothing of normal mode.
-func TestNormalModeAfterTheLimitOfForcedRenewals(t *testing.T) {
+func TestNormalModeAfterTheForcedRefreshLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
@@ -217,7 +217,7 @@ func TestNormalModeAfterTheLimitOfForcedRenewals(t *testing.T) {
 }
 
 // WeChat ignores a forced renewal that comes too early, and gives the dead token once more.
-func TestForcedRenewalThatBringsTheDeadToken(t *testing.T) {
+func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
@@ -238,7 +238,7 @@ func TestForcedRenewalThatBringsTheDeadToken(t *testing.T) {
 }
 
 // A forced renewal that fails is no news to the caller, whose token was refused; the answer of the next one counts.
-func TestForcedRenewalThatFails(t *testing.T) {
+func TestForcedRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
@@ -259,7 +259,7 @@ func TestForcedRenewalThatFails(t *testing.T) {
 }
 
 // No mishap makes a client send more than 20 token requests in a minute.
-func TestTokenBudget(t *testing.T) {
+func TestTokenRequestLimit(t *testing.T) {
 	mishaps := map[string]testutil.Reply{
 		"not reachable": testutil.Fail(testutil.ErrRefused),
 		"no answer":     testutil.Fail(testutil.ErrReset),
@@ -320,7 +320,7 @@ func TestTokenBudget(t *testing.T) {
 }
 
 // Where the budget ends the repeats of a token request, the error is still that of the request.
-func TestBudgetEndsTheRepeatsOfATokenRequest(t *testing.T) {
+func TestTokenRequestLimitEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
@@ -335,7 +335,7 @@ func TestBudgetEndsTheRepeatsOfATokenRequest(t *testing.T) {
 }
 
 // A client whose budget is used up leaves the store and the log in peace too.
-func TestNoRenewalsWithoutABudget(t *testing.T) {
+func TestNoFetchAtTheTokenRequestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}, testutil.NewSpyStore()
@@ -436,7 +436,7 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 }
 
 // So is that the day's token requests are used up. Nobody can end that but the day.
-func TestUsedUpQuotaOfTokensIsRemembered(t *testing.T) {
+func TestExhaustedTokenQuotaIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
 			return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
@@ -452,7 +452,7 @@ func TestUsedUpQuotaOfTokensIsRemembered(t *testing.T) {
 }
 
 // After a success a failure starts at the shortest pause again.
-func TestSuccessEndsTheMemoryOfFailures(t *testing.T) {
+func TestSuccessResetsRememberedFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := true
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {

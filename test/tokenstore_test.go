@@ -20,7 +20,7 @@ import (
 )
 
 // However many clients share a store: one token request.
-func TestClientsThatShareAStore(t *testing.T) {
+func TestClientsShareAStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestStoreIsReadAgainUnderTheLock(t *testing.T) {
 }
 
 // A token in the store that is worth nothing is not taken.
-func TestUselessTokensInTheStore(t *testing.T) {
+func TestUnusableTokensInTheStore(t *testing.T) {
 	for name, life := range map[string]time.Duration{
 		"ended": -time.Hour, "ends this minute": 59 * time.Second, "end not known": 0,
 	} {
@@ -162,7 +162,7 @@ func (s *plainStore) Delete(_ context.Context, _ string, stale wechatuser.Token)
 }
 
 // A renewal takes no token out of the store that is older than the one at hand, or the same.
-func TestStoreThatLagsBehind(t *testing.T) {
+func TestStoreLagsBehind(t *testing.T) {
 	for name, stored := range map[string]func(at wechatuser.Token) wechatuser.Token{
 		"older": func(at wechatuser.Token) wechatuser.Token {
 			return testutil.TokenFor("older", time.Until(at.ExpiresAt)-time.Second)
@@ -191,7 +191,7 @@ func TestStoreThatLagsBehind(t *testing.T) {
 }
 
 // A store that is slow to forget a dead token gives it out in vain.
-func TestStoreThatKeepsADeadToken(t *testing.T) {
+func TestStoreKeepsARejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc, store := &testutil.TokenServer{}, &forgetless{}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
@@ -208,7 +208,7 @@ type forgetless struct{ plainStore }
 func (*forgetless) Delete(context.Context, string, wechatuser.Token) error { return nil }
 
 // What another process put into the store may be dead as well. Then the platform is asked.
-func TestDeadTokenInTheStore(t *testing.T) {
+func TestRejectedTokenInTheStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestDeadTokenInTheStore(t *testing.T) {
 }
 
 // Stable tokens need no agreement: while the store is down, in whichever way, calls go on without it.
-func TestStableTokenWithoutItsStore(t *testing.T) {
+func TestStableTokenWhileTheStoreIsDown(t *testing.T) {
 	for _, op := range []string{"load", "save", "lock", "delete T1", "all"} {
 		for _, hangs := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, hanging %v", op, hangs), func(t *testing.T) {
@@ -279,7 +279,7 @@ func storeDown(which string, hangs bool) func(context.Context, string) error {
 }
 
 // A legacy token that is fetched without agreement ends the token of all others. So nothing is fetched.
-func TestLegacyTokenWithoutItsStore(t *testing.T) {
+func TestLegacyTokenWhileTheStoreIsDown(t *testing.T) {
 	for _, op := range []string{"load", "lock", "delete T1", "all"} {
 		for _, hangs := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, hanging %v", op, hangs), func(t *testing.T) {
@@ -360,7 +360,7 @@ func TestWaitForALockEndsWithTheContext(t *testing.T) {
 }
 
 // The lock is given back whatever comes of the fetch.
-func TestLockIsGivenBack(t *testing.T) {
+func TestLockIsReleased(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
 		"refusal": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no answer": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
 	} {
@@ -375,7 +375,7 @@ func TestLockIsGivenBack(t *testing.T) {
 }
 
 // Clients of both kinds of token, and of several accounts, share a store and not their tokens.
-func TestKeysOfAStore(t *testing.T) {
+func TestStoreKeys(t *testing.T) {
 	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
 	for _, appID := range []string{"wxFAKE1", "wxFAKE2"} {
 		for _, opts := range testutil.TokenModes {

@@ -324,7 +324,7 @@ func TestConnectionsAreReused(t *testing.T) {
 }
 
 // Nothing of a client is left when it is dropped, and CloseIdleConnections closes what it shares with others.
-func TestNothingIsLeft(t *testing.T) {
+func TestDroppedClientsLeaveNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == testutil.PathStableToken {
@@ -428,7 +428,7 @@ func TestAllHostsAreDown(t *testing.T) {
 }
 
 // What makes a host rest: that it can't be reached, and what says so of what is behind it. An errcode never does.
-func TestWhatMakesAHostRest(t *testing.T) {
+func TestHostCooldown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		outcome testutil.Reply
 		rests   bool
@@ -467,7 +467,7 @@ func TestWhatMakesAHostRest(t *testing.T) {
 }
 
 // A caller who goes says nothing about the host.
-func TestCancelDoesNotMakeAHostRest(t *testing.T) {
+func TestCancelStartsNoCooldown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Hang, "b": testutil.RespondJSON(testutil.TagsBody)}}
 		c := testutil.NewClient(t, h, testutil.ThreeHosts)
@@ -481,7 +481,7 @@ func TestCancelDoesNotMakeAHostRest(t *testing.T) {
 }
 
 // A write goes to another host only as often as it may be repeated.
-func TestWritesAndHosts(t *testing.T) {
+func TestWritesOnOtherHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrReset), "b": testutil.RespondJSON(testutil.OKBody), "c": testutil.RespondJSON(testutil.OKBody)}}
 		require.ErrorIs(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()), wechatuser.ErrAmbiguous)

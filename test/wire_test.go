@@ -19,7 +19,7 @@ import (
 )
 
 // What a proxy, a captive portal or a broken line makes of an answer is never a result.
-func TestWhatIsNoAnswer(t *testing.T) {
+func TestInvalidResponses(t *testing.T) {
 	type test struct {
 		name        string
 		status      int
@@ -97,7 +97,7 @@ func TestSuccessWithoutPayload(t *testing.T) {
 	}
 }
 
-func TestPayloadThatIsNone(t *testing.T) {
+func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
 		{"BatchUserInfo", `{"user_info_list":null}`, "no user_info_list"},
@@ -131,7 +131,7 @@ func TestPayloadThatIsNone(t *testing.T) {
 }
 
 // An errcode counts, whatever else is in the body.
-func TestRefusal(t *testing.T) {
+func TestErrcode(t *testing.T) {
 	bodies := map[string]string{
 		"plain":           `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testutil.RID + `"}`,
 		"code in quotes":  `{"errcode":"48001","errmsg":"api unauthorized rid: ` + testutil.RID + `"}`,
@@ -236,7 +236,7 @@ func TestEmptyPages(t *testing.T) {
 }
 
 // A body is read up to a limit, and one that unpacks to more than that too.
-func TestBodyThatIsTooLarge(t *testing.T) {
+func TestBodyTooLarge(t *testing.T) {
 	large := bytes.Repeat([]byte(" "), 17<<20)
 	var packed bytes.Buffer
 	zw := gzip.NewWriter(&packed)
@@ -277,7 +277,7 @@ func TestBodyAtTheLimit(t *testing.T) {
 	}
 }
 
-func TestContentLengthThatIsWrong(t *testing.T) {
+func TestWrongContentLength(t *testing.T) {
 	for name, tt := range map[string]struct{ announced, wantErr, wantSnippet string }{
 		"too long":  {"1000", "unexpected EOF", testutil.TagsBody},
 		"too short": {"20", "unexpected end of JSON input", testutil.TagsBody[:20]},
@@ -303,7 +303,7 @@ func TestContentLengthThatIsWrong(t *testing.T) {
 }
 
 // net/http unpacks gzip by itself; a transport of another kind may leave it to the client.
-func TestGzipFromATransportThatDoesNotUnpack(t *testing.T) {
+func TestGzipFromATransportThatDoesNotDecompress(t *testing.T) {
 	var packed strings.Builder
 	zw := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zw, testutil.TagsBody)
