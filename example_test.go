@@ -98,8 +98,7 @@ func ExampleError() {
 func ExampleArgumentError() {
 	err := exampleAccount().Client().BatchTagging(context.Background(), 100, make([]string, 120))
 	fmt.Println(err)
-	// Output: wechatuser: batchTagging: openid_list: 120 openids, but one call takes at most 50: use BulkTagging for
-	// any number
+	// Output: wechatuser: batchTagging: openid_list: 120 openids, but one call takes at most 50: use BulkTagging for any number
 }
 
 func ExampleWithInterceptor() {

@@ -250,8 +250,8 @@ func (d *tokenDrive) trouble() {
 	d.troubleAt = time.Now()
 }
 
-// killed notes where a token dies that a client has not come to use: such a client lets a moment pass before it asks
-// for yet another one.
+// killed notes where a token dies that a client has not come to use: such a client lets a moment pass before it asks for
+// yet another one.
 func (d *tokenDrive) killed() {
 	for i, c := range d.clients {
 		name := fmt.Sprint("client ", i)
