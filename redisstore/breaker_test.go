@@ -32,9 +32,10 @@ func newFakeRedis(respond func(context.Context) error) *fakeRedis {
 }
 
 func (r *fakeRedis) call(ctx context.Context) error {
+	respond := r.respond
 	_, err := do(ctx, r.breaker, func(ctx context.Context) (struct{}, error) {
 		r.trips.Add(1)
-		return struct{}{}, r.respond(ctx)
+		return struct{}{}, respond(ctx)
 	})
 	return err
 }

@@ -43,13 +43,15 @@ type workerConfig struct {
 	Lease          time.Duration
 	Timeout        time.Duration
 	IgnoreContexts bool // the go-redis client ignores contexts, as it does by default
+	NoRetries      bool // the go-redis client fails at once if Redis refuses connections
 	PerMinute      int  // the limit of calls
 }
 
 // order is one line of a worker's input.
 type order struct {
-	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to wait for
-	// the limiter in each goroutine until Count calls are allowed.
+	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to
+	// wait for the limiter in each goroutine until Count calls are allowed. With an empty Do a worker only reports
+	// its counters.
 	Do         string
 	Goroutines int
 	Count      int
@@ -124,23 +126,27 @@ func (w *worker) receive() (o outcome) {
 	return o
 }
 
+// add adds the outcome of another worker.
+func (o *outcome) add(other outcome) {
+	o.Calls += other.Calls
+	o.Failed += other.Failed
+	o.StoreCalls += other.StoreCalls
+	o.StoreErrors += other.StoreErrors
+	o.Commands += other.Commands
+	o.Slowest = max(o.Slowest, other.Slowest)
+	o.Taken = append(o.Taken, other.Taken...)
+	if o.Error == "" {
+		o.Error = other.Error
+	}
+}
+
 // sendAll sends an order to all workers and returns the sum of their outcomes.
 func sendAll(workers []*worker, o order) (sum outcome) {
 	for _, w := range workers {
 		w.send(o)
 	}
 	for _, w := range workers {
-		got := w.receive()
-		sum.Calls += got.Calls
-		sum.Failed += got.Failed
-		sum.StoreCalls += got.StoreCalls
-		sum.StoreErrors += got.StoreErrors
-		sum.Commands += got.Commands
-		sum.Slowest = max(sum.Slowest, got.Slowest)
-		sum.Taken = append(sum.Taken, got.Taken...)
-		if sum.Error == "" {
-			sum.Error = got.Error
-		}
+		sum.add(w.receive())
 	}
 	return sum
 }
@@ -149,10 +155,14 @@ func sendAll(workers []*worker, o order) (sum outcome) {
 func runWorker() int {
 	var cfg workerConfig
 	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &cfg))
-	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
+	redisOptions := &redis.UniversalOptions{
 		Addrs: cfg.Redis, MasterName: cfg.Master,
 		ContextTimeoutEnabled: !cfg.IgnoreContexts, ReadTimeout: redisReadTimeout,
-	})
+	}
+	if cfg.NoRetries {
+		redisOptions.MaxRetries, redisOptions.DialerRetries = -1, 1
+	}
+	rdb := redis.NewUniversalClient(redisOptions)
 	commands := &commandCounter{}
 	rdb.AddHook(commands)
 	store, err := redisstore.New(rdb, redisstore.WithLease(cfg.Lease), redisstore.WithTimeout(cfg.Timeout))
@@ -291,6 +301,12 @@ func (s *countingStore) Load(ctx context.Context, key string) (wechatuser.Token,
 	t, err := s.Store.Load(ctx, key)
 	s.count(err)
 	return t, err
+}
+
+func (s *countingStore) Lock(ctx context.Context, key string) (func(), error) {
+	unlock, err := s.Store.Lock(ctx, key)
+	s.count(err)
+	return unlock, err
 }
 
 func (s *countingStore) Save(ctx context.Context, key string, t wechatuser.Token) error {
