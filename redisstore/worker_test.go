@@ -64,7 +64,7 @@ type outcome struct {
 	Slowest       time.Duration
 	StoreCalls    int         // calls of the store's methods
 	StoreErrors   int         // those of them that failed
-	Commands      int         // Redis commands sent, or tried to send
+	Commands      int         // Redis commands of the store and the limiter, sent or tried
 	Taken         []time.Time // when the limiter allowed a call
 }
 
@@ -330,7 +330,8 @@ func (hooks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 	return next
 }
 
-// commandCounter counts the commands of a client, without its retries.
+// commandCounter counts the commands of the store and the limiter, without retries and without the commands that a
+// go-redis client sends on its own when it connects.
 type commandCounter struct {
 	hooks
 	n atomic.Int64
@@ -338,7 +339,10 @@ type commandCounter struct {
 
 func (h *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		h.n.Add(1)
+		switch cmd.Name() {
+		case "get", "eval", "evalsha":
+			h.n.Add(1)
+		}
 		return next(ctx, cmd)
 	}
 }
