@@ -158,12 +158,13 @@ func (l *limiter) reserve(ctx context.Context) (time.Duration, error) {
 
 // setDown notes whether a reservation in Redis failed, and logs a change.
 func (l *limiter) setDown(ctx context.Context, err error) {
-	if down := err != nil; l.down == down {
+	down := err != nil
+	if l.down == down {
 		return
 	}
-	l.down = err != nil
+	l.down = down
 	key := slog.String("key", l.key)
-	if l.down {
+	if down {
 		l.logger.LogAttrs(ctx, slog.LevelWarn, "redisstore: limiter lost Redis",
 			key, slog.Bool("calls_fail", l.failClosed), slog.String("error", err.Error()))
 	} else {
