@@ -31,7 +31,7 @@ func TestCancelDuringAnAttempt(t *testing.T) {
 	})
 }
 
-// The timeout of an attempt goes for the body as well, and is no end of the caller's context.
+// The timeout of an attempt covers the body too, and does not end the caller's context.
 func TestTimeoutOfAnAttempt(t *testing.T) {
 	slowBody := func(req *http.Request) (*http.Response, error) {
 		resp, err := testutil.RespondJSON(testutil.TagsBody)(req)

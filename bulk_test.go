@@ -28,11 +28,11 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// bulkWrites are the four jobs that change an account, each with its path and its limit. The tag is that of fans.
+// bulkWrites are the four jobs that change an account, each with its path and its limit.
 var bulkWrites = []struct {
 	name, path string
 	limit      int
-	extra      int // calls to find one openid that is refused, at most
+	extra      int // most calls to find one rejected openid
 	run        func(*wechatuser.Client, context.Context, int, iter.Seq2[string, error], ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
 }{
 	{"BulkTagging", testutil.PathBatchTagging, 50, 12, (*wechatuser.Client).BulkTagging},
@@ -89,7 +89,7 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 		}
 		assert.LessOrEqual(t, worst, job.extra, "%s: calls to find one", job.name)
 
-		// Where each left half is good, the right one is known to hold it, and is not asked about as a whole.
+		// If each left half succeeds, the right one must hold the openid, and is not sent as a whole.
 		_, c, tag := testutil.NewAccount(t, job.limit)
 		report, _ := job.run(c, t.Context(), tag, testutil.List(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
@@ -179,7 +179,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	ids := slices.Repeat(testutil.OpenIDs(50), 3)
 	foreign := wechatusertest.ForeignOpenID(0)
 	ids[3], ids[53], ids[103] = foreign, foreign, foreign
-	slices.Sort(ids) // so that equal ones come together
+	slices.Sort(ids) // so that duplicates are adjacent
 	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.Equal(t, 150, report.Total, "each of the input counts")
@@ -196,7 +196,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 		}
 	}
 
-	// An input that repeats itself for ever does not fill the memory, and does not keep the first ones waiting.
+	// An endless input of duplicates neither fills the memory nor delays the first openids.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	report, err = c.BulkTagging(ctx, tag, func(yield func(string, error) bool) {
@@ -283,7 +283,7 @@ func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 	})
 }
 
-// recorder is a transport that notes what goes through it.
+// recorder is a transport that records requests.
 type recorder struct {
 	next http.RoundTripper
 	mu   sync.Mutex
@@ -590,7 +590,7 @@ func TestBulkEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// waits is a function as a wechatuser.Limiter.
+// waits is a function that implements wechatuser.Limiter.
 type waits func(context.Context) error
 
 func (f waits) Wait(ctx context.Context) error { return f(ctx) }
@@ -675,7 +675,7 @@ func TestBulkProgress(t *testing.T) {
 	})
 }
 
-// A program that dies goes on from the last place that it wrote down: before it nobody is left out.
+// After a crash a program resumes from the last cursor that it saved: no openid before it is missing.
 func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
 	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
@@ -759,7 +759,7 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	})))
 	gone := func(when string) {
 		t.Helper()
-		running.Wait() // hangs where a request was not cancelled
+		running.Wait() // hangs if a request was not canceled
 		require.NoError(t, goleak.Find(before), when)
 	}
 	for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
@@ -792,7 +792,7 @@ type batchAnswer struct {
 	Users []map[string]any `json:"user_info_list"`
 }
 
-// A report does not keep the pages that its openids came with.
+// A report does not retain the pages that its openids came from.
 func TestReportDoesNotRetainPages(t *testing.T) {
 	bad := wechatusertest.ForeignOpenID(0)
 	_, c, tag := testutil.NewAccount(t, 10)
@@ -807,8 +807,7 @@ func TestReportDoesNotRetainPages(t *testing.T) {
 	}
 }
 
-// million is a transport with a million followers, whom it makes up as it goes, so that what is in memory is the
-// client's.
+// million is a transport with a million followers. It generates them on the fly, so that the heap is the client's.
 type million struct{}
 
 const (
@@ -875,7 +874,7 @@ func (million) profiles(req *http.Request) (*http.Response, error) {
 	return testutil.RespondJSON(b.String())(req)
 }
 
-// heap watches the live heap, and its largest size above that of the start.
+// heap measures the live heap: its growth since the start, at most.
 type heap struct{ base, most uint64 }
 
 func liveHeap() uint64 {
@@ -887,7 +886,7 @@ func liveHeap() uint64 {
 
 func (h *heap) look() { h.most = max(h.most, liveHeap()) }
 
-// report prints the live heap, and fails where it is over the promise.
+// report reports the live heap, and fails if it is above the documented limit.
 func (h *heap) report(b *testing.B) {
 	const limit = 32
 	mib := float64(h.most-min(h.base, h.most)) / (1 << 20)
@@ -897,7 +896,7 @@ func (h *heap) report(b *testing.B) {
 	}
 }
 
-// BenchmarkMillionFollowers goes through a million followers. MiB-live is the largest heap on the way.
+// BenchmarkMillionFollowers reads a million followers. MiB-live is the largest live heap meanwhile.
 //
 //	go test -run '^$' -bench MillionFollowers -benchtime=1x .
 func BenchmarkMillionFollowers(b *testing.B) {

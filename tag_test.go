@@ -16,11 +16,11 @@ import (
 // twice is a policy of two attempts.
 var twice = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2})
 
-// What a call that clears up does about a lost answer: the replies to it, and to the question for the tags.
+// lookUpTest is a call whose response is lost, and that looks up the outcome in the tag list.
 type lookUpTest struct {
 	name    string
 	replies []testutil.Reply
-	tags    testutil.Reply // nil where nobody may ask
+	tags    testutil.Reply // nil if the list must not be read
 	opts    []wechatuser.Option
 	want    error // nil for a success
 	unclear bool  // the error matches ErrAmbiguous
@@ -112,7 +112,7 @@ func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 	}
 }
 
-// A caller who has gone waits for no clearing up.
+// The look-up ends with the caller's context.
 func TestLookUpEndsWithTheContext(t *testing.T) {
 	for name, do := range map[string]func(context.Context, *wechatuser.Client) error{
 		testutil.PathCreateTag: func(ctx context.Context, c *wechatuser.Client) error {

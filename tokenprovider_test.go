@@ -40,15 +40,15 @@ func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 	}
 }
 
-// A token that dies under load costs one token request and no call, whatever the errcode and the method, whether older
-// tokens live on beside a new one or not, and also where normal mode goes on giving the dead token out.
+// A token that is revoked under load costs one token request and fails no call: for each errcode and method, whether or
+// not older tokens stay valid, and even if normal mode issues the invalid token again.
 func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 	type variant struct {
 		family    string
 		code      wechatuser.Code
 		noOverlap bool
 		stubborn  bool
-		scattered bool // calls begin at random times around the token's death
+		scattered bool // calls start at random times around the revocation
 	}
 	var variants []variant
 	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired} {
@@ -85,7 +85,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				for _, err := range errs {
 					require.NoError(t, err)
 				}
-				want := 2 // the first one, and one for the dead token
+				want := 2 // the first one, and one after the revocation
 				if v.stubborn {
 					want = 3
 				}
@@ -96,7 +96,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 	}
 }
 
-// A waiter leaves when its own context ends, and disturbs nobody.
+// A waiting call ends with its own context, and no other call notices.
 func TestWaiterEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 4 * time.Second}
@@ -117,7 +117,7 @@ func TestWaiterEndsWithItsContext(t *testing.T) {
 		var first, second, third, fourth outcome
 		var wg sync.WaitGroup
 		wg.Go(call(t.Context(), &first))
-		synctest.Wait() // so that the first one's is the call that fetches
+		synctest.Wait() // so that the first call is the one that fetches
 		wg.Go(call(withDeadline, &second))
 		wg.Go(call(cancelled, &third))
 		wg.Go(call(t.Context(), &fourth))
@@ -184,7 +184,7 @@ func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
 	})
 }
 
-// The life of a token: silence, renewal in the background, and the new one.
+// The life of a token: no requests, a refresh in the background, then the new token.
 func TestEarlyRefresh(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestEarlyRefresh(t *testing.T) {
 	}
 }
 
-// Many processes that got their tokens together do not renew them together.
+// Processes that fetched their tokens at the same time do not refresh them at the same time.
 func TestEarlyRefreshHasJitter(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 20 {
@@ -271,7 +271,7 @@ func TestCallsWaitForTheRefreshInTheLastMinute(t *testing.T) {
 	})
 }
 
-// While renewals fail the old token serves to its end, and calls share the cost of new attempts.
+// While refreshes fail the old token is used until it expires, and calls share the attempts.
 func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 	for name, failure := range map[string]testutil.Reply{
 		"network":       testutil.Fail(testutil.ErrReset),
@@ -299,7 +299,7 @@ func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 				calls, longest := 0, time.Duration(0)
 				for time.Until(tok.ExpiresAt) > 100*time.Millisecond {
 					start := time.Now()
-					if name != "hanging" { // there a call of the last minute can outlive the token
+					if name != "hanging" { // in the last minute a call can outlive the token
 						require.NoError(t, testutil.GetTags(t.Context(), c))
 					} else if _, err := c.Token(t.Context()); time.Until(tok.ExpiresAt) > 0 {
 						require.NoError(t, err)
@@ -325,7 +325,7 @@ func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 	}
 }
 
-// WeChat hands out the same token until 5 minutes before its end, by its own clock.
+// WeChat issues the same token until 5 minutes before it expires, by its own clock.
 func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{RenewBefore: 2 * time.Minute}
@@ -353,7 +353,7 @@ func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 	})
 }
 
-// The refusal of an old token arrives when there is a new one already, and does it no harm.
+// An old token is rejected after a new one has been fetched. The new one stays.
 func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 10 * time.Millisecond}
@@ -362,7 +362,7 @@ func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		late := make(chan error)
-		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }() // refused at once, told a minute later
+		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }() // rejected at once; the response arrives a minute later
 		synctest.Wait()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		require.Len(t, acc.TokenRequests(), 2)
@@ -377,7 +377,7 @@ func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 	})
 }
 
-// Even where the new token is about to end and no other one is to be had.
+// So it does when the new token is about to expire and no other can be fetched.
 func TestLateRejectionWhileRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -401,7 +401,7 @@ func TestLateRejectionWhileRefreshFails(t *testing.T) {
 	})
 }
 
-// slowFirst keeps the first refusal of a remark back for a while.
+// slowFirst delays the first error response to updateRemark.
 type slowFirst struct {
 	*testutil.TokenServer
 	delay time.Duration
@@ -446,7 +446,7 @@ func TestRefreshToken(t *testing.T) {
 	}
 }
 
-// Calls go on during a forced renewal, and those whose token it ended heal.
+// Calls continue during a forced refresh, and those whose token it invalidated are retried.
 func TestCallsDuringRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second, CallDelay: 10 * time.Millisecond}
@@ -512,7 +512,7 @@ func TestRefreshTokenWaitsForARunningFetch(t *testing.T) {
 	})
 }
 
-// A forced renewal that fails is its caller's matter: others who waited for it get their token in the normal way.
+// A forced refresh that fails fails only its caller; other calls that waited for it fetch a token in normal mode.
 func TestFailedRefreshTokenFailsNoOtherCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second}
@@ -538,7 +538,7 @@ func TestFailedRefreshTokenFailsNoOtherCall(t *testing.T) {
 	})
 }
 
-// A forced renewal that finds the limit of 30 seconds gets the current token, which is as good as before.
+// Within 30 seconds of the last one a forced refresh returns the current token, which stays valid.
 func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
@@ -558,7 +558,7 @@ func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 	})
 }
 
-// What is no token request's answer is a ResponseError, and shows no token, not even one that nobody knows yet.
+// An invalid response to a token request is a ResponseError. It shows no token, not even a new one.
 func TestTokenEndpointBodies(t *testing.T) {
 	for name, answer := range map[string]testutil.Reply{
 		"empty token":         testutil.RespondJSON(`{"access_token":"","expires_in":7200}`),
@@ -606,7 +606,7 @@ func TestTokenEndpointBodies(t *testing.T) {
 	}
 }
 
-// The life of a token may be any number of seconds.
+// A token may expire in any number of seconds.
 func TestTokenLifetimes(t *testing.T) {
 	for _, life := range []time.Duration{20 * time.Second, time.Minute, 10 * time.Minute, 1000 * time.Hour} {
 		t.Run(life.String(), func(t *testing.T) {
@@ -686,10 +686,10 @@ func TestTokenSource(t *testing.T) {
 
 func second[A any](_ A, err error) error { return err }
 
-// A source that knows of a newer token by itself heals a call without being told.
+// A source that returns a newer token by itself needs no TokenInvalidator.
 func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 	acc := &testutil.TokenServer{}
-	issuer := testutil.NewTokenClient(t, acc) // a client as another one's source
+	issuer := testutil.NewTokenClient(t, acc) // a client as the source of another
 	c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(issuer.Token)))
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 	acc.Revoke()
@@ -707,7 +707,7 @@ func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 	require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
 }
 
-// invalidator is a source that gives the next token when it is told to.
+// invalidator is a source that returns the next token once the current one is invalidated.
 type invalidator struct {
 	mu      sync.Mutex
 	tokens  []string
@@ -789,7 +789,7 @@ func TestTokenInvalidator(t *testing.T) {
 	})
 }
 
-// A transport or a store of a test that ends the goroutine, as t.FailNow does, leaves nobody waiting.
+// If a transport or a store ends its goroutine, as t.FailNow does, no call waits forever.
 func TestAbortedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := true
@@ -827,7 +827,7 @@ func TestFetchesAreLogged(t *testing.T) {
 	})
 }
 
-// A renewal takes the values of the call that begins it, so that it is a part of its trace, and not its end.
+// A fetch has the context values of the call that started it, for its trace, but not its cancellation.
 func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
@@ -849,7 +849,7 @@ func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 	})
 }
 
-// A log handler that makes a call of its own is no trap.
+// A log handler may make calls itself.
 func TestLogHandlerMayUseTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *wechatuser.Client

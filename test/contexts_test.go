@@ -20,25 +20,25 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// place is somewhere that a call can wait.
+// place is where a call can wait.
 type place struct {
 	name string
-	// call begins to wait at once, and would for more than a second.
+	// call starts to wait at once, for more than a second.
 	call func(t *testing.T) func(context.Context) error
-	// foresees says that the call knows a deadline that it can't keep, and ends before it.
+	// foresees says that the call returns early if its wait would exceed the deadline.
 	foresees bool
-	// doubts says that the error is the one that the wait was to settle.
+	// doubts says that the error is the ambiguous one that the wait was for.
 	doubts bool
 }
 
 const contextEnd = time.Second
 
-// tags makes the call that most places are looked at with.
+// tags returns a getTags call, which most places use.
 func tags(c *wechatuser.Client) func(context.Context) error {
 	return func(ctx context.Context) error { return testutil.GetTags(ctx, c) }
 }
 
-// silence is a transport that answers nothing on these paths.
+// silence is a transport that never responds on one path.
 type silence struct {
 	paths string
 	next  http.RoundTripper
@@ -51,7 +51,7 @@ func (s silence) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// overPipe is a transport with connections in memory, at the other end of which serve is.
+// overPipe returns a transport whose connections are pipes, served by serve.
 func overPipe(t *testing.T, serve func(net.Conn)) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -66,10 +66,10 @@ func overPipe(t *testing.T, serve func(net.Conn)) *http.Transport {
 	return transport
 }
 
-// mute reads for ever, and says nothing.
+// mute reads until the connection ends, and writes nothing.
 func mute(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// halfway answers a request with the beginning of an answer.
+// halfway writes the first part of a response.
 func halfway(conn net.Conn) {
 	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
 		_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+testutil.OKBody[:5])
@@ -77,7 +77,7 @@ func halfway(conn net.Conn) {
 	mute(conn)
 }
 
-// waitingInput is an input that waits for the end of its context, and says so.
+// waitingInput is an input that ends with the error of its context.
 func waitingInput(ctx context.Context, before ...string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, id := range before {
@@ -135,7 +135,7 @@ var places = []place{
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
 	}},
 
-	// The store. Its operations end with the renewal's own time, and a caller before them.
+	// The store. Its operations are bounded by the timeout of the fetch; a caller ends before them.
 	{name: "store: load", call: inStore("load", false)},
 	{name: "store: lock", call: inStore("lock", false)},
 	{name: "store: save", call: inStore("save", false)},
@@ -173,7 +173,7 @@ var places = []place{
 	}},
 	{name: "dial", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			time.Sleep(time.Minute) // net/http gives it a context that the caller's end does not end
+			time.Sleep(time.Minute) // net/http passes a context that the caller does not cancel
 			return nil, testutil.ErrRefused
 		}}))
 	}},
@@ -295,7 +295,7 @@ func (closedLimiter) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// inStore waits in an operation of the store; in one that watches no context, for an hour.
+// inStore waits in an operation of the store; in one that ignores its context, for an hour.
 func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
 		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
@@ -320,7 +320,7 @@ func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error 
 	}
 }
 
-// withoutTokenRequests is a client that has made so many requests for tokens that the next one must wait.
+// withoutTokenRequests returns a client that is at its limit of token requests.
 func withoutTokenRequests(t *testing.T) *wechatuser.Client {
 	t.Helper()
 	c := testutil.NewTokenClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)), testutil.NoRetry)
@@ -360,7 +360,7 @@ func inSync(rt http.RoundTripper) func(*testing.T) func(context.Context) error {
 	}
 }
 
-// Every wait ends when the context does, at the very moment, and nothing is left of it.
+// Every wait ends with the context, at that very moment, and leaves nothing behind.
 func TestEveryWaitEndsWithTheContext(t *testing.T) {
 	why := errors.New("the shop has closed")
 	for _, p := range places {
@@ -398,14 +398,14 @@ func TestEveryWaitEndsWithTheContext(t *testing.T) {
 						require.ErrorIs(t, err, ctx.Err())
 						assert.Equal(t, contextEnd, took)
 					}
-					time.Sleep(2 * time.Hour) // what outlives a call, such as a renewal of the token, has ended by then
+					time.Sleep(2 * time.Hour) // what outlives a call, such as a token fetch, has ended by then
 				})
 			})
 		}
 	}
 }
 
-// The same on real connections: when the server is where it should be, the context ends, and so does the call.
+// The same on real connections: the context ends once the server has reached its state, and so does the call.
 func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 	listen := func(t *testing.T, serve func(net.Conn, func())) (addr string, reached chan struct{}) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -428,8 +428,8 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 		return ln.Addr().String(), reached
 	}
 	for name, tt := range map[string]struct {
-		scheme   string
-		serve    func(conn net.Conn, reached func())
+		scheme    string
+		serve     func(conn net.Conn, reached func())
 		ambiguous bool
 	}{
 		"TLS handshake": {"https://", func(conn net.Conn, reached func()) {
@@ -464,7 +464,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			_, _, _ = server.ReadFrom(make([]byte, 1))
 			close(reached)
 		}()
-		// net/http dials on after the caller has gone, until the dialer's own time is over.
+		// net/http continues to dial after the caller has returned, until the dialer times out.
 		giveUp, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -487,8 +487,8 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 	})
 }
 
-// endedBy makes a call, ends its context when it is where it should be, and gives its error. A call that goes on then is
-// one that hangs.
+// endedBy makes a call, cancels its context once reached is closed, and returns its error. The test fails if the call
+// does not return.
 func endedBy(t *testing.T, reached <-chan struct{}, call func(context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

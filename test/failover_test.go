@@ -13,7 +13,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// hostLoad counts what each host is asked for.
+// hostLoad counts the requests to each host.
 type hostLoad struct {
 	troubled map[string]func(time.Duration) testutil.Reply // by the time since the start
 	start    time.Time
@@ -39,8 +39,8 @@ func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// run makes a call each half a second in each of so many goroutines, for so long. It gives how many there were, and how
-// many took longer than a second.
+// run makes a call every half second in each goroutine for a duration. It returns the number of calls, and of those
+// that took more than a second.
 func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, slow int) {
 	t.Helper()
 	c := testutil.NewClient(t, h, testutil.ThreeHosts)
@@ -67,11 +67,11 @@ func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, sl
 	return calls, slow
 }
 
-// cooldown is how long a host that failed is left alone.
+// cooldown is how long a host that has failed gets no request.
 const cooldown = 30 * time.Second
 
-// While a host is dead, slow or flapping no call fails. It costs one request in half a minute, and when the trouble
-// begins one for each call that is under way by then; a host that hangs holds up no others.
+// While a host is dead, slow or flapping no call fails. The host gets one request in half a minute, and when it first
+// fails one from each call in flight. A host that hangs delays no call to others.
 func TestFailover(t *testing.T) {
 	dead := func(time.Duration) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }
 	slow := func(time.Duration) testutil.Reply { return testutil.Hang }
@@ -95,7 +95,7 @@ func TestFailover(t *testing.T) {
 					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
 					calls, slow := h.run(t, goroutines, d)
 					most := goroutines + int(d/cooldown)
-					if name == "flapping" { // the trouble begins again each time that it has worked
+					if name == "flapping" { // it fails anew each time that it has worked
 						most = goroutines * int(d/cooldown)
 					}
 					for host := range troubled {

@@ -29,7 +29,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the documents that tests generate")
 
-// kind is a group of calls that come out of a fault alike.
+// kind is a group of calls with the same outcomes.
 type kind string
 
 const (
@@ -64,36 +64,36 @@ func kindOf(call testutil.APICall) kind {
 	return reads
 }
 
-// fault is one thing that goes wrong. Its text says what a user sees, and should do.
+// fault is one fault. Its text says what a user sees and should do.
 type fault struct {
 	name   string
 	text   string
 	inject testutil.Injector
 	real   bool          // on real sockets, and so in real time
-	result string        // of the call, where the family leaves it open
-	least  time.Duration // what each repeat waits for at least
+	result string        // of the call, if the family leaves it open
+	least  time.Duration // shortest delay before each retry
 	large  bool          // costs much memory
 }
 
-// family is some faults with the same outcomes.
+// family is a group of faults with the same outcomes.
 type family struct {
 	title, text string
 	faults      []fault
-	ambiguous   bool // the platform may have carried the request out; both is measured
-	onToken     bool // the fault is on the way to the token, and not on that of the call
+	ambiguous   bool // the platform may have applied the request; both cases are measured
+	onToken     bool // the fault hits token requests, not the call
 	warm        bool // the client has a token
 	want        []row
 }
 
-// row is what some calls come to.
+// row is the outcome of some kinds of calls.
 type row struct {
 	of      []kind
 	applied applied
-	always  outcome // where the fault strikes each request; zero where that is not measured
-	once    outcome // where it strikes the first one; likewise
+	always  outcome // with the fault on each request; zero if not measured
+	once    outcome // with the fault on the first request; likewise
 }
 
-// doubt is whether the platform carried out what the fault struck.
+// applied says whether the platform applied the request with the fault.
 type applied int
 
 const (
@@ -102,20 +102,20 @@ const (
 	wasApplied
 )
 
-// outcome is what came back, after so many requests.
+// outcome is the result of a call and its number of requests.
 type outcome struct {
-	result        string // "ok", or the type of the error and its classes; those of the fault come before it where it has no type
+	result        string // "ok", or the type of the error and its classes; without a type, appended to those of the fault
 	calls, tokens int
 }
 
 func (o outcome) measured() bool { return o != outcome{} }
 
-// Results that come often.
+// Common results.
 const (
 	noResponse   = "TransportError ErrTemporary"
 	notAResponse = "ResponseError ErrTemporary"
 	tooMany      = "ResponseError ErrRateLimited ErrTemporary"
-	busyResponse   = "Error ErrTemporary"
+	busyResponse = "Error ErrTemporary"
 	ambiguous    = " ErrAmbiguous"
 )
 
@@ -124,7 +124,7 @@ func ok(calls, tokens int) outcome { return outcome{"ok", calls, tokens} }
 // apis are the calls that take a token.
 var apis = []kind{reads, writes, createTags, deleteTags, clearQuotas}
 
-// unclear are the outcomes where a request was sent and nothing tells what became of it.
+// unclear returns the outcomes if a request was sent and its outcome is unknown.
 func unclear(result string) []row {
 	return []row{
 		{of: []kind{reads}, always: outcome{result, 3, 1}, once: ok(2, 1)},
@@ -140,7 +140,7 @@ func unclear(result string) []row {
 	}
 }
 
-// final are the outcomes where the first answer is the last.
+// final returns the outcomes if the first response is final.
 func final(result string) []row {
 	return []row{
 		{of: apis, always: outcome{result, 1, 1}, once: outcome{result, 1, 1}},
@@ -149,7 +149,7 @@ func final(result string) []row {
 	}
 }
 
-// givenUp are the outcomes where a request is not repeated, and nothing tells what became of it.
+// givenUp returns the outcomes if a request is not retried and its outcome is unknown.
 func givenUp(result string) []row {
 	same := func(of kind, did applied, o outcome) row {
 		return row{of: []kind{of}, applied: did, always: o, once: o}
@@ -505,7 +505,7 @@ var faultTable = []family{
 	},
 }
 
-// noSuchHost asks a DNS server that knows no name.
+// noSuchHost resolves the host with a DNS server that knows no name.
 func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -520,7 +520,7 @@ func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) 
 				return
 			}
 			if n > 3 {
-				buf[2] |= 0x80              // an answer
+				buf[2] |= 0x80              // a response
 				buf[3] = buf[3]&0xf0 | 0x03 // no such name
 				_, _ = server.WriteTo(buf[:n], from)
 			}
@@ -532,7 +532,7 @@ func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) 
 	return s.SendTo(req, "", "", &http.Transport{DialContext: (&net.Dialer{Resolver: resolver}).DialContext})
 }
 
-// refusedConnection goes to a port that nobody listens on any more.
+// refusedConnection dials a port that nobody listens on.
 func refusedConnection(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -557,12 +557,12 @@ func cutHandshake(s *testutil.Fixture, req *http.Request) (*http.Response, error
 	})
 }
 
-// httpOK is the beginning of an answer.
+// httpOK returns the header of a response.
 func httpOK(headers ...string) string {
 	return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
 }
 
-// resetInTheBody waits until the client has read the first half: a reset throws away what was not read.
+// resetInTheBody resets after the client has read the first half: a reset discards what is unread.
 func resetInTheBody(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	halfRead := make(chan struct{})
 	defer close(halfRead)
@@ -582,7 +582,7 @@ type readCloser struct {
 	io.Closer
 }
 
-// slowBody is an answer of which the end does not come.
+// slowBody replies with a response whose end never arrives.
 func slowBody(req *http.Request) (*http.Response, error) {
 	resp, err := testutil.RespondJSON(testutil.OKBody)(req)
 	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
@@ -593,7 +593,7 @@ func redirect(status int) testutil.Reply {
 	return testutil.Respond(status, "", "Location", "https://example.com/")
 }
 
-// zeros are more than any answer may have.
+// zeros returns more bytes than any response may have.
 func zeros() io.Reader { return io.LimitReader(zeroReader{}, 16<<20+1) }
 
 type zeroReader struct{}
@@ -625,7 +625,7 @@ func gzipBomb(req *http.Request) (*http.Response, error) {
 	return testutil.Respond(200, bomb(), "Content-Encoding", "gzip")(req)
 }
 
-// revokeBefore has another program renew the token just before the request arrives.
+// revokeBefore revokes the token just before the request arrives.
 func revokeBefore(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	s.Server.ExpireTokens()
 	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
@@ -676,7 +676,7 @@ func matrixCalls(t *testing.T) map[kind][]testutil.APICall {
 
 const theDocument = moduleRoot + "/docs/faults.md"
 
-// TestFaults measures the matrix, each fault with each endpoint, and that its document is up to date.
+// TestFaults measures each fault with each endpoint, and checks that the document is up to date.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	calls := matrixCalls(t)
@@ -730,7 +730,7 @@ func TestFaults(t *testing.T) {
 	assert.Equal(t, document, string(there), "out of date: go test ./test -run TestFaults -update")
 }
 
-// baseline is an account before and after a call without a fault, and what the call gave.
+// baseline is the account before and after a call without a fault, and the result of the call.
 type baseline struct {
 	before, after testutil.AccountState
 	got           any
@@ -752,7 +752,7 @@ func withoutFault(t *testing.T, call testutil.APICall) (v baseline) {
 func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v baseline) {
 	variants := []bool{r.applied == wasApplied}
 	if fam.ambiguous && r.applied == maybeApplied && call.Write {
-		if variants = []bool{true}; !f.large { // to carry it out too is the harder one
+		if variants = []bool{true}; !f.large { // the case in which it was applied is the harder one
 			variants = []bool{false, true}
 		}
 	}
@@ -805,7 +805,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	}
 	assert.Equal(t, left, s.State(t), "the account")
 
-	// Nothing stays broken.
+	// The next call works.
 	s.StopFaults()
 	if !f.real {
 		time.Sleep(time.Minute)
@@ -813,7 +813,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	require.NoError(t, testutil.GetTags(t.Context(), s.Client), "the next call")
 }
 
-// with fills in what the family leaves to the fault.
+// with adds what the family leaves to the fault.
 func (o outcome) with(f fault) outcome {
 	if o.result == "" || o.result == ambiguous {
 		o.result = f.result + o.result
@@ -821,7 +821,7 @@ func (o outcome) with(f fault) outcome {
 	return o
 }
 
-// Each code of the catalogue comes back as it is, from one call of each kind, and is repeated only where the matrix says so.
+// One call of each kind returns each code of the catalogue as it is, and retries only what the matrix says.
 func TestFaultsOfAllCodes(t *testing.T) {
 	repeated := []wechatuser.Code{-1, 268487001, 268487002, 45169}
 	for k, calls := range matrixCalls(t) {
@@ -915,7 +915,7 @@ measures them, and fails if this page says something else.
 	return b.String()
 }
 
-// cell is an outcome in the document.
+// cell formats an outcome for the document.
 func (fam *family) cell(r row, o outcome) string {
 	if !o.measured() {
 		return ""
@@ -941,5 +941,5 @@ func (fam *family) cell(r row, o outcome) string {
 	return cell
 }
 
-// code writes each word as code.
+// code formats each word as code.
 func code(words string) string { return "`" + strings.Join(strings.Fields(words), "` `") + "`" }

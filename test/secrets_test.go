@@ -26,7 +26,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// assertClean fails where a text holds a beginning or an end of token or secret, in letters or in hex.
+// assertClean fails if a text shows the beginning or end of the token or the secret, as text or in hex.
 func assertClean(t *testing.T, text string) {
 	t.Helper()
 	hexed := hex.EncodeToString([]byte(testutil.Sentinel))
@@ -35,7 +35,7 @@ func assertClean(t *testing.T, text string) {
 	}
 }
 
-// assertCleanValue prints a value in each way there is.
+// assertCleanValue checks a value printed in every way.
 func assertCleanValue(t *testing.T, v any) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%#q", "%d", "%x", "%X", "%p"} {
@@ -54,7 +54,7 @@ func assertCleanValue(t *testing.T, v any) {
 	}
 }
 
-// assertCleanError does that with an error and with each one that is in it.
+// assertCleanError does so for an error and each error in its chain.
 func assertCleanError(t *testing.T, err error) {
 	t.Helper()
 	assertCleanValue(t, err)
@@ -70,16 +70,16 @@ func assertCleanError(t *testing.T, err error) {
 	}
 }
 
-// Errors of a transport that show the request's URL, each in its own way.
+// Errors of a transport that show the request's URL, each in another way.
 type (
 	openError  struct{ Message string }  // in its text
 	fieldError struct{ URL string }      // in a field
 	valueError struct{ url string }      // in a field of a value
 	quietError struct{ cause error }     // in what it wraps
-	groupError struct{ causes []error }  // in one of those that it wraps
-	stackError struct{ request string }  // where more is asked for
+	groupError struct{ causes []error }  // in one of several that it wraps
+	stackError struct{ request string }  // with %+v
 	deepError  struct{ req *url.URL }    // behind a pointer
-	loudError  struct{ text func() any } // in a text that it makes when asked
+	loudError  struct{ text func() any } // in a text that a function returns
 )
 
 func (e *openError) Error() string { return e.Message }
@@ -109,7 +109,7 @@ func (e *stackError) Format(f fmt.State, _ rune) {
 	}
 }
 
-// echoes are the ways in which a URL comes back in a text.
+// echoes are the forms in which a text can quote a URL.
 var echoes = []func(u string) string{
 	func(u string) string { return u },
 	unescaped,
@@ -124,7 +124,7 @@ func unescaped(u string) string {
 	return plain
 }
 
-// faults is all that can go wrong on the way, with the secrets in it.
+// faults returns transports that fail in all ways, with the secrets in the error or the response.
 func faults(t *testing.T) map[string]http.RoundTripper {
 	t.Helper()
 	fail := func(err func(*http.Request) error) http.RoundTripper {
@@ -202,7 +202,7 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 	return all
 }
 
-// bodyOf is a request's body.
+// bodyOf returns the body of a request.
 func bodyOf(r *http.Request) string {
 	if r.GetBody == nil {
 		return ""
@@ -243,7 +243,7 @@ func TestNoSecretLeaks(t *testing.T) {
 							return res, err
 						}))
 					got, err := call.Do(t.Context(), c)
-					if err == nil { // a fault for the calls of tokens only
+					if err == nil { // a fault of token requests only
 						assert.Equal(t, testutil.CallOf(t, "UpdateRemark").Want, got)
 						return
 					}
@@ -274,7 +274,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	}
 }
 
-// An error of a transport that shows no secret stays what it is.
+// An error of a transport without a secret is kept as it is.
 func TestErrorsWithoutSecretsAreKept(t *testing.T) {
 	for _, cause := range []error{&openError{"proxy https://proxy.example.com refused"}, &quietError{&openError{"no"}}, &groupError{[]error{&openError{"no"}}}} {
 		err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
@@ -284,7 +284,7 @@ func TestErrorsWithoutSecretsAreKept(t *testing.T) {
 	}
 }
 
-// A sealed error is still the error that it was for errors.Is, and tells whether it was a timeout.
+// A redacted error still matches with errors.Is, and tells whether it was a timeout.
 func TestRedactedErrors(t *testing.T) {
 	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testutil.Token), testutil.Alice, testutil.ErrReset)
 	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
@@ -303,7 +303,7 @@ func TestRedactedErrors(t *testing.T) {
 	assert.ErrorContains(t, err, "GET /x?access_token=***&lang=en: lookup")
 }
 
-// The token of somebody else is a secret too.
+// The token of another program is a secret too.
 func TestSecretsOfOthersInAResponse(t *testing.T) {
 	for body, want := range map[string]string{
 		"see /x?access_token=70_OTHER-token&openid=o1 there":  "see /x?access_token=***&openid=o1 there",
@@ -318,7 +318,7 @@ func TestSecretsOfOthersInAResponse(t *testing.T) {
 	}
 }
 
-// What the platform remembers of a request holds the token that the request had.
+// The platform's record of a request contains the token of the request.
 func TestRIDInfoIsRedacted(t *testing.T) {
 	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testutil.Secret +
 		`\"}","response_body":"appsecret=` + url.QueryEscape(testutil.Secret) + `"}}`
@@ -330,7 +330,7 @@ func TestRIDInfoIsRedacted(t *testing.T) {
 	assertCleanValue(t, info)
 }
 
-// A source of tokens can show a token in its own errors.
+// The errors of a token source can contain a token.
 func TestErrorsOfATokenSource(t *testing.T) {
 	for name, source := range map[string]wechatuser.TokenSource{
 		"Token": wechatuser.TokenSourceFunc(func(context.Context) (wechatuser.Token, error) {
@@ -356,7 +356,7 @@ func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) e
 	return fmt.Errorf("DEL %s: %w", refused.AccessToken, io.EOF)
 }
 
-// Faults of real connections.
+// The same with real connections.
 func TestNoSecretLeaksFromSockets(t *testing.T) {
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
 	tlsServer.Config.ErrorLog = testutil.DiscardLog
