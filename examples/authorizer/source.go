@@ -32,7 +32,7 @@ type Platform interface {
 }
 
 // Store keeps the refresh token of each account. It must be durable: a lost refresh token has to be fetched from the
-// platform again, or the account has to authorize the platform anew.
+// platform again, or the account has to authorize the platform again.
 type Store interface {
 	RefreshToken(ctx context.Context, appID string) (string, error)
 	SaveRefreshToken(ctx context.Context, appID, refreshToken string) error

@@ -249,7 +249,7 @@ func TestGrantExpiresBeforeItIsSaved(t *testing.T) {
 	})
 }
 
-// A token that expires within minInterval is refreshed all the same.
+// A token that expires within minInterval is still refreshed.
 func TestShortLivedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}

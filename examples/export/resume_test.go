@@ -49,12 +49,12 @@ func TestResumeAnywhere(t *testing.T) {
 
 			kept := make(map[int]bool)
 			for cut := range len(whole) + 1 {
-				for _, torn := range [][]byte{
+				for _, damaged := range [][]byte{
 					whole[:cut],
 					append(bytes.Clone(whole[:cut]), make([]byte, len(whole)-cut)...),
 					append(bytes.Clone(whole[:cut]), make([]byte, 3)...),
 				} {
-					require.NoError(t, os.WriteFile(path, torn, 0o600))
+					require.NoError(t, os.WriteFile(path, damaged, 0o600))
 					kept[resumeRows(t, cfg, path, rows)] = true
 					got, err := os.ReadFile(path)
 					require.NoError(t, err)
@@ -78,9 +78,9 @@ func TestResumeAfterHole(t *testing.T) {
 		require.NoError(t, err)
 		for from := 0; from < len(whole); from += 7 {
 			for _, size := range []int{1, 64, 256} {
-				torn := bytes.Clone(whole)
-				clear(torn[from:min(from+size, len(torn))])
-				require.NoError(t, os.WriteFile(path, torn, 0o600))
+				damaged := bytes.Clone(whole)
+				clear(damaged[from:min(from+size, len(damaged))])
+				require.NoError(t, os.WriteFile(path, damaged, 0o600))
 				resumeRows(t, cfg, path, rows)
 				got, err := os.ReadFile(path)
 				require.NoError(t, err)
