@@ -812,14 +812,14 @@ func TestFetchesAreLogged(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewed","key":"wechatuser:token:stable:`+testutil.AppID+
+		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token refreshed","key":"wechatuser:token:stable:`+testutil.AppID+
 			`","reason":"due","from":"wechat",`)
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		require.Error(t, testutil.GetTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token renewal failed"`)
-		assert.Contains(t, log.String(), `"reason":"refused"`)
+		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token refresh failed"`)
+		assert.Contains(t, log.String(), `"reason":"rejected"`)
 		_, err := c.RefreshToken(t.Context())
 		require.NoError(t, err)
 		assert.Contains(t, log.String(), `"reason":"forced"`)
