@@ -423,6 +423,17 @@ func TestLogHandlerMayUseTheCache(t *testing.T) {
 	})
 }
 
+// A flight is complete, and its line in the log, when its callers return.
+func TestCallersReturnAfterTheirFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, &platform{})
+		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(time.Second) }))
+		start := time.Now()
+		c.get(t)
+		assert.Equal(t, time.Second, time.Since(start))
+	})
+}
+
 type handlerFunc func()
 
 func (h handlerFunc) Enabled(context.Context, slog.Level) bool { return true }
