@@ -38,7 +38,7 @@ func TestTimeoutOfAnAttempt(t *testing.T) {
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.TagsBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
 		return resp, err
 	}
-	for name, reply := range map[string]testutil.Reply{"no answer": testutil.Hang, "no end of the body": slowBody} {
+	for name, reply := range map[string]testutil.Reply{"no response": testutil.Hang, "no end of the body": slowBody} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()

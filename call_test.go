@@ -119,12 +119,12 @@ func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 					got, err := call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(source)))
 					require.NoError(t, err)
 					assert.Equal(t, call.Want, got)
-					assert.Equal(t, []string{"FAKE1"}, source.refused)
+					assert.Equal(t, []string{"FAKE1"}, source.rejected)
 
 					s = testutil.Play(testutil.RespondCode(code))
 					_, err = call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(&countingSource{})))
 					require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
-					assert.Equal(t, 2, testutil.Attempts(t, err), "one renewal, then one error")
+					assert.Equal(t, 2, testutil.Attempts(t, err), "one token fetch, then the error")
 				})
 			})
 		}
@@ -211,7 +211,7 @@ func TestAmbiguity(t *testing.T) {
 		want    bool // for a write
 	}{
 		{"never sent", []testutil.Reply{testutil.Fail(testutil.ErrRefused)}, false},
-		{"refused", []testutil.Reply{testutil.RespondCode(40003)}, false},
+		{"rejected", []testutil.Reply{testutil.RespondCode(40003)}, false},
 		{"busy with this openid", []testutil.Reply{testutil.RespondCode(45169)}, false},
 		{"forbidden by a proxy", []testutil.Reply{testutil.Respond(403, "<html>")}, false},
 		{"too many requests", []testutil.Reply{testutil.Respond(429, "")}, false},
@@ -223,9 +223,9 @@ func TestAmbiguity(t *testing.T) {
 		{"cut", []testutil.Reply{cutBody}, true},
 		{"system error", []testutil.Reply{testutil.RespondCode(-1)}, true},
 		{"reset, then not sent", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrRefused)}, true},
-		{"reset, then refused", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, true},
+		{"reset, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, true},
 		{"reset, then forbidden", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Respond(403, "")}, true},
-		{"not sent, then refused", []testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)}, false},
+		{"not sent, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)}, false},
 	}
 	for _, call := range testutil.APICalls {
 		if call.IsTokenCall() || call.Name == "CreateTag" || call.Name == "DeleteTag" {

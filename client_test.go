@@ -35,8 +35,8 @@ func TestLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
-		refusal := testutil.RespondJSON(`{"errcode":40003,"errmsg":"invalid openid rid: ` + testutil.RID + `"}`)
-		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), refusal, testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
+		rejection := testutil.RespondJSON(`{"errcode":40003,"errmsg":"invalid openid rid: ` + testutil.RID + `"}`)
+		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), rejection, testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
 			wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
 		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
 		require.Error(t, err)

@@ -42,7 +42,7 @@ type issuer struct {
 
 	mu       sync.Mutex
 	failing  string // how token requests fail, empty if they succeed
-	stubborn bool   // normal mode issues the same token even if it is invalid
+	reissue  bool   // normal mode issues the same token even if it is invalid
 	issued   []issuedToken
 	forcedAt time.Time
 	kills    int                    // how often all tokens were revoked
@@ -95,7 +95,7 @@ func (p *issuer) killLocked() {
 func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	client := req.UserAgent()
 	if !testutil.IsTokenPath(req.URL.Path) {
-		return p.answer(req)
+		return p.respond(req)
 	}
 	p.mu.Lock()
 	now := time.Now()
@@ -159,7 +159,7 @@ func (p *issuer) issue(force bool) string {
 		newest = nil
 	}
 	switch {
-	case newest == nil, p.legacy, !p.stubborn && newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
+	case newest == nil, p.legacy, !p.reissue && newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
 		for i := range p.issued {
 			if end := now.Add(5 * time.Minute); p.issued[i].ends.After(end) {
 				p.issued[i].ends = end
@@ -172,7 +172,7 @@ func (p *issuer) issue(force bool) string {
 	return fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, newest.AccessToken, newest.ExpiresAt.Sub(now)/time.Second)
 }
 
-func (p *issuer) answer(req *http.Request) (*http.Response, error) {
+func (p *issuer) respond(req *http.Request) (*http.Response, error) {
 	return testutil.Delay(10*time.Millisecond, func(req *http.Request) (*http.Response, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -193,8 +193,8 @@ type tokenDrive struct {
 	store     *testutil.SpyStore // nil for none
 	storeDown string             // how the store fails, empty if it works
 	seen      []int              // index of the token that each client had last
-	spoilt    bool               // the store holds an invalid token
-	troubleAt time.Time          // the last fault other than a revoked token
+	spoiled   bool               // the store holds an invalid token
+	faultAt   time.Time          // the last fault other than a revoked token
 
 	mu    sync.Mutex
 	calls sync.WaitGroup
@@ -202,7 +202,7 @@ type tokenDrive struct {
 
 func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 	p := &issuer{t: t, legacy: setting&1 != 0, requests: map[string][]time.Time{}, underWay: map[string]int{}, worked: map[string]bool{}}
-	d := &tokenDrive{t: t, p: p, troubleAt: time.Now().Add(-time.Hour)}
+	d := &tokenDrive{t: t, p: p, faultAt: time.Now().Add(-time.Hour)}
 	p.onKill = d.killed
 	var opts []wechatuser.Option
 	if p.legacy {
@@ -241,13 +241,13 @@ func (d *tokenDrive) fine(since time.Duration) bool {
 	defer d.p.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.p.failing == "" && !d.p.stubborn && d.storeDown == "" && time.Since(d.troubleAt) > since
+	return d.p.failing == "" && !d.p.reissue && d.storeDown == "" && time.Since(d.faultAt) > since
 }
 
-func (d *tokenDrive) trouble() {
+func (d *tokenDrive) noteFault() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.troubleAt = time.Now()
+	d.faultAt = time.Now()
 }
 
 // killed records that a token was revoked before a client has used it: such a client waits before it fetches another.
@@ -255,7 +255,7 @@ func (d *tokenDrive) killed() {
 	for i, c := range d.clients {
 		name := fmt.Sprint("client ", i)
 		if now := wechatuser.CurrentToken(c).AccessToken; d.p.underWay[name] > 0 || !d.p.worked[name+now] {
-			d.trouble()
+			d.noteFault()
 		}
 	}
 }
@@ -279,7 +279,7 @@ func (d *tokenDrive) call(client int, limit time.Duration) {
 	kills := d.p.kills
 	d.p.mu.Unlock()
 	had := wechatuser.CurrentToken(c).AccessToken
-	good := d.p.alive(had) > time.Second && !d.spoilt
+	good := d.p.alive(had) > time.Second && !d.spoiled
 	calm := d.fine(2*time.Minute) && d.recentRequests(client) < 6
 
 	ctx := context.Background()
@@ -300,7 +300,7 @@ func (d *tokenDrive) call(client int, limit time.Duration) {
 	undisturbed := d.p.kills == kills
 	d.p.mu.Unlock()
 	if !undisturbed && err != nil {
-		d.trouble()
+		d.noteFault()
 	}
 	if good && undisturbed && d.p.alive(had) > time.Second {
 		require.NoError(d.t, err, "there was a good token")
@@ -356,19 +356,19 @@ func (d *tokenDrive) step(in *bytesOf) {
 	case 6: // later
 		time.AfterFunc(time.Duration(arg)*10*time.Millisecond, d.p.kill)
 	case 7:
-		d.trouble()
+		d.noteFault()
 		d.p.mu.Lock()
 		d.p.failing = fuzzFailures[arg%len(fuzzFailures)]
 		d.p.mu.Unlock()
 	case 8:
-		d.trouble()
+		d.noteFault()
 		d.p.mu.Lock()
-		d.p.stubborn = arg&1 != 0 && !d.p.legacy
+		d.p.reissue = arg&1 != 0 && !d.p.legacy
 		d.p.mu.Unlock()
 	case 9:
 		d.calls.Go(func() { _, _ = d.clients[client].RefreshToken(context.Background()) })
 	case 10:
-		d.trouble()
+		d.noteFault()
 		d.mu.Lock()
 		d.storeDown = []string{"", "fails", "hangs"}[arg%3]
 		d.mu.Unlock()
@@ -406,18 +406,18 @@ func (d *tokenDrive) put(arg int) {
 		t = wechatuser.Token{AccessToken: "FAKE-stranger", ExpiresAt: time.Now().Add(3 * time.Hour)}
 	}
 	d.p.mu.Unlock()
-	d.trouble()
+	d.noteFault()
 	if t.AccessToken != "" {
-		d.spoilt = true
+		d.spoiled = true
 		require.NoError(d.t, d.store.TokenStore.Save(ctx, key, t))
 	}
 }
 
 // end removes all faults, and checks that calls succeed.
 func (d *tokenDrive) end() {
-	d.trouble() // up to now
+	d.noteFault() // up to now
 	d.p.mu.Lock()
-	d.p.failing, d.p.stubborn = "", false
+	d.p.failing, d.p.reissue = "", false
 	d.p.mu.Unlock()
 	d.mu.Lock()
 	d.storeDown = ""

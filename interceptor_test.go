@@ -61,12 +61,12 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 		ok      bool
 	}{
 		{"success", []testutil.Reply{testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 1}, true},
-		{"refusal", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
-		{"no answer", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{"errcode", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
+		{"no response", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
 		{"not the platform", []testutil.Reply{testutil.Respond(502, "<html>")}, wechatuser.Result{StatusCode: 502, Attempts: 3}, false},
-		{"busy, then refused", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
-		{"refused by the name, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
-		{"busy, then no answer", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{"busy, then rejected", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
+		{"busy with the openid, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
+		{"busy, then no response", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -234,13 +234,13 @@ func TestRetryAfterIsInTheError(t *testing.T) {
 }
 
 // countingSource returns another token after each rejected one.
-type countingSource struct{ refused []string }
+type countingSource struct{ rejected []string }
 
 func (s *countingSource) Token(context.Context) (wechatuser.Token, error) {
-	return wechatuser.Token{AccessToken: fmt.Sprint("FAKE", len(s.refused)+1)}, nil
+	return wechatuser.Token{AccessToken: fmt.Sprint("FAKE", len(s.rejected)+1)}, nil
 }
 
-func (s *countingSource) Invalidate(_ context.Context, refused wechatuser.Token) error {
-	s.refused = append(s.refused, refused.AccessToken)
+func (s *countingSource) Invalidate(_ context.Context, rejected wechatuser.Token) error {
+	s.rejected = append(s.rejected, rejected.AccessToken)
 	return nil
 }

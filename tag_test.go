@@ -69,8 +69,8 @@ func TestCreateTagLooksUpAnUnknownOutcome(t *testing.T) {
 		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere, want: testutil.ErrReset, unclear: true},
 		{name: "lost, then taken, and not listed", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: notThere, want: wechatuser.CodeInvalidTagName, unclear: true},
 		{name: "lost, then taken, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: testutil.Fail(testutil.ErrRefused), want: wechatuser.CodeInvalidTagName, unclear: true},
-		{name: "lost, then refused, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, tags: testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true},
-		{name: "lost, without repeats", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{name: "lost, then rejected, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, tags: testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true},
+		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.run(t, testutil.PathCreateTag, func(ctx context.Context, c *wechatuser.Client) (err error) {
@@ -103,8 +103,8 @@ func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 		{name: "lost for good, but gone", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere},
 		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there, want: testutil.ErrReset, unclear: true},
 		{name: "lost for good, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: testutil.RespondCode(48001), want: testutil.ErrReset, unclear: true},
-		{name: "lost, then refused", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there, want: wechatuser.CodeTagHasTooManyFans, unclear: true},
-		{name: "lost, without repeats", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{name: "lost, then rejected", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there, want: wechatuser.CodeTagHasTooManyFans, unclear: true},
+		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.run(t, testutil.PathDeleteTag, func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, 134) })

@@ -40,6 +40,15 @@ func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 	}
 }
 
+// randomPauses returns n pauses shorter than limit.
+func randomPauses(seed uint64, n int, limit time.Duration) (pauses []time.Duration) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for range n {
+		pauses = append(pauses, time.Duration(rng.Int64N(int64(limit))))
+	}
+	return pauses
+}
+
 // A token that is revoked under load costs one token request and fails no call: for each errcode and method, whether or
 // not older tokens stay valid, and even if normal mode issues the invalid token again.
 func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
@@ -47,7 +56,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 		family    string
 		code      wechatuser.Code
 		noOverlap bool
-		stubborn  bool
+		reissued  bool
 		scattered bool // calls start at random times around the revocation
 	}
 	var variants []variant
@@ -59,21 +68,22 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				}
 			}
 		}
-		variants = append(variants, variant{family: "stable", code: code, stubborn: true})
+		variants = append(variants, variant{family: "stable", code: code, reissued: true})
 	}
-	for _, v := range variants {
+	for seed, v := range variants {
+		pause := randomPauses(uint64(seed), 500, 100*time.Millisecond)
 		t.Run(fmt.Sprintf("%+v", v), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				acc := &testutil.TokenServer{
 					TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond,
-					RejectCode: v.code, NoOverlap: v.noOverlap, ReissueRevoked: v.stubborn,
+					RejectCode: v.code, NoOverlap: v.noOverlap, ReissueRevoked: v.reissued,
 				}
 				c := testutil.NewTokenClient(t, acc, testutil.TokenModes[v.family]...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				time.AfterFunc(50*time.Millisecond, acc.Revoke)
 				errs := testutil.RunConcurrently(500, func(i int) error {
 					if v.scattered {
-						time.Sleep(rand.N(100 * time.Millisecond))
+						time.Sleep(pause[i])
 					} else {
 						time.Sleep(50*time.Millisecond + time.Nanosecond)
 					}
@@ -86,7 +96,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 					require.NoError(t, err)
 				}
 				want := 2 // the first one, and one after the revocation
-				if v.stubborn {
+				if v.reissued {
 					want = 3
 				}
 				assert.Len(t, acc.TokenRequests(), want)
@@ -199,7 +209,7 @@ func TestEarlyRefresh(t *testing.T) {
 					require.NoError(t, err)
 				}
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 1, "nothing is renewed earlier than 5 minutes before the end")
+				require.Len(t, acc.TokenRequests(), 1, "no refresh earlier than 5 minutes before the token expires")
 
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				start := time.Now()
@@ -214,7 +224,7 @@ func TestEarlyRefresh(t *testing.T) {
 				}
 				assert.Zero(t, time.Since(start), "no call waits while the old token serves")
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 2, "one renewal, and not one for each call")
+				require.Len(t, acc.TokenRequests(), 2, "one refresh, not one for each call")
 
 				time.Sleep(2*time.Second + time.Nanosecond)
 				second, err := c.Token(t.Context())
@@ -333,18 +343,18 @@ func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 		first, err := c.Token(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Until(first.ExpiresAt.Add(-5 * time.Minute)))
-		renewed := time.Time{}
+		refreshed := time.Time{}
 		for time.Until(first.ExpiresAt) > 0 {
 			got, err := c.Token(t.Context())
 			require.NoError(t, err)
 			if got.AccessToken != first.AccessToken {
-				renewed = time.Now()
+				refreshed = time.Now()
 				break
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		require.False(t, renewed.IsZero())
-		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(renewed), float64(16*time.Second))
+		require.False(t, refreshed.IsZero())
+		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(refreshed), float64(16*time.Second))
 		asked := acc.TokenRequests()
 		assert.LessOrEqual(t, len(asked), 1+180/15+1)
 		for i := range asked[2:] {
@@ -452,12 +462,13 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second, CallDelay: 10 * time.Millisecond}
 		c := testutil.NewTokenClient(t, acc)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
+		pause := randomPauses(1, 500, 2*time.Second)
 		errs := testutil.RunConcurrently(500, func(i int) error {
 			if i == 0 {
 				_, err := c.RefreshToken(t.Context())
 				return err
 			}
-			time.Sleep(rand.N(2 * time.Second))
+			time.Sleep(pause[i])
 			return testutil.GetTags(t.Context(), c)
 		})
 		for _, err := range errs {
@@ -469,10 +480,10 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 
 func TestRefreshTokenIsNotRetried(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"no answer": testutil.Fail(testutil.ErrReset),
-		"gateway":   testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
-		"busy":      testutil.RespondCode(wechatuser.CodeSystemBusy),
-		"hanging":   testutil.Hang,
+		"no response": testutil.Fail(testutil.ErrReset),
+		"gateway":     testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"busy":        testutil.RespondCode(wechatuser.CodeSystemBusy),
+		"hanging":     testutil.Hang,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -560,7 +571,7 @@ func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 
 // An invalid response to a token request is a ResponseError. It shows no token, not even a new one.
 func TestTokenEndpointBodies(t *testing.T) {
-	for name, answer := range map[string]testutil.Reply{
+	for name, response := range map[string]testutil.Reply{
 		"empty token":         testutil.RespondJSON(`{"access_token":"","expires_in":7200}`),
 		"no token":            testutil.RespondJSON(`{"expires_in":7200}`),
 		"no expires_in":       testutil.RespondJSON(`{"access_token":"SENTINEL-new"}`),
@@ -587,7 +598,7 @@ func TestTokenEndpointBodies(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log strings.Builder
 					logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return answer }}
+					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return response }}
 					c := testutil.NewTokenClient(t, acc, append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
 					_, err := c.Token(t.Context())
 					var re *wechatuser.ResponseError
@@ -655,7 +666,7 @@ func TestTokenSource(t *testing.T) {
 		require.ErrorContains(t, testutil.GetTags(t.Context(), c), "empty token")
 		assert.Zero(t, acc.CallCount())
 	})
-	t.Run("a refused static token is tried once", func(t *testing.T) {
+	t.Run("a rejected static token is used once", func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("dead")))
 		var e *wechatuser.Error
@@ -721,14 +732,14 @@ func (s *invalidator) Token(context.Context) (wechatuser.Token, error) {
 	return wechatuser.Token{AccessToken: s.tokens[0]}, nil
 }
 
-func (s *invalidator) Invalidate(_ context.Context, refused wechatuser.Token) error {
+func (s *invalidator) Invalidate(_ context.Context, rejected wechatuser.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropped = append(s.dropped, refused.AccessToken)
+	s.dropped = append(s.dropped, rejected.AccessToken)
 	if s.err != nil {
-		return fmt.Errorf("%w: %s", s.err, refused.AccessToken)
+		return fmt.Errorf("%w: %s", s.err, rejected.AccessToken)
 	}
-	if s.tokens[0] == refused.AccessToken && len(s.tokens) > 1 {
+	if s.tokens[0] == rejected.AccessToken && len(s.tokens) > 1 {
 		s.tokens = s.tokens[1:]
 	}
 	return nil
@@ -742,7 +753,7 @@ func TestTokenInvalidator(t *testing.T) {
 		}
 		return acc
 	}
-	t.Run("it is told which token was refused", func(t *testing.T) {
+	t.Run("it is told which token was rejected", func(t *testing.T) {
 		src := &invalidator{tokens: []string{"dead", "good"}}
 		acc := alive("good")
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(src))
@@ -752,7 +763,7 @@ func TestTokenInvalidator(t *testing.T) {
 		assert.Equal(t, 3, acc.CallCount())
 		assert.Empty(t, acc.TokenRequests())
 	})
-	t.Run("one renewal for a call", func(t *testing.T) {
+	t.Run("one retry for a call", func(t *testing.T) {
 		src := &invalidator{tokens: []string{"dead", "dead too", "good"}}
 		c := testutil.NewTokenClient(t, alive("good"), wechatuser.WithTokenSource(src))
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)

@@ -120,7 +120,7 @@ func TestArguments(t *testing.T) {
 				return c.BatchUnblacklist(ctx, ids)
 			}},
 	} {
-		add(m.name+" of nobody", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
+		add(m.name+" without openids", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
 		add(m.name+" of too many", m.api, m.field, m.want, func(ctx context.Context, c *wechatuser.Client) error {
 			return m.call(ctx, c, slices.Repeat([]string{testutil.Alice}, m.limit+1))
 		})

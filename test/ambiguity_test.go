@@ -107,13 +107,13 @@ func TestEveryOutcomeOfAWrite(t *testing.T) {
 // playEndings makes a call whose requests end as the script says, and well after that. It returns how many there were.
 func playEndings(t *testing.T, call testutil.APICall, v baseline, script []ending, lookUp testutil.Reply) (asked int) {
 	s := testutil.NewFixture(t, call)
-	doubt := false
+	ambiguous := false
 	s.Times = -1
 	s.Inject = func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 		if asked++; asked > len(script) {
 			return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 		}
-		doubt = doubt || script[asked-1].ambiguous
+		ambiguous = ambiguous || script[asked-1].ambiguous
 		return script[asked-1].inject(s, req)
 	}
 	if lookUp != nil {
@@ -131,7 +131,7 @@ func playEndings(t *testing.T, call testutil.APICall, v baseline, script []endin
 		assert.Equal(t, v.got, got, way)
 		assert.Equal(t, v.after, s.State(t), way)
 	case errors.Is(err, wechatuser.ErrAmbiguous):
-		assert.True(t, doubt, "nothing was in doubt: %s", way)
+		assert.True(t, ambiguous, "no ending was ambiguous: %s", way)
 		assert.Contains(t, []testutil.AccountState{v.before, v.after}, s.State(t), way)
 	default:
 		assert.Equal(t, v.before, s.State(t), way)

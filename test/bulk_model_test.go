@@ -294,15 +294,15 @@ func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, befor
 		if truth[f.OpenID] && !before[f.OpenID] && b.distinct {
 			assert.ErrorIs(t, f.Err, wechatuser.ErrAmbiguous, "%q was applied", f.OpenID)
 		}
-		var refusal *wechatuser.Error
+		var apiErr *wechatuser.Error
 		switch code := b.bad[f.OpenID]; {
 		case isMalformed(f.OpenID):
 			assert.ErrorIs(t, f.Err, wechatuser.ErrInvalidArgument)
-		case !errors.As(f.Err, &refusal):
+		case !errors.As(f.Err, &apiErr):
 			assert.True(t, isLost(f.Err), "%q: %v", f.OpenID, f.Err)
 		case code == 0:
 			assert.Contains(t, []wechatuser.Code{wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging, wechatuser.CodeSomeOpenIDsFailed,
-				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, refusal.Code, "a good openid")
+				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, apiErr.Code, "a good openid")
 		}
 	}
 	return named
@@ -547,10 +547,10 @@ func TestSyncModel(t *testing.T) {
 		there, wanted := pick(), pick()
 		tag := srv.AddTag("vip", there...)
 		srv.Block(there...)
-		trap := testutil.NewFaultTransport(srv.Transport(), seed)
-		trap.Percent = []uint64{0, 3, 15}[rng.IntN(3)]
-		trap.Fatal = rng.IntN(3) == 0
-		c := srv.Client(wechatuser.WithTransport(trap))
+		faults := testutil.NewFaultTransport(srv.Transport(), seed)
+		faults.Percent = []uint64{0, 3, 15}[rng.IntN(3)]
+		faults.Fatal = rng.IntN(3) == 0
+		c := srv.Client(wechatuser.WithTransport(faults))
 		members := func() []string { return srv.TagFans(tag) }
 		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
 			return c.SyncTag(ctx, tag, ids, opts...)
@@ -577,7 +577,7 @@ func TestSyncModel(t *testing.T) {
 		defer cancel()
 
 		report, err := run(ctx, testutil.ListThen(input, inputErr), opts...)
-		assert.Equal(t, trap.Sent, report.Calls)
+		assert.Equal(t, faults.Sent, report.Calls)
 		after := members()
 		var stopped *wechatuser.BulkError
 		switch {
@@ -585,7 +585,7 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || trap.Percent == 0 && !trap.Fatal && ctx.Err() == nil:
+		case err == nil || faults.Percent == 0 && !faults.Fatal && ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
@@ -608,7 +608,7 @@ func TestSyncModel(t *testing.T) {
 			}
 		}
 
-		trap.Off = true
+		faults.Off = true
 		_, _ = run(t.Context(), testutil.List(input))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")

@@ -25,10 +25,10 @@ type place struct {
 	name string
 	// call starts to wait at once, for more than a second.
 	call func(t *testing.T) func(context.Context) error
-	// foresees says that the call returns early if its wait would exceed the deadline.
-	foresees bool
-	// doubts says that the error is the ambiguous one that the wait was for.
-	doubts bool
+	// returnsEarly says that the call returns early if its wait would exceed the deadline.
+	returnsEarly bool
+	// ambiguous says that the error is the ambiguous one that the wait was for.
+	ambiguous bool
 }
 
 const contextEnd = time.Second
@@ -108,7 +108,7 @@ var places = []place{
 		c := testutil.NewTokenClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error { _, err := c.RefreshToken(ctx); return err }
 	}},
-	{name: "token after a refusal", call: func(t *testing.T) func(context.Context) error {
+	{name: "token after a rejection", call: func(t *testing.T) func(context.Context) error {
 		acc := &testutil.TokenServer{}
 		acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
 			if len(acc.TokenRequests()) > 1 {
@@ -121,7 +121,7 @@ var places = []place{
 		acc.Revoke()
 		return tags(c)
 	}},
-	{name: "repeats of a token request", call: func(t *testing.T) func(context.Context) error {
+	{name: "retries of a token request", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "token source", call: func(t *testing.T) func(context.Context) error {
@@ -156,13 +156,13 @@ var places = []place{
 	{name: "limiter", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithLimiter(closedLimiter{})))
 	}},
-	{name: "back-off", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "back-off", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow))
 	}},
-	{name: "back-off before another host", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "back-off before another host", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow, testutil.ThreeHosts))
 	}},
-	{name: "Retry-After", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "Retry-After", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "transport", call: func(t *testing.T) func(context.Context) error {
@@ -180,13 +180,13 @@ var places = []place{
 	{name: "TLS handshake", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, mute)))
 	}},
-	{name: "request that nobody reads", call: func(t *testing.T) func(context.Context) error {
+	{name: "request that the server does not read", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, func(net.Conn) { time.Sleep(time.Minute) }), loopback))
 	}},
-	{name: "answer", call: func(t *testing.T) func(context.Context) error {
+	{name: "response", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, mute), loopback))
 	}},
-	{name: "end of the answer", call: func(t *testing.T) func(context.Context) error {
+	{name: "end of the response", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, halfway), loopback))
 	}},
 	{name: "a connection that is not free", call: func(t *testing.T) func(context.Context) error {
@@ -197,11 +197,11 @@ var places = []place{
 		synctest.Wait()
 		return tags(c)
 	}},
-	{name: "looking a tag up: CreateTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "looking a tag up: CreateTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.ByPath{testutil.PathCreateTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { _, err := c.CreateTag(ctx, "vip"); return err }
 	}},
-	{name: "looking a tag up: DeleteTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "looking a tag up: DeleteTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.ByPath{testutil.PathDeleteTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { return c.DeleteTag(ctx, 134) }
 	}},
@@ -209,32 +209,32 @@ var places = []place{
 	// Lists.
 	{name: "AllFans: first page", call: inList(testutil.Hang)},
 	{name: "AllFans: next page", call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang)},
-	{name: "AllFans: back-off", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
+	{name: "AllFans: back-off", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
 	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
 		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
-	{name: "AllFans: minute's quota", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
-	{name: "AllFans: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "AllFans: minute's quota", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
+	{name: "AllFans: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := withoutTokenRequests(t)
 		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
 	}},
 
 	// Jobs.
 	{name: "BulkTagging: call", call: inJob(testutil.Hang)},
-	{name: "BulkTagging: minute's quota", foresees: true, call: inJob(testutil.RespondCode(45011))},
-	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), foresees: true},
-	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), foresees: true},
+	{name: "BulkTagging: minute's quota", returnsEarly: true, call: inJob(testutil.RespondCode(45011))},
+	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), returnsEarly: true},
+	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), returnsEarly: true},
 	{name: "BulkTagging: whether the tag exists", call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.Hang)}), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: whether the tag exists, next minute", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkTagging: whether the tag exists, next minute", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.RespondCode(45011))}), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewTokenClient(t, testutil.Play(testutil.Hang)), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkTagging: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
@@ -253,7 +253,7 @@ var places = []place{
 			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
-	{name: "BulkUserInfo: minute's quota", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkUserInfo: minute's quota", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(45011)))
 		return func(ctx context.Context) error {
 			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
@@ -264,7 +264,7 @@ var places = []place{
 		return func(ctx context.Context) error { return testutil.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
 	}},
 	{name: "SyncTag: list", call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})},
-	{name: "SyncTag: list, next minute", foresees: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
+	{name: "SyncTag: list, next minute", returnsEarly: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
 	{name: "SyncTag: adding", call: inSync(silence{testutil.PathBatchTagging, testutil.Play(testutil.RespondPage(0, ""))})},
 	{name: "SyncTag: removing", call: inSync(silence{testutil.PathBatchUntagging, testutil.ByPath{
 		testutil.PathGetTagFans: testutil.Play(testutil.RespondPage(1, "", testutil.Carol)), testutil.PathBatchTagging: testutil.Play(testutil.RespondJSON(testutil.OKBody)),
@@ -388,10 +388,10 @@ func TestEveryWaitEndsWithTheContext(t *testing.T) {
 					err := call(ctx)
 					took := time.Since(start)
 					switch {
-					case p.foresees && name == "deadline":
+					case p.returnsEarly && name == "deadline":
 						require.Error(t, err)
 						assert.LessOrEqual(t, took, contextEnd)
-					case p.doubts:
+					case p.ambiguous:
 						require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
 						assert.Equal(t, contextEnd, took)
 					default:
@@ -436,7 +436,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 1))
 			reached()
 		}, false},
-		"answer": {"http://", func(conn net.Conn, reached func()) {
+		"response": {"http://", func(conn net.Conn, reached func()) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
 			reached()
 		}, true},

@@ -15,19 +15,19 @@ import (
 
 // hostLoad counts the requests to each host.
 type hostLoad struct {
-	troubled map[string]func(time.Duration) testutil.Reply // by the time since the start
-	start    time.Time
+	failing map[string]func(time.Duration) testutil.Reply // by the time since the start
+	start   time.Time
 
-	mu            sync.Mutex
-	asked, failed map[string]int
+	mu               sync.Mutex
+	requests, failed map[string]int
 }
 
 func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.mu.Lock()
-	h.asked[req.URL.Host]++
+	h.requests[req.URL.Host]++
 	h.mu.Unlock()
 	r := testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
-	if f := h.troubled[req.URL.Host]; f != nil {
+	if f := h.failing[req.URL.Host]; f != nil {
 		r = f(time.Since(h.start))
 	}
 	resp, err := r(req)
@@ -81,7 +81,7 @@ func TestFailover(t *testing.T) {
 		}
 		return testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
 	}
-	for name, troubled := range map[string]map[string]func(time.Duration) testutil.Reply{
+	for name, failing := range map[string]map[string]func(time.Duration) testutil.Reply{
 		"dead":          {"a": dead},
 		"two dead":      {"a": dead, "b": dead},
 		"slow":          {"a": slow},
@@ -92,23 +92,23 @@ func TestFailover(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const d = 3 * time.Minute
-					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
+					h := &hostLoad{failing: failing, start: time.Now(), requests: map[string]int{}, failed: map[string]int{}}
 					calls, slow := h.run(t, goroutines, d)
 					most := goroutines + int(d/cooldown)
 					if name == "flapping" { // it fails anew each time that it has worked
 						most = goroutines * int(d/cooldown)
 					}
-					for host := range troubled {
+					for host := range failing {
 						assert.LessOrEqual(t, h.failed[host], most, "requests to %s", host)
 						assert.Positive(t, h.failed[host], "requests to %s", host)
 					}
 					assert.LessOrEqual(t, slow, most)
 					all := 0
-					for _, n := range h.asked {
+					for _, n := range h.requests {
 						all += n
 					}
-					assert.LessOrEqual(t, all, calls+most*len(troubled))
-					t.Log(calls, "calls,", slow, "of them slow; requests:", h.asked)
+					assert.LessOrEqual(t, all, calls+most*len(failing))
+					t.Log(calls, "calls,", slow, "of them slow; requests:", h.requests)
 				})
 			})
 		}

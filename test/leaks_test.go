@@ -45,7 +45,7 @@ func TestGoleakIsInEachPackage(t *testing.T) {
 // A client needs no Close: nothing of it stays when it is dropped.
 func TestManyClientsLeaveNothing(t *testing.T) {
 	const clients, most = 10_000, 8 << 20
-	answer := func(req *http.Request) (*http.Response, error) {
+	respond := func(req *http.Request) (*http.Response, error) {
 		if testutil.IsTokenPath(req.URL.Path) {
 			return testutil.RespondJSON(testutil.TokenBody)(req)
 		}
@@ -53,7 +53,7 @@ func TestManyClientsLeaveNothing(t *testing.T) {
 	}
 	use := func(n int) {
 		for range n {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(answer)))
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(respond)))
 			require.NoError(t, err)
 			require.NoError(t, testutil.GetTags(t.Context(), c))
 		}
@@ -188,7 +188,7 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 
 // crashes are panics in goroutines that the SDK has started, which end the program.
 var crashes = map[string]func(){
-	"renewal of a token": func() {
+	"token fetch": func() {
 		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(
 			func(*http.Request) (*http.Response, error) { panic("broken transport") })))
 		_, _ = c.Token(context.Background())

@@ -227,7 +227,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	for name, transport := range faults(t) {
 		for _, call := range calls {
 			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
-				continue // nobody else is given one
+				continue // only this code takes it
 			}
 			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -352,8 +352,8 @@ func (sourceThatFails) Token(context.Context) (wechatuser.Token, error) {
 	return wechatuser.Token{AccessToken: testutil.Token}, nil
 }
 
-func (sourceThatFails) Invalidate(_ context.Context, refused wechatuser.Token) error {
-	return fmt.Errorf("DEL %s: %w", refused.AccessToken, io.EOF)
+func (sourceThatFails) Invalidate(_ context.Context, rejected wechatuser.Token) error {
+	return fmt.Errorf("DEL %s: %w", rejected.AccessToken, io.EOF)
 }
 
 // The same with real connections.
@@ -376,10 +376,10 @@ func TestNoSecretLeaksFromSockets(t *testing.T) {
 		base      string
 		transport *http.Transport
 	}{
-		"certificate": {tlsServer.URL, &http.Transport{}},
-		"bad answer":  {hijacks.URL, &http.Transport{}},
-		"proxy":       {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
-		"refused":     {"http://127.0.0.1:1", &http.Transport{}},
+		"certificate":  {tlsServer.URL, &http.Transport{}},
+		"bad response": {hijacks.URL, &http.Transport{}},
+		"proxy":        {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
+		"refused":      {"http://127.0.0.1:1", &http.Transport{}},
 		"timeout": {"http://127.0.0.1:1", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			time.Sleep(2 * time.Millisecond)
 			return nil, io.EOF

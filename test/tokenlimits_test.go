@@ -28,10 +28,10 @@ func TestTokensRejectedForever(t *testing.T) {
 		forced   int
 	}{
 		{"stable", &testutil.TokenServer{RejectAll: true}, nil, 60, 20},
-		{"stable, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
+		{"stable, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
 		{"stable, nothing forced", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
 		{"legacy", &testutil.TokenServer{RejectAll: true}, testutil.TokenModes["legacy"], 30, 0},
-		{"legacy, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
+		{"legacy, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
 	} {
 		for _, burst := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 2, acc.CallCount(), "the dead token is not tried again")
+		assert.Equal(t, 2, acc.CallCount(), "the rejected token is not used again")
 		assert.Equal(t, 1, acc.ForcedRequests())
 		assert.Contains(t, log.String(), "there is no other access token")
 	})
@@ -262,7 +262,7 @@ func TestForcedRefreshFails(t *testing.T) {
 func TestTokenRequestLimit(t *testing.T) {
 	mishaps := map[string]testutil.Reply{
 		"not reachable": testutil.Fail(testutil.ErrRefused),
-		"no answer":     testutil.Fail(testutil.ErrReset),
+		"no response":   testutil.Fail(testutil.ErrReset),
 		"busy":          testutil.RespondCode(wechatuser.CodeSystemBusy),
 		"gateway":       testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
 		"empty":         testutil.RespondJSON(""),
@@ -284,6 +284,7 @@ func TestTokenRequestLimit(t *testing.T) {
 					}
 					c := testutil.NewTokenClient(t, acc, opts...)
 					start := time.Now()
+					rng := rand.New(rand.NewPCG(1, 2))
 					longest := 0
 					for time.Since(start) < 10*time.Minute {
 						if name == "revoked often" {
@@ -296,13 +297,13 @@ func TestTokenRequestLimit(t *testing.T) {
 						if err != nil {
 							longest = max(longest, len(err.Error()))
 						}
-						switch rand.N(4) {
+						switch rng.IntN(4) {
 						case 0:
-							time.Sleep(rand.N(10 * time.Second))
+							time.Sleep(time.Duration(rng.Int64N(int64(10 * time.Second))))
 						case 1:
 							_, _ = c.RefreshToken(t.Context())
 						default:
-							time.Sleep(rand.N(20 * time.Millisecond))
+							time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Millisecond))))
 						}
 					}
 					asked := acc.TokenRequests()
@@ -425,11 +426,11 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 				assert.Zero(t, acc.CallCount())
 
 				wrong = false
-				healed := time.Now()
+				fixed := time.Now()
 				for testutil.GetTags(t.Context(), c) != nil {
 					time.Sleep(interval)
 				}
-				assert.LessOrEqual(t, time.Since(healed), time.Minute)
+				assert.LessOrEqual(t, time.Since(fixed), time.Minute)
 			})
 		})
 	}

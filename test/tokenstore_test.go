@@ -39,7 +39,7 @@ func TestClientsShareAStore(t *testing.T) {
 				}
 				all(1) // cold
 				acc.Revoke()
-				all(2) // dead
+				all(2) // rejected
 				acc.Revoke()
 				require.NoError(t, testutil.GetTags(t.Context(), clients[0]))
 				all(3) // replaced by another client
@@ -180,7 +180,7 @@ func TestStoreLagsBehind(t *testing.T) {
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 2, "the renewal is not put off")
+				require.Len(t, acc.TokenRequests(), 2, "the refresh is not postponed")
 				second, err := c.Token(t.Context())
 				require.NoError(t, err)
 				assert.True(t, second.ExpiresAt.After(first.ExpiresAt))
@@ -199,7 +199,7 @@ func TestStoreKeepsARejectedToken(t *testing.T) {
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Len(t, acc.TokenRequests(), 2)
-		assert.Equal(t, 3, acc.CallCount(), "the dead token is not tried again")
+		assert.Equal(t, 3, acc.CallCount(), "the rejected token is not used again")
 	})
 }
 
@@ -353,7 +353,7 @@ func TestWaitForALockEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, testutil.GetTags(ctx, c), context.DeadlineExceeded)
 		assert.Equal(t, 200*time.Millisecond, time.Since(start))
 
-		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock stops nobody for ever")
+		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock does not block forever")
 		assert.LessOrEqual(t, time.Since(start), 20*time.Second)
 		assert.Len(t, acc.TokenRequests(), 1)
 	})
@@ -362,7 +362,7 @@ func TestWaitForALockEndsWithTheContext(t *testing.T) {
 // The lock is released whether or not the fetch succeeds.
 func TestLockIsReleased(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"refusal": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no answer": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
+		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -231,7 +231,7 @@ func TestNotSent(t *testing.T) {
 
 			err = c.ClearQuota(t.Context())
 			require.ErrorAs(t, err, &te)
-			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "a call that is never repeated once it was sent")
+			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "this call is never retried once it was sent")
 		})
 	}
 }
@@ -318,7 +318,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		wg.Wait()
 	}
 	mu.Lock()
-	assert.Less(t, opened, 2*64, "but for a few that were not free yet, a moment after their answer was read")
+	assert.Less(t, opened, 2*64, "a few more, since a connection becomes idle only after its response was read")
 	mu.Unlock()
 	c.HTTPClient().CloseIdleConnections()
 }
@@ -423,7 +423,7 @@ func TestAllHostsAreDown(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []string{"c"}, h.next())
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Equal(t, []string{"c"}, h.next(), "which goes on as long as the others rest")
+		assert.Equal(t, []string{"c"}, h.next(), "for as long as the others are in their cooldown")
 	})
 }
 
