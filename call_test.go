@@ -265,3 +265,19 @@ func TestAmbiguityWithoutAToken(t *testing.T) {
 		require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
 	})
 }
+
+// A pause that would end exactly at the deadline is not begun either.
+func TestPauseUpToTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		s := testutil.Play(testutil.Respond(503, "", "Retry-After", "5"))
+		err := testutil.GetTags(ctx, testutil.NewClient(t, s))
+
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, err, &re, "the error of the attempt, not that of the context")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.Zero(t, time.Since(start))
+	})
+}
