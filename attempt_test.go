@@ -31,14 +31,14 @@ func TestCancelDuringAnAttempt(t *testing.T) {
 	})
 }
 
-// The timeout of an attempt goes for the body as well, and is no end of the caller's context.
+// The timeout of an attempt covers the body too, and does not end the caller's context.
 func TestTimeoutOfAnAttempt(t *testing.T) {
 	slowBody := func(req *http.Request) (*http.Response, error) {
 		resp, err := testutil.RespondJSON(testutil.TagsBody)(req)
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.TagsBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
 		return resp, err
 	}
-	for name, reply := range map[string]testutil.Reply{"no answer": testutil.Hang, "no end of the body": slowBody} {
+	for name, reply := range map[string]testutil.Reply{"no response": testutil.Hang, "no end of the body": slowBody} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()

@@ -9,7 +9,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// An empty cursor is sent as one: it is the beginning of the list.
+// An empty cursor is sent too: it means the first page.
 func TestFirstPages(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"total":0,"count":0,"next_openid":""}`))
 	c := testutil.NewClient(t, s)

@@ -213,7 +213,7 @@ func (c *Client) apply(
 			return w.send(ctx, openIDsOf(items))
 		},
 		Classify: func(stopped context.Context, err error) bulk.Verdict {
-			v := p.classify(stopped, err)
+			v := p.classify(ctx, stopped, err)
 			v.Unknown = isLost(ctx, err)
 			return v
 		},

@@ -28,11 +28,11 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// bulkWrites are the four jobs that change an account, each with its path and its limit. The tag is that of fans.
+// bulkWrites are the four jobs that change an account, each with its path and its limit.
 var bulkWrites = []struct {
 	name, path string
 	limit      int
-	extra      int // calls to find one openid that is refused, at most
+	extra      int // most calls to find one rejected openid
 	run        func(*wechatuser.Client, context.Context, int, iter.Seq2[string, error], ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
 }{
 	{"BulkTagging", testutil.PathBatchTagging, 50, 12, (*wechatuser.Client).BulkTagging},
@@ -89,7 +89,7 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 		}
 		assert.LessOrEqual(t, worst, job.extra, "%s: calls to find one", job.name)
 
-		// Where each left half is good, the right one is known to hold it, and is not asked about as a whole.
+		// If each left half succeeds, the right one must hold the openid, and is not sent as a whole.
 		_, c, tag := testutil.NewAccount(t, job.limit)
 		report, _ := job.run(c, t.Context(), tag, testutil.List(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
@@ -133,9 +133,9 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	var one *wechatuser.OpenIDError
 	require.ErrorAs(t, err, &one)
 	assert.Equal(t, ids[40], one.OpenID)
-	var refusal *wechatuser.Error
-	require.ErrorAs(t, err, &refusal)
-	assert.NotEmpty(t, refusal.RID)
+	var apiErr *wechatuser.Error
+	require.ErrorAs(t, err, &apiErr)
+	assert.NotEmpty(t, apiErr.RID)
 
 	stopped := &wechatuser.BulkError{Err: context.Canceled, Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)}}
 	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled", stopped.Error())
@@ -179,7 +179,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	ids := slices.Repeat(testutil.OpenIDs(50), 3)
 	foreign := wechatusertest.ForeignOpenID(0)
 	ids[3], ids[53], ids[103] = foreign, foreign, foreign
-	slices.Sort(ids) // so that equal ones come together
+	slices.Sort(ids) // so that duplicates are adjacent
 	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.Equal(t, 150, report.Total, "each of the input counts")
@@ -196,7 +196,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 		}
 	}
 
-	// An input that repeats itself for ever does not fill the memory, and does not keep the first ones waiting.
+	// An endless input of duplicates neither fills the memory nor delays the first openids.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	report, err = c.BulkTagging(ctx, tag, func(yield func(string, error) bool) {
@@ -215,7 +215,7 @@ func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 	report, err := c.BulkTagging(t.Context(), tag, testutil.List(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
 	assert.Equal(t, 501, report.Applied)
-	assert.Equal(t, 11, report.Calls, "the first is sent again, since nobody remembers it")
+	assert.Equal(t, 11, report.Calls, "the first is sent again, since it is no longer in flight")
 }
 
 func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
@@ -235,7 +235,7 @@ func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
 		var be *wechatuser.BulkError
 		require.ErrorAs(t, err, &be)
 		assert.ErrorIs(t, be.Err, code)
-		assert.Empty(t, report.Failed, "the platform did not refuse anybody in particular")
+		assert.Empty(t, report.Failed, "no particular openid was rejected")
 		assert.Equal(t, report.Applied, len(srv.TagFans(tag)))
 		assert.Equal(t, report.Total, report.Applied)
 		assert.Equal(t, ids[report.Applied-1], report.ResumeAfter)
@@ -283,7 +283,7 @@ func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 	})
 }
 
-// recorder is a transport that notes what goes through it.
+// recorder is a transport that records requests.
 type recorder struct {
 	next http.RoundTripper
 	mu   sync.Mutex
@@ -303,8 +303,8 @@ func TestBulkTagDoesNotExist(t *testing.T) {
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
 	assert.ErrorIs(t, be.Err, wechatuser.CodeInvalidTagID)
-	assert.Equal(t, 1, srv.Calls(testutil.PathGetTags), "all chunks share the answer")
-	assert.LessOrEqual(t, srv.Calls(testutil.PathBatchTagging), 4, "no repeats")
+	assert.Equal(t, 1, srv.Calls(testutil.PathGetTags), "all chunks share the tag list")
+	assert.LessOrEqual(t, srv.Calls(testutil.PathBatchTagging), 4, "no retries")
 	assert.Equal(t, wechatuser.BulkReport{Calls: srv.Calls("*")}, *report)
 
 	srv.FailNext(testutil.PathGetTags, wechatuser.CodeAPIUnauthorized, 1)
@@ -389,7 +389,7 @@ func TestBulkPartialFailures(t *testing.T) {
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 2)
 		srv.FailOpenIDs(1, some...)
 		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)), wechatuser.WithConcurrency(1))
-		require.NoError(t, err, "the first 45171 is the answer to the last attempt of its call")
+		require.NoError(t, err, "the first 45171 is the response to the last attempt of its call")
 		assert.Equal(t, 3+1+1, report.Calls)
 
 		srv.FailOpenIDs(1000, some...)
@@ -462,18 +462,18 @@ func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 		report, err = c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 90*time.Second, time.Since(start))
-		assert.Zero(t, report.Total, "nobody was tagged, and nobody is to blame")
+		assert.Zero(t, report.Total, "nothing was tagged, and no openid is to blame")
 	})
 }
 
 func TestBulkPlatformUnreachable(t *testing.T) {
 	for name, tt := range map[string]struct {
-		trouble   func(*wechatusertest.Server)
+		fault     func(*wechatusertest.Server)
 		ambiguous bool
 	}{
 		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
-		"no answer arrives":       {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
-		"a gateway answers":       {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true},
+		"no response":             {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
+		"response of a gateway":   {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true},
 		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) }, true},
 		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false},
 	} {
@@ -483,7 +483,7 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 			report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
 				wechatuser.WithProgress(func(p wechatuser.Progress) {
 					if p.Done == 100 {
-						tt.trouble(srv)
+						tt.fault(srv)
 					}
 				}))
 			var be *wechatuser.BulkError
@@ -497,7 +497,7 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 			assert.Equal(t, ids[first-1], report.ResumeAfter, "%s: resuming tries them again", name)
 			assert.Equal(t, first, report.Applied, name)
 			want := report.Applied
-			if name == "no answer arrives" {
+			if name == "no response" {
 				want += 50
 			}
 			assert.Len(t, srv.TagFans(tag), want, name)
@@ -512,16 +512,16 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 func TestBulkTokenUnavailableFailsNoOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
-		for name, trouble := range map[string]func(path string, times int){
-			"busy":      func(path string, times int) { srv.FailNext(path, wechatuser.CodeSystemBusy, times) },
-			"no answer": srv.DropAnswers,
-			"a gateway": func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
+		for name, fault := range map[string]func(path string, times int){
+			"busy":        func(path string, times int) { srv.FailNext(path, wechatuser.CodeSystemBusy, times) },
+			"no response": srv.DropAnswers,
+			"a gateway":   func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
 		} {
-			trouble(testutil.PathStableToken, 1000)
+			fault(testutil.PathStableToken, 1000)
 			report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
 			assert.ErrorIs(t, err, wechatuser.ErrTemporary, name)
 			assert.Zero(t, *report, name)
-			trouble(testutil.PathStableToken, 0)
+			fault(testutil.PathStableToken, 0)
 		}
 	})
 }
@@ -590,7 +590,7 @@ func TestBulkEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// waits is a function as a wechatuser.Limiter.
+// waits is a function that implements wechatuser.Limiter.
 type waits func(context.Context) error
 
 func (f waits) Wait(ctx context.Context) error { return f(ctx) }
@@ -675,7 +675,7 @@ func TestBulkProgress(t *testing.T) {
 	})
 }
 
-// A program that dies goes on from the last place that it wrote down: before it nobody is left out.
+// After a crash a program resumes from the last cursor that it saved: no openid before it is missing.
 func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
 	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
@@ -703,8 +703,8 @@ func TestBulkArguments(t *testing.T) {
 	c := testutil.NewClient(t, s)
 	ctx, ids := t.Context(), wechatuser.OpenIDs(testutil.Alice)
 	for name, err := range map[string]error{
-		"nobody at a time":     errorOf(c.BulkTagging(ctx, 100, ids, wechatuser.WithConcurrency(0))),
-		"less than nobody":     errorOf(c.BulkUnblacklist(ctx, ids, wechatuser.WithConcurrency(-1))),
+		"concurrency 0":        errorOf(c.BulkTagging(ctx, 100, ids, wechatuser.WithConcurrency(0))),
+		"concurrency -1":       errorOf(c.BulkUnblacklist(ctx, ids, wechatuser.WithConcurrency(-1))),
 		"no progress function": errorOf(c.BulkBlacklist(ctx, ids, wechatuser.WithProgress(nil))),
 		"nil option":           errorOf(c.BulkUntagging(ctx, 100, ids, wechatuser.WithConcurrency(1), nil)),
 		"nil input":            errorOf(c.BulkTagging(ctx, 100, nil)),
@@ -759,7 +759,7 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	})))
 	gone := func(when string) {
 		t.Helper()
-		running.Wait() // hangs where a request was not cancelled
+		running.Wait() // hangs if a request was not canceled
 		require.NoError(t, goleak.Find(before), when)
 	}
 	for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
@@ -788,11 +788,11 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	gone("after a panic in the input")
 }
 
-type batchAnswer struct {
+type batchResponse struct {
 	Users []map[string]any `json:"user_info_list"`
 }
 
-// A report does not keep the pages that its openids came with.
+// A report does not retain the pages that its openids came from.
 func TestReportDoesNotRetainPages(t *testing.T) {
 	bad := wechatusertest.ForeignOpenID(0)
 	_, c, tag := testutil.NewAccount(t, 10)
@@ -807,8 +807,7 @@ func TestReportDoesNotRetainPages(t *testing.T) {
 	}
 }
 
-// million is a transport with a million followers, whom it makes up as it goes, so that what is in memory is the
-// client's.
+// million is a transport with a million followers. It generates them on the fly, so that the heap is the client's.
 type million struct{}
 
 const (
@@ -875,7 +874,7 @@ func (million) profiles(req *http.Request) (*http.Response, error) {
 	return testutil.RespondJSON(b.String())(req)
 }
 
-// heap watches the live heap, and its largest size above that of the start.
+// heap measures the live heap: its growth since the start, at most.
 type heap struct{ base, most uint64 }
 
 func liveHeap() uint64 {
@@ -887,7 +886,7 @@ func liveHeap() uint64 {
 
 func (h *heap) look() { h.most = max(h.most, liveHeap()) }
 
-// report prints the live heap, and fails where it is over the promise.
+// report reports the live heap, and fails if it is above the documented limit.
 func (h *heap) report(b *testing.B) {
 	const limit = 32
 	mib := float64(h.most-min(h.base, h.most)) / (1 << 20)
@@ -897,7 +896,7 @@ func (h *heap) report(b *testing.B) {
 	}
 }
 
-// BenchmarkMillionFollowers goes through a million followers. MiB-live is the largest heap on the way.
+// BenchmarkMillionFollowers reads a million followers. MiB-live is the largest live heap meanwhile.
 //
 //	go test -run '^$' -bench MillionFollowers -benchtime=1x .
 func BenchmarkMillionFollowers(b *testing.B) {

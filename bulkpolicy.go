@@ -39,8 +39,9 @@ func newPolicy(c *Client, tagID int) *policy {
 	}}
 }
 
-// classify returns what the error of a call means for the job. ctx ends when no new call may be made.
-func (p *policy) classify(ctx context.Context, err error) bulk.Verdict {
+// classify returns what the error of a call means for the job. ctx is the context of the call, and stopped ends when no
+// new call may be made.
+func (p *policy) classify(ctx, stopped context.Context, err error) bulk.Verdict {
 	if hold := holdAfter(err); hold > 0 {
 		return bulk.Verdict{Action: bulk.Hold, After: hold, MayBeApplied: errors.Is(err, ErrAmbiguous)}
 	}
@@ -61,7 +62,7 @@ func (p *policy) classify(ctx context.Context, err error) bulk.Verdict {
 	case CodeConcurrentTagging:
 		v.Exhausted, v.Action = v.Action, bulk.Retry
 	case CodeInvalidTagID: // believed only if the list of tags does not have it
-		exists, findErr := p.tagExists(ctx)
+		exists, findErr := p.tagExists(ctx, stopped)
 		if findErr != nil {
 			v.Err = fmt.Errorf("%w; whether the tag exists is not known: %w", err, findErr)
 		}
@@ -124,18 +125,18 @@ func isTokenError(err error) bool {
 }
 
 // tagExists asks the platform, once in a job, whether the tag exists: it is known to deny tags that do.
-func (p *policy) tagExists(ctx context.Context) (bool, error) {
+func (p *policy) tagExists(ctx, stopped context.Context) (bool, error) {
 	select {
 	case p.asking <- struct{}{}:
 		defer func() { <-p.asking }()
-	case <-ctx.Done():
-		return false, backoff.ContextErr(ctx)
+	case <-stopped.Done():
+		return false, backoff.ContextErr(stopped)
 	}
 	if p.tagKnown || p.tagID < 0 {
 		return p.tagFound, nil
 	}
 	noRetries := 0
-	_, err := p.gate.Do(ctx, &noRetries, func() (bulk.Verdict, error) {
+	_, err := p.gate.Do(stopped, &noRetries, func() (bulk.Verdict, error) {
 		tag, err := p.c.findTag(ctx, func(t Tag) bool { return t.ID == p.tagID })
 		if err == nil {
 			p.tagKnown, p.tagFound = true, tag != nil
@@ -159,7 +160,7 @@ func (p *policy) retryPages(get pageFunc) paging.Fetch {
 		_, err = p.gate.Do(ctx, &retries, func() (bulk.Verdict, error) {
 			var err error
 			if page, err = get(ctx, cursor); err != nil {
-				return p.classify(ctx, err), err
+				return p.classify(ctx, ctx, err), err
 			}
 			return bulk.Verdict{}, nil
 		})

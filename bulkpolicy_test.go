@@ -16,7 +16,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// What passes by itself stops no job and no list.
+// Errors that pass by themselves stop neither a job nor a list.
 
 func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, tagID int)) {
 	t.Helper()
@@ -26,7 +26,7 @@ func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, ta
 	})
 }
 
-// TestBulkWaitsForTheTokenRequestLimit: somebody else renews the token before each call, 20 times in no time.
+// Another program refreshes the token before each call, 20 times within a second.
 func TestBulkWaitsForTheTokenRequestLimit(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
 		c := srv.Client(wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
@@ -43,7 +43,7 @@ func TestBulkWaitsForTheTokenRequestLimit(t *testing.T) {
 	})
 }
 
-// TestCallReportsTheTokenRequestLimit: it does not wait, and tells what was refused.
+// A single call does not wait, and its error names the rejected token.
 func TestCallReportsTheTokenRequestLimit(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, _ int) {
 		c := srv.Client()
@@ -85,7 +85,7 @@ func TestListsDoNotBelieveThatATagIsGone(t *testing.T) {
 	})
 }
 
-// TestNoOpenIDFailsWithoutAToken: without a token there is nothing to say about an openid.
+// Without a token nothing was sent, so that no openid has failed.
 func TestNoOpenIDFailsWithoutAToken(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
 		srv.FailNextHTTP(testutil.PathStableToken, 502, "<html>", 100)

@@ -104,7 +104,9 @@ func (r bulkRead[R]) run(
 				}
 				return r.match(items, results)
 			},
-			Classify: p.classify,
+			Classify: func(stopped context.Context, err error) bulk.Verdict {
+				return p.classify(ctx, stopped, err)
+			},
 			Deliver: func(item *bulk.Item[R]) bool {
 				switch item.Status {
 				case bulk.Pending:

@@ -82,10 +82,10 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
 	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
 	lenient.AddUsers(srv.Users()...)
-	for name, answer := range map[string]func(*batchAnswer, int){
-		"short":    func(*batchAnswer, int) {},
-		"reversed": func(a *batchAnswer, _ int) { slices.Reverse(a.Users) },
-		"mixed up where somebody is missing": func(a *batchAnswer, asked int) {
+	for name, change := range map[string]func(*batchResponse, int){
+		"short":    func(*batchResponse, int) {},
+		"reversed": func(a *batchResponse, _ int) { slices.Reverse(a.Users) },
+		"shuffled, one missing": func(a *batchResponse, asked int) {
 			if n := len(a.Users); n > 1 && n < asked {
 				first := a.Users[0]["unionid"]
 				for i := range n - 1 {
@@ -94,7 +94,7 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 				a.Users[n-1]["unionid"] = first
 			}
 		},
-		"somebody else where somebody is missing": func(a *batchAnswer, asked int) {
+		"another openid in place of a missing one": func(a *batchResponse, asked int) {
 			if len(a.Users) < asked {
 				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
 			}
@@ -106,11 +106,11 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 			if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
 				return resp, err
 			}
-			var a batchAnswer
+			var a batchResponse
 			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
 				return nil, err
 			}
-			answer(&a, asked)
+			change(&a, asked)
 			body, err := json.Marshal(a)
 			if err != nil {
 				return nil, err

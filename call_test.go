@@ -17,7 +17,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// A pause that would outlast the context is not begun: the caller gets the last error at once.
+// If a delay would outlast the context, the call returns the last error at once.
 func TestNoRetryPastTheDeadline(t *testing.T) {
 	for name, reply := range map[string]testutil.Reply{
 		"Retry-After": testutil.Respond(503, "", "Retry-After", "10"),
@@ -66,7 +66,7 @@ func TestCancelDuringBackoff(t *testing.T) {
 	})
 }
 
-// A context that has ended already sends nothing, whatever the transport thinks of it.
+// With a context that has ended nothing is sent, even if the transport ignores contexts.
 func TestEndedContextSendsNothing(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		t.Run(call.Name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestFreshTokenForEachAttempt(t *testing.T) {
 	})
 }
 
-// A refused token costs one repeat, which is none of the attempts.
+// A rejected token costs one retry, which does not count as an attempt.
 func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 	for _, code := range []int{40001, 40014, 42001} {
 		for _, call := range testutil.APICalls {
@@ -119,19 +119,19 @@ func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 					got, err := call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(source)))
 					require.NoError(t, err)
 					assert.Equal(t, call.Want, got)
-					assert.Equal(t, []string{"FAKE1"}, source.refused)
+					assert.Equal(t, []string{"FAKE1"}, source.rejected)
 
 					s = testutil.Play(testutil.RespondCode(code))
 					_, err = call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(&countingSource{})))
 					require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
-					assert.Equal(t, 2, testutil.Attempts(t, err), "one renewal, then one error")
+					assert.Equal(t, 2, testutil.Attempts(t, err), "one token fetch, then the error")
 				})
 			})
 		}
 	}
 }
 
-// A secret that is refused is not a token that is.
+// A rejected secret is no rejected token: it is not retried.
 func TestRejectedSecretIsNoRejectedToken(t *testing.T) {
 	s := testutil.Play(testutil.RespondCode(40001))
 	err := testutil.NewClient(t, s).ClearQuotaByAppSecret(t.Context())
@@ -139,7 +139,7 @@ func TestRejectedSecretIsNoRejectedToken(t *testing.T) {
 	assert.Equal(t, 1, s.Count())
 }
 
-// Of a list that was processed in part, only the rest is sent again, and nobody else.
+// If a list was applied in part, only the openids that failed are sent again.
 func TestPartialFailureRetriesTheRest(t *testing.T) {
 	partial := func(openIDs string) testutil.Reply {
 		return testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail rid: ` + testutil.RID + `","fail_openid_list":` + openIDs + `}`)
@@ -150,7 +150,7 @@ func TestPartialFailureRetriesTheRest(t *testing.T) {
 	tests := []struct {
 		name    string
 		replies []testutil.Reply
-		bodies  []string // of the repeats
+		bodies  []string // of the retries
 		failed  []string // nil for a success
 	}{
 		{"then all", []testutil.Reply{partial(`["` + testutil.Bob + `"]`), testutil.RespondJSON(testutil.OKBody)}, []string{`["` + testutil.Bob + `"]`}, nil},
@@ -195,7 +195,7 @@ func TestPartialFailureRetriesTheRest(t *testing.T) {
 	}
 }
 
-// Elsewhere such a list means nothing.
+// Other calls ignore such a list.
 func TestPartialFailureOfOtherCalls(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`))
 	err := testutil.NewClient(t, s).BatchBlacklist(t.Context(), []string{testutil.Alice})
@@ -203,7 +203,7 @@ func TestPartialFailureOfOtherCalls(t *testing.T) {
 	assert.Equal(t, 1, s.Count())
 }
 
-// An error says whether the platform may have applied the write.
+// An error tells whether the platform may have applied the write.
 func TestAmbiguity(t *testing.T) {
 	outcomes := []struct {
 		name    string
@@ -211,7 +211,7 @@ func TestAmbiguity(t *testing.T) {
 		want    bool // for a write
 	}{
 		{"never sent", []testutil.Reply{testutil.Fail(testutil.ErrRefused)}, false},
-		{"refused", []testutil.Reply{testutil.RespondCode(40003)}, false},
+		{"rejected", []testutil.Reply{testutil.RespondCode(40003)}, false},
 		{"busy with this openid", []testutil.Reply{testutil.RespondCode(45169)}, false},
 		{"forbidden by a proxy", []testutil.Reply{testutil.Respond(403, "<html>")}, false},
 		{"too many requests", []testutil.Reply{testutil.Respond(429, "")}, false},
@@ -223,13 +223,13 @@ func TestAmbiguity(t *testing.T) {
 		{"cut", []testutil.Reply{cutBody}, true},
 		{"system error", []testutil.Reply{testutil.RespondCode(-1)}, true},
 		{"reset, then not sent", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrRefused)}, true},
-		{"reset, then refused", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, true},
+		{"reset, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, true},
 		{"reset, then forbidden", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Respond(403, "")}, true},
-		{"not sent, then refused", []testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)}, false},
+		{"not sent, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)}, false},
 	}
 	for _, call := range testutil.APICalls {
 		if call.IsTokenCall() || call.Name == "CreateTag" || call.Name == "DeleteTag" {
-			continue // these clear up
+			continue // these look up the outcome
 		}
 		for _, tt := range outcomes {
 			if len(tt.replies) > 1 && slices.Contains(testutil.NeverRetried, call.Name) {
@@ -249,7 +249,7 @@ func TestAmbiguity(t *testing.T) {
 	}
 }
 
-// The token can be gone when a write is to be repeated.
+// The token source can fail before a retry of a write.
 func TestAmbiguityWithoutAToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("the token service is down")
@@ -263,5 +263,21 @@ func TestAmbiguityWithoutAToken(t *testing.T) {
 		err := testutil.NewClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)), wechatuser.WithTokenSource(source)).UpdateRemark(t.Context(), testutil.Alice, "r")
 		require.ErrorIs(t, err, down)
 		require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
+	})
+}
+
+// A pause that would end exactly at the deadline is not begun either.
+func TestPauseUpToTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		s := testutil.Play(testutil.Respond(503, "", "Retry-After", "5"))
+		err := testutil.GetTags(ctx, testutil.NewClient(t, s))
+
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, err, &re, "the error of the attempt, not that of the context")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.Zero(t, time.Since(start))
 	})
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// watch is an interceptor that notes the names of the calls, nil for one that does nothing.
+// watch returns an interceptor that records the names of the calls, unless calls is nil.
 func watch(calls *[]string) wechatuser.Interceptor {
 	return func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 		if calls != nil {
@@ -35,8 +35,8 @@ func TestLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
-		refusal := testutil.RespondJSON(`{"errcode":40003,"errmsg":"invalid openid rid: ` + testutil.RID + `"}`)
-		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), refusal, testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
+		rejection := testutil.RespondJSON(`{"errcode":40003,"errmsg":"invalid openid rid: ` + testutil.RID + `"}`)
+		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), rejection, testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
 			wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
 		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
 		require.Error(t, err)
@@ -58,7 +58,7 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Nobody's openid is in a log, whatever a proxy or a transport writes into its errors.
+// No openid is logged, whatever a proxy or a transport writes into its errors.
 func TestLogContainsNoOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -84,7 +84,7 @@ func TestLogContainsNoOpenID(t *testing.T) {
 	})
 }
 
-// A client that was given no logger writes nowhere: not to the default logger, not to the standard files.
+// Without WithLogger a client writes neither to the default logger nor to stdout or stderr.
 func TestNoOutputWithoutALogger(t *testing.T) {
 	var log bytes.Buffer
 	old := slog.Default()
@@ -102,7 +102,7 @@ func TestNoOutputWithoutALogger(t *testing.T) {
 	assert.Empty(t, log.String())
 }
 
-// captured is what f writes to the standard files.
+// captured returns what f writes to stdout and stderr.
 func captured(t *testing.T, f func()) string {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -118,7 +118,7 @@ func captured(t *testing.T, f func()) string {
 	return string(written)
 }
 
-// One client serves many goroutines, and mixes nothing up.
+// Concurrent calls of one client each get their own response.
 func TestConcurrentUse(t *testing.T) {
 	echo := testutil.Play(func(req *http.Request) (*http.Response, error) {
 		return testutil.RespondJSON(`{"subscribe":1,"openid":"` + req.URL.Query().Get("openid") + `"}`)(req)

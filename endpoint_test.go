@@ -51,7 +51,7 @@ func TestEveryEndpoint(t *testing.T) {
 	}
 }
 
-// What net/http makes of a request can only be seen at the other end of a socket.
+// What net/http adds to a request shows only at the other end of a socket.
 func TestRequestOnTheWire(t *testing.T) {
 	var got *http.Request
 	srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +73,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	assert.Empty(t, got.TransferEncoding)
 }
 
-// The methods that are no endpoint of their own.
+// otherMethods are the methods that are not one endpoint.
 var otherMethods = []string{
 	"AppID", "HTTPClient", "String", "Format", "LogValue",
 	"AllFans", "AllTagFans", "AllBlacklist",
@@ -100,7 +100,7 @@ func TestEveryMethodAndEndpointHasACall(t *testing.T) {
 	assert.Len(t, apis, len(wechatuser.EndpointAPIs()))
 }
 
-// The suites in folder test see the endpoint table through the calls.
+// The suites in folder test rely on the calls in place of the endpoint table.
 func TestCallsAgreeWithTheEndpointTable(t *testing.T) {
 	rows := map[string]wechatuser.Endpoint{}
 	for _, row := range wechatuser.Endpoints() {

@@ -21,7 +21,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// All the ways in which the platform names a request in its message.
+// All forms in which the platform puts the rid into errmsg.
 func TestMessageForms(t *testing.T) {
 	for errmsg, want := range map[string]wechatuser.Error{
 		"invalid appid": {Message: "invalid appid"},
@@ -133,7 +133,7 @@ func TestClassesOfErrors(t *testing.T) {
 	}
 }
 
-// A class is no code, and no class is another one.
+// A class matches no code and no other class.
 func TestClassesAreDistinct(t *testing.T) {
 	for i, a := range classes {
 		for j, b := range classes {
@@ -157,7 +157,7 @@ func TestCodesOfErrors(t *testing.T) {
 	}
 }
 
-// What net/http and net say of an error can still be asked, as the URL around it is gone.
+// The causes from net/http and net stay in the chain; only the URL around them is dropped.
 func TestCausesOfATransportError(t *testing.T) {
 	dns := &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com", IsNotFound: true}
 	for name, tt := range map[string]struct {
@@ -200,7 +200,7 @@ func TestCausesOfATransportError(t *testing.T) {
 	assert.Equal(t, dns, got)
 }
 
-// net/http gives the cause of a cancelled context alone; callers ask for context.Canceled.
+// net/http returns only the cause of a canceled context; callers look for context.Canceled.
 func TestCauseOfACancelledContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("the shop has closed")
@@ -222,7 +222,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 	})
 }
 
-// Whatever comes from outside, an error stays on one line of a log.
+// An error is one line, whatever text it quotes.
 func TestErrorsAreSingleLine(t *testing.T) {
 	lines := "a\nb\r\nc\u2028d\u2029e\u0085f"
 	for name, reply := range map[string]testutil.Reply{

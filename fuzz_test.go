@@ -34,18 +34,18 @@ func (b *bytesOf) next() int {
 
 func (b *bytesOf) more() bool { return len(*b) > 0 }
 
-// issuer is a platform that hands out tokens and refuses dead ones, and that fails as it is told to. It watches over
-// what a client may do, whatever happens.
+// issuer acts as the platform: it issues tokens, rejects invalid ones, and fails as told. It checks the rules that a
+// client must keep, whatever happens.
 type issuer struct {
 	t      *testing.T
 	legacy bool
 
 	mu       sync.Mutex
-	failing  string // how requests for tokens fail, empty for not at all
-	stubborn bool   // dead tokens are handed out again, unless the renewal is forced
+	failing  string // how token requests fail, empty if they succeed
+	reissue  bool   // normal mode issues the same token even if it is invalid
 	issued   []issuedToken
 	forcedAt time.Time
-	kills    int                    // how often tokens were ended
+	kills    int                    // how often all tokens were revoked
 	requests map[string][]time.Time // for tokens, by client
 	underWay map[string]int
 	worked   map[string]bool // by client and token
@@ -54,15 +54,15 @@ type issuer struct {
 
 type issuedToken struct {
 	wechatuser.Token
-	ends time.Time // which can come earlier than was said
+	ends time.Time // can be earlier than announced
 }
 
-// find gives the place of a token among those that were issued, -1 where it is none of them.
+// find returns the index of a token among those issued, -1 if it is none of them.
 func (p *issuer) find(value string) int {
 	return slices.IndexFunc(p.issued, func(it issuedToken) bool { return it.AccessToken == value })
 }
 
-// alive is how long a token is good for.
+// alive returns how long a token is still valid.
 func (p *issuer) alive(value string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +77,7 @@ func (p *issuer) aliveLocked(value string) time.Duration {
 	return time.Until(p.issued[i].ends)
 }
 
-// kill ends all tokens.
+// kill revokes all tokens.
 func (p *issuer) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,7 @@ func (p *issuer) killLocked() {
 func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	client := req.UserAgent()
 	if !testutil.IsTokenPath(req.URL.Path) {
-		return p.answer(req)
+		return p.respond(req)
 	}
 	p.mu.Lock()
 	now := time.Now()
@@ -144,7 +144,7 @@ func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return testutil.Delay(200*time.Millisecond, func(req *http.Request) (*http.Response, error) { return testutil.RespondJSON(p.issue(force))(req) })(req)
 }
 
-// issue gives the answer to a request for a token.
+// issue returns the response to a token request.
 func (p *issuer) issue(force bool) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *issuer) issue(force bool) string {
 		newest = nil
 	}
 	switch {
-	case newest == nil, p.legacy, !p.stubborn && newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
+	case newest == nil, p.legacy, !p.reissue && newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
 		for i := range p.issued {
 			if end := now.Add(5 * time.Minute); p.issued[i].ends.After(end) {
 				p.issued[i].ends = end
@@ -172,7 +172,7 @@ func (p *issuer) issue(force bool) string {
 	return fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, newest.AccessToken, newest.ExpiresAt.Sub(now)/time.Second)
 }
 
-func (p *issuer) answer(req *http.Request) (*http.Response, error) {
+func (p *issuer) respond(req *http.Request) (*http.Response, error) {
 	return testutil.Delay(10*time.Millisecond, func(req *http.Request) (*http.Response, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -191,10 +191,10 @@ type tokenDrive struct {
 	p         *issuer
 	clients   []*wechatuser.Client
 	store     *testutil.SpyStore // nil for none
-	storeDown string             // how the store fails, empty for not at all
-	seen      []int              // the token that each client had last, by its place among those that were issued
-	spoilt    bool               // somebody has put a dead token into the store
-	troubleAt time.Time          // the last one, but for revoked tokens
+	storeDown string             // how the store fails, empty if it works
+	seen      []int              // index of the token that each client had last
+	spoiled   bool               // the store holds an invalid token
+	faultAt   time.Time          // the last fault other than a revoked token
 
 	mu    sync.Mutex
 	calls sync.WaitGroup
@@ -202,7 +202,7 @@ type tokenDrive struct {
 
 func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 	p := &issuer{t: t, legacy: setting&1 != 0, requests: map[string][]time.Time{}, underWay: map[string]int{}, worked: map[string]bool{}}
-	d := &tokenDrive{t: t, p: p, troubleAt: time.Now().Add(-time.Hour)}
+	d := &tokenDrive{t: t, p: p, faultAt: time.Now().Add(-time.Hour)}
 	p.onKill = d.killed
 	var opts []wechatuser.Option
 	if p.legacy {
@@ -235,33 +235,32 @@ func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 	return d
 }
 
-// fine reports whether the platform, the store and the rest have been in order for so long.
+// fine reports whether nothing has failed for so long.
 func (d *tokenDrive) fine(since time.Duration) bool {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.p.failing == "" && !d.p.stubborn && d.storeDown == "" && time.Since(d.troubleAt) > since
+	return d.p.failing == "" && !d.p.reissue && d.storeDown == "" && time.Since(d.faultAt) > since
 }
 
-func (d *tokenDrive) trouble() {
+func (d *tokenDrive) noteFault() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.troubleAt = time.Now()
+	d.faultAt = time.Now()
 }
 
-// killed notes where a token dies that a client has not come to use: such a client lets a moment pass before it asks for
-// yet another one.
+// killed records that a token was revoked before a client has used it: such a client waits before it fetches another.
 func (d *tokenDrive) killed() {
 	for i, c := range d.clients {
 		name := fmt.Sprint("client ", i)
 		if now := wechatuser.CurrentToken(c).AccessToken; d.p.underWay[name] > 0 || !d.p.worked[name+now] {
-			d.trouble()
+			d.noteFault()
 		}
 	}
 }
 
-// recentRequests counts a client's token requests of the last minute.
+// recentRequests returns the number of a client's token requests in the last minute.
 func (d *tokenDrive) recentRequests(client int) (n int) {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
@@ -273,14 +272,14 @@ func (d *tokenDrive) recentRequests(client int) (n int) {
 	return n
 }
 
-// call makes a call, and says whether it had to succeed.
+// call makes a call and checks its error, if it had to succeed.
 func (d *tokenDrive) call(client int, limit time.Duration) {
 	c, start := d.clients[client], time.Now()
 	d.p.mu.Lock()
 	kills := d.p.kills
 	d.p.mu.Unlock()
 	had := wechatuser.CurrentToken(c).AccessToken
-	good := d.p.alive(had) > time.Second && !d.spoilt
+	good := d.p.alive(had) > time.Second && !d.spoiled
 	calm := d.fine(2*time.Minute) && d.recentRequests(client) < 6
 
 	ctx := context.Background()
@@ -301,7 +300,7 @@ func (d *tokenDrive) call(client int, limit time.Duration) {
 	undisturbed := d.p.kills == kills
 	d.p.mu.Unlock()
 	if !undisturbed && err != nil {
-		d.trouble()
+		d.noteFault()
 	}
 	if good && undisturbed && d.p.alive(had) > time.Second {
 		require.NoError(d.t, err, "there was a good token")
@@ -311,7 +310,7 @@ func (d *tokenDrive) call(client int, limit time.Duration) {
 	}
 }
 
-// look checks that no client has gone back to an older token while the newer one was good.
+// look checks that no client has gone back to an older token while the newer one was valid.
 func (d *tokenDrive) look() {
 	for i, c := range d.clients {
 		now := wechatuser.CurrentToken(c).AccessToken
@@ -320,7 +319,7 @@ func (d *tokenDrive) look() {
 		}
 		d.p.mu.Lock()
 		place, before := d.p.find(now), d.seen[i]
-		if before >= 0 && place >= 0 && place < before { // a stranger's says that it ends later
+		if before >= 0 && place >= 0 && place < before { // an unknown token in the store expires later
 			assert.LessOrEqual(d.t, time.Until(d.p.issued[before].ends), time.Duration(0), "token %d took the place of the good token %d", place, before)
 		}
 		d.seen[i] = place
@@ -335,47 +334,47 @@ var fuzzPauses = []time.Duration{
 
 var fuzzFailures = []string{"", "refused", "reset", "lost", "busy", "gateway", "secret", "quota", "hangs"}
 
-// step lets one thing happen.
+// step performs one operation of the input.
 func (d *tokenDrive) step(in *bytesOf) {
 	op, arg := in.next(), in.next()
 	client := arg & 1
 	switch op % 13 {
-	case 0, 1: // calls at once
+	case 0, 1: // concurrent calls
 		var wg sync.WaitGroup
 		for range 1 + arg>>1%8 {
 			wg.Go(func() { d.call(client, 0) })
 		}
 		wg.Wait()
-	case 2: // a call beside what comes next
+	case 2: // a call in the background
 		d.calls.Go(func() { d.call(client, 0) })
-	case 3: // a call of little patience
+	case 3: // a call with a short deadline
 		d.call(client, fuzzPauses[arg>>1%5])
 	case 4:
 		time.Sleep(fuzzPauses[arg%len(fuzzPauses)])
 	case 5:
 		d.p.kill()
-	case 6: // in a moment
+	case 6: // later
 		time.AfterFunc(time.Duration(arg)*10*time.Millisecond, d.p.kill)
 	case 7:
-		d.trouble()
+		d.noteFault()
 		d.p.mu.Lock()
 		d.p.failing = fuzzFailures[arg%len(fuzzFailures)]
 		d.p.mu.Unlock()
 	case 8:
-		d.trouble()
+		d.noteFault()
 		d.p.mu.Lock()
-		d.p.stubborn = arg&1 != 0 && !d.p.legacy
+		d.p.reissue = arg&1 != 0 && !d.p.legacy
 		d.p.mu.Unlock()
 	case 9:
 		d.calls.Go(func() { _, _ = d.clients[client].RefreshToken(context.Background()) })
 	case 10:
-		d.trouble()
+		d.noteFault()
 		d.mu.Lock()
 		d.storeDown = []string{"", "fails", "hangs"}[arg%3]
 		d.mu.Unlock()
 	case 11:
 		d.put(arg)
-	case 12: // one call after the other
+	case 12: // sequential calls
 		for range 30 {
 			d.call(client, 0)
 			time.Sleep(fuzzPauses[1+arg>>1%3])
@@ -384,7 +383,7 @@ func (d *tokenDrive) step(in *bytesOf) {
 	d.look()
 }
 
-// put puts a token into the store, as a program that knows no rules would.
+// put replaces the token in the store, against the rules of a store.
 func (d *tokenDrive) put(arg int) {
 	if d.store == nil {
 		return
@@ -407,18 +406,18 @@ func (d *tokenDrive) put(arg int) {
 		t = wechatuser.Token{AccessToken: "FAKE-stranger", ExpiresAt: time.Now().Add(3 * time.Hour)}
 	}
 	d.p.mu.Unlock()
-	d.trouble()
+	d.noteFault()
 	if t.AccessToken != "" {
-		d.spoilt = true
+		d.spoiled = true
 		require.NoError(d.t, d.store.TokenStore.Save(ctx, key, t))
 	}
 }
 
-// end puts all in order, and sees that all works.
+// end removes all faults, and checks that calls succeed.
 func (d *tokenDrive) end() {
-	d.trouble() // of until now
+	d.noteFault() // up to now
 	d.p.mu.Lock()
-	d.p.failing, d.p.stubborn = "", false
+	d.p.failing, d.p.reissue = "", false
 	d.p.mu.Unlock()
 	d.mu.Lock()
 	d.storeDown = ""
@@ -429,7 +428,7 @@ func (d *tokenDrive) end() {
 		d.call(i, 0)
 		require.NoError(d.t, testutil.GetTags(d.t.Context(), d.clients[i]), "in the end all is well")
 	}
-	time.Sleep(3 * time.Minute) // renewals end
+	time.Sleep(3 * time.Minute) // refreshes in the background have ended
 	d.look()
 }
 
@@ -449,12 +448,12 @@ func driveTokens(t *testing.T, data []byte) {
 
 func FuzzTokens(f *testing.F) {
 	for setting := range byte(8) {
-		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 4, 8, 0, 15, 4, 9, 1, 14, 4, 10, 0, 15})                // a common life
-		f.Add([]byte{setting, 0, 14, 7, 1, 5, 0, 0, 14, 4, 5, 7, 0, 0, 15})                               // a revoked token, and nobody to give one
+		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 4, 8, 0, 15, 4, 9, 1, 14, 4, 10, 0, 15})                // an ordinary life
+		f.Add([]byte{setting, 0, 14, 7, 1, 5, 0, 0, 14, 4, 5, 7, 0, 0, 15})                               // a revoked token while no other can be fetched
 		f.Add([]byte{setting, 7, 6, 0, 14, 0, 14, 4, 3, 0, 14, 7, 0, 4, 5, 0, 14})                        // a wrong secret
-		f.Add([]byte{setting, 0, 14, 8, 1, 5, 0, 0, 14, 0, 15, 4, 4, 0, 14, 8, 0, 4, 5, 0, 14})           // a stubborn platform
+		f.Add([]byte{setting, 0, 14, 8, 1, 5, 0, 0, 14, 0, 15, 4, 4, 0, 14, 8, 0, 4, 5, 0, 14})           // a platform that issues the invalid token again
 		f.Add([]byte{setting, 0, 14, 10, 1, 5, 0, 0, 14, 10, 2, 5, 0, 0, 15, 10, 0, 4, 5, 0, 14})         // a store that fails
-		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 11, 1, 5, 0, 0, 14, 11, 2, 0, 15, 4, 9, 0, 14})         // and one that is full of rubbish
+		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 11, 1, 5, 0, 0, 14, 11, 2, 0, 15, 4, 9, 0, 14})         // a store with wrong tokens
 		f.Add([]byte{setting, 2, 0, 2, 1, 9, 0, 6, 20, 2, 0, 2, 1, 3, 2, 9, 1, 4, 4, 9, 0, 6, 1, 2, 1})   // all at once
 		f.Add([]byte{setting, 7, 8, 2, 0, 3, 4, 2, 1, 4, 4, 7, 0, 0, 14, 4, 8, 7, 8, 0, 0, 4, 3, 0, 1})   // a platform that hangs
 		f.Add([]byte{setting, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5}) // revoked again and again
@@ -465,7 +464,7 @@ func FuzzTokens(f *testing.F) {
 	f.Fuzz(driveTokens)
 }
 
-// walkPage is what a page of a list says. Pages come in the order in which they are asked for, the last one for ever.
+// walkPage is a page of a list. Requests get the pages in order, and then the last one over and over.
 type walkPage struct {
 	ids   []string
 	next  string
@@ -487,7 +486,8 @@ func walkFrom(in *bytesOf) (pages []walkPage) {
 	return pages
 }
 
-// expected is what a list with these pages gives, how many pages it takes, and whether it ends with an error.
+// expected returns the openids of a list with these pages, their number after each page, and whether it ends with an
+// error.
 func expected(pages []walkPage, cursor string) (ids []string, ends []int, bad bool) {
 	seen := map[string]bool{}
 	for i := 0; ; i++ {
@@ -515,7 +515,7 @@ func expected(pages []walkPage, cursor string) (ids []string, ends []int, bad bo
 	}
 }
 
-// walker is a transport that answers with these pages.
+// walker returns a transport that responds with these pages.
 func walker(pages []walkPage) *testutil.Script {
 	var replies []testutil.Reply
 	for _, p := range pages {
@@ -547,7 +547,7 @@ func walk(t *testing.T, data []byte) {
 		assert.LessOrEqual(t, len(errs), 1)
 		assert.Equal(t, len(ends), s.Count(), "calls")
 
-		// Leave it in the middle.
+		// Break in the middle.
 		s = walker(pages)
 		c = testutil.NewClient(t, s)
 		var left []string
@@ -569,8 +569,8 @@ func walk(t *testing.T, data []byte) {
 	})
 }
 
-// mostCalls is how many calls there may be when a loop has taken so many openids: those up to their page, and those for
-// as many pages that hold something as may be fetched ahead.
+// mostCalls returns how many calls there may be when a loop has taken so many openids: the pages up to there, and as
+// many non-empty pages as may be prefetched.
 func mostCalls(ends []int, taken, prefetch int) int {
 	calls := 1
 	for ends[calls-1] < taken {
@@ -586,11 +586,11 @@ func mostCalls(ends []int, taken, prefetch int) int {
 
 func FuzzWalk(f *testing.F) {
 	f.Add([]byte{0, 2, 0x82, 2, 1, 2, 0xc0, 9, 3, 4, 5, 0x00, 0})
-	f.Add([]byte{1, 1, 0xc3, 3, 1, 2, 3})                               // the same page for ever
+	f.Add([]byte{1, 1, 0xc3, 3, 1, 2, 3})                               // the same page over and over
 	f.Add([]byte{2, 2, 0xc3, 3, 1, 2, 3, 0xc3, 3, 3, 4, 5})             // a circle
 	f.Add([]byte{3, 3, 0x41, 1, 0, 0x42, 1, 1, 0x43, 1, 2, 0x38, 0})    // empty strings, cursors in pages, an error
-	f.Add([]byte{0x45, 2, 0xc2, 5, 1, 2, 2, 0x82, 0, 2, 2, 0x03, 7})    // begun in the middle
+	f.Add([]byte{0x45, 2, 0xc2, 5, 1, 2, 2, 0x82, 0, 2, 2, 0x03, 7})    // started in the middle
 	f.Add([]byte{0x0d, 4, 0xc5, 0, 3, 4, 5, 0xc7, 0, 6, 7, 7, 0x40, 1}) // left in the middle
-	f.Add([]byte{0x01, 3, 0x41, 1, 1, 0x42, 1, 0, 0x43, 1, 3, 0x04, 0}) // a page with nothing in it, ahead of the loop
+	f.Add([]byte{0x01, 3, 0x41, 1, 1, 0x42, 1, 0, 0x43, 1, 3, 0x04, 0}) // an empty page is prefetched
 	f.Fuzz(walk)
 }

@@ -38,7 +38,7 @@ func TestInterceptorsWrapACall(t *testing.T) {
 
 type ctxKey struct{}
 
-// The context that an interceptor passes on is the one that the request has.
+// The request has the context that an interceptor passes on.
 func TestContextOfAnInterceptor(t *testing.T) {
 	var seen any
 	transport := testutil.Play(func(req *http.Request) (*http.Response, error) {
@@ -61,12 +61,12 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 		ok      bool
 	}{
 		{"success", []testutil.Reply{testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 1}, true},
-		{"refusal", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
-		{"no answer", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{"errcode", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
+		{"no response", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
 		{"not the platform", []testutil.Reply{testutil.Respond(502, "<html>")}, wechatuser.Result{StatusCode: 502, Attempts: 3}, false},
-		{"busy, then refused", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
-		{"refused by the name, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
-		{"busy, then no answer", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{"busy, then rejected", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
+		{"busy with the openid, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
+		{"busy, then no response", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestInterceptorCanReplaceTheError(t *testing.T) {
 	assert.Nil(t, tags, "an error, and nothing else")
 }
 
-// There is no success without an answer, so that nobody takes a zero value for one.
+// Without a response there is no success, so that no zero value is taken for a result.
 func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		for name, interceptor := range map[string]wechatuser.Interceptor{
@@ -155,7 +155,7 @@ func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 	}
 }
 
-// A policy of one's own can be to wait and try once more.
+// An interceptor can retry with a policy of its own.
 func TestInterceptorCanCallNextTwice(t *testing.T) {
 	again := wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 		res, err := do(ctx)
@@ -179,8 +179,8 @@ func TestInterceptorCanCallNextTwice(t *testing.T) {
 	})
 }
 
-// The answer is that of the last run that had one.
-// An interceptor that gives up, as a circuit breaker does, leaves its call running for a while.
+// The result is the last response that there was.
+// An interceptor that gives up, as a circuit breaker does, may leave its call running.
 func TestInterceptorMayReturnEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := errors.New("left")
@@ -194,7 +194,7 @@ func TestInterceptorMayReturnEarly(t *testing.T) {
 			}))
 		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
 		require.ErrorIs(t, err, left)
-		time.Sleep(time.Minute) // until the call has its answer
+		time.Sleep(time.Minute) // until the call has its response
 	})
 }
 
@@ -202,7 +202,7 @@ func TestInterceptorCanReturnTheFirstResponse(t *testing.T) {
 	c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 		first, err := do(ctx)
 		if err == nil {
-			_, _ = do(ctx) // for good measure
+			_, _ = do(ctx) // once more
 		}
 		return first, err
 	}))
@@ -211,7 +211,7 @@ func TestInterceptorCanReturnTheFirstResponse(t *testing.T) {
 	assert.Len(t, tags, 2)
 }
 
-// Requests for tokens are calls of their own, inside the call that needs one.
+// Token requests are calls of their own, inside the call that needs the token.
 func TestInterceptorSeesTokenRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (
@@ -234,7 +234,7 @@ func TestInterceptorSeesTokenRequests(t *testing.T) {
 	})
 }
 
-// limiter counts those who wait.
+// limiter counts its calls.
 type limiter struct {
 	waited int
 	err    error

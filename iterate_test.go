@@ -18,7 +18,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// smallPages is a server without a socket whose lists have pages of ten, and its client.
+// smallPages returns a simulated account whose lists have pages of ten, and its client.
 func smallPages(t *testing.T, opts ...wechatusertest.Option) (*wechatusertest.Server, *wechatuser.Client) {
 	t.Helper()
 	srv := wechatusertest.NewServer(append([]wechatusertest.Option{
@@ -108,7 +108,7 @@ func TestUnfollowsDuringAList(t *testing.T) {
 		require.NoError(t, err)
 		got = append(got, id)
 		if n := len(got); n%10 == 0 && n < 50 {
-			// The cursor, one who was seen, one who was not yet.
+			// The cursor, an openid already seen, one not yet seen.
 			for _, i := range []int{n - 1, n - 5, n + 5} {
 				srv.Unfollow(wechatusertest.OpenID(i))
 				gone[wechatusertest.OpenID(i)] = true
@@ -205,8 +205,7 @@ func TestBreakCancelsThePrefetch(t *testing.T) {
 	require.NoError(t, goleak.Find(before))
 }
 
-// foreignContext is a context that the standard library does not know, so that each context made from it and not
-// cancelled leaves a goroutine behind.
+// foreignContext is a context of a foreign type: a context derived from it leaks a goroutine unless it is canceled.
 type foreignContext struct {
 	context.Context
 	done chan struct{}

@@ -20,7 +20,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// optionErrors are what an error of New consists of.
+// optionErrors returns the errors that an error of New joins.
 func optionErrors(t *testing.T, err error) (all []*wechatuser.ArgumentError) {
 	t.Helper()
 	joined, ok := err.(interface{ Unwrap() []error })
@@ -138,7 +138,7 @@ func TestBadCredentials(t *testing.T) {
 	assert.NoError(t, err, "a client with a token source needs no secret")
 }
 
-// Each mistake is named, so that one look at the error mends them all.
+// Each mistake is reported, so that all can be fixed at once.
 func TestAllOptionErrorsAreReported(t *testing.T) {
 	_, err := wechatuser.New("", "a b",
 		wechatuser.WithTimeout(0), nil, wechatuser.WithBaseURL("http://example.com"), wechatuser.WithTransport(nil), wechatuser.WithUserAgent(""))
@@ -151,7 +151,7 @@ func TestAllOptionErrorsAreReported(t *testing.T) {
 	assert.Len(t, strings.Split(err.Error(), "\n"), len(fields), "one line each")
 }
 
-// Options that contradict each other do so in either order.
+// Conflicting options are an error in either order.
 func TestConflictingOptions(t *testing.T) {
 	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token))
 	for name, opts := range map[string][]wechatuser.Option{
@@ -170,7 +170,7 @@ func TestConflictingOptions(t *testing.T) {
 	}
 }
 
-// A client from the same options in any order does the same.
+// The order of options does not matter.
 func TestOrderOfOptionsDoesNotMatter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var unused = testutil.Play(testutil.RespondJSON("unused"))
@@ -242,7 +242,7 @@ func TestBaseURL(t *testing.T) {
 	}
 }
 
-// New only makes a client: no request, no goroutine, no sharing of what it was given.
+// New sends no request, starts no goroutine, and copies its arguments.
 func TestNew(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
 	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
@@ -259,7 +259,7 @@ func TestNew(t *testing.T) {
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 }
 
-// An option can be used for many clients.
+// An option can be used for several clients.
 func TestOptionsAreShared(t *testing.T) {
 	var calls []string
 	opt := wechatuser.WithInterceptor(watch(&calls))

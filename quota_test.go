@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// Without a secret there is nothing to prove with who is asking.
+// Without a secret the call cannot authenticate.
 func TestClearQuotaByAppSecretWithoutASecret(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
 	c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))
@@ -23,7 +23,7 @@ func TestClearQuotaByAppSecretWithoutASecret(t *testing.T) {
 	assert.Zero(t, s.Count())
 }
 
-// It is for when no token can be had, so it asks for none.
+// The call is for when no token can be fetched, so that it fetches none.
 func TestClearQuotaByAppSecretNeedsNoToken(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
 	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
@@ -50,7 +50,7 @@ func TestQuotaErrors(t *testing.T) {
 	require.ErrorIs(t, err, wechatuser.CodeRIDNotFound)
 }
 
-// An rid begins with the time of its request.
+// A rid starts with the time of its request.
 func TestRIDTime(t *testing.T) {
 	call := testutil.CallOf(t, "GetRIDInfo")
 	got, err := call.Do(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondJSON(call.Response))))

@@ -19,8 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// TestRetries is the table of what is repeated: an outcome of the first attempt, and how many requests are sent if
-// all attempts end so.
+// TestRetries is the table of what is retried: the outcome of each attempt, and the number of requests.
 func TestRetries(t *testing.T) {
 	const always, unlessNever, never = 3, -3, 1
 	tests := []struct {
@@ -59,7 +58,7 @@ func TestRetries(t *testing.T) {
 	}
 	for _, call := range testutil.APICalls {
 		if call.Legacy {
-			continue // as Token
+			continue // the same as Token
 		}
 		for _, tt := range tests {
 			want := tt.want
@@ -72,7 +71,7 @@ func TestRetries(t *testing.T) {
 			t.Run(call.Name+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := testutil.Play(slices.Repeat([]testutil.Reply{tt.outcome}, want)...)
-					s.Replies = append(s.Replies, tagsReply) // for what clears up
+					s.Replies = append(s.Replies, tagsReply) // for the look-up
 					c := call.NewClient(t, s, wechatuser.WithTimeout(time.Second))
 					_, err := call.Do(t.Context(), c)
 					require.Error(t, err)
@@ -89,10 +88,10 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// tagsReply shows the tags 2 and 134, of which the second is what the calls of the tests are about.
+// tagsReply lists the tags 2 and 134; the calls of the tests use the second.
 var tagsReply = testutil.RespondJSON(`{"tags":[{"id":2,"name":"星标组"},{"id":134,"name":"other"}]}`)
 
-// cutBody is an answer that breaks off.
+// cutBody replies with a response that is cut off.
 func cutBody(req *http.Request) (*http.Response, error) {
 	resp, err := testutil.RespondJSON(testutil.OKBody)(req)
 	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:5]), brokenReader{}))
@@ -137,7 +136,7 @@ func TestMaxAttempts(t *testing.T) {
 	}
 }
 
-// Each pause is a random part of its bound, which doubles up to the maximum.
+// Each delay is a random part of its bound, which doubles up to the maximum.
 func TestBackoff(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -171,9 +170,9 @@ func TestBackoff(t *testing.T) {
 				})
 			}
 			if tt.bounds[0] == 1 {
-				return // nothing is less than that but zero
+				return // only zero is less than that
 			}
-			for i := range tt.bounds { // one chance in 2^60 to be wrong
+			for i := range tt.bounds { // wrong once in 2^60 runs
 				assert.NotZero(t, low[i], "pause %d is never short", i+1)
 				assert.NotZero(t, high[i], "pause %d is never long", i+1)
 			}
@@ -187,7 +186,7 @@ func TestRetryAfter(t *testing.T) {
 		name   string
 		header string
 		status int
-		want   time.Duration // at least; 0 for a common pause, below zero for no repeat
+		want   time.Duration // at least; 0 for the usual delay, negative for no retry
 	}{
 		{"seconds", "7", 429, 7 * time.Second},
 		{"seconds after spaces", " 7 ", 503, 7 * time.Second},
@@ -234,14 +233,14 @@ func TestRetryAfterIsInTheError(t *testing.T) {
 	assert.ErrorIs(t, err, wechatuser.ErrRateLimited)
 }
 
-// countingSource gives another token after each refusal.
-type countingSource struct{ refused []string }
+// countingSource returns another token after each rejected one.
+type countingSource struct{ rejected []string }
 
 func (s *countingSource) Token(context.Context) (wechatuser.Token, error) {
-	return wechatuser.Token{AccessToken: fmt.Sprint("FAKE", len(s.refused)+1)}, nil
+	return wechatuser.Token{AccessToken: fmt.Sprint("FAKE", len(s.rejected)+1)}, nil
 }
 
-func (s *countingSource) Invalidate(_ context.Context, refused wechatuser.Token) error {
-	s.refused = append(s.refused, refused.AccessToken)
+func (s *countingSource) Invalidate(_ context.Context, rejected wechatuser.Token) error {
+	s.rejected = append(s.rejected, rejected.AccessToken)
 	return nil
 }

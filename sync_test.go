@@ -39,7 +39,7 @@ func TestSyncTag(t *testing.T) {
 	report, err = c.SyncTag(t.Context(), tag, testutil.List(nil))
 	require.NoError(t, err)
 	assert.Equal(t, 400, report.Removed.Applied)
-	assert.Empty(t, srv.TagFans(tag), "nobody is wanted")
+	assert.Empty(t, srv.TagFans(tag), "no member is wanted")
 }
 
 func TestSyncBlacklist(t *testing.T) {
@@ -141,7 +141,7 @@ func TestSyncReportsFailedAdditions(t *testing.T) {
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.ErrorContains(t, err, "wechatuser: SyncTag: adding: 19 of 21 applied, 2 failed; first: ")
 	assert.Equal(t, []string{ids[50], foreign}, report.Added.FailedOpenIDs())
-	assert.Equal(t, 10, report.Removed.Applied, "the rest goes on")
+	assert.Equal(t, 10, report.Removed.Applied, "the rest is removed")
 	assert.Len(t, srv.TagFans(tag), 19)
 }
 
@@ -175,7 +175,7 @@ func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {
 		report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[:20]))
 		require.NoError(t, err)
 		assert.Equal(t, 10, report.Added.Applied)
-		assert.Equal(t, 3+2+1+1, report.Calls, "refused, the list, tags/get, the tagging")
+		assert.Equal(t, 3+2+1+1, report.Calls, "the rejected call, the list, tags/get, the tagging")
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute)
 
 		_, err = c.SyncTag(t.Context(), 12345, testutil.List(ids[:20]))
@@ -208,7 +208,7 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 		tags []testutil.Reply
 		want error
 	}{
-		{"made by somebody else", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)}, nil},
+		{"created by another program", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)}, nil},
 		{"a name that is not allowed", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)}, wechatuser.CodeInvalidTagName},
 		{"and no list", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)}, wechatuser.CodeInvalidTagName},
 		{"no list to begin with", []testutil.Reply{testutil.RespondCode(48001)}, wechatuser.CodeAPIUnauthorized},

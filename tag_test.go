@@ -16,11 +16,11 @@ import (
 // twice is a policy of two attempts.
 var twice = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2})
 
-// What a call that clears up does about a lost answer: the replies to it, and to the question for the tags.
+// lookUpTest is a call whose response is lost, and that looks up the outcome in the tag list.
 type lookUpTest struct {
 	name    string
 	replies []testutil.Reply
-	tags    testutil.Reply // nil where nobody may ask
+	tags    testutil.Reply // nil if the list must not be read
 	opts    []wechatuser.Option
 	want    error // nil for a success
 	unclear bool  // the error matches ErrAmbiguous
@@ -69,8 +69,8 @@ func TestCreateTagLooksUpAnUnknownOutcome(t *testing.T) {
 		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere, want: testutil.ErrReset, unclear: true},
 		{name: "lost, then taken, and not listed", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: notThere, want: wechatuser.CodeInvalidTagName, unclear: true},
 		{name: "lost, then taken, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: testutil.Fail(testutil.ErrRefused), want: wechatuser.CodeInvalidTagName, unclear: true},
-		{name: "lost, then refused, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, tags: testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true},
-		{name: "lost, without repeats", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{name: "lost, then rejected, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, tags: testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true},
+		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.run(t, testutil.PathCreateTag, func(ctx context.Context, c *wechatuser.Client) (err error) {
@@ -103,8 +103,8 @@ func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 		{name: "lost for good, but gone", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere},
 		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there, want: testutil.ErrReset, unclear: true},
 		{name: "lost for good, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: testutil.RespondCode(48001), want: testutil.ErrReset, unclear: true},
-		{name: "lost, then refused", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there, want: wechatuser.CodeTagHasTooManyFans, unclear: true},
-		{name: "lost, without repeats", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{name: "lost, then rejected", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there, want: wechatuser.CodeTagHasTooManyFans, unclear: true},
+		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.run(t, testutil.PathDeleteTag, func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, 134) })
@@ -112,7 +112,7 @@ func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 	}
 }
 
-// A caller who has gone waits for no clearing up.
+// The look-up ends with the caller's context.
 func TestLookUpEndsWithTheContext(t *testing.T) {
 	for name, do := range map[string]func(context.Context, *wechatuser.Client) error{
 		testutil.PathCreateTag: func(ctx context.Context, c *wechatuser.Client) error {

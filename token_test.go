@@ -17,7 +17,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// The monotonic clock stands still while a machine sleeps, and the token's time does not.
+// The monotonic clock stops while a machine sleeps; the lifetime of a token does not.
 func TestTokenTimesUseTheWallClock(t *testing.T) {
 	require.Contains(t, time.Now().String(), "m=")
 	tok, err := testutil.NewTokenClient(t, &testutil.TokenServer{}).Token(t.Context())
@@ -25,7 +25,7 @@ func TestTokenTimesUseTheWallClock(t *testing.T) {
 	assert.NotContains(t, tok.ExpiresAt.String(), "m=")
 }
 
-// A token's time runs from when it was asked for.
+// The lifetime of a token starts when the request is sent.
 func TestTokenTimes(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestTokenTimes(t *testing.T) {
 	}
 }
 
-// Whatever is printed, and in whichever way: no token, no secret.
+// No way of printing any value shows a token or a secret.
 func TestPrintedValuesHaveNoSecret(t *testing.T) {
 	type holder struct {
 		Token   wechatuser.Token
@@ -140,7 +140,7 @@ func TestMemoryTokenStoreLock(t *testing.T) {
 			time.Sleep(time.Second)
 			holders.Add(-1)
 			unlock()
-			unlock() // once more does no harm
+			unlock() // a second unlock has no effect
 			return nil
 		}) {
 			require.NoError(t, err)

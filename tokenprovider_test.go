@@ -41,15 +41,24 @@ func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 	}
 }
 
-// A token that dies under load costs one token request and no call, whatever the errcode and the method, whether older
-// tokens live on beside a new one or not, and also where normal mode goes on giving the dead token out.
+// randomPauses returns n pauses shorter than limit.
+func randomPauses(seed uint64, n int, limit time.Duration) (pauses []time.Duration) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for range n {
+		pauses = append(pauses, time.Duration(rng.Int64N(int64(limit))))
+	}
+	return pauses
+}
+
+// A token that is revoked under load costs one token request and fails no call: for each errcode and method, whether or
+// not older tokens stay valid, and even if normal mode issues the invalid token again.
 func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 	type variant struct {
 		family    string
 		code      wechatuser.Code
 		noOverlap bool
-		stubborn  bool
-		scattered bool // calls begin at random times around the token's death
+		reissued  bool
+		scattered bool // calls start at random times around the revocation
 	}
 	var variants []variant
 	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired} {
@@ -60,21 +69,22 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				}
 			}
 		}
-		variants = append(variants, variant{family: "stable", code: code, stubborn: true})
+		variants = append(variants, variant{family: "stable", code: code, reissued: true})
 	}
-	for _, v := range variants {
+	for seed, v := range variants {
+		pause := randomPauses(uint64(seed), 500, 100*time.Millisecond)
 		t.Run(fmt.Sprintf("%+v", v), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				acc := &testutil.TokenServer{
 					TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond,
-					RejectCode: v.code, NoOverlap: v.noOverlap, ReissueRevoked: v.stubborn,
+					RejectCode: v.code, NoOverlap: v.noOverlap, ReissueRevoked: v.reissued,
 				}
 				c := testutil.NewTokenClient(t, acc, testutil.TokenModes[v.family]...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				time.AfterFunc(50*time.Millisecond, acc.Revoke)
 				errs := testutil.RunConcurrently(500, func(i int) error {
 					if v.scattered {
-						time.Sleep(rand.N(100 * time.Millisecond))
+						time.Sleep(pause[i])
 					} else {
 						time.Sleep(50*time.Millisecond + time.Nanosecond)
 					}
@@ -86,8 +96,8 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				for _, err := range errs {
 					require.NoError(t, err)
 				}
-				want := 2 // the first one, and one for the dead token
-				if v.stubborn {
+				want := 2 // the first one, and one after the revocation
+				if v.reissued {
 					want = 3
 				}
 				assert.Len(t, acc.TokenRequests(), want)
@@ -97,7 +107,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 	}
 }
 
-// A waiter leaves when its own context ends, and disturbs nobody.
+// A waiting call ends with its own context, and no other call notices.
 func TestWaiterEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 4 * time.Second}
@@ -118,7 +128,7 @@ func TestWaiterEndsWithItsContext(t *testing.T) {
 		var first, second, third, fourth outcome
 		var wg sync.WaitGroup
 		wg.Go(call(t.Context(), &first))
-		synctest.Wait() // so that the first one's is the call that fetches
+		synctest.Wait() // so that the first call is the one that fetches
 		wg.Go(call(withDeadline, &second))
 		wg.Go(call(cancelled, &third))
 		wg.Go(call(t.Context(), &fourth))
@@ -185,7 +195,7 @@ func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
 	})
 }
 
-// The life of a token: silence, renewal in the background, and the new one.
+// The life of a token: no requests, a refresh in the background, then the new token.
 func TestEarlyRefresh(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +210,7 @@ func TestEarlyRefresh(t *testing.T) {
 					require.NoError(t, err)
 				}
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 1, "nothing is renewed earlier than 5 minutes before the end")
+				require.Len(t, acc.TokenRequests(), 1, "no refresh earlier than 5 minutes before the token expires")
 
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				start := time.Now()
@@ -215,7 +225,7 @@ func TestEarlyRefresh(t *testing.T) {
 				}
 				assert.Zero(t, time.Since(start), "no call waits while the old token serves")
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 2, "one renewal, and not one for each call")
+				require.Len(t, acc.TokenRequests(), 2, "one refresh, not one for each call")
 
 				time.Sleep(2*time.Second + time.Nanosecond)
 				second, err := c.Token(t.Context())
@@ -228,7 +238,7 @@ func TestEarlyRefresh(t *testing.T) {
 	}
 }
 
-// Many processes that got their tokens together do not renew them together.
+// Processes that fetched their tokens at the same time do not refresh them at the same time.
 func TestEarlyRefreshHasJitter(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 20 {
@@ -272,7 +282,7 @@ func TestCallsWaitForTheRefreshInTheLastMinute(t *testing.T) {
 	})
 }
 
-// While renewals fail the old token serves to its end, and calls share the cost of new attempts.
+// While refreshes fail the old token is used until it expires, and calls share the attempts.
 func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 	for name, failure := range map[string]testutil.Reply{
 		"network":       testutil.Fail(testutil.ErrReset),
@@ -300,7 +310,7 @@ func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 				calls, longest := 0, time.Duration(0)
 				for time.Until(tok.ExpiresAt) > 100*time.Millisecond {
 					start := time.Now()
-					if name != "hanging" { // there a call of the last minute can outlive the token
+					if name != "hanging" { // in the last minute a call can outlive the token
 						require.NoError(t, testutil.GetTags(t.Context(), c))
 					} else if _, err := c.Token(t.Context()); time.Until(tok.ExpiresAt) > 0 {
 						require.NoError(t, err)
@@ -326,7 +336,7 @@ func TestOldTokenIsUsedUntilItExpiresWhileRefreshFails(t *testing.T) {
 	}
 }
 
-// WeChat hands out the same token until 5 minutes before its end, by its own clock.
+// WeChat issues the same token until 5 minutes before it expires, by its own clock.
 func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{RenewBefore: 2 * time.Minute}
@@ -334,18 +344,18 @@ func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 		first, err := c.Token(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Until(first.ExpiresAt.Add(-5 * time.Minute)))
-		renewed := time.Time{}
+		refreshed := time.Time{}
 		for time.Until(first.ExpiresAt) > 0 {
 			got, err := c.Token(t.Context())
 			require.NoError(t, err)
 			if got.AccessToken != first.AccessToken {
-				renewed = time.Now()
+				refreshed = time.Now()
 				break
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		require.False(t, renewed.IsZero())
-		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(renewed), float64(16*time.Second))
+		require.False(t, refreshed.IsZero())
+		assert.InDelta(t, 2*time.Minute, first.ExpiresAt.Sub(refreshed), float64(16*time.Second))
 		asked := acc.TokenRequests()
 		assert.LessOrEqual(t, len(asked), 1+180/15+1)
 		for i := range asked[2:] {
@@ -354,7 +364,7 @@ func TestEarlyRefreshThatReturnsTheSameTokenIsRetriedLater(t *testing.T) {
 	})
 }
 
-// The refusal of an old token arrives when there is a new one already, and does it no harm.
+// An old token is rejected after a new one has been fetched. The new one stays.
 func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 10 * time.Millisecond}
@@ -363,7 +373,7 @@ func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		late := make(chan error)
-		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }() // refused at once, told a minute later
+		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }() // rejected at once; the response arrives a minute later
 		synctest.Wait()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		require.Len(t, acc.TokenRequests(), 2)
@@ -378,7 +388,7 @@ func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 	})
 }
 
-// Even where the new token is about to end and no other one is to be had.
+// So it does when the new token is about to expire and no other can be fetched.
 func TestLateRejectionWhileRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -402,7 +412,7 @@ func TestLateRejectionWhileRefreshFails(t *testing.T) {
 	})
 }
 
-// slowFirst keeps the first refusal of a remark back for a while.
+// slowFirst delays the first error response to updateRemark.
 type slowFirst struct {
 	*testutil.TokenServer
 	delay time.Duration
@@ -447,18 +457,19 @@ func TestRefreshToken(t *testing.T) {
 	}
 }
 
-// Calls go on during a forced renewal, and those whose token it ended heal.
+// Calls continue during a forced refresh, and those whose token it invalidated are retried.
 func TestCallsDuringRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second, CallDelay: 10 * time.Millisecond}
 		c := testutil.NewTokenClient(t, acc)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
+		pause := randomPauses(1, 500, 2*time.Second)
 		errs := testutil.RunConcurrently(500, func(i int) error {
 			if i == 0 {
 				_, err := c.RefreshToken(t.Context())
 				return err
 			}
-			time.Sleep(rand.N(2 * time.Second))
+			time.Sleep(pause[i])
 			return testutil.GetTags(t.Context(), c)
 		})
 		for _, err := range errs {
@@ -470,10 +481,10 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 
 func TestRefreshTokenIsNotRetried(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"no answer": testutil.Fail(testutil.ErrReset),
-		"gateway":   testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
-		"busy":      testutil.RespondCode(wechatuser.CodeSystemBusy),
-		"hanging":   testutil.Hang,
+		"no response": testutil.Fail(testutil.ErrReset),
+		"gateway":     testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
+		"busy":        testutil.RespondCode(wechatuser.CodeSystemBusy),
+		"hanging":     testutil.Hang,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -513,7 +524,7 @@ func TestRefreshTokenWaitsForARunningFetch(t *testing.T) {
 	})
 }
 
-// A forced renewal that fails is its caller's matter: others who waited for it get their token in the normal way.
+// A forced refresh that fails fails only its caller; other calls that waited for it fetch a token in normal mode.
 func TestFailedRefreshTokenFailsNoOtherCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: time.Second}
@@ -539,7 +550,7 @@ func TestFailedRefreshTokenFailsNoOtherCall(t *testing.T) {
 	})
 }
 
-// A forced renewal that finds the limit of 30 seconds gets the current token, which is as good as before.
+// Within 30 seconds of the last one a forced refresh returns the current token, which stays valid.
 func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
@@ -559,9 +570,9 @@ func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 	})
 }
 
-// What is no token request's answer is a ResponseError, and shows no token, not even one that nobody knows yet.
+// An invalid response to a token request is a ResponseError. It shows no token, not even a new one.
 func TestTokenEndpointBodies(t *testing.T) {
-	for name, answer := range map[string]testutil.Reply{
+	for name, response := range map[string]testutil.Reply{
 		"empty token":         testutil.RespondJSON(`{"access_token":"","expires_in":7200}`),
 		"no token":            testutil.RespondJSON(`{"expires_in":7200}`),
 		"no expires_in":       testutil.RespondJSON(`{"access_token":"SENTINEL-new"}`),
@@ -595,7 +606,7 @@ func TestTokenEndpointBodies(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log strings.Builder
 					logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return answer }}
+					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return response }}
 					c := testutil.NewTokenClient(t, acc, append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
 					_, err := c.Token(t.Context())
 					var re *wechatuser.ResponseError
@@ -615,7 +626,7 @@ func TestTokenEndpointBodies(t *testing.T) {
 	}
 }
 
-// The life of a token may be any number of seconds.
+// A token may expire in any number of seconds.
 func TestTokenLifetimes(t *testing.T) {
 	for _, life := range []time.Duration{20 * time.Second, time.Minute, 10 * time.Minute, 1000 * time.Hour} {
 		t.Run(life.String(), func(t *testing.T) {
@@ -664,7 +675,7 @@ func TestTokenSource(t *testing.T) {
 		require.ErrorContains(t, testutil.GetTags(t.Context(), c), "empty token")
 		assert.Zero(t, acc.CallCount())
 	})
-	t.Run("a refused static token is tried once", func(t *testing.T) {
+	t.Run("a rejected static token is used once", func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("dead")))
 		var e *wechatuser.Error
@@ -695,10 +706,10 @@ func TestTokenSource(t *testing.T) {
 
 func second[A any](_ A, err error) error { return err }
 
-// A source that knows of a newer token by itself heals a call without being told.
+// A source that returns a newer token by itself needs no TokenInvalidator.
 func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 	acc := &testutil.TokenServer{}
-	issuer := testutil.NewTokenClient(t, acc) // a client as another one's source
+	issuer := testutil.NewTokenClient(t, acc) // a client as the source of another
 	c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(issuer.Token)))
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 	acc.Revoke()
@@ -716,7 +727,7 @@ func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 	require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
 }
 
-// invalidator is a source that gives the next token when it is told to.
+// invalidator is a source that returns the next token once the current one is invalidated.
 type invalidator struct {
 	mu      sync.Mutex
 	tokens  []string
@@ -730,14 +741,14 @@ func (s *invalidator) Token(context.Context) (wechatuser.Token, error) {
 	return wechatuser.Token{AccessToken: s.tokens[0]}, nil
 }
 
-func (s *invalidator) Invalidate(_ context.Context, refused wechatuser.Token) error {
+func (s *invalidator) Invalidate(_ context.Context, rejected wechatuser.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropped = append(s.dropped, refused.AccessToken)
+	s.dropped = append(s.dropped, rejected.AccessToken)
 	if s.err != nil {
-		return fmt.Errorf("%w: %s", s.err, refused.AccessToken)
+		return fmt.Errorf("%w: %s", s.err, rejected.AccessToken)
 	}
-	if s.tokens[0] == refused.AccessToken && len(s.tokens) > 1 {
+	if s.tokens[0] == rejected.AccessToken && len(s.tokens) > 1 {
 		s.tokens = s.tokens[1:]
 	}
 	return nil
@@ -751,7 +762,7 @@ func TestTokenInvalidator(t *testing.T) {
 		}
 		return acc
 	}
-	t.Run("it is told which token was refused", func(t *testing.T) {
+	t.Run("it is told which token was rejected", func(t *testing.T) {
 		src := &invalidator{tokens: []string{"dead", "good"}}
 		acc := alive("good")
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(src))
@@ -761,7 +772,7 @@ func TestTokenInvalidator(t *testing.T) {
 		assert.Equal(t, 3, acc.CallCount())
 		assert.Empty(t, acc.TokenRequests())
 	})
-	t.Run("one renewal for a call", func(t *testing.T) {
+	t.Run("one retry for a call", func(t *testing.T) {
 		src := &invalidator{tokens: []string{"dead", "dead too", "good"}}
 		c := testutil.NewTokenClient(t, alive("good"), wechatuser.WithTokenSource(src))
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
@@ -798,7 +809,7 @@ func TestTokenInvalidator(t *testing.T) {
 	})
 }
 
-// A transport or a store of a test that ends the goroutine, as t.FailNow does, leaves nobody waiting.
+// If a transport or a store ends its goroutine, as t.FailNow does, no call waits forever.
 func TestAbortedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := true
@@ -821,14 +832,14 @@ func TestFetchesAreLogged(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token renewed","key":"wechatuser:token:stable:`+testutil.AppID+
+		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token refreshed","key":"wechatuser:token:stable:`+testutil.AppID+
 			`","reason":"due","from":"wechat",`)
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		require.Error(t, testutil.GetTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token renewal failed"`)
-		assert.Contains(t, log.String(), `"reason":"refused"`)
+		assert.Contains(t, log.String(), `"level":"WARN","msg":"wechatuser: token refresh failed"`)
+		assert.Contains(t, log.String(), `"reason":"rejected"`)
 		_, err := c.RefreshToken(t.Context())
 		require.NoError(t, err)
 		assert.Contains(t, log.String(), `"reason":"forced"`)
@@ -836,7 +847,7 @@ func TestFetchesAreLogged(t *testing.T) {
 	})
 }
 
-// A renewal takes the values of the call that begins it, so that it is a part of its trace, and not its end.
+// A fetch has the context values of the call that started it, for its trace, but not its cancellation.
 func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
@@ -858,7 +869,7 @@ func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 	})
 }
 
-// A log handler that makes a call of its own is no trap.
+// A log handler may make calls itself.
 func TestLogHandlerMayUseTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *wechatuser.Client

@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// UserInfo keeps the platform's names, so that it can be stored and read again.
+// UserInfo is encoded with the platform's names, so that it can be stored and decoded again.
 func TestUserInfoRoundTrip(t *testing.T) {
 	data, err := json.Marshal(testutil.AliceInfo)
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ func TestSubscribed(t *testing.T) {
 	assert.True(t, wechatuser.UserInfo{OpenID: testutil.Alice}.SubscribedAt().IsZero())
 }
 
-// A migration can succeed for some and fail for others.
+// A migration can succeed for some openids and fail for others.
 func TestChangeOpenIDOfPartOfAList(t *testing.T) {
 	body := `{"errcode":0,"errmsg":"ok","result_list":[` +
 		`{"ori_openid":"` + testutil.Alice + `","new_openid":"` + testutil.Carol + `","err_msg":"ok"},` +
@@ -47,14 +47,14 @@ func TestChangeOpenIDOfPartOfAList(t *testing.T) {
 	}
 }
 
-// Scenes that are new to this version come through.
+// Scenes unknown to this version are kept.
 func TestUnknownScene(t *testing.T) {
 	info, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"subscribe":1,"openid":"`+testutil.Alice+`","subscribe_scene":"ADD_SCENE_MOON"}`))).GetUserInfo(t.Context(), testutil.Alice)
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SubscribeScene("ADD_SCENE_MOON"), info.SubscribeScene)
 }
 
-// The caller's slices stay as they are, and what is sent is as it was when the call was made.
+// The caller's slices are not modified, and a retry sends what they held when the call was made.
 func TestArgumentsAreNotModified(t *testing.T) {
 	ids := []string{testutil.Alice, testutil.Bob, testutil.Carol}
 	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["`+testutil.Carol+`"]}`), testutil.RespondJSON(testutil.OKBody))

@@ -13,7 +13,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// What is wrong with an argument is found before anything is sent, a token request included.
+// Invalid arguments are found before anything is sent, token requests included.
 func TestArguments(t *testing.T) {
 	const notUTF8 = "o\xffFAKE"
 	badOpenIDs := []string{"oFAKE 1", "oFAKE\n", " oFAKE", "oFAKE\x00", "oFAKE\u3000", notUTF8}
@@ -29,7 +29,7 @@ func TestArguments(t *testing.T) {
 	// One openid.
 	for _, m := range []struct {
 		name, api, field string
-		cursor           bool // empty is the beginning
+		cursor           bool // empty is the first page
 		call             func(ctx context.Context, c *wechatuser.Client, openID string) error
 	}{
 		{"GetUserInfo", "userInfo", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
@@ -120,7 +120,7 @@ func TestArguments(t *testing.T) {
 				return c.BatchUnblacklist(ctx, ids)
 			}},
 	} {
-		add(m.name+" of nobody", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
+		add(m.name+" without openids", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
 		add(m.name+" of too many", m.api, m.field, m.want, func(ctx context.Context, c *wechatuser.Client) error {
 			return m.call(ctx, c, slices.Repeat([]string{testutil.Alice}, m.limit+1))
 		})
@@ -200,7 +200,7 @@ func createTag(name string) func(context.Context, *wechatuser.Client) error {
 	}
 }
 
-// What is at the limit goes out.
+// Arguments at the limit are sent.
 func TestArgumentsAtTheLimit(t *testing.T) {
 	ctx := t.Context()
 	full := strings.Repeat("大", 10) // 30 bytes
@@ -238,7 +238,7 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 	assert.Equal(t, 2, s.Count())
 }
 
-// The limits are the platform's.
+// The limits are those of the platform.
 func TestLimits(t *testing.T) {
 	assert.Equal(t, []int{100, 50, 20}, []int{wechatuser.MaxUserInfoBatch, wechatuser.MaxTaggingBatch, wechatuser.MaxBlacklistBatch})
 }

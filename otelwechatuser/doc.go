@@ -1,30 +1,31 @@
-// Package otelwechatuser records the calls of a [wechatuser.Client] as OpenTelemetry spans and metrics.
+// Package otelwechatuser records the API calls of a [wechatuser.Client] as OpenTelemetry spans and metrics.
 //
 //	c, err := wechatuser.New(appID, secret,
 //		wechatuser.WithInterceptor(otelwechatuser.Interceptor()),
 //		wechatuser.WithLimiter(otelwechatuser.Limiter(limiter)), // if there is a limiter
 //	)
 //
-// It follows the conventions for RPC clients, version 1.43.0: a span is a call with all its attempts, the waits between
-// them and the wait for the limiter. It has the official name of the API, such as "getFans", and is a child of the span
-// in the call's context. So a span of your own around a bulk job or a list holds a span for each of its calls. README.md
-// lists all attributes and instruments.
+// It follows the semantic conventions for RPC clients, version 1.43.0. A span covers a call with all its attempts, the
+// waits between them and the wait for the limiter. It is named after the API, such as "getFans", and is a child of the
+// span in the call's context. So a span of your own around a bulk job or a list contains a span for each of its calls.
+// README.md lists all attributes and instruments.
 //
-// Requests for tokens are calls too, named getStableAccessToken or getAccessToken, so that renewals are counted there. A
-// token is fetched for all callers who wait for it; the span of the request is a child of the first one's.
+// Token requests are calls too, named getStableAccessToken or getAccessToken, so their number is that of the
+// renewals. A token is fetched once for all callers that wait for it; the span of the request is a child of the first
+// caller's.
 //
 // # What is not recorded
 //
-// No token, no app secret and no openid is in any span or metric, whatever the platform or a proxy answers: of an error
-// only its type, the errcode, the rid and what the SDK itself knows of the code are recorded, not its text. The app ID
-// is recorded with [WithAppID] only. Nothing is added to the requests: WeChat sees no trace ID.
+// No span and no metric contains a token, the app secret or an openid, whatever the platform or a proxy responds. Of an
+// error only its type, the errcode, the rid and the SDK's own explanation of the code are recorded, not its text. The
+// app ID is recorded only with [WithAppID]. Nothing is added to the requests: WeChat receives no trace ID.
 //
 // # Do not wrap the transport
 //
-// The platform wants the access token in the query of each URL, and the app secret too where legacy tokens are fetched.
-// Instrumentation that is put around the HTTP transport records the URL as a whole: otelhttp.NewTransport writes it into
-// the attribute url.full, and has no option to leave the query out. Who can read the traces then has the account.
+// The platform requires the access token in the query of each URL, and the app secret too in requests for legacy
+// tokens. Instrumentation of the HTTP transport records the whole URL: otelhttp.NewTransport writes it to the
+// attribute url.full and has no option to omit the query. Whoever can read the traces then controls the account.
 //
-// Use the Interceptor instead, with a transport that is not wrapped. A program that has wrapped http.DefaultTransport
-// for its other calls gives the SDK another one with [wechatuser.WithTransport].
+// Use the Interceptor instead, with a transport that is not wrapped. In a program that wraps http.DefaultTransport for
+// other calls, pass an unwrapped transport to [wechatuser.WithTransport].
 package otelwechatuser

@@ -12,12 +12,12 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// limiterFunc is a function as a wechatuser.Limiter.
+// limiterFunc is an adapter that makes a function a wechatuser.Limiter.
 type limiterFunc func(context.Context) error
 
 func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 
-// The program has set up its global providers, and has a limiter, such as one of golang.org/x/time/rate.
+// The program has set its global providers and has a limiter, such as a rate.Limiter of golang.org/x/time/rate.
 func Example() {
 	var limiter wechatuser.Limiter = limiterFunc(func(context.Context) error { return nil })
 
@@ -29,9 +29,9 @@ func Example() {
 	// Output: wechatuser.Client(wxFAKE000000000000) <nil>
 }
 
-// A span around a job holds the spans of its calls.
+// A span around a job is the parent of the spans of its calls.
 func ExampleInterceptor_job() {
-	exporter := tracetest.NewInMemoryExporter() // in place of one for a collector
+	exporter := tracetest.NewInMemoryExporter() // in place of an exporter for a collector
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
 
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(120))
@@ -47,19 +47,19 @@ func ExampleInterceptor_job() {
 	}
 	fmt.Println(report)
 
-	inside := map[string]int{}
+	children := map[string]int{}
 	for _, s := range exporter.GetSpans() {
 		if s.Parent.SpanID() == span.SpanContext().SpanID() {
-			inside[s.Name]++
+			children[s.Name]++
 		}
 	}
-	fmt.Println("calls in the span:", inside)
+	fmt.Println("calls in the span:", children)
 	// Output:
 	// 120 of 120 applied, 0 failed, 3 calls
 	// calls in the span: map[batchTagging:3 getFans:2]
 }
 
-// A program with two accounts tells them apart by their app IDs.
+// A program with two accounts distinguishes them by their app IDs.
 func ExampleWithAppID() {
 	for _, appID := range []string{"wxFAKE000000000001", "wxFAKE000000000002"} {
 		c, err := wechatuser.New(appID, "secret",

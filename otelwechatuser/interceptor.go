@@ -19,32 +19,32 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Interceptor records a span and the metrics of each API call; see the package documentation for what is in them. Give
-// it to [wechatuser.WithInterceptor], before other interceptors whose time is to be part of the call's.
+// Interceptor returns an interceptor that records a span and metrics for each API call; the package documentation says
+// what they contain. Pass it to [wechatuser.WithInterceptor], before other interceptors whose time should be included.
 func Interceptor(opts ...Option) wechatuser.Interceptor {
 	c := configure(opts)
 	meter := c.meter()
 	o := &observer{
 		tracer:   c.tracer(),
 		attrs:    c.attrs,
-		duration: reported(rpcconv.NewClientCallDuration(meter)),
-		requests: reported(meter.Int64Counter("wechat.client.requests",
-			metric.WithUnit("{request}"), metric.WithDescription("HTTP requests sent or tried, repeats included."))),
-		resends: reported(meter.Int64Counter("wechat.client.resends",
-			metric.WithUnit("{request}"), metric.WithDescription("HTTP requests beyond the first one of a call."))),
+		duration: handleError(rpcconv.NewClientCallDuration(meter)),
+		requests: handleError(meter.Int64Counter("wechat.client.requests",
+			metric.WithUnit("{request}"), metric.WithDescription("HTTP requests sent or tried, including retries."))),
+		retries: handleError(meter.Int64Counter("wechat.client.resends",
+			metric.WithUnit("{request}"), metric.WithDescription("HTTP requests after the first one of a call."))),
 	}
 	return o.observe
 }
 
 type observer struct {
 	tracer            trace.Tracer
-	attrs             []attribute.KeyValue // the user's
+	attrs             []attribute.KeyValue // of WithAttributes
 	duration          rpcconv.ClientCallDuration
-	requests, resends metric.Int64Counter
-	prepared          sync.Map // wechatuser.Call to *endpoint
+	requests, retries metric.Int64Counter
+	endpoints         sync.Map // wechatuser.Call to *endpoint
 }
 
-// endpoint is what all calls of one have in common, made once: a call that succeeds needs nothing else for metrics.
+// endpoint holds what all calls of an endpoint have in common. Successful calls need no other options for metrics.
 type endpoint struct {
 	attrs   []attribute.KeyValue
 	start   []trace.SpanStartOption
@@ -52,49 +52,55 @@ type endpoint struct {
 	success []metric.RecordOption
 }
 
-func (o *observer) prepare(call wechatuser.Call) *endpoint {
-	if p, ok := o.prepared.Load(call); ok {
-		return p.(*endpoint)
+// endpoint returns the endpoint of a call, which is created at the first call.
+func (o *observer) endpoint(call wechatuser.Call) *endpoint {
+	if ep, ok := o.endpoints.Load(call); ok {
+		return ep.(*endpoint)
 	}
-	attrs := slices.Concat(o.attrs, []attribute.KeyValue{semconv.RPCSystemNameKey.String("wechat"), semconv.RPCMethod(call.API)})
-	p, _ := o.prepared.LoadOrStore(call, &endpoint{
+	attrs := slices.Concat(o.attrs, []attribute.KeyValue{
+		semconv.RPCSystemNameKey.String("wechat"), semconv.RPCMethod(call.API),
+	})
+	ep, _ := o.endpoints.LoadOrStore(call, &endpoint{
 		attrs: attrs,
 		start: []trace.SpanStartOption{
 			trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(append(slices.Clip(attrs),
 				semconv.HTTPRequestMethodKey.String(call.Method),
-				semconv.URLTemplate(call.Path), // no path has variables
+				semconv.URLTemplate(call.Path), // paths have no variables
 			)...),
 		},
-		add:     []metric.AddOption{metric.WithAttributeSet(set(attrs))},
-		success: []metric.RecordOption{metric.WithAttributeSet(set(attrs, outcomeOf(wechatuser.Result{}, nil)...))},
+		add:     []metric.AddOption{metric.WithAttributeSet(newSet(attrs))},
+		success: []metric.RecordOption{metric.WithAttributeSet(newSet(attrs, outcomeAttrs(wechatuser.Result{}, nil)...))},
 	})
-	return p.(*endpoint)
+	return ep.(*endpoint)
 }
 
-// set copies, since attribute.NewSet sorts what it is given.
-func set(attrs []attribute.KeyValue, more ...attribute.KeyValue) attribute.Set {
+// newSet returns a set of attributes. It copies them, since attribute.NewSet sorts its argument.
+func newSet(attrs []attribute.KeyValue, more ...attribute.KeyValue) attribute.Set {
 	return attribute.NewSet(slices.Concat(attrs, more)...)
 }
 
-func (o *observer) observe(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
-	p, start := o.prepare(call), time.Now()
-	ctx, span := o.tracer.Start(ctx, call.API, p.start...)
-	defer span.End() // after a panic too
+// observe is the interceptor.
+func (o *observer) observe(
+	ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+) (wechatuser.Result, error) {
+	ep, start := o.endpoint(call), time.Now()
+	ctx, span := o.tracer.Start(ctx, call.API, ep.start...)
+	defer span.End() // also after a panic
 
 	res, err := next(ctx)
 
-	took := p.success
+	record := ep.success
 	if err != nil {
-		took = []metric.RecordOption{metric.WithAttributeSet(set(p.attrs, outcomeOf(res, err)...))}
+		record = []metric.RecordOption{metric.WithAttributeSet(newSet(ep.attrs, outcomeAttrs(res, err)...))}
 	}
-	o.duration.Float64Histogram.Record(ctx, time.Since(start).Seconds(), took...)
-	o.requests.Add(ctx, int64(res.Attempts), p.add...)
+	o.duration.Float64Histogram.Record(ctx, time.Since(start).Seconds(), record...)
+	o.requests.Add(ctx, int64(res.Attempts), ep.add...)
 	if res.Attempts > 1 {
-		o.resends.Add(ctx, int64(res.Attempts-1), p.add...)
+		o.retries.Add(ctx, int64(res.Attempts-1), ep.add...)
 	}
 	if span.IsRecording() {
-		span.SetAttributes(append(outcomeOf(res, err), details(res)...)...)
+		span.SetAttributes(append(outcomeAttrs(res, err), spanAttrs(res)...)...)
 		if err != nil {
 			span.SetStatus(codes.Error, statusText(err))
 		}
@@ -102,8 +108,8 @@ func (o *observer) observe(ctx context.Context, call wechatuser.Call, next func(
 	return res, err
 }
 
-// outcomeOf is what spans and metrics have in common.
-func outcomeOf(res wechatuser.Result, err error) (attrs []attribute.KeyValue) {
+// outcomeAttrs returns the attributes that both spans and metrics have after a call.
+func outcomeAttrs(res wechatuser.Result, err error) (attrs []attribute.KeyValue) {
 	if err == nil || res.Code != 0 {
 		attrs = append(attrs, semconv.RPCResponseStatusCode(strconv.Itoa(int(res.Code))))
 	}
@@ -113,8 +119,8 @@ func outcomeOf(res wechatuser.Result, err error) (attrs []attribute.KeyValue) {
 	return attrs
 }
 
-// details are for spans only: there are too many rids for a metric.
-func details(res wechatuser.Result) (attrs []attribute.KeyValue) {
+// spanAttrs returns attributes that only spans have: each rid would be a time series of a metric.
+func spanAttrs(res wechatuser.Result) (attrs []attribute.KeyValue) {
 	if host, err := url.Parse(res.Host); err == nil && host.Hostname() != "" {
 		attrs = append(attrs, semconv.ServerAddress(host.Hostname()))
 	}
@@ -130,10 +136,10 @@ func details(res wechatuser.Result) (attrs []attribute.KeyValue) {
 	return attrs
 }
 
-// errorType is the class of an error, one of a few values and the platform's errcodes.
+// errorType returns the value of error.type: an errcode, an HTTP status, or one of a few words.
 func errorType(err error) string {
 	var (
-		refusal   *wechatuser.Error
+		apiErr    *wechatuser.Error
 		response  *wechatuser.ResponseError
 		transport *wechatuser.TransportError
 	)
@@ -142,8 +148,8 @@ func errorType(err error) string {
 		return "canceled"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &transport) && transport.Timeout():
 		return "timeout"
-	case errors.As(err, &refusal):
-		return strconv.Itoa(int(refusal.Code))
+	case errors.As(err, &apiErr):
+		return strconv.Itoa(int(apiErr.Code))
 	case errors.As(err, &response) && response.StatusCode/100 != 2:
 		return strconv.Itoa(response.StatusCode)
 	case response != nil:
@@ -156,11 +162,11 @@ func errorType(err error) string {
 	return semconv.ErrorTypeOther.Value.AsString()
 }
 
-// statusText is what the SDK itself knows of an error. The error's own text stays out of spans: what a platform, a proxy
-// or a transport wrote into it can hold an openid.
+// statusText returns the SDK's own explanation of an errcode, or an empty string. The text of the error is not
+// recorded, since it may quote the platform, a proxy or a transport, and thus an openid.
 func statusText(err error) string {
-	if refusal := (*wechatuser.Error)(nil); errors.As(err, &refusal) {
-		return refusal.Code.Meaning()
+	if apiErr := (*wechatuser.Error)(nil); errors.As(err, &apiErr) {
+		return apiErr.Code.Meaning()
 	}
 	return ""
 }

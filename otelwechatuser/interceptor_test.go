@@ -11,14 +11,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/otelwechatuser"
@@ -27,9 +23,9 @@ import (
 
 const tagsPath = "/cgi-bin/tags/get"
 
-func TestSuccess(t *testing.T) {
+func TestSuccessfulCall(t *testing.T) {
 	tel := newTelemetry()
-	_, c := tel.account()
+	_, c := tel.newClient()
 	_, err := c.GetTags(t.Context())
 	require.NoError(t, err)
 
@@ -60,16 +56,19 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-func TestFailures(t *testing.T) {
-	fails := func(code wechatuser.Code) func(*wechatusertest.Server) {
+func TestFailedCalls(t *testing.T) {
+	fail := func(code wechatuser.Code) func(*wechatusertest.Server) {
 		return func(srv *wechatusertest.Server) { srv.FailNext(tagsPath, code, 3) }
 	}
-	answers := func(status int, body string) func(*wechatusertest.Server) {
+	respond := func(status int, body string) func(*wechatusertest.Server) {
 		return func(srv *wechatusertest.Server) { srv.FailNextHTTP(tagsPath, status, body, 3) }
 	}
 	unreachable := wechatuser.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 		return nil, errors.New("no route")
 	}))
+	drop := func(srv *wechatusertest.Server) { srv.DropAnswers(tagsPath, 3) }
+	delay := func(srv *wechatusertest.Server) { srv.Delay(tagsPath, time.Hour) }
+	static := wechatuser.WithTokenSource(wechatuser.StaticTokenSource("x"))
 	source := func(err error) wechatuser.Option {
 		return wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(func(context.Context) (wechatuser.Token, error) {
 			return wechatuser.Token{}, err
@@ -78,33 +77,42 @@ func TestFailures(t *testing.T) {
 	limiter := func(err error) wechatuser.Option {
 		return wechatuser.WithLimiter(limiterFunc(func(context.Context) error { return err }))
 	}
+	const (
+		unauthorized = wechatuser.CodeAPIUnauthorized
+		busy         = wechatuser.CodeSystemBusy
+		wrongIP      = wechatuser.CodeIPNotAllowed
+	)
 	for name, tt := range map[string]struct {
-		arrange                   func(*wechatusertest.Server)
-		opts                      []wechatuser.Option
-		errorType, code, httpCode string
-		status                    string
-		requests                  int
+		setup     func(*wechatusertest.Server)
+		opts      []wechatuser.Option
+		errorType string
+		errcode   string
+		status    string // of HTTP
+		text      string // of the span status
+		requests  int
 	}{
-		"errcode":           {arrange: fails(wechatuser.CodeAPIUnauthorized), errorType: "48001", code: "48001", httpCode: "200", status: wechatuser.CodeAPIUnauthorized.Meaning(), requests: 1},
-		"unknown errcode":   {arrange: fails(98765), errorType: "98765", code: "98765", httpCode: "200", requests: 1},
-		"busy three times":  {arrange: fails(wechatuser.CodeSystemBusy), errorType: "-1", code: "-1", httpCode: "200", status: wechatuser.CodeSystemBusy.Meaning(), requests: 3},
-		"gateway":           {arrange: answers(502, "<html>"), errorType: "502", httpCode: "502", requests: 3},
-		"redirect":          {arrange: answers(302, ""), errorType: "302", httpCode: "302", requests: 1},
-		"not JSON":          {arrange: answers(200, "<html>"), errorType: "invalid_response", httpCode: "200", requests: 3},
-		"no answer":         {arrange: func(srv *wechatusertest.Server) { srv.DropAnswers(tagsPath, 3) }, errorType: "no_answer", requests: 3},
-		"no way there":      {opts: []wechatuser.Option{unreachable, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("x"))}, errorType: "no_answer", requests: 3},
-		"attempts time out": {arrange: func(srv *wechatusertest.Server) { srv.Delay(tagsPath, time.Hour) }, errorType: "timeout", requests: 3},
-		"limiter":           {opts: []wechatuser.Option{limiter(errors.New("full"))}, errorType: "not_sent"},
-		"limiter's end":     {opts: []wechatuser.Option{limiter(context.DeadlineExceeded)}, errorType: "timeout"},
-		"token source":      {opts: []wechatuser.Option{source(errors.New("down"))}, errorType: "_OTHER"},
-		"token's errcode":   {opts: []wechatuser.Option{source(&wechatuser.Error{Code: wechatuser.CodeIPNotAllowed})}, errorType: "40164", status: wechatuser.CodeIPNotAllowed.Meaning()},
+		"errcode":            {fail(unauthorized), nil, "48001", "48001", "200", unauthorized.Meaning(), 1},
+		"unknown errcode":    {fail(98765), nil, "98765", "98765", "200", "", 1},
+		"busy three times":   {fail(busy), nil, "-1", "-1", "200", busy.Meaning(), 3},
+		"gateway":            {respond(502, "<html>"), nil, "502", "", "502", "", 3},
+		"redirect":           {respond(302, ""), nil, "302", "", "302", "", 1},
+		"not JSON":           {respond(200, "<html>"), nil, "invalid_response", "", "200", "", 3},
+		"no response":        {drop, nil, "no_answer", "", "", "", 3},
+		"unreachable":        {nil, []wechatuser.Option{unreachable, static}, "no_answer", "", "", "", 3},
+		"attempts time out":  {delay, nil, "timeout", "", "", "", 3},
+		"limiter fails":      {nil, []wechatuser.Option{limiter(errors.New("full"))}, "not_sent", "", "", "", 0},
+		"limiter times out":  {nil, []wechatuser.Option{limiter(context.DeadlineExceeded)}, "timeout", "", "", "", 0},
+		"token source fails": {nil, []wechatuser.Option{source(errors.New("down"))}, "_OTHER", "", "", "", 0},
+		"token source returns errcode": {
+			nil, []wechatuser.Option{source(&wechatuser.Error{Code: wrongIP})}, "40164", "", "", wrongIP.Meaning(), 0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tel := newTelemetry()
-				srv, c := tel.account(tt.opts...)
-				if tt.arrange != nil {
-					tt.arrange(srv)
+				srv, c := tel.newClient(tt.opts...)
+				if tt.setup != nil {
+					tt.setup(srv)
 				}
 				_, err := c.GetTags(t.Context())
 				require.Error(t, err)
@@ -112,15 +120,15 @@ func TestFailures(t *testing.T) {
 				span := tel.span(t, "getTags")
 				got := attrs(span.Attributes)
 				assert.Equal(t, tt.errorType, got["error.type"])
-				assert.Equal(t, tt.code, got["rpc.response.status_code"])
-				assert.Equal(t, tt.httpCode, got["http.response.status_code"])
+				assert.Equal(t, tt.errcode, got["rpc.response.status_code"])
+				assert.Equal(t, tt.status, got["http.response.status_code"])
 				assert.Equal(t, codes.Error, span.Status.Code)
-				assert.Equal(t, tt.status, span.Status.Description)
+				assert.Equal(t, tt.text, span.Status.Description)
 				assert.Empty(t, span.Events)
 
 				point := setAttrs(tel.duration(t, "getTags").Attributes)
 				assert.Equal(t, tt.errorType, point["error.type"])
-				assert.Equal(t, tt.code, point["rpc.response.status_code"])
+				assert.Equal(t, tt.errcode, point["rpc.response.status_code"])
 				assert.Equal(t, tt.requests, tel.counts(t, "wechat.client.requests")["getTags"])
 			})
 		})
@@ -129,7 +137,7 @@ func TestFailures(t *testing.T) {
 
 func TestCancelledCalls(t *testing.T) {
 	tel := newTelemetry()
-	_, c := tel.account()
+	_, c := tel.newClient()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := c.GetTags(ctx)
@@ -138,7 +146,7 @@ func TestCancelledCalls(t *testing.T) {
 
 	ctx, cancel = context.WithCancel(t.Context())
 	tel = newTelemetry()
-	_, c = tel.account(wechatuser.WithTokenSource(wechatuser.StaticTokenSource("x")),
+	_, c = tel.newClient(wechatuser.WithTokenSource(wechatuser.StaticTokenSource("x")),
 		wechatuser.WithTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 			cancel()
 			return nil, ctx.Err()
@@ -149,19 +157,19 @@ func TestCancelledCalls(t *testing.T) {
 	assert.Equal(t, 1, tel.counts(t, "wechat.client.requests")["getTags"])
 }
 
-func TestRID(t *testing.T) {
+func TestRIDIsRecordedOnSpansOnly(t *testing.T) {
 	tel := newTelemetry()
-	_, c := tel.account()
+	_, c := tel.newClient()
 	_, err := c.GetUserInfo(t.Context(), "oNobody")
-	var refusal *wechatuser.Error
-	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, refusal.RID, attrs(tel.span(t, "userInfo").Attributes)["wechat.rid"])
+	var apiErr *wechatuser.Error
+	require.ErrorAs(t, err, &apiErr)
+	assert.Equal(t, apiErr.RID, attrs(tel.span(t, "userInfo").Attributes)["wechat.rid"])
 	assert.NotContains(t, setAttrs(tel.duration(t, "userInfo").Attributes), "wechat.rid")
 }
 
-func TestRetry(t *testing.T) {
+func TestRetriedCall(t *testing.T) {
 	tel := newTelemetry()
-	srv, c := tel.account()
+	srv, c := tel.newClient()
 	srv.FailNext(tagsPath, wechatuser.CodeSystemBusy, 2)
 	_, err := c.GetTags(t.Context())
 	require.NoError(t, err)
@@ -178,7 +186,7 @@ func TestRetry(t *testing.T) {
 
 func TestRevokedToken(t *testing.T) {
 	tel := newTelemetry()
-	srv, c := tel.account()
+	srv, c := tel.newClient()
 	for range 2 {
 		_, err := c.GetTags(t.Context())
 		require.NoError(t, err)
@@ -195,9 +203,9 @@ func TestRevokedToken(t *testing.T) {
 	assert.EqualValues(t, 2, tel.duration(t, "getStableAccessToken").Count)
 }
 
-func TestRefusedCredential(t *testing.T) {
+func TestRejectedCredential(t *testing.T) {
 	tel := newTelemetry()
-	srv, c := tel.account()
+	srv, c := tel.newClient()
 	srv.FailNext("/cgi-bin/stable_token", wechatuser.CodeInvalidSecret, 1)
 	_, err := c.GetTags(t.Context())
 	require.ErrorIs(t, err, wechatuser.ErrCredential)
@@ -206,12 +214,12 @@ func TestRefusedCredential(t *testing.T) {
 	assert.Equal(t, "40125", token["error.type"])
 	assert.Equal(t, "40125", call["error.type"])
 	assert.Equal(t, "40125", token["rpc.response.status_code"])
-	assert.NotContains(t, call, "rpc.response.status_code", "getTags was never answered")
+	assert.NotContains(t, call, "rpc.response.status_code", "no request for getTags was sent")
 }
 
-func TestCallsOfAJobAreChildrenOfTheCallersSpan(t *testing.T) {
+func TestSpansOfJobAreChildrenOfCallersSpan(t *testing.T) {
 	tel := newTelemetry()
-	srv, c := tel.account()
+	srv, c := tel.newClient()
 	ctx, job := tel.tracers.Tracer("test").Start(t.Context(), "job")
 	report, err := c.BulkTagging(ctx, srv.AddTag("vip"), wechatuser.OpenIDs(srv.OpenIDs()...))
 	require.NoError(t, err)
@@ -224,17 +232,18 @@ func TestCallsOfAJobAreChildrenOfTheCallersSpan(t *testing.T) {
 			calls++
 			assert.Equal(t, job.SpanContext().SpanID(), span.Parent.SpanID())
 		case "getStableAccessToken":
-			assert.Equal(t, job.SpanContext().TraceID(), span.SpanContext.TraceID(), "it was fetched for the job's first call")
+			assert.Equal(t, job.SpanContext().TraceID(), span.SpanContext.TraceID(),
+				"the token was fetched for the first call of the job")
 		}
 	}
 	assert.Equal(t, 2, calls)
 	assert.EqualValues(t, report.Calls, calls)
 }
 
-func TestDurationIsThatOfTheSpan(t *testing.T) {
+func TestDurationEqualsThatOfTheSpan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tel := newTelemetry()
-		srv, c := tel.account(wechatuser.WithLimiter(limiterFunc(func(context.Context) error {
+		srv, c := tel.newClient(wechatuser.WithLimiter(limiterFunc(func(context.Context) error {
 			time.Sleep(3 * time.Second)
 			return nil
 		})))
@@ -247,9 +256,9 @@ func TestDurationIsThatOfTheSpan(t *testing.T) {
 	})
 }
 
-func TestMetricsKnowTheSpan(t *testing.T) {
+func TestExemplarsReferToTheSpan(t *testing.T) {
 	tel := newTelemetry()
-	_, c := tel.account()
+	_, c := tel.newClient()
 	_, err := c.GetTags(t.Context())
 	require.NoError(t, err)
 	exemplars := tel.duration(t, "getTags").Exemplars
@@ -258,62 +267,32 @@ func TestMetricsKnowTheSpan(t *testing.T) {
 	assert.Equal(t, id[:], exemplars[0].SpanID)
 }
 
-func TestSpanEndsWhenACallPanics(t *testing.T) {
+func TestSpanEndsIfCallPanics(t *testing.T) {
 	tel := newTelemetry()
 	observe := otelwechatuser.Interceptor(tel.options()...)
 	assert.Panics(t, func() {
-		_, _ = observe(t.Context(), wechatuser.Call{API: "getTags"}, func(context.Context) (wechatuser.Result, error) { panic("transport") })
+		_, _ = observe(t.Context(), wechatuser.Call{API: "getTags"}, func(context.Context) (wechatuser.Result, error) {
+			panic("transport")
+		})
 	})
 	assert.Len(t, tel.spans(), 1)
 }
 
-func TestResultAndErrorPassThrough(t *testing.T) {
+func TestResultAndErrorAreReturnedUnchanged(t *testing.T) {
 	observe := otelwechatuser.Interceptor(newTelemetry().options()...)
-	wantRes, wantErr := wechatuser.Result{StatusCode: 200, Code: -1, RID: "rid", Attempts: 2, Duration: 3}, errors.New("as it is")
-	res, err := observe(t.Context(), wechatuser.Call{}, func(context.Context) (wechatuser.Result, error) { return wantRes, wantErr })
+	wantRes := wechatuser.Result{StatusCode: 200, Code: -1, RID: "rid", Attempts: 2, Duration: 3}
+	wantErr := errors.New("unchanged")
+	res, err := observe(t.Context(), wechatuser.Call{}, func(context.Context) (wechatuser.Result, error) {
+		return wantRes, wantErr
+	})
 	assert.Equal(t, wantRes, res)
 	assert.Same(t, wantErr, err)
-}
-
-func TestAttributesOfTheUser(t *testing.T) {
-	tel := newTelemetry()
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
-	observe := otelwechatuser.Interceptor(tel.options(nil,
-		otelwechatuser.WithAppID(srv.AppID),
-		otelwechatuser.WithAttributes(attribute.String("team", "crm"), attribute.String("rpc.method", "mine")))...)
-	c := srv.Client(wechatuser.WithInterceptor(observe))
-	_, err := c.GetTags(t.Context())
-	require.NoError(t, err)
-	_, err = c.GetUserInfo(t.Context(), "oNobody")
-	require.Error(t, err)
-	for _, api := range []string{"getTags", "userInfo"} {
-		for _, got := range []map[string]string{attrs(tel.span(t, api).Attributes), setAttrs(tel.duration(t, api).Attributes)} {
-			assert.Equal(t, srv.AppID, got["wechat.app_id"])
-			assert.Equal(t, "crm", got["team"])
-			assert.Equal(t, api, got["rpc.method"])
-		}
-	}
-}
-
-func TestGlobalProvidersAreTheDefault(t *testing.T) {
-	tel := newTelemetry()
-	otel.SetTracerProvider(tel.tracers)
-	otel.SetMeterProvider(tel.meters)
-	defer otel.SetTracerProvider(tracenoop.NewTracerProvider())
-	defer otel.SetMeterProvider(metricnoop.NewMeterProvider())
-	observe := otelwechatuser.Interceptor(otelwechatuser.WithTracerProvider(nil), otelwechatuser.WithMeterProvider(nil))
-	_, err := observe(t.Context(), wechatuser.Call{API: "getTags"}, func(context.Context) (wechatuser.Result, error) {
-		return wechatuser.Result{Attempts: 1}, nil
-	})
-	require.NoError(t, err)
-	tel.span(t, "getTags")
-	assert.Equal(t, map[string]int{"getTags": 1}, tel.counts(t, "wechat.client.requests"))
 }
 
 func TestConcurrentCalls(t *testing.T) {
 	const n = 50
 	tel := newTelemetry()
-	srv, c := tel.account(wechatuser.WithLimiter(otelwechatuser.Limiter(
+	srv, c := tel.newClient(wechatuser.WithLimiter(otelwechatuser.Limiter(
 		limiterFunc(func(ctx context.Context) error { return ctx.Err() }), tel.options()...)))
 	srv.FailNext(tagsPath, wechatuser.CodeSystemBusy, n/2)
 	var wg sync.WaitGroup
@@ -332,7 +311,7 @@ func TestConcurrentCalls(t *testing.T) {
 	assert.EqualValues(t, 2*n, waits[0].Count)
 }
 
-// duration is the one data point of an API in the histogram of durations.
+// duration returns the only data point of an API in the histogram of durations.
 func (tel *telemetry) duration(t *testing.T, api string) metricdata.HistogramDataPoint[float64] {
 	t.Helper()
 	var found []metricdata.HistogramDataPoint[float64]

@@ -11,7 +11,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Limiter is l, and records how long calls wait for it. It is nil if l is nil. Give it to [wechatuser.WithLimiter].
+// Limiter returns a limiter that waits for l and records how long that takes. It returns nil if l is nil. Pass it to
+// [wechatuser.WithLimiter].
 func Limiter(l wechatuser.Limiter, opts ...Option) wechatuser.Limiter {
 	if l == nil {
 		return nil
@@ -20,15 +21,15 @@ func Limiter(l wechatuser.Limiter, opts ...Option) wechatuser.Limiter {
 	return &limiter{
 		inner:   l,
 		attrs:   c.attrs,
-		success: set(c.attrs),
-		waits: reported(c.meter().Float64Histogram("wechat.client.limiter.wait_time",
+		success: newSet(c.attrs),
+		waits: handleError(c.meter().Float64Histogram("wechat.client.limiter.wait_time",
 			metric.WithUnit("s"), metric.WithDescription("How long calls waited for the limiter."),
 			metric.WithExplicitBucketBoundaries(waitBuckets...))),
 	}
 }
 
-// waitBuckets are those of the conventions for the duration of calls, and two more: who has used up the quota of a minute
-// waits for the next one.
+// waitBuckets are the boundaries that the conventions recommend for the duration of calls, and two more: a caller
+// that has used up the quota of a minute waits for the next minute.
 var waitBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60}
 
 type limiter struct {
@@ -43,7 +44,7 @@ func (l *limiter) Wait(ctx context.Context) error {
 	err := l.inner.Wait(ctx)
 	attrs := l.success
 	if err != nil {
-		attrs = set(l.attrs, semconv.ErrorTypeKey.String(errorType(err)))
+		attrs = newSet(l.attrs, semconv.ErrorTypeKey.String(errorType(err)))
 	}
 	l.waits.Record(ctx, time.Since(start).Seconds(), metric.WithAttributeSet(attrs))
 	return err

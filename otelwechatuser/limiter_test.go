@@ -17,7 +17,7 @@ import (
 func TestLimiterRecordsWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tel := newTelemetry()
-		slow := limiterFunc(func(ctx context.Context) error {
+		inner := limiterFunc(func(ctx context.Context) error {
 			select {
 			case <-time.After(20 * time.Second):
 				return nil
@@ -25,8 +25,8 @@ func TestLimiterRecordsWaits(t *testing.T) {
 				return ctx.Err()
 			}
 		})
-		limiter := otelwechatuser.Limiter(slow, tel.options(otelwechatuser.WithAppID("wxFAKE000000000000"))...)
-		_, c := tel.account(wechatuser.WithLimiter(limiter))
+		limiter := otelwechatuser.Limiter(inner, tel.options(otelwechatuser.WithAppID("wxFAKE000000000000"))...)
+		_, c := tel.newClient(wechatuser.WithLimiter(limiter))
 		_, err := c.GetTags(t.Context())
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -41,13 +41,13 @@ func TestLimiterRecordsWaits(t *testing.T) {
 			assert.Equal(t, "wxFAKE000000000000", got["wechat.app_id"])
 			sums[got["error.type"]] += p.Sum
 			assert.EqualValues(t, 1, p.Count)
-			assert.InDelta(t, 60, p.Bounds[len(p.Bounds)-1], 0, "waits for the next minute have a bucket")
+			assert.InDelta(t, 60, p.Bounds[len(p.Bounds)-1], 0, "there is a bucket for waits for the next minute")
 		}
 		assert.Equal(t, map[string]float64{"": 20, "timeout": 1}, sums)
 	})
 }
 
-// A forgotten limiter is found by wechatuser.New, as without the wrapper.
+// wechatuser.New reports a nil limiter, wrapped or not.
 func TestLimiterOfNilIsNil(t *testing.T) {
 	assert.Nil(t, otelwechatuser.Limiter(nil))
 	assert.Panics(t, func() {

@@ -10,7 +10,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Option changes what [Interceptor] or [Limiter] records. The order of options does not matter.
+// Option configures [Interceptor] or [Limiter]. The order of options is irrelevant.
 type Option func(*config)
 
 type config struct {
@@ -19,7 +19,7 @@ type config struct {
 	attrs   []attribute.KeyValue
 }
 
-// WithTracerProvider sends spans to tp. Defaults to the global provider, also for nil.
+// WithTracerProvider sets the provider of the tracer. Without it, or with nil, the global provider is used.
 func WithTracerProvider(tp trace.TracerProvider) Option {
 	return func(c *config) {
 		if tp != nil {
@@ -28,7 +28,7 @@ func WithTracerProvider(tp trace.TracerProvider) Option {
 	}
 }
 
-// WithMeterProvider sends metrics to mp. Defaults to the global provider, also for nil.
+// WithMeterProvider sets the provider of the meter. Without it, or with nil, the global provider is used.
 func WithMeterProvider(mp metric.MeterProvider) Option {
 	return func(c *config) {
 		if mp != nil {
@@ -37,14 +37,14 @@ func WithMeterProvider(mp metric.MeterProvider) Option {
 	}
 }
 
-// WithAttributes adds attributes to all spans and metrics. They can't replace those of this package. What is in them is
-// exported as it is, and each set of values is a time series of its own.
+// WithAttributes adds attributes to all spans and metrics. They do not replace attributes of this package. Values are
+// exported unchanged, and each combination of values is a separate time series.
 func WithAttributes(attrs ...attribute.KeyValue) Option {
 	return func(c *config) { c.attrs = append(c.attrs, attrs...) }
 }
 
-// WithAppID adds the app ID as "wechat.app_id" to all spans and metrics, for a program with more than one account.
-// An app ID is no secret.
+// WithAppID adds the app ID to all spans and metrics as "wechat.app_id", for programs with more than one account. An
+// app ID is not a secret.
 func WithAppID(appID string) Option {
 	return WithAttributes(attribute.String("wechat.app_id", appID))
 }
@@ -63,16 +63,18 @@ func configure(opts []Option) *config {
 const scope = "github.com/wechatuser/wechatuser/otelwechatuser"
 
 func (c *config) tracer() trace.Tracer {
-	return c.tracers.Tracer(scope, trace.WithInstrumentationVersion(wechatuser.Version), trace.WithSchemaURL(semconv.SchemaURL))
+	return c.tracers.Tracer(scope,
+		trace.WithInstrumentationVersion(wechatuser.Version), trace.WithSchemaURL(semconv.SchemaURL))
 }
 
 func (c *config) meter() metric.Meter {
-	return c.meters.Meter(scope, metric.WithInstrumentationVersion(wechatuser.Version), metric.WithSchemaURL(semconv.SchemaURL))
+	return c.meters.Meter(scope,
+		metric.WithInstrumentationVersion(wechatuser.Version), metric.WithSchemaURL(semconv.SchemaURL))
 }
 
-// reported passes an instrument on, and what is wrong with it to OpenTelemetry's error handler: a program must not fail
-// because it can't be measured.
-func reported[T any](instrument T, err error) T {
+// handleError returns the instrument and passes the error, if any, to OpenTelemetry's error handler: a program must not
+// fail because of its telemetry.
+func handleError[T any](instrument T, err error) T {
 	if err != nil {
 		otel.Handle(err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The package documentation and README.md warn of otelhttp. Should this fail one day, otelhttp has learned to leave the
-// query out, and they are to be changed.
-func TestOtelhttpShowsTheToken(t *testing.T) {
+// The package documentation and README.md warn of otelhttp. If this test fails, otelhttp no longer records the query,
+// and the warning has to be changed.
+func TestOtelhttpRecordsToken(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	tel := newTelemetry()
 	wrapped := otelhttp.NewTransport(srv.Transport(),
@@ -35,7 +35,7 @@ func TestOtelhttpShowsTheToken(t *testing.T) {
 	assert.Contains(t, tel.dump(t), "secret="+srv.Secret)
 }
 
-func TestInterceptorAndPlainTransportShowNoToken(t *testing.T) {
+func TestInterceptorWithUnwrappedTransportRecordsNoToken(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	tel := newTelemetry()
 	original := http.DefaultTransport

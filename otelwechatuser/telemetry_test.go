@@ -16,7 +16,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// telemetry keeps all spans and metrics in memory.
+// telemetry records all spans and metrics in memory.
 type telemetry struct {
 	tracers  *sdktrace.TracerProvider
 	meters   *sdkmetric.MeterProvider
@@ -37,8 +37,8 @@ func (tel *telemetry) options(more ...otelwechatuser.Option) []otelwechatuser.Op
 	return append(more, otelwechatuser.WithTracerProvider(tel.tracers), otelwechatuser.WithMeterProvider(tel.meters))
 }
 
-// account is an account in memory and an observed client for it, that repeats calls without pauses.
-func (tel *telemetry) account(opts ...wechatuser.Option) (*wechatusertest.Server, *wechatuser.Client) {
+// newClient returns a simulated account and a client for it with the interceptor, which retries without delay.
+func (tel *telemetry) newClient(opts ...wechatuser.Option) (*wechatusertest.Server, *wechatuser.Client) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100))
 	return srv, srv.Client(append([]wechatuser.Option{
 		wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: 1}),
@@ -46,12 +46,12 @@ func (tel *telemetry) account(opts ...wechatuser.Option) (*wechatusertest.Server
 	}, opts...)...)
 }
 
-// spans are those that have ended, in the order in which they did.
+// spans returns the ended spans, in the order in which they ended.
 func (tel *telemetry) spans() tracetest.SpanStubs {
 	return tracetest.SpanStubsFromReadOnlySpans(tel.recorder.Ended())
 }
 
-// span is the last one of an API.
+// span returns the last span of an API.
 func (tel *telemetry) span(t *testing.T, api string) tracetest.SpanStub {
 	t.Helper()
 	var last tracetest.SpanStub
@@ -84,7 +84,7 @@ func (tel *telemetry) metric(t *testing.T, name string) metricdata.Metrics {
 	return metricdata.Metrics{}
 }
 
-// counts are the values of a counter by API.
+// counts returns the values of a counter by API.
 func (tel *telemetry) counts(t *testing.T, name string) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
@@ -95,13 +95,13 @@ func (tel *telemetry) counts(t *testing.T, name string) map[string]int {
 	return counts
 }
 
-// histogram is the data points of one.
+// histogram returns the data points of a histogram.
 func (tel *telemetry) histogram(t *testing.T, name string) []metricdata.HistogramDataPoint[float64] {
 	t.Helper()
 	return tel.metric(t, name).Data.(metricdata.Histogram[float64]).DataPoints
 }
 
-// dump is all that would be exported.
+// dump returns everything that would be exported.
 func (tel *telemetry) dump(t *testing.T) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"spans": tel.spans(), "metrics": tel.collect(t)})
@@ -109,7 +109,7 @@ func (tel *telemetry) dump(t *testing.T) string {
 	return string(text)
 }
 
-// attrs are attributes as texts by key.
+// attrs returns attributes as strings by key.
 func attrs(kvs []attribute.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, kv := range kvs {

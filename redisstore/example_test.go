@@ -55,17 +55,17 @@ func ExampleNew_sentinel() {
 func ExampleWithEncryption() {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 	defer rdb.Close()
-	key := make([]byte, 32) // from where the app secret comes from
+	key := make([]byte, 32) // from the same place as the app secret
 	_, err := redisstore.New(rdb, redisstore.WithEncryption(key))
 	fmt.Println(err)
 	_, err = redisstore.New(rdb, redisstore.WithEncryption(key[:10]))
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// wechatuser: redisstore.New: WithEncryption: a key has 10 bytes: give 16, 24 or 32
+	// wechatuser: redisstore.New: WithEncryption: invalid key size 10: a key has 16, 24 or 32 bytes
 }
 
-// A program that moves over from WxJava uses its token for as long as WxJava keeps one.
+// While a program is migrated from WxJava, the store uses the token that WxJava keeps.
 func ExampleWithReadFrom() {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 	defer rdb.Close()

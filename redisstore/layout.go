@@ -13,15 +13,16 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Layout gives the key under which another SDK keeps the token of an account, or the empty string for none. The value
-// must be the token, as it is or as a JSON string, and its time to live that of the token or less.
+// Layout returns the key under which another SDK keeps the token of an account, or the empty string for none. The
+// value under that key must be the token, either as plain text or as a JSON string, and must expire with the token or
+// earlier.
 //
-// legacy says which kind of token is looked for: see [wechatuser.WithLegacyToken].
+// legacy is the kind of token needed: see [wechatuser.WithLegacyToken].
 type Layout func(appID string, legacy bool) (key string)
 
-// WxJava is the layout of WxJava's WxMpRedisConfigImpl. Its key prefix is "wx" in the Spring Boot starter, which is
-// the default for "", and "wx:mp:multi" in the one for many accounts. The key is the same for both kinds of token:
-// useStableAccessToken there should agree with the client here. Redisson must be set to StringCodec.
+// WxJava returns the layout of WxJava's WxMpRedisConfigImpl. An empty prefix means "wx", the key prefix of the Spring
+// Boot starter; the starter for many accounts uses "wx:mp:multi". The key is the same for both kinds of token, so
+// useStableAccessToken there should agree with the client here. Redisson must be configured with StringCodec.
 //
 // https://github.com/binarywang/WxJava/blob/v4.7.0/weixin-java-mp/src/main/java/me/chanjar/weixin/mp/config/impl/WxMpRedisConfigImpl.java
 func WxJava(prefix string) Layout {
@@ -31,8 +32,8 @@ func WxJava(prefix string) Layout {
 	return func(appID string, _ bool) string { return prefix + ":access_token:" + appID }
 }
 
-// Silenceper is the layout of github.com/silenceper/wechat. Its key prefix for Official Accounts is
-// "gowechat_officialaccount_", which is the default for "".
+// Silenceper returns the layout of github.com/silenceper/wechat. An empty prefix means "gowechat_officialaccount_", its
+// key prefix for Official Accounts.
 //
 // https://github.com/silenceper/wechat/blob/v2.1.6/credential/default_access_token.go
 // https://github.com/silenceper/wechat/blob/v2.1.6/cache/redis.go
@@ -48,8 +49,8 @@ func Silenceper(prefix string) Layout {
 	}
 }
 
-// loadForeign looks for a token of another SDK.
-func (s *Store) loadForeign(ctx context.Context, key string) (wechatuser.Token, error) {
+// loadFromLayouts returns the first token found under the keys of other SDKs.
+func (s *Store) loadFromLayouts(ctx context.Context, key string) (wechatuser.Token, error) {
 	rest, ours := strings.CutPrefix(key, "wechatuser:token:")
 	kind, appID, complete := strings.Cut(rest, ":")
 	if !ours || !complete {
@@ -60,21 +61,22 @@ func (s *Store) loadForeign(ctx context.Context, key string) (wechatuser.Token, 
 		if name == "" {
 			continue
 		}
-		if t, err := s.readForeign(ctx, name); err != nil || t.AccessToken != "" {
+		if t, err := s.loadForeign(ctx, name); err != nil || t.AccessToken != "" {
 			return t, err
 		}
 	}
 	return wechatuser.Token{}, nil
 }
 
-// readForeign reads a token whose end is that of its key. One that has none is passed over: nobody knows its end.
-func (s *Store) readForeign(ctx context.Context, name string) (wechatuser.Token, error) {
-	type found struct {
+// loadForeign returns the token of another SDK. It expires with its key; a token under a key without expiry is ignored,
+// since nothing tells when it expires.
+func (s *Store) loadForeign(ctx context.Context, name string) (wechatuser.Token, error) {
+	type reply struct {
 		value string
 		ttl   time.Duration
 	}
-	asked := time.Now()
-	f, err := over(ctx, s.link, func(ctx context.Context) (found, error) {
+	start := time.Now()
+	r, err := do(ctx, s.breaker, func(ctx context.Context) (reply, error) {
 		var value *redis.StringCmd
 		var ttl *redis.DurationCmd
 		_, err := s.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
@@ -82,21 +84,21 @@ func (s *Store) readForeign(ctx context.Context, name string) (wechatuser.Token,
 			return nil
 		})
 		if errors.Is(err, redis.Nil) {
-			return found{}, nil
+			return reply{}, nil
 		}
-		return found{value.Val(), ttl.Val()}, err
+		return reply{value.Val(), ttl.Val()}, err
 	})
-	if err != nil || f.value == "" || f.ttl <= 0 {
+	if err != nil || r.value == "" || r.ttl <= 0 {
 		return wechatuser.Token{}, err
 	}
-	token := f.value
-	if strings.HasPrefix(token, `"`) && json.Unmarshal([]byte(f.value), &token) != nil || !isToken(token) {
-		return wechatuser.Token{}, fmt.Errorf("redisstore: can't read the token of another SDK under %q: it is not plain text", name)
+	token := r.value
+	if strings.HasPrefix(token, `"`) && json.Unmarshal([]byte(r.value), &token) != nil || !isToken(token) {
+		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: not plain text", name)
 	}
-	return wechatuser.Token{AccessToken: token, ExpiresAt: asked.Add(f.ttl).Round(0)}, nil
+	return wechatuser.Token{AccessToken: token, ExpiresAt: start.Add(r.ttl).Round(0)}, nil
 }
 
-// isToken reports whether a text can be a token: printable ASCII, no space.
+// isToken reports whether a text can be a token: printable ASCII without spaces.
 func isToken(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }

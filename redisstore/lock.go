@@ -11,74 +11,74 @@ import (
 )
 
 const (
-	lockPollMin = 10 * time.Millisecond // between looks at a lock that is taken, doubled each time
+	lockPollMin = 10 * time.Millisecond // between attempts to get the lock, doubled each time
 	lockPollMax = 200 * time.Millisecond
-	maxHold     = 2 * time.Minute // longer than any token request with its repeats
+	maxHold     = 2 * time.Minute // longer than any token request with its retries
 )
 
-// Lock waits until nobody else holds the lock of this key. The lock has a lease, which is renewed until unlock, so
-// that a holder that died blocks the others no longer than that. The context bounds the waiting and nothing else.
+// Lock waits until it gets the lock of a key. The lock has a lease, which is renewed until unlock is called, so that a
+// holder that dies blocks the others no longer than the lease. The context limits the wait only.
 //
-// unlock takes no more than two round trips and may be called more than once. It frees the lock only if it is still
-// its own.
+// unlock makes at most two round trips and may be called more than once. It releases the lock only if this caller
+// still holds it.
 func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	name, owner := s.prefix+key+":lock", crand.Text()
 	for wait := lockPollMin; ; wait = min(2*wait, lockPollMax) {
-		switch taken, err := s.take(ctx, name, owner); {
+		switch acquired, err := s.tryLock(ctx, name, owner); {
 		case err != nil && ctx.Err() != nil:
-			return nil, waiting(ctx)
+			return nil, lockWaitError(ctx)
 		case err != nil:
 			return nil, err
-		case taken:
-			return s.hold(name, owner), nil
+		case acquired:
+			return s.renewLease(name, owner), nil
 		}
-		pause := time.NewTimer(wait/2 + rand.N(wait))
+		timer := time.NewTimer(wait/2 + rand.N(wait))
 		select {
-		case <-pause.C:
+		case <-timer.C:
 		case <-ctx.Done():
-			pause.Stop()
-			return nil, waiting(ctx)
+			timer.Stop()
+			return nil, lockWaitError(ctx)
 		}
 	}
 }
 
-func waiting(ctx context.Context) error {
+func lockWaitError(ctx context.Context) error {
 	return fmt.Errorf("redisstore: waiting for the lock: %w", ctx.Err())
 }
 
-// take tries once to get the lock. One that is got when the caller has left is given back.
-func (s *Store) take(caller context.Context, name, owner string) (bool, error) {
-	var settled atomic.Bool // by the first of the two: the lock that was got, and the caller who left
-	taken, err := over(caller, s.link, func(ctx context.Context) (bool, error) {
-		taken, err := s.runSwap(ctx, name, "", owner, s.lease)
-		if taken && !settled.CompareAndSwap(false, true) {
+// tryLock tries once to get the lock. If it gets the lock after the caller has given up, it releases it.
+func (s *Store) tryLock(caller context.Context, name, owner string) (bool, error) {
+	var decided atomic.Bool // set by whichever is first: the lock is acquired, or the caller gives up
+	acquired, err := do(caller, s.breaker, func(ctx context.Context) (bool, error) {
+		acquired, err := s.runCompareAndSwap(ctx, name, "", owner, s.lease)
+		if acquired && !decided.CompareAndSwap(false, true) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 			defer cancel()
-			return s.runSwap(ctx, name, owner, "", 0)
+			return s.runCompareAndSwap(ctx, name, owner, "", 0)
 		}
-		return taken, err
+		return acquired, err
 	})
-	if err != nil && !settled.CompareAndSwap(false, true) {
-		return true, nil // it was got in the last moment
+	if err != nil && !decided.CompareAndSwap(false, true) {
+		return true, nil // the lock was acquired at the last moment
 	}
-	return taken, err
+	return acquired, err
 }
 
-// hold renews the lease until unlock is called or maxHold is over, or until the lock is another's.
-func (s *Store) hold(name, owner string) (unlock func()) {
+// renewLease renews the lease until unlock is called, maxHold is over, or another owner has the lock.
+func (s *Store) renewLease(name, owner string) (unlock func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxHold)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(s.lease / 3)
-		defer tick.Stop()
+		ticker := time.NewTicker(s.lease / 3)
+		defer ticker.Stop()
 		for {
 			select {
-			case <-tick.C:
+			case <-ticker.C:
 			case <-ctx.Done():
 				return
 			}
-			if kept, err := s.swap(ctx, name, owner, owner, s.lease); err == nil && !kept {
+			if renewed, err := s.compareAndSwap(ctx, name, owner, owner, s.lease); err == nil && !renewed {
 				return
 			}
 		}
@@ -86,6 +86,6 @@ func (s *Store) hold(name, owner string) (unlock func()) {
 	return sync.OnceFunc(func() {
 		cancel()
 		<-done
-		_, _ = s.swap(context.Background(), name, owner, "", 0) // the lease ends what this can't
+		_, _ = s.compareAndSwap(context.Background(), name, owner, "", 0) // if this fails, the lease releases the lock
 	})
 }

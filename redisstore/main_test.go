@@ -1,6 +1,8 @@
 package redisstore_test
 
 import (
+	"context"
+	"flag"
 	"os"
 	"testing"
 
@@ -9,9 +11,25 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{})
+	redis.SetLogger(noopLogger{})
 	if os.Getenv(workerEnv) != "" {
-		os.Exit(work())
+		os.Exit(runWorker())
 	}
+	setParallel("6")
 	goleak.VerifyTestMain(m)
 }
+
+// setParallel sets the flag -parallel unless it was given: many tests wait more than they compute.
+func setParallel(n string) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", n)
+	}
+}
+
+// noopLogger silences go-redis, which logs the servers that a test has stopped.
+type noopLogger struct{}
+
+func (noopLogger) Printf(context.Context, string, ...any) {}

@@ -8,11 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// swap replaces a value if it is the expected one; the empty string stands for no value. It is the only thing that
-// writes tokens and locks. A client repeats a command whose answer was lost, so finding the new value is a success too.
+// compareAndSwapScript replaces a value if it is the expected one; the empty string stands for no value. All writes of
+// tokens and locks go through it. A go-redis client retries a command whose response was lost, so the script succeeds
+// as well if it finds the new value.
 //
-// Each script has one key, so that Redis Cluster runs it.
-var swap = redis.NewScript(`
+// Each script uses a single key, as Redis Cluster requires.
+var compareAndSwapScript = redis.NewScript(`
 local found = redis.call('GET', KEYS[1]) or ''
 if found ~= ARGV[1] and found ~= ARGV[2] then
   return 0
@@ -25,20 +26,24 @@ end
 return 1
 `)
 
-// swap replaces a value; the new one lives for ttl.
-func (s *Store) swap(ctx context.Context, name, expected, value string, ttl time.Duration) (bool, error) {
-	return over(ctx, s.link, func(ctx context.Context) (bool, error) {
-		return s.runSwap(ctx, name, expected, value, ttl)
+// compareAndSwap replaces the value under name if it is the expected one, and reports whether it was. The new value
+// expires after ttl.
+func (s *Store) compareAndSwap(ctx context.Context, name, expected, value string, ttl time.Duration) (bool, error) {
+	return do(ctx, s.breaker, func(ctx context.Context) (bool, error) {
+		return s.runCompareAndSwap(ctx, name, expected, value, ttl)
 	})
 }
 
-func (s *Store) runSwap(ctx context.Context, name, expected, value string, ttl time.Duration) (bool, error) {
-	return swap.Run(ctx, s.rdb, []string{name}, expected, value, max(ttl.Milliseconds(), 1)).Bool()
+// runCompareAndSwap is compareAndSwap without the breaker.
+func (s *Store) runCompareAndSwap(
+	ctx context.Context, name, expected, value string, ttl time.Duration,
+) (bool, error) {
+	return compareAndSwapScript.Run(ctx, s.rdb, []string{name}, expected, value, max(ttl.Milliseconds(), 1)).Bool()
 }
 
-// get reads a value, the empty string where there is none.
+// get returns the value under name, the empty string if there is none.
 func (s *Store) get(ctx context.Context, name string) (string, error) {
-	return over(ctx, s.link, func(ctx context.Context) (string, error) {
+	return do(ctx, s.breaker, func(ctx context.Context) (string, error) {
 		value, err := s.rdb.Get(ctx, name).Result()
 		if errors.Is(err, redis.Nil) {
 			return "", nil

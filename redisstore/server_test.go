@@ -2,13 +2,14 @@ package redisstore_test
 
 import (
 	"bufio"
+	"crypto/rand"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,23 +22,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// server is a redis-server of a test, on a free port of the loopback address and in a temporary folder.
+// server is a redis-server on a free port of the loopback address, with a temporary folder.
 //
-// A connection in MONITOR mode sees every command that it gets, and the test fails if the app secret is in one.
+// A connection in MONITOR mode records all commands; the test fails if one contains the app secret.
 type server struct {
-	t       *testing.T
-	port    string
-	args    []string
-	cmd     *exec.Cmd
-	exited  chan struct{} // closed when cmd has ended
-	unheard bool          // there is no MONITOR in Sentinel
+	t         *testing.T
+	port      string
+	args      []string
+	cmd       *exec.Cmd
+	exited    chan struct{} // closed when cmd has ended
+	noMonitor bool          // Sentinel has no MONITOR
 
-	mu    sync.Mutex
-	lines []string // of MONITOR
-	heard sync.WaitGroup
+	mu         sync.Mutex
+	commands   []string // lines of MONITOR
+	monitoring sync.WaitGroup
 }
 
-// startRedis starts a server, which ends with the test. It fails the test if Redis is not installed.
+// startRedis starts a server and stops it at the end of the test. It fails the test if Redis is not installed.
 func startRedis(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, port: freePort(t)}
@@ -50,18 +51,19 @@ func startRedis(t *testing.T, args ...string) *server {
 	return s
 }
 
-// startSentinel starts a Sentinel that watches the server under the name "main", and needs nobody's consent.
+// startSentinel starts a Sentinel that monitors the primary under the name "main" and has a quorum of one. It notices
+// an outage after half a minute, so that a stall of the machine causes no failover; see noticeOutage.
 func startSentinel(t *testing.T, primary *server) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{t: t, port: freePort(t), unheard: true}
+	s := &server{t: t, port: freePort(t), noMonitor: true}
 	conf := filepath.Join(dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, `
 port %s
 bind 127.0.0.1
 dir %s
 sentinel monitor main 127.0.0.1 %s 1
-sentinel down-after-milliseconds main 500
+sentinel down-after-milliseconds main 30000
 sentinel failover-timeout main 3000
 `, s.port, dir, primary.port), 0o600))
 	s.args = []string{conf, "--sentinel"}
@@ -70,17 +72,27 @@ sentinel failover-timeout main 3000
 	return s
 }
 
-// often is a pause between two looks at something.
-const often = 20 * time.Millisecond
+// noticeOutage makes a Sentinel notice that the primary is down.
+func (s *server) noticeOutage() {
+	s.t.Helper()
+	eventually(s.t, pollInterval, func() bool {
+		return s.command("SENTINEL SET main down-after-milliseconds 200") == "+OK"
+	})
+}
 
-// eventually fails the test if the condition does not become true. It is asked in the test's own goroutine.
-func eventually(t *testing.T, pause time.Duration, condition func() bool) {
+// pollInterval is the time between two evaluations of a cheap condition.
+const pollInterval = 20 * time.Millisecond
+
+// eventually fails the test if the condition does not become true in time. It calls the condition in the goroutine of
+// the test.
+func eventually(t *testing.T, interval time.Duration, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(pause) {
-		require.True(t, time.Now().Before(end), "it does not come true")
+	for end := time.Now().Add(3 * time.Minute); !condition(); time.Sleep(interval) {
+		require.True(t, time.Now().Before(end), "the condition did not become true in time")
 	}
 }
 
+// needRedis returns the path of redis-server.
 func needRedis(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -88,22 +100,32 @@ func needRedis(t *testing.T) string {
 	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Fatal("redis-server is not installed: apt-get install redis-server, brew install redis, or go test -short to do without")
+		t.Fatal("redis-server is not installed: use apt-get install redis-server, brew install redis, or go test -short")
 	}
 	return path
 }
 
+// freePort returns a port that no other test gets and that the system does not use for outgoing connections.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	for {
+		port := strconv.Itoa(20000 + mathrand.N(12000))
+		if _, used := usedPorts.LoadOrStore(port, true); used {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
 }
+
+var usedPorts sync.Map
 
 func (s *server) addr() string { return "127.0.0.1:" + s.port }
 
-// start starts the server for the first time, or again on the same port, and waits until it answers.
+// start starts the server, or restarts it on the same port, and waits until it responds.
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(needRedis(s.t), s.args...)
@@ -113,14 +135,14 @@ func (s *server) start() {
 		defer close(s.exited)
 		_ = s.cmd.Wait()
 	}()
-	eventually(s.t, often, func() bool { return s.command("PING") == "+PONG" })
-	if !s.unheard {
-		s.listen()
+	eventually(s.t, pollInterval, func() bool { return s.command("PING") == "+PONG" })
+	if !s.noMonitor {
+		s.recordCommands()
 	}
 }
 
-// command sends a command on a connection of its own and gives the first line of the answer, without a client that
-// could have a mind of its own.
+// command sends a command on its own connection and returns the first line of the response, or an empty string if there
+// is none. It uses no client, since a client may retry.
 func (s *server) command(line string) string {
 	conn, err := net.DialTimeout("tcp", s.addr(), time.Second)
 	if err != nil {
@@ -131,21 +153,22 @@ func (s *server) command(line string) string {
 	if _, err := fmt.Fprintf(conn, "%s\r\n", line); err != nil {
 		return ""
 	}
-	answer, _ := bufio.NewReader(conn).ReadString('\n')
-	return strings.TrimSpace(answer)
+	line, _ = bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line)
 }
 
-// listen notes all commands that the server gets, until it ends. A replica that is promoted ends it once.
-func (s *server) listen() {
+// recordCommands records all commands of the server until it ends. A replica closes the MONITOR connection when it is
+// promoted, so a new one is opened.
+func (s *server) recordCommands() {
 	in := s.monitor()
 	require.NotNil(s.t, in)
-	s.heard.Go(func() {
+	s.monitoring.Go(func() {
 		for ; in != nil; in = s.monitor() {
 			lines := bufio.NewScanner(in)
 			lines.Buffer(nil, 1<<20)
 			for lines.Scan() {
 				s.mu.Lock()
-				s.lines = append(s.lines, lines.Text())
+				s.commands = append(s.commands, lines.Text())
 				s.mu.Unlock()
 			}
 			_ = in.Close()
@@ -153,6 +176,7 @@ func (s *server) listen() {
 	})
 }
 
+// monitor opens a MONITOR connection, nil if the server does not respond.
 func (s *server) monitor() net.Conn {
 	conn, err := net.Dial("tcp", s.addr())
 	if err != nil {
@@ -166,30 +190,47 @@ func (s *server) monitor() net.Conn {
 	return conn
 }
 
-// saw reports whether a text was in a command so far.
-func (s *server) saw(text string) bool {
+// received returns the number of commands so far whose line of MONITOR contains a text.
+func (s *server) received(text string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.lines, func(line string) bool { return strings.Contains(line, text) })
+	n := 0
+	for _, line := range s.commands {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// receivedAll is received after MONITOR has reported all commands up to now.
+func (s *server) receivedAll(text string) int {
+	s.t.Helper()
+	marker := "marker " + rand.Text()
+	eventually(s.t, pollInterval, func() bool {
+		s.command(fmt.Sprintf("ECHO %q", marker))
+		return s.received(marker) > 0
+	})
+	return s.received(text)
 }
 
 // kill ends the server at once.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
-	s.heard.Wait()
+	s.monitoring.Wait()
 }
 
-// stop makes the server hang: connections stay, and nothing is answered. resume ends that.
+// stop makes the server hang: connections stay open without a response. resume ends that.
 func (s *server) stop()   { require.NoError(s.t, s.cmd.Process.Signal(syscall.SIGSTOP)) }
 func (s *server) resume() { require.NoError(s.t, s.cmd.Process.Signal(syscall.SIGCONT)) }
 
 func (s *server) finish() {
 	s.kill()
-	assert.False(s.t, s.saw(secret), "the app secret was sent to Redis")
+	assert.Zero(s.t, s.received(secret), "the app secret was sent to Redis")
 }
 
-// client is a client that ends with the test. Its timeouts are go-redis's own unless changed.
+// client returns a client that is closed at the end of the test. It has the default options of go-redis unless changed.
 func (s *server) client(t *testing.T, change ...func(*redis.Options)) *redis.Client {
 	t.Helper()
 	opts := &redis.Options{Addr: s.addr()}
@@ -200,3 +241,6 @@ func (s *server) client(t *testing.T, change ...func(*redis.Options)) *redis.Cli
 	t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }
+
+// withoutRetries makes a client fail at once if Redis refuses connections.
+func withoutRetries(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }

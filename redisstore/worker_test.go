@@ -22,48 +22,50 @@ import (
 	"github.com/wechatuser/wechatuser/redisstore"
 )
 
-// The account of the tests. The secret must turn up nowhere in Redis.
+// The account of the tests. The secret must never be sent to Redis.
 const (
 	appID  = "wxFAKE000000000000"
 	secret = "SENTINEL-secret-SENTINEL"
 )
 
-// workerEnv makes the test binary a worker: a process of its own with a client, which does what it is told on its
-// standard input.
+// workerEnv makes the test binary a worker: a process with its own client that reads orders from its standard input.
 const workerEnv = "REDISSTORE_TEST_WORKER"
 
-// clientTimeout is what a worker's go-redis client would wait for an answer if nobody else set a limit.
-const clientTimeout = time.Minute
+// redisReadTimeout is the time after which the go-redis client of a worker gives up if nothing else limits it.
+const redisReadTimeout = time.Minute
 
-// setup is what a worker has.
-type setup struct {
-	URL     string // of the platform
-	Redis   []string
-	Master  string // for Sentinel
-	Legacy  bool
-	Lease   time.Duration
-	Timeout time.Duration
-	Patient bool // the go-redis client ignores contexts, as it does by default
-	Limit   int  // calls a minute
+// workerConfig configures a worker.
+type workerConfig struct {
+	URL            string // of the platform
+	Redis          []string
+	Master         string // for Sentinel
+	Legacy         bool
+	Lease          time.Duration
+	Timeout        time.Duration
+	IgnoreContexts bool // the go-redis client ignores contexts, as it does by default
+	NoRetries      bool // the go-redis client fails at once if Redis refuses connections
+	PerMinute      int  // the limit of calls
 }
 
-// order is one line for a worker.
+// order is one line of a worker's input.
 type order struct {
-	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "rest", or "take" for
-	// places of the limiter in each goroutine for a time.
+	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to
+	// wait for the limiter in each goroutine until Count calls are allowed. With an empty Do a worker only reports
+	// its counters.
 	Do         string
 	Goroutines int
-	For        time.Duration
+	Count      int
 }
 
-// outcome is what a worker answers.
+// outcome is a worker's response to an order.
 type outcome struct {
 	Calls, Failed int
 	Error         string // of the first failed call
 	Slowest       time.Duration
-	StoreCalls    int         // operations of the store
-	Paid          int         // those of them that lasted as long as the timeout
-	Taken         []time.Time // when the limiter let a call go
+	StoreCalls    int         // calls of the store's methods
+	StoreErrors   int         // those of them that failed
+	Commands      int         // Redis commands of the store and the limiter, sent or tried
+	Taken         []time.Time // when the limiter allowed a call
 }
 
 // worker is a process as its parent sees it.
@@ -75,19 +77,19 @@ type worker struct {
 	killed bool
 }
 
-// startWorkers starts processes and waits until all are ready. They end with the test, and must end well.
-func startWorkers(t *testing.T, n int, s setup) []*worker {
+// startWorkers starts processes and waits until all are ready. They end with the test and must exit without an error.
+func startWorkers(t *testing.T, n int, cfg workerConfig) []*worker {
 	t.Helper()
-	config, err := json.Marshal(s)
+	config, err := json.Marshal(cfg)
 	require.NoError(t, err)
 	workers := make([]*worker, 0, n)
 	t.Cleanup(func() {
 		for _, w := range workers {
-			_ = w.in.Close() // which ends them, all at once
+			_ = w.in.Close() // the workers end at the same time
 		}
 		for _, w := range workers {
 			if err := w.cmd.Wait(); !w.killed {
-				assert.NoError(t, err, "a worker ended badly")
+				assert.NoError(t, err, "a worker failed")
 			}
 		}
 	})
@@ -103,7 +105,7 @@ func startWorkers(t *testing.T, n int, s setup) []*worker {
 		workers = append(workers, &worker{t: t, cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out))})
 	}
 	for _, w := range workers {
-		w.answer()
+		w.receive()
 	}
 	return workers
 }
@@ -113,50 +115,66 @@ func (w *worker) kill() {
 	_ = w.cmd.Process.Kill()
 }
 
-func (w *worker) tell(o order) {
+func (w *worker) send(o order) {
 	w.t.Helper()
 	require.NoError(w.t, json.NewEncoder(w.in).Encode(o))
 }
 
-func (w *worker) answer() (o outcome) {
+func (w *worker) receive() (o outcome) {
 	w.t.Helper()
-	require.NoError(w.t, w.out.Decode(&o), "the worker gives no answer")
+	require.NoError(w.t, w.out.Decode(&o), "no response from a worker")
 	return o
 }
 
-// all gives an order to all workers and sums up their answers.
-func all(workers []*worker, o order) (sum outcome) {
+// add adds the outcome of another worker.
+func (o *outcome) add(other outcome) {
+	o.Calls += other.Calls
+	o.Failed += other.Failed
+	o.StoreCalls += other.StoreCalls
+	o.StoreErrors += other.StoreErrors
+	o.Commands += other.Commands
+	o.Slowest = max(o.Slowest, other.Slowest)
+	o.Taken = append(o.Taken, other.Taken...)
+	if o.Error == "" {
+		o.Error = other.Error
+	}
+}
+
+// sendAll sends an order to all workers and returns the sum of their outcomes.
+func sendAll(workers []*worker, o order) (sum outcome) {
 	for _, w := range workers {
-		w.tell(o)
+		w.send(o)
 	}
 	for _, w := range workers {
-		got := w.answer()
-		sum.Calls += got.Calls
-		sum.Failed += got.Failed
-		sum.StoreCalls += got.StoreCalls
-		sum.Paid += got.Paid
-		sum.Slowest = max(sum.Slowest, got.Slowest)
-		if sum.Error == "" {
-			sum.Error = got.Error
-		}
+		sum.add(w.receive())
 	}
 	return sum
 }
 
-// work is the main function of a worker.
-func work() int {
-	var s setup
-	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &s))
-	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: s.Redis, MasterName: s.Master, ContextTimeoutEnabled: !s.Patient, ReadTimeout: clientTimeout,
-	})
-	store, err := redisstore.New(rdb, redisstore.WithLease(s.Lease), redisstore.WithTimeout(s.Timeout))
+// runWorker is the main function of a worker.
+func runWorker() int {
+	var cfg workerConfig
+	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &cfg))
+	redisOptions := &redis.UniversalOptions{
+		Addrs: cfg.Redis, MasterName: cfg.Master,
+		ContextTimeoutEnabled: !cfg.IgnoreContexts, ReadTimeout: redisReadTimeout,
+	}
+	if cfg.NoRetries {
+		redisOptions.MaxRetries, redisOptions.DialerRetries = -1, 1
+	}
+	rdb := redis.NewUniversalClient(redisOptions)
+	commands := &commandCounter{}
+	rdb.AddHook(commands)
+	store, err := redisstore.New(rdb, redisstore.WithLease(cfg.Lease), redisstore.WithTimeout(cfg.Timeout))
 	check(err)
-	limiter, err := redisstore.NewLimiter(rdb, "limit:"+appID, redisstore.PerMinute(max(s.Limit, 1)))
+	limiter, err := redisstore.NewLimiter(rdb, limitKey, redisstore.PerMinute(max(cfg.PerMinute, 1)),
+		redisstore.WithTimeout(cfg.Timeout), redisstore.WithFailClosed())
 	check(err)
-	watched := &watchedStore{Store: store, timeout: s.Timeout}
-	options := []wechatuser.Option{wechatuser.WithBaseURL(s.URL), wechatuser.WithTokenStore(watched)}
-	if s.Legacy {
+	counted := &countingStore{Store: store}
+	options := []wechatuser.Option{
+		wechatuser.WithBaseURL(cfg.URL), wechatuser.WithTimeout(time.Minute), wechatuser.WithTokenStore(counted),
+	}
+	if cfg.Legacy {
 		options = append(options, wechatuser.WithLegacyToken())
 	}
 	c, err := wechatuser.New(appID, secret, options...)
@@ -164,37 +182,33 @@ func work() int {
 
 	out := json.NewEncoder(os.Stdout)
 	check(out.Encode(outcome{})) // ready
-	var load *calls
+	var running *calls
 	for in := json.NewDecoder(os.Stdin); ; {
 		var o order
 		if err := in.Decode(&o); err != nil {
 			break
 		}
-		answer := outcome{}
+		var got outcome
 		switch o.Do {
 		case "calls":
-			load = startCalls(c, o.Goroutines, true)
-			answer = load.end()
+			running = startCalls(c, o.Goroutines, true)
+			got = running.stop()
 		case "load":
-			load = startCalls(c, o.Goroutines, false)
-		case "rest":
-			answer = load.end()
+			running = startCalls(c, o.Goroutines, false)
+		case "stop":
+			got = running.stop()
 		case "take":
-			answer.Taken = take(limiter, o.Goroutines, o.For)
+			got.Taken = take(limiter, o.Goroutines, o.Count)
 		}
-		answer.StoreCalls, answer.Paid = watched.counts()
-		check(out.Encode(answer))
+		got.StoreCalls, got.StoreErrors = int(counted.calls.Swap(0)), int(counted.errors.Swap(0))
+		got.Commands = int(commands.n.Swap(0))
+		check(out.Encode(got))
 	}
 	c.HTTPClient().CloseIdleConnections()
 	check(rdb.Close())
 	check(goleak.Find())
 	return 0
 }
-
-// quiet keeps go-redis from writing about servers that a test has ended.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
 
 func check(err error) {
 	if err != nil {
@@ -205,10 +219,10 @@ func check(err error) {
 
 // calls are goroutines that make calls.
 type calls struct {
-	stop atomic.Bool
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	sum  outcome
+	stopped atomic.Bool
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	sum     outcome
 }
 
 func startCalls(c *wechatuser.Client, goroutines int, once bool) *calls {
@@ -217,7 +231,7 @@ func startCalls(c *wechatuser.Client, goroutines int, once bool) *calls {
 		l.wg.Go(func() {
 			for {
 				l.call(c)
-				if once || l.stop.Load() {
+				if once || l.stopped.Load() {
 					return
 				}
 				time.Sleep(20 * time.Millisecond)
@@ -243,15 +257,15 @@ func (l *calls) call(c *wechatuser.Client) {
 	}
 }
 
-func (l *calls) end() outcome {
-	l.stop.Store(true)
+func (l *calls) stop() outcome {
+	l.stopped.Store(true)
 	l.wg.Wait()
 	return l.sum
 }
 
-// take counts what the limiter gives to goroutines that always want more.
-func take(l *redisstore.Limiter, goroutines int, d time.Duration) (taken []time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+// take waits for the limiter in each goroutine until it has allowed that many calls, and returns their times.
+func take(l *redisstore.Limiter, goroutines, count int) (taken []time.Time) {
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -259,7 +273,9 @@ func take(l *redisstore.Limiter, goroutines int, d time.Duration) (taken []time.
 		wg.Go(func() {
 			for l.Wait(ctx) == nil {
 				mu.Lock()
-				taken = append(taken, time.Now())
+				if taken = append(taken, time.Now()); len(taken) >= count {
+					cancel()
+				}
 				mu.Unlock()
 			}
 		})
@@ -268,38 +284,65 @@ func take(l *redisstore.Limiter, goroutines int, d time.Duration) (taken []time.
 	return taken
 }
 
-// watchedStore counts what a store does, and how often it takes as long as a round trip may take.
-type watchedStore struct {
+// countingStore counts the calls of a store's methods.
+type countingStore struct {
 	*redisstore.Store
-	timeout     time.Duration
-	calls, paid atomic.Int64
+	calls, errors atomic.Int64
 }
 
-func (s *watchedStore) watch() (done func()) {
-	start := time.Now()
-	return func() {
-		s.calls.Add(1)
-		if time.Since(start) >= s.timeout {
-			s.paid.Add(1)
-		}
+func (s *countingStore) count(err error) {
+	s.calls.Add(1)
+	if err != nil {
+		s.errors.Add(1)
 	}
 }
 
-func (s *watchedStore) counts() (calls, paid int) {
-	return int(s.calls.Swap(0)), int(s.paid.Swap(0))
+func (s *countingStore) Load(ctx context.Context, key string) (wechatuser.Token, error) {
+	t, err := s.Store.Load(ctx, key)
+	s.count(err)
+	return t, err
 }
 
-func (s *watchedStore) Load(ctx context.Context, key string) (wechatuser.Token, error) {
-	defer s.watch()()
-	return s.Store.Load(ctx, key)
+func (s *countingStore) Lock(ctx context.Context, key string) (func(), error) {
+	unlock, err := s.Store.Lock(ctx, key)
+	s.count(err)
+	return unlock, err
 }
 
-func (s *watchedStore) Save(ctx context.Context, key string, t wechatuser.Token) error {
-	defer s.watch()()
-	return s.Store.Save(ctx, key, t)
+func (s *countingStore) Save(ctx context.Context, key string, t wechatuser.Token) error {
+	err := s.Store.Save(ctx, key, t)
+	s.count(err)
+	return err
 }
 
-func (s *watchedStore) Delete(ctx context.Context, key string, t wechatuser.Token) error {
-	defer s.watch()()
-	return s.Store.Delete(ctx, key, t)
+func (s *countingStore) Delete(ctx context.Context, key string, t wechatuser.Token) error {
+	err := s.Store.Delete(ctx, key, t)
+	s.count(err)
+	return err
+}
+
+// hooks is a redis.Hook that does nothing, to be embedded.
+type hooks struct{}
+
+func (hooks) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (hooks) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (hooks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// commandCounter counts the commands of the store and the limiter, without retries and without the commands that a
+// go-redis client sends on its own when it connects.
+type commandCounter struct {
+	hooks
+	n atomic.Int64
+}
+
+func (h *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		switch cmd.Name() {
+		case "get", "eval", "evalsha":
+			h.n.Add(1)
+		}
+		return next(ctx, cmd)
+	}
 }

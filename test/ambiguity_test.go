@@ -18,11 +18,11 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// end is how one request ends.
+// ending is how one request ends.
 type ending struct {
 	name      string
 	inject    testutil.Injector
-	ambiguous bool // no answer tells whether it was carried out
+	ambiguous bool // no response tells whether it was applied
 }
 
 var endings = []ending{
@@ -39,7 +39,7 @@ var endings = []ending{
 	{"done, lost and revoked", applyThenRevoke, true},
 }
 
-// lostAfter lets the platform carry the request out, and answers something else.
+// applyThen lets the platform apply the request, and replies something else.
 func applyThen(r testutil.Reply) testutil.Injector {
 	return func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 		if _, err := s.Apply(req); err != nil {
@@ -59,12 +59,12 @@ func writeCalls(t *testing.T) (some []testutil.APICall) {
 	return some
 }
 
-// The writes that have the same effect twice as once.
+// retriedAsTheyAre are the writes that have the same effect twice as once.
 var retriedAsTheyAre = []string{"UpdateRemark", "UpdateTag", "BatchTagging", "BatchUntagging", "BatchBlacklist", "BatchUnblacklist"}
 
-// Whatever becomes of the requests of a write, in each order: a success is applied once, an error without ErrAmbiguous
-// is not applied, and what is never retried is applied at most once. That is each order of three endings; by default each
-// of two, with a third of the endings after them in turn.
+// However the requests of a write end, and in which order: a success is applied once, an error without ErrAmbiguous is
+// not applied, and what is never retried is applied at most once. At full size these are all orders of three endings; by
+// default all orders of two, each followed by a third of the endings in turn.
 func TestEveryOutcomeOfAWrite(t *testing.T) {
 	t.Parallel()
 	total := 0
@@ -107,13 +107,13 @@ func TestEveryOutcomeOfAWrite(t *testing.T) {
 // playEndings makes a call whose requests end as the script says, and well after that. It returns how many there were.
 func playEndings(t *testing.T, call testutil.APICall, v baseline, script []ending, lookUp testutil.Reply) (asked int) {
 	s := testutil.NewFixture(t, call)
-	doubt := false
+	ambiguous := false
 	s.Times = -1
 	s.Inject = func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 		if asked++; asked > len(script) {
 			return testutil.AlterResponse(testutil.RespondJSON)(s, req)
 		}
-		doubt = doubt || script[asked-1].ambiguous
+		ambiguous = ambiguous || script[asked-1].ambiguous
 		return script[asked-1].inject(s, req)
 	}
 	if lookUp != nil {
@@ -131,7 +131,7 @@ func playEndings(t *testing.T, call testutil.APICall, v baseline, script []endin
 		assert.Equal(t, v.got, got, way)
 		assert.Equal(t, v.after, s.State(t), way)
 	case errors.Is(err, wechatuser.ErrAmbiguous):
-		assert.True(t, doubt, "nothing was in doubt: %s", way)
+		assert.True(t, ambiguous, "no ending was ambiguous: %s", way)
 		assert.Contains(t, []testutil.AccountState{v.before, v.after}, s.State(t), way)
 	default:
 		assert.Equal(t, v.before, s.State(t), way)
@@ -146,12 +146,12 @@ func playEndings(t *testing.T, call testutil.APICall, v baseline, script []endin
 	return asked
 }
 
-// Without repeats a doubt comes back at once, and nothing is looked up.
+// Without retries an unknown outcome is returned at once, and nothing is looked up.
 func TestAmbiguityWithoutRetries(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		for _, e := range endings {
 			if e.name == "revoked" {
-				continue // a renewal of the token is no repeat
+				continue // replacing a rejected token does not count as a retry
 			}
 			t.Run(call.Name+"/"+e.name, func(t *testing.T) {
 				s := testutil.NewFixture(t, call, testutil.NoRetry)
@@ -166,7 +166,7 @@ func TestAmbiguityWithoutRetries(t *testing.T) {
 	}
 }
 
-// However many attempts and addresses there are, a call that clears a quota is not sent again once it may have arrived.
+// Whatever the number of attempts and hosts, a call that clears a quota is not retried once it may have arrived.
 func TestClearingAQuotaIsNeverRetried(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		if !slices.Contains(testutil.NeverRetried, call.Name) {
@@ -183,7 +183,7 @@ func TestClearingAQuotaIsNeverRetried(t *testing.T) {
 					n := 0
 					s.Inject = func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 						if n++; n <= 3 {
-							return nil, testutil.ErrRefused // which is repeated
+							return nil, testutil.ErrRefused // which is retried
 						}
 						return e.inject(s, req)
 					}
@@ -196,8 +196,8 @@ func TestClearingAQuotaIsNeverRetried(t *testing.T) {
 	}
 }
 
-// A server that carries out each write and closes the connection without a byte. On a connection that was used before,
-// net/http could take that for a connection that had ended earlier, and send the request again by itself.
+// The server applies each write and closes the connection without a byte. On a reused connection net/http could take
+// that for a connection that was closed earlier, and retry the request itself.
 func TestNetHTTPDoesNotRetryWrites(t *testing.T) {
 	for _, call := range writeCalls(t) {
 		t.Run(call.Name, func(t *testing.T) {

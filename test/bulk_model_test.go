@@ -23,7 +23,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// bulkCase is one random job, and what an independent view of the account says about it.
+// bulkCase is one random job. The account itself tells what the job has applied.
 type bulkCase struct {
 	seed   uint64
 	rng    *rand.Rand
@@ -36,8 +36,8 @@ type bulkCase struct {
 
 	input    []string
 	inputErr error                      // after the input, nil for none
-	bad      map[string]wechatuser.Code // openids that the platform refuses in this job
-	distinct bool                       // no openid comes twice
+	bad      map[string]wechatuser.Code // openids that the platform rejects in this job
+	distinct bool                       // no duplicates in the input
 
 	concurrency int
 	cancelAfter time.Duration // 0 for never
@@ -93,7 +93,7 @@ func newBulkCase(seed uint64) *bulkCase {
 	return b
 }
 
-// spoil adds openids that will be refused, and some that are none.
+// addInvalid adds openids that the platform rejects, and some that are malformed.
 func (b *bulkCase) addInvalid(fans int) {
 	tags := func(n int) (ids []int) {
 		for i := range n {
@@ -152,7 +152,7 @@ func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error], opts .
 	}
 }
 
-// applied is the truth, from the account: those for whom the job's change is in effect.
+// applied returns the openids for which the job's change is in effect in the account.
 func (b *bulkCase) applied() map[string]bool {
 	set := make(map[string]bool)
 	switch b.kind {
@@ -179,7 +179,7 @@ func (b *bulkCase) applied() map[string]bool {
 	return set
 }
 
-// alreadyApplied are those for whom the change was in effect before the job: they are no witnesses.
+// alreadyApplied returns the openids for which it was in effect before the job. They prove nothing.
 func (b *bulkCase) alreadyApplied() map[string]bool {
 	before := make(map[string]bool)
 	for id, yes := range b.applied() {
@@ -279,7 +279,7 @@ func (b *bulkCase) checkError(t *testing.T, report *wechatuser.BulkReport, err e
 	return be.Err
 }
 
-// checkNamed looks at the openids that the report names.
+// checkNamed checks the openids in Failed, and returns their errors.
 func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, before map[string]bool) map[string]error {
 	truth := b.applied()
 	times := make(map[string]int)
@@ -294,21 +294,21 @@ func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, befor
 		if truth[f.OpenID] && !before[f.OpenID] && b.distinct {
 			assert.ErrorIs(t, f.Err, wechatuser.ErrAmbiguous, "%q was applied", f.OpenID)
 		}
-		var refusal *wechatuser.Error
+		var apiErr *wechatuser.Error
 		switch code := b.bad[f.OpenID]; {
 		case isMalformed(f.OpenID):
 			assert.ErrorIs(t, f.Err, wechatuser.ErrInvalidArgument)
-		case !errors.As(f.Err, &refusal):
+		case !errors.As(f.Err, &apiErr):
 			assert.True(t, isLost(f.Err), "%q: %v", f.OpenID, f.Err)
 		case code == 0:
 			assert.Contains(t, []wechatuser.Code{wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging, wechatuser.CodeSomeOpenIDsFailed,
-				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, refusal.Code, "a good openid")
+				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, apiErr.Code, "a good openid")
 		}
 	}
 	return named
 }
 
-// isLost reports whether an openid failed since the platform could not be reached.
+// isLost reports whether an openid failed because no usable response arrived.
 func isLost(err error) bool {
 	var (
 		te *wechatuser.TransportError
@@ -317,7 +317,7 @@ func isLost(err error) bool {
 	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) || errors.Is(err, wechatuser.ErrAmbiguous)
 }
 
-// checkPrefix looks at the openids up to ResumeAfter.
+// checkPrefix checks the openids up to ResumeAfter.
 func (b *bulkCase) checkPrefix(t *testing.T, report *wechatuser.BulkReport, named map[string]error, why error) {
 	if why == nil {
 		last := ""
@@ -334,7 +334,7 @@ func (b *bulkCase) checkPrefix(t *testing.T, report *wechatuser.BulkReport, name
 	}
 }
 
-// resumeAt is the place in the input to go on from.
+// resumeAt returns the index in the input to resume from.
 func (b *bulkCase) resumeAt(t *testing.T, report *wechatuser.BulkReport) int {
 	if report.ResumeAfter == "" {
 		return 0
@@ -344,7 +344,7 @@ func (b *bulkCase) resumeAt(t *testing.T, report *wechatuser.BulkReport) int {
 	return i + 1
 }
 
-// checkUndisturbed is for a job that nothing went wrong with but bad openids: it needs few calls, and has no excuse.
+// checkUndisturbed checks a job without injected faults: all valid openids are applied, with few calls.
 func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
 	good, bad := make(map[string]bool), make(map[string]bool)
 	truth := b.applied()
@@ -365,7 +365,7 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 	if b.distinct {
 		n = len(good) + len(bad)
 	} else {
-		k = len(report.Failed) // a bad one that comes again later is looked for again
+		k = len(report.Failed) // a duplicate of a rejected openid is searched for again
 	}
 	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)), "calls for %d openids, %d of them bad", n, k)
 	if k == 0 && b.distinct {
@@ -373,7 +373,7 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 	}
 }
 
-// checkResume goes on from ResumeAfter with nothing in the way.
+// checkResume resumes the job after ResumeAfter, without faults.
 func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
 	b.faults.Off = true
 	rest := b.input[b.resumeAt(t, report):]
@@ -408,9 +408,9 @@ func TestBulkWriteModel(t *testing.T) {
 	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
 }
 
-// forSeeds runs the cases of seeds below n, each in a bubble of its own where waiting takes no time, until one fails.
-// By default these are a fifth of the seeds, spread over all; under the race detector a tenth. With [testutil.Full] they
-// are all, and a quarter under the race detector. A failure logs its seed.
+// forSeeds runs the cases of seeds below n, each in its own synctest bubble, until one fails.
+// By default these are a fifth of the seeds, spread over all; under the race detector a tenth. With [testutil.Full]
+// they are all seeds, or a quarter under the race detector. A failure logs its seed.
 func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
 	step := uint64(1)
@@ -473,8 +473,7 @@ func newReadCase(seed uint64) *readCase {
 	return r
 }
 
-// read goes through the profiles of the input from a place on, to another place or as far as it gets, and returns how
-// far that is.
+// read reads the profiles of the input between two indexes, and returns the index after the last that it got.
 func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
 	done = from
 	for user, err := range r.c.BulkUserInfo(ctx, testutil.List(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
@@ -499,7 +498,7 @@ func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done i
 	return done, last
 }
 
-// TestBulkReadModel reads random profiles through random trouble, and goes on after the last that came.
+// TestBulkReadModel reads random profiles with random faults, and resumes after the last that it got.
 func TestBulkReadModel(t *testing.T) {
 	forSeeds(t, readCases, func(t *testing.T, seed uint64) {
 		r := newReadCase(seed)
@@ -548,10 +547,10 @@ func TestSyncModel(t *testing.T) {
 		there, wanted := pick(), pick()
 		tag := srv.AddTag("vip", there...)
 		srv.Block(there...)
-		trap := testutil.NewFaultTransport(srv.Transport(), seed)
-		trap.Percent = []uint64{0, 3, 15}[rng.IntN(3)]
-		trap.Fatal = rng.IntN(3) == 0
-		c := srv.Client(wechatuser.WithTransport(trap))
+		faults := testutil.NewFaultTransport(srv.Transport(), seed)
+		faults.Percent = []uint64{0, 3, 15}[rng.IntN(3)]
+		faults.Fatal = rng.IntN(3) == 0
+		c := srv.Client(wechatuser.WithTransport(faults))
 		members := func() []string { return srv.TagFans(tag) }
 		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
 			return c.SyncTag(ctx, tag, ids, opts...)
@@ -578,7 +577,7 @@ func TestSyncModel(t *testing.T) {
 		defer cancel()
 
 		report, err := run(ctx, testutil.ListThen(input, inputErr), opts...)
-		assert.Equal(t, trap.Sent, report.Calls)
+		assert.Equal(t, faults.Sent, report.Calls)
 		after := members()
 		var stopped *wechatuser.BulkError
 		switch {
@@ -586,7 +585,7 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || trap.Percent == 0 && !trap.Fatal && ctx.Err() == nil:
+		case err == nil || faults.Percent == 0 && !faults.Fatal && ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
@@ -609,7 +608,7 @@ func TestSyncModel(t *testing.T) {
 			}
 		}
 
-		trap.Off = true
+		faults.Off = true
 		_, _ = run(t.Context(), testutil.List(input))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")

@@ -20,25 +20,25 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// place is somewhere that a call can wait.
+// place is where a call can wait.
 type place struct {
 	name string
-	// call begins to wait at once, and would for more than a second.
+	// call starts to wait at once, for more than a second.
 	call func(t *testing.T) func(context.Context) error
-	// foresees says that the call knows a deadline that it can't keep, and ends before it.
-	foresees bool
-	// doubts says that the error is the one that the wait was to settle.
-	doubts bool
+	// returnsEarly says that the call returns early if its wait would exceed the deadline.
+	returnsEarly bool
+	// ambiguous says that the error is the ambiguous one that the wait was for.
+	ambiguous bool
 }
 
 const contextEnd = time.Second
 
-// tags makes the call that most places are looked at with.
+// tags returns a getTags call, which most places use.
 func tags(c *wechatuser.Client) func(context.Context) error {
 	return func(ctx context.Context) error { return testutil.GetTags(ctx, c) }
 }
 
-// silence is a transport that answers nothing on these paths.
+// silence is a transport that never responds on one path.
 type silence struct {
 	paths string
 	next  http.RoundTripper
@@ -51,7 +51,7 @@ func (s silence) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// overPipe is a transport with connections in memory, at the other end of which serve is.
+// overPipe returns a transport whose connections are pipes, served by serve.
 func overPipe(t *testing.T, serve func(net.Conn)) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -66,10 +66,10 @@ func overPipe(t *testing.T, serve func(net.Conn)) *http.Transport {
 	return transport
 }
 
-// mute reads for ever, and says nothing.
+// mute reads until the connection ends, and writes nothing.
 func mute(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// halfway answers a request with the beginning of an answer.
+// halfway writes the first part of a response.
 func halfway(conn net.Conn) {
 	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
 		_, _ = io.WriteString(conn, httpOK("Content-Length: 27")+testutil.OKBody[:5])
@@ -77,7 +77,7 @@ func halfway(conn net.Conn) {
 	mute(conn)
 }
 
-// waitingInput is an input that waits for the end of its context, and says so.
+// waitingInput is an input that ends with the error of its context.
 func waitingInput(ctx context.Context, before ...string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, id := range before {
@@ -108,7 +108,7 @@ var places = []place{
 		c := testutil.NewTokenClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error { _, err := c.RefreshToken(ctx); return err }
 	}},
-	{name: "token after a refusal", call: func(t *testing.T) func(context.Context) error {
+	{name: "token after a rejection", call: func(t *testing.T) func(context.Context) error {
 		acc := &testutil.TokenServer{}
 		acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
 			if len(acc.TokenRequests()) > 1 {
@@ -121,7 +121,7 @@ var places = []place{
 		acc.Revoke()
 		return tags(c)
 	}},
-	{name: "repeats of a token request", call: func(t *testing.T) func(context.Context) error {
+	{name: "retries of a token request", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "token source", call: func(t *testing.T) func(context.Context) error {
@@ -135,7 +135,7 @@ var places = []place{
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
 	}},
 
-	// The store. Its operations end with the renewal's own time, and a caller before them.
+	// The store. Its operations are bounded by the timeout of the fetch; a caller ends before them.
 	{name: "store: load", call: inStore("load", false)},
 	{name: "store: lock", call: inStore("lock", false)},
 	{name: "store: save", call: inStore("save", false)},
@@ -156,13 +156,13 @@ var places = []place{
 	{name: "limiter", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithLimiter(closedLimiter{})))
 	}},
-	{name: "back-off", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "back-off", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow))
 	}},
-	{name: "back-off before another host", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "back-off before another host", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow, testutil.ThreeHosts))
 	}},
-	{name: "Retry-After", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "Retry-After", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "transport", call: func(t *testing.T) func(context.Context) error {
@@ -173,20 +173,20 @@ var places = []place{
 	}},
 	{name: "dial", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			time.Sleep(time.Minute) // net/http gives it a context that the caller's end does not end
+			time.Sleep(time.Minute) // net/http passes a context that the caller does not cancel
 			return nil, testutil.ErrRefused
 		}}))
 	}},
 	{name: "TLS handshake", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, mute)))
 	}},
-	{name: "request that nobody reads", call: func(t *testing.T) func(context.Context) error {
+	{name: "request that the server does not read", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, func(net.Conn) { time.Sleep(time.Minute) }), loopback))
 	}},
-	{name: "answer", call: func(t *testing.T) func(context.Context) error {
+	{name: "response", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, mute), loopback))
 	}},
-	{name: "end of the answer", call: func(t *testing.T) func(context.Context) error {
+	{name: "end of the response", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, halfway), loopback))
 	}},
 	{name: "a connection that is not free", call: func(t *testing.T) func(context.Context) error {
@@ -197,11 +197,11 @@ var places = []place{
 		synctest.Wait()
 		return tags(c)
 	}},
-	{name: "looking a tag up: CreateTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "looking a tag up: CreateTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.ByPath{testutil.PathCreateTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { _, err := c.CreateTag(ctx, "vip"); return err }
 	}},
-	{name: "looking a tag up: DeleteTag", doubts: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "looking a tag up: DeleteTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.ByPath{testutil.PathDeleteTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
 		return func(ctx context.Context) error { return c.DeleteTag(ctx, 134) }
 	}},
@@ -209,32 +209,32 @@ var places = []place{
 	// Lists.
 	{name: "AllFans: first page", call: inList(testutil.Hang)},
 	{name: "AllFans: next page", call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang)},
-	{name: "AllFans: back-off", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
+	{name: "AllFans: back-off", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
 	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
 		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
-	{name: "AllFans: minute's quota", foresees: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
-	{name: "AllFans: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "AllFans: minute's quota", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
+	{name: "AllFans: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := withoutTokenRequests(t)
 		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
 	}},
 
 	// Jobs.
 	{name: "BulkTagging: call", call: inJob(testutil.Hang)},
-	{name: "BulkTagging: minute's quota", foresees: true, call: inJob(testutil.RespondCode(45011))},
-	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), foresees: true},
-	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), foresees: true},
+	{name: "BulkTagging: minute's quota", returnsEarly: true, call: inJob(testutil.RespondCode(45011))},
+	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), returnsEarly: true},
+	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), returnsEarly: true},
 	{name: "BulkTagging: whether the tag exists", call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.Hang)}), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: whether the tag exists, next minute", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkTagging: whether the tag exists, next minute", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.RespondCode(45011))}), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewTokenClient(t, testutil.Play(testutil.Hang)), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: too many token requests", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkTagging: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(testutil.Alice))
 	}},
 	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
@@ -253,7 +253,7 @@ var places = []place{
 			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
-	{name: "BulkUserInfo: minute's quota", foresees: true, call: func(t *testing.T) func(context.Context) error {
+	{name: "BulkUserInfo: minute's quota", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(45011)))
 		return func(ctx context.Context) error {
 			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
@@ -264,7 +264,7 @@ var places = []place{
 		return func(ctx context.Context) error { return testutil.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
 	}},
 	{name: "SyncTag: list", call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})},
-	{name: "SyncTag: list, next minute", foresees: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
+	{name: "SyncTag: list, next minute", returnsEarly: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
 	{name: "SyncTag: adding", call: inSync(silence{testutil.PathBatchTagging, testutil.Play(testutil.RespondPage(0, ""))})},
 	{name: "SyncTag: removing", call: inSync(silence{testutil.PathBatchUntagging, testutil.ByPath{
 		testutil.PathGetTagFans: testutil.Play(testutil.RespondPage(1, "", testutil.Carol)), testutil.PathBatchTagging: testutil.Play(testutil.RespondJSON(testutil.OKBody)),
@@ -295,7 +295,7 @@ func (closedLimiter) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// inStore waits in an operation of the store; in one that watches no context, for an hour.
+// inStore waits in an operation of the store; in one that ignores its context, for an hour.
 func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
 		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
@@ -320,7 +320,7 @@ func inStore(op string, deaf bool) func(*testing.T) func(context.Context) error 
 	}
 }
 
-// withoutTokenRequests is a client that has made so many requests for tokens that the next one must wait.
+// withoutTokenRequests returns a client that is at its limit of token requests.
 func withoutTokenRequests(t *testing.T) *wechatuser.Client {
 	t.Helper()
 	c := testutil.NewTokenClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)), testutil.NoRetry)
@@ -360,7 +360,7 @@ func inSync(rt http.RoundTripper) func(*testing.T) func(context.Context) error {
 	}
 }
 
-// Every wait ends when the context does, at the very moment, and nothing is left of it.
+// Every wait ends with the context, at that very moment, and leaves nothing behind.
 func TestEveryWaitEndsWithTheContext(t *testing.T) {
 	why := errors.New("the shop has closed")
 	for _, p := range places {
@@ -388,24 +388,24 @@ func TestEveryWaitEndsWithTheContext(t *testing.T) {
 					err := call(ctx)
 					took := time.Since(start)
 					switch {
-					case p.foresees && name == "deadline":
+					case p.returnsEarly && name == "deadline":
 						require.Error(t, err)
 						assert.LessOrEqual(t, took, contextEnd)
-					case p.doubts:
+					case p.ambiguous:
 						require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
 						assert.Equal(t, contextEnd, took)
 					default:
 						require.ErrorIs(t, err, ctx.Err())
 						assert.Equal(t, contextEnd, took)
 					}
-					time.Sleep(2 * time.Hour) // what outlives a call, such as a renewal of the token, has ended by then
+					time.Sleep(2 * time.Hour) // what outlives a call, such as a token fetch, has ended by then
 				})
 			})
 		}
 	}
 }
 
-// The same on real connections: when the server is where it should be, the context ends, and so does the call.
+// The same on real connections: the context ends once the server has reached its state, and so does the call.
 func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 	listen := func(t *testing.T, serve func(net.Conn, func())) (addr string, reached chan struct{}) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -428,15 +428,15 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 		return ln.Addr().String(), reached
 	}
 	for name, tt := range map[string]struct {
-		scheme   string
-		serve    func(conn net.Conn, reached func())
+		scheme    string
+		serve     func(conn net.Conn, reached func())
 		ambiguous bool
 	}{
 		"TLS handshake": {"https://", func(conn net.Conn, reached func()) {
 			_, _ = conn.Read(make([]byte, 1))
 			reached()
 		}, false},
-		"answer": {"http://", func(conn net.Conn, reached func()) {
+		"response": {"http://", func(conn net.Conn, reached func()) {
 			_, _ = http.ReadRequest(bufio.NewReader(conn))
 			reached()
 		}, true},
@@ -464,7 +464,7 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			_, _, _ = server.ReadFrom(make([]byte, 1))
 			close(reached)
 		}()
-		// net/http dials on after the caller has gone, until the dialer's own time is over.
+		// net/http continues to dial after the caller has returned, until the dialer times out.
 		giveUp, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -487,8 +487,8 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 	})
 }
 
-// endedBy makes a call, ends its context when it is where it should be, and gives its error. A call that goes on then is
-// one that hangs.
+// endedBy makes a call, cancels its context once reached is closed, and returns its error. The test fails if the call
+// does not return.
 func endedBy(t *testing.T, reached <-chan struct{}, call func(context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

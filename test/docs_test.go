@@ -25,7 +25,7 @@ import (
 // moduleRoot is the folder of the module, as seen from this one.
 const moduleRoot = ".."
 
-// TestREADMEsAreInStep: the two READMEs have the same parts and, but for its comments, the same code.
+// The two READMEs have the same sections and, except for comments, the same code.
 func TestREADMEsAreInStep(t *testing.T) {
 	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
 
@@ -58,7 +58,7 @@ func readme(t *testing.T, name string) (p parts) {
 	return p
 }
 
-// TestLinksOfTheDocs: what the documents of all folders link to in the repository is there, headings included.
+// All links within the repository lead to a file, and to a heading if they name one.
 func TestLinksOfTheDocs(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
@@ -85,7 +85,7 @@ func TestLinksOfTheDocs(t *testing.T) {
 	assert.Greater(t, len(names), 10, "the check saw the documents")
 }
 
-// documents are all Markdown files of the repository.
+// documents returns all Markdown files of the repository.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(moduleRoot, func(name string, entry fs.DirEntry, err error) error {
@@ -102,7 +102,7 @@ func documents(t *testing.T) (names []string) {
 	return names
 }
 
-// anchors are the places in a document that a link can name, as GitHub makes them.
+// anchors returns the anchors of a document as GitHub names them.
 func anchors(t *testing.T, name string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -124,7 +124,7 @@ func anchors(t *testing.T, name string) (found []string) {
 	return found
 }
 
-// given are the names that the Go blocks of the documents may use without declaring them.
+// given declares the names that Go blocks may use without declaring them.
 const given = `package doc
 
 import (
@@ -154,7 +154,7 @@ var (
 
 var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser"}
 
-// packages are those that the blocks may use without an import.
+// packages are those that Go blocks may use without an import.
 var packages = []string{
 	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http", "net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
@@ -241,7 +241,7 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 	return blocks
 }
 
-// used are those of the packages that a block names.
+// used returns those of the packages that a block uses.
 func used(packages []string, block string) (paths []string) {
 	version := regexp.MustCompile(`/v\d+$`)
 	for _, path := range packages {
@@ -253,7 +253,7 @@ func used(packages []string, block string) (paths []string) {
 	return paths
 }
 
-// typeErrors checks one block, which has more names given than others.
+// typeErrors type-checks one block; more declares names that only this block may use.
 func typeErrors(load types.Importer, imports []string, more, block string) (errs []error) {
 	header := "package doc\n"
 	for _, path := range imports {
@@ -277,13 +277,13 @@ func typeErrors(load types.Importer, imports []string, more, block string) (errs
 				errs = append(errs, err)
 			}
 		}}
-		_, _ = check.Check("doc", fset, files, nil) // its error is the first of those
+		_, _ = check.Check("doc", fset, files, nil) // its error is the first of errs
 		return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	}
 	return errs
 }
 
-// compiled imports packages from what the compiler has left of them in the build cache.
+// compiled returns an importer for packages, from the export data in the build cache.
 func compiled(t *testing.T, dir string, packages []string) (types.Importer, error) {
 	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"}, packages...)
 	cmd := exec.CommandContext(t.Context(), "go", args...)

@@ -13,21 +13,21 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// hostLoad counts what each host is asked for.
+// hostLoad counts the requests to each host.
 type hostLoad struct {
-	troubled map[string]func(time.Duration) testutil.Reply // by the time since the start
-	start    time.Time
+	failing map[string]func(time.Duration) testutil.Reply // by the time since the start
+	start   time.Time
 
-	mu            sync.Mutex
-	asked, failed map[string]int
+	mu               sync.Mutex
+	requests, failed map[string]int
 }
 
 func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.mu.Lock()
-	h.asked[req.URL.Host]++
+	h.requests[req.URL.Host]++
 	h.mu.Unlock()
 	r := testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
-	if f := h.troubled[req.URL.Host]; f != nil {
+	if f := h.failing[req.URL.Host]; f != nil {
 		r = f(time.Since(h.start))
 	}
 	resp, err := r(req)
@@ -39,8 +39,8 @@ func (h *hostLoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// run makes a call each half a second in each of so many goroutines, for so long. It gives how many there were, and how
-// many took longer than a second.
+// run makes a call every half second in each goroutine for a duration. It returns the number of calls, and of those
+// that took more than a second.
 func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, slow int) {
 	t.Helper()
 	c := testutil.NewClient(t, h, testutil.ThreeHosts)
@@ -67,11 +67,11 @@ func (h *hostLoad) run(t *testing.T, goroutines int, d time.Duration) (calls, sl
 	return calls, slow
 }
 
-// cooldown is how long a host that failed is left alone.
+// cooldown is how long a host that has failed gets no request.
 const cooldown = 30 * time.Second
 
-// While a host is dead, slow or flapping no call fails. It costs one request in half a minute, and when the trouble
-// begins one for each call that is under way by then; a host that hangs holds up no others.
+// While a host is dead, slow or flapping no call fails. The host gets one request in half a minute, and when it first
+// fails one from each call in flight. A host that hangs delays no call to others.
 func TestFailover(t *testing.T) {
 	dead := func(time.Duration) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }
 	slow := func(time.Duration) testutil.Reply { return testutil.Hang }
@@ -81,7 +81,7 @@ func TestFailover(t *testing.T) {
 		}
 		return testutil.Delay(10*time.Millisecond, testutil.RespondJSON(testutil.TagsBody))
 	}
-	for name, troubled := range map[string]map[string]func(time.Duration) testutil.Reply{
+	for name, failing := range map[string]map[string]func(time.Duration) testutil.Reply{
 		"dead":          {"a": dead},
 		"two dead":      {"a": dead, "b": dead},
 		"slow":          {"a": slow},
@@ -92,23 +92,23 @@ func TestFailover(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const d = 3 * time.Minute
-					h := &hostLoad{troubled: troubled, start: time.Now(), asked: map[string]int{}, failed: map[string]int{}}
+					h := &hostLoad{failing: failing, start: time.Now(), requests: map[string]int{}, failed: map[string]int{}}
 					calls, slow := h.run(t, goroutines, d)
 					most := goroutines + int(d/cooldown)
-					if name == "flapping" { // the trouble begins again each time that it has worked
+					if name == "flapping" { // it fails anew each time that it has worked
 						most = goroutines * int(d/cooldown)
 					}
-					for host := range troubled {
+					for host := range failing {
 						assert.LessOrEqual(t, h.failed[host], most, "requests to %s", host)
 						assert.Positive(t, h.failed[host], "requests to %s", host)
 					}
 					assert.LessOrEqual(t, slow, most)
 					all := 0
-					for _, n := range h.asked {
+					for _, n := range h.requests {
 						all += n
 					}
-					assert.LessOrEqual(t, all, calls+most*len(troubled))
-					t.Log(calls, "calls,", slow, "of them slow; requests:", h.asked)
+					assert.LessOrEqual(t, all, calls+most*len(failing))
+					t.Log(calls, "calls,", slow, "of them slow; requests:", h.requests)
 				})
 			})
 		}

@@ -29,7 +29,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the documents that tests generate")
 
-// kind is a group of calls that come out of a fault alike.
+// kind is a group of calls with the same outcomes.
 type kind string
 
 const (
@@ -64,36 +64,36 @@ func kindOf(call testutil.APICall) kind {
 	return reads
 }
 
-// fault is one thing that goes wrong. Its text says what a user sees, and should do.
+// fault is one fault. Its text says what a user sees and should do.
 type fault struct {
 	name   string
 	text   string
 	inject testutil.Injector
 	real   bool          // on real sockets, and so in real time
-	result string        // of the call, where the family leaves it open
-	least  time.Duration // what each repeat waits for at least
+	result string        // of the call, if the family leaves it open
+	least  time.Duration // shortest delay before each retry
 	large  bool          // costs much memory
 }
 
-// family is some faults with the same outcomes.
+// family is a group of faults with the same outcomes.
 type family struct {
 	title, text string
 	faults      []fault
-	ambiguous   bool // the platform may have carried the request out; both is measured
-	onToken     bool // the fault is on the way to the token, and not on that of the call
+	ambiguous   bool // the platform may have applied the request; both cases are measured
+	onToken     bool // the fault hits token requests, not the call
 	warm        bool // the client has a token
 	want        []row
 }
 
-// row is what some calls come to.
+// row is the outcome of some kinds of calls.
 type row struct {
 	of      []kind
 	applied applied
-	always  outcome // where the fault strikes each request; zero where that is not measured
-	once    outcome // where it strikes the first one; likewise
+	always  outcome // with the fault on each request; zero if not measured
+	once    outcome // with the fault on the first request; likewise
 }
 
-// doubt is whether the platform carried out what the fault struck.
+// applied says whether the platform applied the request with the fault.
 type applied int
 
 const (
@@ -102,20 +102,20 @@ const (
 	wasApplied
 )
 
-// outcome is what came back, after so many requests.
+// outcome is the result of a call and its number of requests.
 type outcome struct {
-	result        string // "ok", or the type of the error and its classes; those of the fault come before it where it has no type
+	result        string // "ok", or the type of the error and its classes; without a type, appended to those of the fault
 	calls, tokens int
 }
 
 func (o outcome) measured() bool { return o != outcome{} }
 
-// Results that come often.
+// Common results.
 const (
 	noResponse   = "TransportError ErrTemporary"
 	notAResponse = "ResponseError ErrTemporary"
 	tooMany      = "ResponseError ErrRateLimited ErrTemporary"
-	busyResponse   = "Error ErrTemporary"
+	busyResponse = "Error ErrTemporary"
 	ambiguous    = " ErrAmbiguous"
 )
 
@@ -124,7 +124,7 @@ func ok(calls, tokens int) outcome { return outcome{"ok", calls, tokens} }
 // apis are the calls that take a token.
 var apis = []kind{reads, writes, createTags, deleteTags, clearQuotas}
 
-// unclear are the outcomes where a request was sent and nothing tells what became of it.
+// unclear returns the outcomes if a request was sent and its outcome is unknown.
 func unclear(result string) []row {
 	return []row{
 		{of: []kind{reads}, always: outcome{result, 3, 1}, once: ok(2, 1)},
@@ -140,7 +140,7 @@ func unclear(result string) []row {
 	}
 }
 
-// final are the outcomes where the first answer is the last.
+// final returns the outcomes if the first response is final.
 func final(result string) []row {
 	return []row{
 		{of: apis, always: outcome{result, 1, 1}, once: outcome{result, 1, 1}},
@@ -149,7 +149,7 @@ func final(result string) []row {
 	}
 }
 
-// givenUp are the outcomes where a request is not repeated, and nothing tells what became of it.
+// givenUp returns the outcomes if a request is not retried and its outcome is unknown.
 func givenUp(result string) []row {
 	same := func(of kind, did applied, o outcome) row {
 		return row{of: []kind{of}, applied: did, always: o, once: o}
@@ -171,24 +171,24 @@ func givenUp(result string) []row {
 // faultTable is the matrix.
 var faultTable = []family{
 	{
-		title: "The platform can't be reached",
-		text:  "Nothing was sent, so that each call may be repeated. With more than one address the next one is tried at once.",
+		title: "The platform is unreachable",
+		text:  "Nothing was sent, so that every call may be retried. With more than one host the next one is tried at once.",
 		faults: []fault{
 			{
 				name: "DNS failure", real: true, inject: noSuchHost,
-				text: "The name of the platform's host is not known. Check the resolver, and whether the network lets DNS through.",
+				text: "The platform's host name cannot be resolved. Check the resolver, and whether the network allows DNS.",
 			},
 			{
-				name: "refused", real: true, inject: refusedConnection,
-				text: "Nobody listens at the address. Check the proxy and the address given to `WithBaseURL`.",
+				name: "connection refused", real: true, inject: refusedConnection,
+				text: "No server listens at the address. Check the proxy and the address given to `WithBaseURL`.",
 			},
 			{
-				name: "certificate of nobody", real: true, inject: unknownCertificate,
-				text: "TLS failed: somebody who is not the platform answers, often a proxy that reads along. Give its certificate to the transport, or take it out of the way.",
+				name: "unknown certificate", real: true, inject: unknownCertificate,
+				text: "The TLS handshake failed: another server responds, often a proxy that inspects traffic. Add its certificate to the transport, or bypass the proxy.",
 			},
 			{
-				name: "TLS handshake cut", real: true, inject: cutHandshake,
-				text: "The connection ended before TLS was ready. A firewall that knows host names does that.",
+				name: "TLS handshake aborted", real: true, inject: cutHandshake,
+				text: "The connection was closed during the TLS handshake. Firewalls that filter by host name do that.",
 			},
 		},
 		want: []row{
@@ -198,41 +198,41 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:     "Sent, and no answer",
-		text:      "The platform may have carried the request out. What has the same effect twice as once is sent again; tags are looked up.",
+		title:     "Sent, no response",
+		text:      "The platform may have applied the request. Calls that have the same effect twice as once are retried; tags are looked up.",
 		ambiguous: true,
 		faults: []fault{
 			{
 				name: "reset", real: true, inject: testutil.Socket{Reset: true}.Inject,
-				text: "The connection was reset after the request was read. An error that matches `ErrAmbiguous` says that a write may have been applied: read the state, or make the call again.",
+				text: "The connection was reset after the request was read. An error that matches `ErrAmbiguous` says that a write may have been applied: read the state, or retry the call.",
 			},
 			{
 				name: "closed", real: true, inject: testutil.Socket{}.Inject,
-				text: "The connection ended without an answer, as when a proxy restarts. As above.",
+				text: "The connection was closed without a response, as when a proxy restarts. As above.",
 			},
 			{
-				name: "timeout before the answer", inject: testutil.RespondInstead(testutil.Hang),
-				text: "Nothing came within the time of an attempt, 10 s unless `WithTimeout` says otherwise; `errors.Is(err, context.DeadlineExceeded)` is true. Give the call's context more time than all its attempts need, or less to end it early.",
+				name: "timeout before the response", inject: testutil.RespondInstead(testutil.Hang),
+				text: "Nothing arrived within the timeout of an attempt, 10 s unless set by `WithTimeout`; `errors.Is(err, context.DeadlineExceeded)` is true. Give the call's context more time than all attempts need, or less to end it early.",
 			},
 			{
 				name: "timeout in the body", inject: testutil.RespondInstead(slowBody),
-				text: "The answer began, and did not end within the time of the attempt. As above.",
+				text: "The response started, and did not end within the timeout. As above.",
 			},
 		},
 		want: unclear(noResponse),
 	},
 	{
 		title: "Reset before the request was read",
-		text:  "The client can't know that the platform has not seen the request, so that this is treated as the faults above.",
+		text:  "The client cannot know that the platform has not seen the request, so it treats this as above.",
 		faults: []fault{{
 			name: "reset at once", real: true, inject: testutil.Socket{Reset: true, Unread: true}.Inject,
-			text: "The connection was reset at the first byte. `ErrAmbiguous` is then too careful, and never too careless.",
+			text: "The connection was reset at the first byte. `ErrAmbiguous` errs on the safe side here.",
 		}},
 		want: slices.DeleteFunc(unclear(noResponse), func(r row) bool { return r.applied == wasApplied }),
 	},
 	{
-		title:     "An answer that is not the platform's",
-		text:      "Something between the two has answered. The error shows the status, the Content-Type and the first 200 characters of the body.",
+		title:     "Not a response of the platform",
+		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body.",
 		ambiguous: true,
 		faults: []fault{
 			{
@@ -241,69 +241,69 @@ var faultTable = []family{
 			},
 			{
 				name: "HTML with status 502", inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>", "Content-Type", "text/html")),
-				text: "A gateway could not reach what is behind it. Wait, and look at the platform's announcements if it lasts.",
+				text: "A gateway could not reach its backend. Wait, and check the platform's announcements if it persists.",
 			},
 			{
 				name: "503 with Retry-After", least: 30 * time.Second, inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "30")),
-				text: "The server asked for some time, and the repeats wait for as long as it says, up to a minute. `RetryAfter` of the error has it.",
+				text: "The retries wait for as long as the server asks, up to a minute. `RetryAfter` of the error has the time.",
 			},
 			{
-				name: "empty", inject: testutil.RespondInstead(testutil.Respond(200, "")),
-				text: "An answer without a body is no answer.",
+				name: "empty body", inject: testutil.RespondInstead(testutil.Respond(200, "")),
+				text: "A response without a body is not the platform's.",
 			},
 			{
 				name: "null", inject: testutil.RespondInstead(testutil.RespondJSON("null")),
-				text: "Valid JSON, and not the platform's. It never becomes a zero value with a nil error.",
+				text: "Valid JSON, but not the platform's. It never becomes a zero value with a nil error.",
 			},
 			{
-				name: "cut body", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 23") + `{"errcode":0,`}.Inject,
-				text: "The connection ended in the middle of the answer.",
+				name: "truncated body", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 23") + `{"errcode":0,`}.Inject,
+				text: "The connection was closed in the middle of the response.",
 			},
 			{
 				name: "reset in the body", real: true, inject: resetInTheBody,
-				text: "The connection was reset in the middle of the answer.",
+				text: "The connection was reset in the middle of the response.",
 			},
 			{
 				name: "Content-Length too small", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 10") + testutil.OKBody}.Inject,
-				text: "The answer says that it is shorter than it is, and what is read is no JSON any more. Look for a proxy that changes answers.",
+				text: "The response is longer than announced, and what is read is not valid JSON. Look for a proxy that modifies responses.",
 			},
 			{
 				name: "Content-Length too large", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 99") + testutil.OKBody}.Inject,
-				text: "The answer says that it is longer than it is. What came could be the whole, or not: it is not taken.",
+				text: "The response is shorter than announced. It may or may not be complete, and is not accepted.",
 			},
 			{
-				name: "gzip that is none", real: true, inject: testutil.Socket{Response: httpOK("Content-Encoding: gzip", "Content-Length: 27") + testutil.OKBody}.Inject,
-				text: "The header says gzip, and the body is something else. Look for a proxy that changes answers.",
+				name: "invalid gzip", real: true, inject: testutil.Socket{Response: httpOK("Content-Encoding: gzip", "Content-Length: 27") + testutil.OKBody}.Inject,
+				text: "The header says gzip, but the body is something else. Look for a proxy that modifies responses.",
 			},
 		},
 		want: unclear(notAResponse),
 	},
 	{
-		title:     "An answer that is not taken, and would not change",
-		text:      "The call is not repeated, since the next answer would be the same or come too late.",
+		title:     "A response that a retry would not change",
+		text:      "The call is not retried, since the next response would be the same or too late.",
 		ambiguous: true,
 		faults: []fault{
 			{
 				name: "body of more than 16 MiB", inject: testutil.RespondInstead(oversize), large: true, result: "ResponseError",
-				text: "No page of the platform is a fiftieth of that. What is too much is not read.",
+				text: "The largest page of the platform is less than a fiftieth of that. The rest is not read.",
 			},
 			{
 				name: "gzip bomb", inject: testutil.RespondInstead(gzipBomb), large: true, result: "ResponseError",
-				text: "16 KiB that unpack to more than 16 MiB. No more than that is unpacked.",
+				text: "16 KiB that decompress to more than 16 MiB. No more than that is decompressed.",
 			},
 			{
 				name: "503 with a long Retry-After", inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "120")), result: notAResponse,
-				text: "The server asked for more than a minute. Make the call again after `RetryAfter`.",
+				text: "The server asked for more than a minute. Retry the call after `RetryAfter`.",
 			},
 		},
 		want: givenUp(""),
 	},
 	{
 		title: "Too many requests",
-		text:  "Status 429 comes from a gateway that let the request no further.",
+		text:  "Status 429 comes from a gateway, which has not passed the request on.",
 		faults: []fault{{
 			name: "429", inject: testutil.RespondInstead(testutil.Respond(429, "", "Retry-After", "5")), least: 5 * time.Second,
-			text: "Send fewer calls at a time: `WithLimiter`, `WithConcurrency`.",
+			text: "Send fewer calls: `WithLimiter`, `WithConcurrency`.",
 		}},
 		want: []row{
 			{of: []kind{reads, writes, createTags, deleteTags}, always: outcome{tooMany, 3, 1}, once: ok(2, 1)},
@@ -314,43 +314,43 @@ var faultTable = []family{
 		},
 	},
 	{
-		title: "Sent elsewhere, or away",
-		text:  "Somebody has set this up, so that it stays. No redirect is followed: it would carry the token or the secret to another host.",
+		title: "Redirected or forbidden",
+		text:  "This is configured somewhere, so that a retry would not help. Redirects are not followed: they would send the token or the secret to another host.",
 		faults: []fault{
-			{name: "301", inject: testutil.RespondInstead(redirect(301)), text: "Moved for good. Check the address given to `WithBaseURL`, and the proxy."},
+			{name: "301", inject: testutil.RespondInstead(redirect(301)), text: "Moved permanently. Check the address given to `WithBaseURL`, and the proxy."},
 			{name: "302", inject: testutil.RespondInstead(redirect(302)), text: "Often the login page of a network."},
 			{name: "303", inject: testutil.RespondInstead(redirect(303)), text: "As above."},
-			{name: "307", inject: testutil.RespondInstead(redirect(307)), text: "As 302; this one would have sent the body elsewhere too."},
-			{name: "308", inject: testutil.RespondInstead(redirect(308)), text: "As 301; this one would have sent the body elsewhere too."},
-			{name: "403", inject: testutil.RespondInstead(testutil.Respond(403, "<html>Forbidden</html>")), text: "A proxy or a firewall forbids it. The platform itself refuses with an errcode and status 200."},
+			{name: "307", inject: testutil.RespondInstead(redirect(307)), text: "As 302, but with the body."},
+			{name: "308", inject: testutil.RespondInstead(redirect(308)), text: "As 301, but with the body."},
+			{name: "403", inject: testutil.RespondInstead(testutil.Respond(403, "<html>Forbidden</html>")), text: "A proxy or a firewall forbids it. The platform itself responds with an errcode and status 200."},
 		},
 		want: final("ResponseError"),
 	},
 	{
-		title: "Odd, and understood",
-		text:  "The platform has been seen to answer so.",
+		title: "Odd, but understood",
+		text:  "The platform is known to send such responses.",
 		faults: []fault{
 			{
 				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
 					return testutil.RespondJSON(`{"note":"a` + "\x01\t\n" + `b",` + body[1:])
 				}),
-				text: "Text that was typed into the console comes with characters that JSON forbids. They are kept.",
+				text: "Text typed into the console can contain characters that JSON forbids. They are kept.",
 			},
 			{
 				name: "invalid UTF-8", inject: testutil.AlterResponse(func(body string) testutil.Reply {
 					return testutil.RespondJSON(`{"note":"` + "\xff\xc3" + `",` + body[1:])
 				}),
-				text: "Bytes that are no UTF-8 become U+FFFD, and the rest is read.",
+				text: "Invalid bytes become U+FFFD, and the rest is kept.",
 			},
 			{
 				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply { return testutil.Respond(200, body, "Content-Type", "text/plain") }),
-				text: "The body is read whatever the header says.",
+				text: "The body is decoded whatever the header says.",
 			},
 			{
 				name: "gzip", inject: testutil.AlterResponse(func(body string) testutil.Reply {
 					return testutil.Respond(200, zipped(strings.NewReader(body)), "Content-Encoding", "gzip")
 				}),
-				text: "A compressed answer is unpacked, also where the transport does not.",
+				text: "A compressed response is decompressed, even if the transport does not do so.",
 			},
 		},
 		want: []row{
@@ -361,21 +361,21 @@ var faultTable = []family{
 	},
 	{
 		title:     "Busy",
-		text:      "The platform answers with an errcode that means \"try again\", and does not say what became of the request.",
+		text:      "The platform returns an errcode that means \"try again\", and does not tell whether it has applied the request.",
 		ambiguous: true,
 		faults: []fault{
-			{name: "-1", inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy. After three attempts, wait some seconds and make the call again."},
-			{name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)), text: "As -1; batchBlacklist gives it."},
-			{name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)), text: "As -1; getFans gives it."},
+			{name: "-1", inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy. After three attempts, wait some seconds and retry the call."},
+			{name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)), text: "As -1; from batchBlacklist."},
+			{name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)), text: "As -1; from getFans."},
 		},
 		want: unclear(busyResponse),
 	},
 	{
 		title: "Busy with this user",
-		text:  "Not applied, so that each call may be repeated.",
+		text:  "Not applied, so that every call may be retried.",
 		faults: []fault{{
 			name: "45169", inject: testutil.RespondInstead(testutil.RespondCode(45169)),
-			text: "Two calls tag the same follower at a time. Let one program do it; a bulk job never sends an openid twice at a time.",
+			text: "Two calls tag the same follower at the same time. Let one program do it; a bulk job never does that.",
 		}},
 		want: []row{
 			{of: apis, always: outcome{busyResponse, 3, 1}, once: ok(2, 1)},
@@ -384,32 +384,32 @@ var faultTable = []family{
 		},
 	},
 	{
-		title: "Refused",
-		text:  "The platform did not apply it and would say the same again. One errcode stands for its class here; `Remedy` of a code says what to do.",
+		title: "Rejected",
+		text:  "The platform has not applied the call, and a retry would not help. One errcode stands for its class here; `Remedy` of a code says what to do.",
 		faults: []fault{
-			{name: "45011", result: "Error ErrRateLimited ErrTemporary", inject: testutil.RespondInstead(testutil.RespondCode(45011)), text: "The minute's quota is used up. Make the call again in the next minute; a bulk job does so by itself."},
-			{name: "45009", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "The day's quota is used up. Wait for the next day, or see `ClearQuota`."},
-			{name: "48001", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(48001)), text: "The account does not have this API."},
-			{name: "40164", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "The caller's IP address is not in the account's whitelist. The message has the address."},
-			{name: "40003", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(40003)), text: "An openid of another account, or none at all. A bulk job names it and goes on with the others."},
-			{name: "43004", result: "Error ErrNotFollowing", inject: testutil.RespondInstead(testutil.RespondCode(43004)), text: "The user does not follow the account. Leave the user out."},
+			{name: "45011", result: "Error ErrRateLimited ErrTemporary", inject: testutil.RespondInstead(testutil.RespondCode(45011)), text: "The quota of the minute is exhausted. Retry in the next minute; a bulk job does so by itself."},
+			{name: "45009", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "The quota of the day is exhausted. Wait for the next day, or see `ClearQuota`."},
+			{name: "48001", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(48001)), text: "The account has no permission for this API."},
+			{name: "40164", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "The caller's IP address is not in the account's whitelist. The message contains it."},
+			{name: "40003", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(40003)), text: "An openid of another account, or not an openid. A bulk job reports it and continues with the others."},
+			{name: "43004", result: "Error ErrNotFollowing", inject: testutil.RespondInstead(testutil.RespondCode(43004)), text: "The user does not follow the account. Skip the user."},
 			{name: "45159", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(45159)), text: "There is no such tag."},
-			{name: "a code that nobody knows", result: "Error", inject: testutil.RespondInstead(testutil.RespondCode(12345)), text: "It comes back as it is: `e.Code`, `e.Message`, `e.RID`."},
+			{name: "unknown code", result: "Error", inject: testutil.RespondInstead(testutil.RespondCode(12345)), text: "It is returned as it is: `e.Code`, `e.Message`, `e.RID`."},
 		},
 		want: final(""),
 	},
 	{
-		title: "The token ends too early",
-		text:  "The client has a token, and the platform refuses it. It is renewed once and the call is repeated, also one that is never repeated otherwise: a refused token means that nothing was applied.",
+		title: "The token is rejected",
+		text:  "The client has a token, and the platform rejects it. The client fetches another one and retries the call once, even a call that is never retried otherwise: with a rejected token nothing was applied.",
 		warm:  true,
 		faults: []fault{
 			{
 				name: "revoked before the call", inject: revokeBefore,
-				text: "Another program has renewed it. If it happens often, share the token: `WithTokenStore`, `WithTokenSource`.",
+				text: "Another program has refreshed it. If that happens often, share the token: `WithTokenStore`, `WithTokenSource`.",
 			},
 			{
-				name: "expired before its time", inject: expireBefore,
-				text: "The clock of the platform and the token's lifetime disagree (42001). Nothing is to be done.",
+				name: "expired early", inject: expireBefore,
+				text: "The token expired before its announced lifetime (42001). No action is needed.",
 			},
 		},
 		want: []row{
@@ -418,12 +418,12 @@ var faultTable = []family{
 		},
 	},
 	{
-		title: "The token is refused, and handed out again",
-		text:  "The platform's token interface goes on giving a token that its other interfaces refuse. One renewal is forced, at most once in 30 seconds and 20 times a day; `WithoutForcedRenewal` switches that off.",
+		title: "The rejected token is issued again",
+		text:  "The token endpoint still issues a token that the other endpoints reject. The client forces a refresh, at most once in 30 seconds and 20 times a day; `WithoutForcedRenewal` disables that.",
 		warm:  true,
 		faults: []fault{{
 			name: "40001", inject: testutil.RespondInstead(testutil.RespondCode(40001)),
-			text: "Where it lasts, another program may be using `force_refresh` all the time. Find it. From `ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
+			text: "If it persists, look for another program that uses `force_refresh` all the time. From `ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
 		}},
 		want: []row{
 			{of: apis, always: outcome{"Error ErrInvalidToken", 2, 2}, once: ok(2, 2)},
@@ -431,12 +431,12 @@ var faultTable = []family{
 		},
 	},
 	{
-		title: "The token is revoked while an answer is lost",
-		text:  "The platform carried the call out, the answer was lost, and the token of the repeat is refused.",
+		title: "The token is revoked while a response is lost",
+		text:  "The platform has applied the call, the response was lost, and the token of the retry is rejected.",
 		warm:  true,
 		faults: []fault{{
-			name: "reset, and revoked", inject: applyThenRevoke,
-			text: "The call heals as it does from each of the two faults alone.",
+			name: "reset and revoked", inject: applyThenRevoke,
+			text: "The call recovers as it does from each fault alone.",
 		}},
 		want: []row{
 			{of: []kind{reads, writes, deleteTags}, applied: wasApplied, once: ok(3, 1)},
@@ -445,29 +445,29 @@ var faultTable = []family{
 		},
 	},
 	{
-		title: "The token is revoked after the answer",
-		text:  "The call is done. The next one finds a dead token, and heals.",
+		title: "The token is revoked after the response",
+		text:  "The call succeeds. The token of the next one is rejected, and replaced.",
 		warm:  true,
 		faults: []fault{{
 			name: "revoked after the call", inject: revokeAfter,
-			text: "Nothing is seen of it.",
+			text: "No error is returned.",
 		}},
 		want: []row{
 			{of: append(slices.Clone(apis), clearBySecret), once: ok(1, 0)},
 		},
 	},
 	{
-		title:   "No token, for a while",
-		text:    "A new client asks for a token, and the call can't be sent without. The error names getStableAccessToken.",
+		title:   "No token for now",
+		text:    "A new client has to fetch a token before the call. The error names getStableAccessToken.",
 		onToken: true,
 		faults: []fault{
-			{name: "token endpoint refused", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrRefused)), text: "Nobody listens there. A client that has a token goes on with it to its end."},
-			{name: "token endpoint reset", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)), text: "No answer. Asking again does no harm: stable tokens are the same until they end."},
-			{name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang), text: "No answer in time. Callers wait no longer than their own contexts."},
-			{name: "token endpoint 502", result: notAResponse, inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")), text: "A gateway answers in its place."},
+			{name: "token endpoint down", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrRefused)), text: "No server listens there. A client that has a token uses it until it expires."},
+			{name: "token endpoint reset", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)), text: "No response. A retry does no harm: a stable token stays the same until it expires."},
+			{name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang), text: "No response in time. Callers wait no longer than their own contexts."},
+			{name: "token endpoint 502", result: notAResponse, inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")), text: "A gateway responds in its place."},
 			{name: "token endpoint busy", result: busyResponse, inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy."},
-			{name: "answer without a token", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)), text: "Not the platform's answer. The error shows nothing of it, since a part of a token may be in there."},
-			{name: "token without a lifetime", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has ended already is none."},
+			{name: "response without a token", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)), text: "Not a response of the platform. The error does not show it, since it may contain part of a token."},
+			{name: "token without a lifetime", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has already expired is not accepted."},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 3}, once: ok(1, 2)},
@@ -475,15 +475,15 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:   "No token, for good",
-		text:    "Asking again is of no use until a person has acted. The answer is remembered for 1 s, then 2 s, up to a minute, and calls get it at once.",
+		title:   "No token until someone acts",
+		text:    "A retry is of no use until a person has acted. The error is remembered for 1 s, then 2 s, up to a minute; meanwhile calls return it at once.",
 		onToken: true,
 		faults: []fault{
-			{name: "wrong secret", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40125)), text: "Check the app secret. The console can reset it."},
+			{name: "wrong secret", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40125)), text: "Check the app secret. It can be reset in the console."},
 			{name: "wrong secret, as 40001", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40001)), text: "From the token endpoint 40001 means the secret, not the token."},
-			{name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "Add the address, which is in the message, in the console."},
+			{name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "Add the address, which is in the message, to the whitelist in the console."},
 			{name: "secret frozen", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40243)), text: "Unfreeze it in the console."},
-			{name: "token quota used up", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "`ClearQuotaByAppSecret` needs no token."},
+			{name: "token quota exhausted", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "`ClearQuotaByAppSecret` needs no token."},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 1}, once: outcome{"", 0, 1}},
@@ -492,11 +492,11 @@ var faultTable = []family{
 	},
 	{
 		title:   "A slow token",
-		text:    "One request, however many calls wait for it.",
+		text:    "There is one token request, however many calls wait for it.",
 		onToken: true,
 		faults: []fault{{
 			name: "token after 5 s", inject: slowly(5 * time.Second),
-			text: "Calls on a new client wait for it, no longer than their own contexts. Later ones don't: a token is renewed in the background.",
+			text: "Calls on a new client wait for it, no longer than their own contexts. Later calls do not: tokens are refreshed in the background.",
 		}},
 		want: []row{
 			{of: apis, always: ok(1, 1), once: ok(1, 1)},
@@ -505,7 +505,7 @@ var faultTable = []family{
 	},
 }
 
-// noSuchHost asks a DNS server that knows no name.
+// noSuchHost resolves the host with a DNS server that knows no name.
 func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -520,7 +520,7 @@ func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) 
 				return
 			}
 			if n > 3 {
-				buf[2] |= 0x80              // an answer
+				buf[2] |= 0x80              // a response
 				buf[3] = buf[3]&0xf0 | 0x03 // no such name
 				_, _ = server.WriteTo(buf[:n], from)
 			}
@@ -532,7 +532,7 @@ func noSuchHost(s *testutil.Fixture, req *http.Request) (*http.Response, error) 
 	return s.SendTo(req, "", "", &http.Transport{DialContext: (&net.Dialer{Resolver: resolver}).DialContext})
 }
 
-// refusedConnection goes to a port that nobody listens on any more.
+// refusedConnection dials a port that nobody listens on.
 func refusedConnection(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -557,12 +557,12 @@ func cutHandshake(s *testutil.Fixture, req *http.Request) (*http.Response, error
 	})
 }
 
-// httpOK is the beginning of an answer.
+// httpOK returns the header of a response.
 func httpOK(headers ...string) string {
 	return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
 }
 
-// resetInTheBody waits until the client has read the first half: a reset throws away what was not read.
+// resetInTheBody resets after the client has read the first half: a reset discards what is unread.
 func resetInTheBody(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	halfRead := make(chan struct{})
 	defer close(halfRead)
@@ -582,7 +582,7 @@ type readCloser struct {
 	io.Closer
 }
 
-// slowBody is an answer of which the end does not come.
+// slowBody replies with a response whose end never arrives.
 func slowBody(req *http.Request) (*http.Response, error) {
 	resp, err := testutil.RespondJSON(testutil.OKBody)(req)
 	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
@@ -593,7 +593,7 @@ func redirect(status int) testutil.Reply {
 	return testutil.Respond(status, "", "Location", "https://example.com/")
 }
 
-// zeros are more than any answer may have.
+// zeros returns more bytes than any response may have.
 func zeros() io.Reader { return io.LimitReader(zeroReader{}, 16<<20+1) }
 
 type zeroReader struct{}
@@ -625,7 +625,7 @@ func gzipBomb(req *http.Request) (*http.Response, error) {
 	return testutil.Respond(200, bomb(), "Content-Encoding", "gzip")(req)
 }
 
-// revokeBefore has another program renew the token just before the request arrives.
+// revokeBefore revokes the token just before the request arrives.
 func revokeBefore(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
 	s.Server.ExpireTokens()
 	return testutil.AlterResponse(testutil.RespondJSON)(s, req)
@@ -676,7 +676,7 @@ func matrixCalls(t *testing.T) map[kind][]testutil.APICall {
 
 const theDocument = moduleRoot + "/docs/faults.md"
 
-// TestFaults measures the matrix, each fault with each endpoint, and that its document is up to date.
+// TestFaults measures each fault with each endpoint, and checks that the document is up to date.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	calls := matrixCalls(t)
@@ -730,7 +730,7 @@ func TestFaults(t *testing.T) {
 	assert.Equal(t, document, string(there), "out of date: go test ./test -run TestFaults -update")
 }
 
-// baseline is an account before and after a call without a fault, and what the call gave.
+// baseline is the account before and after a call without a fault, and the result of the call.
 type baseline struct {
 	before, after testutil.AccountState
 	got           any
@@ -752,21 +752,21 @@ func withoutFault(t *testing.T, call testutil.APICall) (v baseline) {
 func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v baseline) {
 	variants := []bool{r.applied == wasApplied}
 	if fam.ambiguous && r.applied == maybeApplied && call.Write {
-		if variants = []bool{true}; !f.large { // to carry it out too is the harder one
+		if variants = []bool{true}; !f.large { // the case in which it was applied is the harder one
 			variants = []bool{false, true}
 		}
 	}
-	for _, carried := range variants {
+	for _, applyFirst := range variants {
 		if r.always.measured() {
-			fam.measure(t, f, r.always, call, v, carried, -1)
+			fam.measure(t, f, r.always, call, v, applyFirst, -1)
 		}
 		if r.once.measured() && (r.once != r.always || call.Name == "GetTags") {
-			fam.measure(t, f, r.once, call, v, carried, 1)
+			fam.measure(t, f, r.once, call, v, applyFirst, 1)
 		}
 	}
 }
 
-func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v baseline, carried bool, times int) {
+func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v baseline, applyFirst bool, times int) {
 	t.Helper()
 	var opts []wechatuser.Option
 	if f.real {
@@ -781,13 +781,13 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	if fam.onToken {
 		s.Path = testutil.PathStableToken
 	}
-	s.Inject, s.Times, s.ApplyFirst = f.inject, times, carried
+	s.Inject, s.Times, s.ApplyFirst = f.inject, times, applyFirst
 	start := time.Now()
 	got, err := s.Call.Do(t.Context(), s.Client)
 	s.Close()
 
 	want = want.with(f)
-	assert.Equal(t, want, outcome{testutil.Describe(err), s.Calls, s.TokenRequests}, "carried out: %t, times: %d, error: %v", carried, times, err)
+	assert.Equal(t, want, outcome{testutil.Describe(err), s.Calls, s.TokenRequests}, "applied first: %t, times: %d, error: %v", applyFirst, times, err)
 	assert.GreaterOrEqual(t, time.Since(start), time.Duration(s.Injected-1)*f.least)
 	switch {
 	case err != nil:
@@ -805,7 +805,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	}
 	assert.Equal(t, left, s.State(t), "the account")
 
-	// Nothing stays broken.
+	// The next call works.
 	s.StopFaults()
 	if !f.real {
 		time.Sleep(time.Minute)
@@ -813,7 +813,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	require.NoError(t, testutil.GetTags(t.Context(), s.Client), "the next call")
 }
 
-// with fills in what the family leaves to the fault.
+// with adds what the family leaves to the fault.
 func (o outcome) with(f fault) outcome {
 	if o.result == "" || o.result == ambiguous {
 		o.result = f.result + o.result
@@ -821,12 +821,12 @@ func (o outcome) with(f fault) outcome {
 	return o
 }
 
-// Each code of the catalogue comes back as it is, from one call of each kind, and is repeated only where the matrix says so.
+// One call of each kind returns each code of the catalogue as it is, and retries only what the matrix says.
 func TestFaultsOfAllCodes(t *testing.T) {
-	repeated := []wechatuser.Code{-1, 268487001, 268487002, 45169}
+	retried := []wechatuser.Code{-1, 268487001, 268487002, 45169}
 	for k, calls := range matrixCalls(t) {
 		for _, code := range wechatuser.Codes() {
-			if slices.Contains(repeated, code) || errors.Is(code, wechatuser.ErrInvalidToken) {
+			if slices.Contains(retried, code) || errors.Is(code, wechatuser.ErrInvalidToken) {
 				continue
 			}
 			t.Run(fmt.Sprint(k, "/", int(code)), func(t *testing.T) {
@@ -848,33 +848,33 @@ func TestFaultsOfAllCodes(t *testing.T) {
 
 func faultsDocument(calls map[kind][]testutil.APICall) string {
 	var b strings.Builder
-	b.WriteString(`# What goes wrong, and what comes of it
+	b.WriteString(`# Faults and their outcomes
 
-Each fault below was made to happen to each endpoint, with the account in memory of package wechatusertest behind it. The
-tables say what the call gave, how many requests it sent, and what was left in the account. ` + "`go test ./test -run TestFaults`" + `
-measures them, and fails if this page says something else.
+Each fault below was injected into calls of each endpoint, on a simulated account of package wechatusertest. The tables
+show the result of the call, the number of its requests, and the state of the account. ` + "`go test ./test -run TestFaults`" + `
+measures them, and fails if this page differs.
 
-- **Always** is a fault that strikes each request, with the default of 3 attempts. **Once** is one that strikes the first.
-- The result is ` + "`ok`" + `, which is always the whole and right answer, or the type of the error and the classes that
+- **Always** is a fault on each request, with the default of 3 attempts. **Once** is a fault on the first request only.
+- The result is ` + "`ok`" + `, which always means the complete and correct value, or the type of the error and the classes that
   ` + "`errors.Is`" + ` finds in it.
-- The numbers are the requests that were tried, those for the API + those for a token. A client is new, and needs one
-  token request, unless the text says that it has a token.
-- A write that is ` + "`ok`" + ` is applied. One with an error left the account *as it was* or *applied*; both, where the platform
-  may have carried the request out before the fault, and both was measured. No effect is ever there twice.
+- The numbers are requests: those of the call + those for tokens. The client is new, and needs one token request, unless
+  the text says that it has a token.
+- A write that is ` + "`ok`" + ` is applied. One with an error left the account *as it was* or *applied*. It says both if the
+  platform may have applied the request before the fault; both cases were measured. Nothing is ever applied twice.
 - After each fault the next call succeeds.
 
-| calls | endpoints | after an unclear outcome |
+| calls | endpoints | after an unknown outcome |
 |---|---|---|
 `)
 	after := map[kind]string{
-		reads:         "repeated",
-		writes:        "repeated: twice has the same effect as once",
-		createTags:    "repeated, and looked up by its name where a doubt is left",
-		deleteTags:    "repeated, and looked up where a doubt is left; no such tag is a success then",
-		clearQuotas:   "never repeated: the platform counts each",
-		clearBySecret: "never repeated; needs no token",
-		tokenCalls:    "repeated",
-		forcedTokens:  "never repeated: the platform counts each",
+		reads:         "retried",
+		writes:        "retried: twice has the same effect as once",
+		createTags:    "retried; if still unknown, the tag is looked up by name",
+		deleteTags:    "retried; if still unknown, the tag is looked up, and no such tag is a success",
+		clearQuotas:   "never retried: the platform counts each request",
+		clearBySecret: "never retried; needs no token",
+		tokenCalls:    "retried",
+		forcedTokens:  "never retried: the platform counts each request",
 	}
 	for _, k := range kinds {
 		var names []string
@@ -901,9 +901,9 @@ measures them, and fails if this page says something else.
 			who := strings.Join(of, ", ")
 			switch {
 			case fam.ambiguous && r.applied == notApplied:
-				who += ", not carried out"
+				who += ", not applied"
 			case fam.ambiguous && r.applied == wasApplied:
-				who += ", carried out"
+				who += ", applied"
 			}
 			once := fam.cell(r, r.once)
 			if r.once == r.always {
@@ -915,7 +915,7 @@ measures them, and fails if this page says something else.
 	return b.String()
 }
 
-// cell is an outcome in the document.
+// cell formats an outcome for the document.
 func (fam *family) cell(r row, o outcome) string {
 	if !o.measured() {
 		return ""
@@ -941,5 +941,5 @@ func (fam *family) cell(r row, o outcome) string {
 	return cell
 }
 
-// code writes each word as code.
+// code formats each word as code.
 func code(words string) string { return "`" + strings.Join(strings.Fields(words), "` `") + "`" }

@@ -20,7 +20,7 @@ const module = "github.com/wechatuser/wechatuser"
 // public are the packages that users import.
 var public = []string{".", "wechatusertest", "redisstore", "otelwechatuser"}
 
-// TestEveryExportedNameHasAComment reads the public packages as godoc does.
+// Each exported name of the public packages has a doc comment.
 func TestEveryExportedNameHasAComment(t *testing.T) {
 	for _, dir := range public {
 		files, err := filepath.Glob(filepath.Join(moduleRoot, dir, "*.go"))
@@ -90,10 +90,10 @@ func exportedReceiver(t ast.Expr) bool {
 	return ok && ident.IsExported()
 }
 
-// unlinked is what was meant to be a link of a doc comment, and names nothing.
+// unlinked matches what looks like a doc link but is none.
 var unlinked = regexp.MustCompile(`\[\*?([a-z]+\.)?[A-Z]\w*(\.\w+)?\]`)
 
-// TestLinksOfTheGodoc: what stands in brackets in a doc comment is there.
+// Doc links name something that exists.
 func TestLinksOfTheGodoc(t *testing.T) {
 	packages := map[string]*doc.Package{}
 	comments := map[string][]*ast.CommentGroup{}
@@ -120,7 +120,7 @@ func TestLinksOfTheGodoc(t *testing.T) {
 	assert.Greater(t, links, 200, "the check saw the links")
 }
 
-// documented reads a package and all of its comments.
+// documented returns a package and all of its comments.
 func documented(t *testing.T, dir, path string) (*doc.Package, []*ast.CommentGroup) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(moduleRoot, dir, "*.go"))
@@ -144,7 +144,7 @@ func documented(t *testing.T, dir, path string) (*doc.Package, []*ast.CommentGro
 	return pkg, groups
 }
 
-// each goes through all the text of a comment, but for code.
+// each visits all text of a comment, except code.
 func each(d *comment.Doc, visit func(comment.Text)) {
 	blocks := func(list []comment.Block) {
 		for _, b := range list {
@@ -165,7 +165,7 @@ func each(d *comment.Doc, visit func(comment.Text)) {
 	}
 }
 
-// has reports whether a package declares a name, or a type a method or field of that name.
+// has reports whether a package declares a name, or a type has a method or field of that name.
 func has(pkg *doc.Package, recv, name string) bool {
 	if recv != "" {
 		name = recv + "." + name

@@ -25,7 +25,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// The tests of each package fail where a goroutine is left.
+// Each package checks for leaked goroutines.
 func TestGoleakIsInEachPackage(t *testing.T) {
 	dirs := map[string]bool{}
 	require.NoError(t, filepath.WalkDir(moduleRoot, func(path string, d fs.DirEntry, err error) error {
@@ -42,10 +42,10 @@ func TestGoleakIsInEachPackage(t *testing.T) {
 	}
 }
 
-// Clients have nothing to close: what they need goes when they go.
+// A client needs no Close: nothing of it stays when it is dropped.
 func TestManyClientsLeaveNothing(t *testing.T) {
 	const clients, most = 10_000, 8 << 20
-	answer := func(req *http.Request) (*http.Response, error) {
+	respond := func(req *http.Request) (*http.Response, error) {
 		if testutil.IsTokenPath(req.URL.Path) {
 			return testutil.RespondJSON(testutil.TokenBody)(req)
 		}
@@ -53,7 +53,7 @@ func TestManyClientsLeaveNothing(t *testing.T) {
 	}
 	use := func(n int) {
 		for range n {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(answer)))
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(respond)))
 			require.NoError(t, err)
 			require.NoError(t, testutil.GetTags(t.Context(), c))
 		}
@@ -65,12 +65,12 @@ func TestManyClientsLeaveNothing(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	use(100) // what is made once
+	use(100) // what is created once
 	goroutines, before := runtime.NumGoroutine(), heap()
 	use(clients)
 	grown := heap() - before
 	assert.Less(t, grown, most)
-	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines+2) // a renewal can be on its way out
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines+2) // the last goroutine of a fetch can still be ending
 	t.Logf("%d clients left %d bytes", clients, grown)
 }
 
@@ -144,7 +144,7 @@ func TestManyClientsShareTheirConnections(t *testing.T) {
 	}
 }
 
-// A panic in what a user has put in goes through, holds no secret, and leaves nothing locked.
+// A panic in the caller's code is passed on, shows no secret, and leaves nothing locked.
 func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	broken := true
 	transport := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
@@ -186,9 +186,9 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	}
 }
 
-// crashes are panics in goroutines of the SDK's own, which end the program.
+// crashes are panics in goroutines that the SDK has started, which end the program.
 var crashes = map[string]func(){
-	"renewal of a token": func() {
+	"token fetch": func() {
 		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(
 			func(*http.Request) (*http.Response, error) { panic("broken transport") })))
 		_, _ = c.Token(context.Background())
@@ -200,7 +200,7 @@ var crashes = map[string]func(){
 	},
 }
 
-// The trace that is left of such a program holds no secret.
+// The stack trace of such a program shows no secret.
 func TestCrashTraceHasNoSecret(t *testing.T) {
 	t.Parallel()
 	if crash := crashes[os.Getenv("WECHATUSER_TEST_CRASH")]; crash != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// sample is a body that somebody has seen; what identified people in it was replaced.
+// sample is a response body as published by someone; personal data in it has been replaced.
 type sample struct {
 	Endpoint string `json:"endpoint"` // path, "*" for any
 	Kind     string `json:"kind"`     // "ok" or "error"
@@ -42,7 +42,8 @@ func readSamples(t *testing.T) (samples []sample) {
 	return samples
 }
 
-// What the samples come to, in their order. An *Error is compared without its API, nil is for a *ResponseError.
+// sampleResults are the results for the samples, in order. An *Error is compared without its API; nil stands for a
+// *ResponseError.
 var sampleResults = []any{
 	&wechatuser.UserInfo{
 		Subscribe: 1, OpenID: "od7MKqoigCII5zwT-0ha598nuOi1", Language: "zh_CN", SubscribeTime: 1641364601,
@@ -149,7 +150,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// sampleCall is a call to the path of a sample.
+// sampleCall returns a call to the path of a sample.
 func sampleCall(t *testing.T, path string) testutil.APICall {
 	t.Helper()
 	if path == "*" {

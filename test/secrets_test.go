@@ -50,7 +50,7 @@ func assertClean(t *testing.T, text string) {
 	cleanTexts.Store(text, true)
 }
 
-// assertCleanValue prints a value in each way there is.
+// assertCleanValue checks a value printed in every way.
 func assertCleanValue(t *testing.T, v any) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%#q", "%d", "%x", "%X", "%p"} {
@@ -69,7 +69,7 @@ func assertCleanValue(t *testing.T, v any) {
 	}
 }
 
-// assertCleanError does that with an error and with each one that is in it, and looks into them without their methods.
+// assertCleanError does so for an error and each error in its chain, and looks into them without their methods.
 func assertCleanError(t *testing.T, err error) {
 	t.Helper()
 	assertCleanValue(t, err)
@@ -88,17 +88,17 @@ func assertCleanError(t *testing.T, err error) {
 	}
 }
 
-// Errors of a transport that show the request's URL, each in its own way.
+// Errors of a transport that show the request's URL, each in another way.
 type (
 	openError  struct{ Message string }  // in its text
 	fieldError struct{ URL string }      // in a field
 	valueError struct{ url string }      // in a field of a value
 	quietError struct{ cause error }     // in what it wraps
-	groupError struct{ causes []error }  // in one of those that it wraps
-	stackError struct{ request string }  // where more is asked for
+	groupError struct{ causes []error }  // in one of several that it wraps
+	stackError struct{ request string }  // with %+v
 	deepError  struct{ URL *url.URL }    // behind a pointer
 	sentError  struct{ *http.Request }   // behind more pointers
-	loudError  struct{ text func() any } // in a text that it makes when asked
+	loudError  struct{ text func() any } // in a text that a function returns
 )
 
 func (e *openError) Error() string { return e.Message }
@@ -130,7 +130,7 @@ func (e *stackError) Format(f fmt.State, _ rune) {
 	}
 }
 
-// echoes are the ways in which a request comes back in a text.
+// echoes are the forms in which a text can quote a request.
 var echoes = map[string]func(u string) string{
 	"as it is":   func(u string) string { return u },
 	"unescaped":  unescaped,
@@ -189,7 +189,7 @@ func unescaped(u string) string {
 	return plain
 }
 
-// faults is all that can go wrong on the way, with the secrets in it.
+// faults returns transports that fail in all ways, with the secrets in the error or the response.
 func faults(t *testing.T) map[string]http.RoundTripper {
 	t.Helper()
 	fail := func(err func(*http.Request) error) http.RoundTripper {
@@ -282,7 +282,7 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 	return all
 }
 
-// bodyOf is a request's body.
+// bodyOf returns the body of a request.
 func bodyOf(r *http.Request) string {
 	if r.GetBody == nil {
 		return ""
@@ -307,7 +307,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	for name, transport := range faults(t) {
 		for _, call := range calls {
 			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
-				continue // nobody else is given one
+				continue // only this code takes it
 			}
 			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -453,7 +453,7 @@ func TestRedactedErrors(t *testing.T) {
 	assert.ErrorContains(t, err, "GET /x?access_token=***&lang=en: lookup")
 }
 
-// The token of somebody else is a secret too.
+// The token of another program is a secret too.
 func TestSecretsOfOthersInAResponse(t *testing.T) {
 	for body, want := range map[string]string{
 		"see /x?access_token=70_OTHER-token&openid=o1 there":  "see /x?access_token=***&openid=o1 there",
@@ -468,7 +468,7 @@ func TestSecretsOfOthersInAResponse(t *testing.T) {
 	}
 }
 
-// What the platform remembers of a request holds the token that the request had.
+// The platform's record of a request contains the token of the request.
 func TestRIDInfoIsRedacted(t *testing.T) {
 	body := `{"errcode":0,"request":{"request_url":"access_token=50_OTHER&lang=en","request_body":"{\"secret\":\"` + testutil.Secret +
 		`\"}","response_body":"appsecret=` + url.QueryEscape(testutil.Secret) + `"}}`
@@ -486,7 +486,7 @@ func TestRIDInfoIsRedacted(t *testing.T) {
 	assertCleanValue(t, info)
 }
 
-// A source of tokens can show a token in its own errors.
+// The errors of a token source can contain a token.
 func TestErrorsOfATokenSource(t *testing.T) {
 	hidden := &sentError{&http.Request{URL: &url.URL{RawQuery: testutil.Token + testutil.Secret}}}
 	known := wechatuser.Token{AccessToken: testutil.Token}
@@ -558,7 +558,7 @@ func TestErrorsOfAClientThatIsATokenSource(t *testing.T) {
 		err := testutil.GetTags(t.Context(), c)
 		require.ErrorIs(t, err, wechatuser.ErrRateLimited)
 		require.ErrorIs(t, err, wechatuser.CodeSystemBusy)
-		_, err = c.BulkTagging(t.Context(), 100, []string{testutil.Alice})
+		_, err = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
 		require.ErrorContains(t, err, "no more token requests")
 	})
 }
@@ -633,14 +633,14 @@ func TestNoSecretLeaksFromJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := testutil.NewClient(t, transport, testutil.NoRetry)
-				ids := testutil.OpenIDs(3)
+				ids := wechatuser.OpenIDs(testutil.Alice, testutil.Bob)
 				report, err := c.BulkTagging(t.Context(), 100, ids)
 				assertCleanError(t, err)
 				assertCleanValue(t, report)
 				require.Error(t, err)
-				_, err = c.SyncTag(t.Context(), 100, slices.Values(ids))
+				_, err = c.SyncTag(t.Context(), 100, ids)
 				assertCleanError(t, err)
-				for _, err := range c.BulkUserInfo(t.Context(), slices.Values(ids)) {
+				for _, err := range c.BulkUserInfo(t.Context(), ids) {
 					assertCleanError(t, err)
 				}
 				for _, err := range c.AllFans(t.Context()) {
@@ -651,7 +651,7 @@ func TestNoSecretLeaksFromJobs(t *testing.T) {
 	}
 }
 
-// Faults of real connections.
+// The same with real connections.
 func TestNoSecretLeaksFromSockets(t *testing.T) {
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
 	tlsServer.Config.ErrorLog = testutil.DiscardLog
@@ -671,10 +671,10 @@ func TestNoSecretLeaksFromSockets(t *testing.T) {
 		base      string
 		transport *http.Transport
 	}{
-		"certificate": {tlsServer.URL, &http.Transport{}},
-		"bad answer":  {hijacks.URL, &http.Transport{}},
-		"proxy":       {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
-		"refused":     {"http://127.0.0.1:1", &http.Transport{}},
+		"certificate":  {tlsServer.URL, &http.Transport{}},
+		"bad response": {hijacks.URL, &http.Transport{}},
+		"proxy":        {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
+		"refused":      {"http://127.0.0.1:1", &http.Transport{}},
 		"timeout": {"http://127.0.0.1:1", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			time.Sleep(2 * time.Millisecond)
 			return nil, io.EOF

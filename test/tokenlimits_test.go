@@ -18,7 +18,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// A platform that refuses every token costs little, and each call's error is its own.
+// If the platform rejects every token, few tokens are fetched, and each call returns its own error.
 func TestTokensRejectedForever(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -28,10 +28,10 @@ func TestTokensRejectedForever(t *testing.T) {
 		forced   int
 	}{
 		{"stable", &testutil.TokenServer{RejectAll: true}, nil, 60, 20},
-		{"stable, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
+		{"stable, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
 		{"stable, nothing forced", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
 		{"legacy", &testutil.TokenServer{RejectAll: true}, testutil.TokenModes["legacy"], 30, 0},
-		{"legacy, stubborn", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
+		{"legacy, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
 	} {
 		for _, burst := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestTokensRejectedForever(t *testing.T) {
 	}
 }
 
-// forcedApart checks the two limits of forced renewals.
+// forcedApart checks the two limits of forced refreshes.
 func forcedApart(t *testing.T, acc *testutil.TokenServer) {
 	t.Helper()
 	var at []time.Time
@@ -92,7 +92,7 @@ func forcedApart(t *testing.T, acc *testutil.TokenServer) {
 	}
 }
 
-// An API that refuses each token, while others take it, makes no token request at each call.
+// If one API rejects every token and the others accept it, not every call fetches a token.
 func TestTokensRejectedByOneAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{RejectGetTags: true, ReissueRevoked: true}
@@ -107,7 +107,7 @@ func TestTokensRejectedByOneAPI(t *testing.T) {
 	})
 }
 
-// A token that keeps dying is renewed as far as the budget allows; then the call fails with its own error.
+// A token that is revoked again and again is replaced up to the limit; then the call returns its own error.
 func TestTokenRevokedTooOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
@@ -130,7 +130,7 @@ func TestTokenRevokedTooOften(t *testing.T) {
 	})
 }
 
-// Where normal mode keeps giving out a dead token, it is forced out: not sooner than 30 seconds after the last time.
+// If normal mode issues an invalid token, a refresh is forced, at most once in 30 seconds.
 func TestForcedRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -175,7 +175,7 @@ func TestForcedRefreshAtMostTwentyADay(t *testing.T) {
 	})
 }
 
-// or40001 passes a refused token.
+// or40001 accepts the error of a rejected token.
 func or40001(err error) error {
 	if errors.Is(err, wechatuser.CodeInvalidCredential) {
 		return nil
@@ -183,7 +183,7 @@ func or40001(err error) error {
 	return err
 }
 
-// The limits count RefreshToken too.
+// The limits include RefreshToken.
 func TestNoForcedRefreshSoonAfterRefreshToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -199,7 +199,7 @@ func TestNoForcedRefreshSoonAfterRefreshToken(t *testing.T) {
 	})
 }
 
-// Forced renewals have limits of their own: that they are used up says nothing of normal mode.
+// Forced refreshes have limits of their own; normal mode works beyond them.
 func TestNormalModeAfterTheForcedRefreshLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
@@ -216,7 +216,7 @@ func TestNormalModeAfterTheForcedRefreshLimit(t *testing.T) {
 	})
 }
 
-// WeChat ignores a forced renewal that comes too early, and gives the dead token once more.
+// WeChat ignores a forced refresh that is too early, and returns the invalid token.
 func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -231,13 +231,13 @@ func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 2, acc.CallCount(), "the dead token is not tried again")
+		assert.Equal(t, 2, acc.CallCount(), "the rejected token is not used again")
 		assert.Equal(t, 1, acc.ForcedRequests())
 		assert.Contains(t, log.String(), "there is no other access token")
 	})
 }
 
-// A forced renewal that fails is no news to the caller, whose token was refused; the answer of the next one counts.
+// If a forced refresh fails, the call returns the error for its rejected token; the next refresh counts.
 func TestForcedRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -258,11 +258,11 @@ func TestForcedRefreshFails(t *testing.T) {
 	})
 }
 
-// No mishap makes a client send more than 20 token requests in a minute.
+// Whatever fails, a client sends at most 20 token requests in a minute.
 func TestTokenRequestLimit(t *testing.T) {
 	mishaps := map[string]testutil.Reply{
 		"not reachable": testutil.Fail(testutil.ErrRefused),
-		"no answer":     testutil.Fail(testutil.ErrReset),
+		"no response":   testutil.Fail(testutil.ErrReset),
 		"busy":          testutil.RespondCode(wechatuser.CodeSystemBusy),
 		"gateway":       testutil.Respond(http.StatusBadGateway, "<html>502 Bad Gateway</html>"),
 		"empty":         testutil.RespondJSON(""),
@@ -270,7 +270,7 @@ func TestTokenRequestLimit(t *testing.T) {
 		"cut":           testutil.RespondJSON(`{"access_token":"SENTI`),
 		"throttled":     testutil.Respond(http.StatusTooManyRequests, "slow down"),
 		"minute quota":  testutil.RespondCode(wechatuser.CodeMinuteQuotaExceeded),
-		"none works":    nil, // but all calls are refused
+		"none works":    nil, // but all calls are rejected
 		"short lived":   nil,
 		"revoked often": nil,
 	}
@@ -284,6 +284,7 @@ func TestTokenRequestLimit(t *testing.T) {
 					}
 					c := testutil.NewTokenClient(t, acc, opts...)
 					start := time.Now()
+					rng := rand.New(rand.NewPCG(1, 2))
 					longest := 0
 					for time.Since(start) < 10*time.Minute {
 						if name == "revoked often" {
@@ -296,13 +297,13 @@ func TestTokenRequestLimit(t *testing.T) {
 						if err != nil {
 							longest = max(longest, len(err.Error()))
 						}
-						switch rand.N(4) {
+						switch rng.IntN(4) {
 						case 0:
-							time.Sleep(rand.N(10 * time.Second))
+							time.Sleep(time.Duration(rng.Int64N(int64(10 * time.Second))))
 						case 1:
 							_, _ = c.RefreshToken(t.Context())
 						default:
-							time.Sleep(rand.N(20 * time.Millisecond))
+							time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Millisecond))))
 						}
 					}
 					asked := acc.TokenRequests()
@@ -319,7 +320,7 @@ func TestTokenRequestLimit(t *testing.T) {
 	}
 }
 
-// Where the budget ends the repeats of a token request, the error is still that of the request.
+// If the limit ends the retries of a token request, the error is still that of the request.
 func TestTokenRequestLimitEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}
@@ -334,7 +335,7 @@ func TestTokenRequestLimitEndsRetries(t *testing.T) {
 	})
 }
 
-// A client whose budget is used up leaves the store and the log in peace too.
+// A client at its limit does not use the store or the log either.
 func TestNoFetchAtTheTokenRequestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -348,7 +349,7 @@ func TestNoFetchAtTheTokenRequestLimit(t *testing.T) {
 	})
 }
 
-// After an outage of the token endpoint under load the first token is there within seconds.
+// After an outage of the token endpoint under load the first token arrives within seconds.
 func TestRecoveryAfterAnOutage(t *testing.T) {
 	for _, outage := range []time.Duration{5 * time.Second, 50 * time.Second, 10 * time.Minute} {
 		t.Run(outage.String(), func(t *testing.T) {
@@ -381,10 +382,10 @@ func TestRecoveryAfterAnOutage(t *testing.T) {
 	}
 }
 
-// A failure that only a person can end is remembered for growing times.
+// A failure that only a person can fix is remembered, each time for longer.
 func TestPermanentFailuresAreRemembered(t *testing.T) {
 	t.Parallel()
-	var asks []time.Duration // when: at once, and after pauses of 1, 2, 4 … 60 seconds
+	var asks []time.Duration // the times: at once, then after 1, 2, 4 … 60 seconds
 	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+pause, min(2*pause, time.Minute) {
 		asks = append(asks, at)
 	}
@@ -425,17 +426,17 @@ func TestPermanentFailuresAreRemembered(t *testing.T) {
 				assert.Zero(t, acc.CallCount())
 
 				wrong = false
-				healed := time.Now()
+				fixed := time.Now()
 				for testutil.GetTags(t.Context(), c) != nil {
 					time.Sleep(interval)
 				}
-				assert.LessOrEqual(t, time.Since(healed), time.Minute)
+				assert.LessOrEqual(t, time.Since(fixed), time.Minute)
 			})
 		})
 	}
 }
 
-// So is that the day's token requests are used up. Nobody can end that but the day.
+// So is an exhausted daily quota of token requests.
 func TestExhaustedTokenQuotaIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
@@ -451,7 +452,7 @@ func TestExhaustedTokenQuotaIsRemembered(t *testing.T) {
 	})
 }
 
-// After a success a failure starts at the shortest pause again.
+// After a success the next failure is remembered for the shortest time again.
 func TestSuccessResetsRememberedFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := true

@@ -19,7 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// However many clients share a store: one token request.
+// Any number of clients that share a store send one token request.
 func TestClientsShareAStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
@@ -39,12 +39,12 @@ func TestClientsShareAStore(t *testing.T) {
 				}
 				all(1) // cold
 				acc.Revoke()
-				all(2) // dead
+				all(2) // rejected
 				acc.Revoke()
 				require.NoError(t, testutil.GetTags(t.Context(), clients[0]))
-				all(3) // renewed by another one
+				all(3) // replaced by another client
 				time.Sleep(2*time.Hour - 4*time.Minute)
-				all(4) // ageing
+				all(4) // early refresh
 				synctest.Wait()
 				time.Sleep(time.Minute)
 				all(4)
@@ -95,7 +95,7 @@ func TestOrderOfStoreOperations(t *testing.T) {
 	}
 }
 
-// The store is read again under the lock: its last holder may have brought the token.
+// The store is read again under the lock: its last holder may have saved a token.
 func TestStoreIsReadAgainUnderTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
@@ -112,7 +112,7 @@ func TestStoreIsReadAgainUnderTheLock(t *testing.T) {
 	})
 }
 
-// A token in the store that is worth nothing is not taken.
+// Expired or empty tokens in the store are not used.
 func TestUnusableTokensInTheStore(t *testing.T) {
 	for name, life := range map[string]time.Duration{
 		"ended": -time.Hour, "ends this minute": 59 * time.Second, "end not known": 0,
@@ -133,7 +133,7 @@ func TestUnusableTokensInTheStore(t *testing.T) {
 	}
 }
 
-// plainStore keeps whatever was saved last, which is less than a TokenStore promises, and has no lock.
+// plainStore keeps whatever was saved last, against the rules of a TokenStore, and has no lock.
 type plainStore struct {
 	mu  sync.Mutex
 	tok wechatuser.Token
@@ -161,7 +161,7 @@ func (s *plainStore) Delete(_ context.Context, _ string, stale wechatuser.Token)
 	return nil
 }
 
-// A renewal takes no token out of the store that is older than the one at hand, or the same.
+// A refresh takes no token from the store that is older than the current one, or the same.
 func TestStoreLagsBehind(t *testing.T) {
 	for name, stored := range map[string]func(at wechatuser.Token) wechatuser.Token{
 		"older": func(at wechatuser.Token) wechatuser.Token {
@@ -180,7 +180,7 @@ func TestStoreLagsBehind(t *testing.T) {
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 2, "the renewal is not put off")
+				require.Len(t, acc.TokenRequests(), 2, "the refresh is not postponed")
 				second, err := c.Token(t.Context())
 				require.NoError(t, err)
 				assert.True(t, second.ExpiresAt.After(first.ExpiresAt))
@@ -190,7 +190,7 @@ func TestStoreLagsBehind(t *testing.T) {
 	}
 }
 
-// A store that is slow to forget a dead token gives it out in vain.
+// A store that still returns a rejected token does not stop the fetch.
 func TestStoreKeepsARejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc, store := &testutil.TokenServer{}, &forgetless{}
@@ -199,7 +199,7 @@ func TestStoreKeepsARejectedToken(t *testing.T) {
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Len(t, acc.TokenRequests(), 2)
-		assert.Equal(t, 3, acc.CallCount(), "the dead token is not tried again")
+		assert.Equal(t, 3, acc.CallCount(), "the rejected token is not used again")
 	})
 }
 
@@ -207,7 +207,7 @@ type forgetless struct{ plainStore }
 
 func (*forgetless) Delete(context.Context, string, wechatuser.Token) error { return nil }
 
-// What another process put into the store may be dead as well. Then the platform is asked.
+// The token that another process has saved may be rejected too. Then one is fetched.
 func TestRejectedTokenInTheStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestRejectedTokenInTheStore(t *testing.T) {
 	}
 }
 
-// Stable tokens need no agreement: while the store is down, in whichever way, calls go on without it.
+// Stable tokens need no store: while it is down, in any way, calls continue without it.
 func TestStableTokenWhileTheStoreIsDown(t *testing.T) {
 	for _, op := range []string{"load", "save", "lock", "delete T1", "all"} {
 		for _, hangs := range []bool{false, true} {
@@ -263,7 +263,7 @@ func TestStableTokenWhileTheStoreIsDown(t *testing.T) {
 
 var errStoreDown = errors.New("the store is down")
 
-// storeDown makes an operation fail, or hang until its context ends.
+// storeDown returns functions that make store operations fail, or hang until their context ends.
 func storeDown(which string, hangs bool) func(context.Context, string) error {
 	return func(ctx context.Context, op string) error {
 		switch {
@@ -278,7 +278,7 @@ func storeDown(which string, hangs bool) func(context.Context, string) error {
 	}
 }
 
-// A legacy token that is fetched without agreement ends the token of all others. So nothing is fetched.
+// Fetching a legacy token without the store invalidates the token of all other clients. So none is fetched.
 func TestLegacyTokenWhileTheStoreIsDown(t *testing.T) {
 	for _, op := range []string{"load", "lock", "delete T1", "all"} {
 		for _, hangs := range []bool{false, true} {
@@ -339,7 +339,7 @@ func TestLegacyTokenThatCannotBeSavedIsUsed(t *testing.T) {
 	assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
 }
 
-// A waiter leaves the wait for a lock when its own context ends.
+// Waiting for a lock ends with the caller's own context.
 func TestWaitForALockEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
@@ -353,16 +353,16 @@ func TestWaitForALockEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, testutil.GetTags(ctx, c), context.DeadlineExceeded)
 		assert.Equal(t, 200*time.Millisecond, time.Since(start))
 
-		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock stops nobody for ever")
+		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock does not block forever")
 		assert.LessOrEqual(t, time.Since(start), 20*time.Second)
 		assert.Len(t, acc.TokenRequests(), 1)
 	})
 }
 
-// The lock is given back whatever comes of the fetch.
+// The lock is released whether or not the fetch succeeds.
 func TestLockIsReleased(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"refusal": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no answer": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
+		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestLockIsReleased(t *testing.T) {
 	}
 }
 
-// Clients of both kinds of token, and of several accounts, share a store and not their tokens.
+// Both kinds of token, and several accounts, can share a store without sharing tokens.
 func TestStoreKeys(t *testing.T) {
 	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
 	for _, appID := range []string{"wxFAKE1", "wxFAKE2"} {

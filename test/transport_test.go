@@ -28,7 +28,7 @@ import (
 
 const tagsURL = wechatuser.BaseURL + testutil.PathGetTags
 
-// withToken makes a client as programs do, without a transport.
+// withToken returns a client without a transport option, as programs create it.
 func withToken(t testing.TB, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
 	c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
@@ -95,13 +95,13 @@ func TestHTTPMockTransportsInParallel(t *testing.T) {
 	}
 }
 
-// A request that no responder matches is an error of the caller's test, which httpmock can tell.
+// A request without a matching responder is an error that names httpmock's reason.
 func TestHTTPMockWithoutAResponder(t *testing.T) {
 	err := testutil.GetTags(t.Context(), withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), testutil.NoRetry))
 	require.ErrorIs(t, err, httpmock.NoResponderFound)
 }
 
-// A program's client is its own: nothing of it changes, and what the program changes takes effect.
+// The caller's http.Client is not modified, and later changes of the caller take effect.
 func TestTheUsersClientIsNotModified(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
@@ -138,7 +138,7 @@ func TestTheDefaultClientIsNotModified(t *testing.T) {
 	assert.Equal(t, 1, mock.Count())
 }
 
-// Neither a cookie nor a redirect takes anything to another host.
+// Nothing is sent to another host by a cookie or a redirect.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	var stranger []string
 	other := testutil.NewSocketServer(t, func(_ http.ResponseWriter, r *http.Request) { stranger = append(stranger, r.Method+" "+r.RequestURI) })
@@ -170,7 +170,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	assert.Empty(t, stranger)
 }
 
-// What did not reach the platform may be repeated without a second thought, and what did may not.
+// Requests that were never sent are told apart from those that may have arrived.
 func TestNotSent(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -231,7 +231,7 @@ func TestNotSent(t *testing.T) {
 
 			err = c.ClearQuota(t.Context())
 			require.ErrorAs(t, err, &te)
-			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "a call that is never repeated once it was sent")
+			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "this call is never retried once it was sent")
 		})
 	}
 }
@@ -240,11 +240,11 @@ func dialError(err error) func(context.Context, string, string) (net.Conn, error
 	return func(context.Context, string, string) (net.Conn, error) { return nil, err }
 }
 
-// A connection that nobody answers on is not one on which something was sent.
+// A timeout while connecting means that nothing was sent.
 func TestTimeoutWhileConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			time.Sleep(5 * time.Second) // net/http dials on after the request has gone
+			time.Sleep(5 * time.Second) // net/http continues to dial after the request has ended
 			return nil, errors.New("no route")
 		}}
 		c := testutil.NewClient(t, transport, wechatuser.WithTimeout(time.Second))
@@ -256,7 +256,7 @@ func TestTimeoutWhileConnecting(t *testing.T) {
 	})
 }
 
-// The per-attempt timeout ends a body that does not come, on a real connection.
+// On a real connection the timeout of an attempt ends a body that never arrives.
 func TestTimeoutOnASocket(t *testing.T) {
 	done := make(chan struct{})
 	srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -282,7 +282,7 @@ func TestTimeoutOnASocket(t *testing.T) {
 	require.ErrorIs(t, testutil.GetTags(ctx, testutil.NewClient(t, transport, wechatuser.WithBaseURL(srv.URL))), context.Canceled)
 }
 
-// 64 calls at once need 64 connections, and so do the next 64, and those of another client: the same ones.
+// 64 concurrent calls need 64 connections. The next 64, and those of another client, use the same ones.
 func TestConnectionsAreReused(t *testing.T) {
 	var mu sync.Mutex
 	opened := 0
@@ -309,7 +309,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		for range 64 {
 			wg.Go(func() { assert.NoError(t, testutil.GetTags(t.Context(), c)) })
 		}
-		for range 64 { // all are there
+		for range 64 { // all have arrived
 			<-arrived
 		}
 		for range 64 {
@@ -318,12 +318,12 @@ func TestConnectionsAreReused(t *testing.T) {
 		wg.Wait()
 	}
 	mu.Lock()
-	assert.Less(t, opened, 2*64, "but for a few that were not free yet, a moment after their answer was read")
+	assert.Less(t, opened, 2*64, "a few more, since a connection becomes idle only after its response was read")
 	mu.Unlock()
 	c.HTTPClient().CloseIdleConnections()
 }
 
-// Nothing of a client is left when it is dropped, and CloseIdleConnections closes what it shares with others.
+// A dropped client leaves nothing behind, and CloseIdleConnections closes the shared connections.
 func TestDroppedClientsLeaveNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -362,7 +362,7 @@ type closer struct {
 
 func (c *closer) CloseIdleConnections() { c.closed++ }
 
-// byHost is a transport with a reply for each host. The hosts that are asked are noted.
+// byHost is a transport with a reply for each host. It records the hosts.
 type byHost struct {
 	replies map[string]testutil.Reply
 	asked   []string
@@ -373,7 +373,7 @@ func (h *byHost) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h.replies[req.URL.Host](req)
 }
 
-// next are the hosts that were asked since the last time.
+// next returns the hosts of the requests since its last call.
 func (h *byHost) next() []string {
 	asked := h.asked
 	h.asked = nil
@@ -396,7 +396,7 @@ func TestHosts(t *testing.T) {
 		time.Sleep(30*time.Second - 1)
 		get("b")
 
-		time.Sleep(time.Nanosecond) // the rest of a is over
+		time.Sleep(time.Nanosecond) // the cooldown of a is over
 		get("a", "b")
 		h.replies["b"] = testutil.Fail(testutil.ErrRefused)
 		get("b", "c")
@@ -409,7 +409,7 @@ func TestHosts(t *testing.T) {
 	})
 }
 
-// When all hosts are down, the one that has rested longest is asked after a pause.
+// If all hosts are down, the one whose cooldown ends first is tried after a delay.
 func TestAllHostsAreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := testutil.Delay(time.Second, testutil.Fail(testutil.ErrRefused))
@@ -423,11 +423,11 @@ func TestAllHostsAreDown(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []string{"c"}, h.next())
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Equal(t, []string{"c"}, h.next(), "which goes on as long as the others rest")
+		assert.Equal(t, []string{"c"}, h.next(), "for as long as the others are in their cooldown")
 	})
 }
 
-// What makes a host rest: that it can't be reached, and what says so of what is behind it. An errcode never does.
+// A cooldown starts if a host cannot be reached, or says so of its backend; never after an errcode.
 func TestHostCooldown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		outcome testutil.Reply
@@ -466,7 +466,7 @@ func TestHostCooldown(t *testing.T) {
 	}
 }
 
-// A caller who goes says nothing about the host.
+// A canceled call says nothing about the host.
 func TestCancelStartsNoCooldown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Hang, "b": testutil.RespondJSON(testutil.TagsBody)}}
@@ -480,7 +480,7 @@ func TestCancelStartsNoCooldown(t *testing.T) {
 	})
 }
 
-// A write goes to another host only as often as it may be repeated.
+// A write is sent to another host only if it may be retried.
 func TestWritesOnOtherHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrReset), "b": testutil.RespondJSON(testutil.OKBody), "c": testutil.RespondJSON(testutil.OKBody)}}

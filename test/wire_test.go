@@ -18,14 +18,14 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// What a proxy, a captive portal or a broken line makes of an answer is never a result.
+// A response changed by a proxy, a captive portal or a broken connection is never a result.
 func TestInvalidResponses(t *testing.T) {
 	type test struct {
 		name        string
 		status      int
 		contentType string
 		body        string
-		want        string // the error says so
+		want        string // in the error
 	}
 	tests := []test{
 		{"null", 200, "application/json", `null`, "the body is null"},
@@ -82,7 +82,7 @@ func TestInvalidResponses(t *testing.T) {
 	}
 }
 
-// A success of a write says nothing that a read was asked for.
+// The response to a write is no response to a read.
 func TestSuccessWithoutPayload(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		if call.Response == testutil.OKBody {
@@ -133,7 +133,7 @@ func TestInvalidPayloads(t *testing.T) {
 	}
 }
 
-// An errcode counts, whatever else is in the body.
+// An errcode is an error, whatever else is in the body.
 func TestErrcode(t *testing.T) {
 	bodies := map[string]string{
 		"plain":           `{"errcode":48001,"errmsg":"api unauthorized rid: ` + testutil.RID + `"}`,
@@ -180,7 +180,7 @@ func TestContentTypeDoesNotMatter(t *testing.T) {
 	}
 }
 
-// The platform stores a \u escape as it is written.
+// The platform stores \u escapes literally, so that text is sent without them.
 func TestTextIsSentAsItIs(t *testing.T) {
 	for text, want := range map[string]string{
 		"a&b<c>d":         `"a&b<c>d"`,
@@ -192,7 +192,7 @@ func TestTextIsSentAsItIs(t *testing.T) {
 		`"\/`:             `"\"\\/"`,
 		`\u5927`:          `"\\u5927"`,
 		"\n\r\t\b\f":      `"\n\r\t\b\f"`,
-		"\x00\x1f":        `"\u0000\u001f"`, // JSON does not allow the plain characters
+		"\x00\x1f":        `"\u0000\u001f"`, // JSON does not allow these characters as they are
 		"\ufeff\u200bé":   "\"\ufeff\u200bé\"",
 		"😀":               `"😀"`,
 		"' ; -- /* {} []": `"' ; -- /* {} []"`,
@@ -238,7 +238,7 @@ func TestEmptyPages(t *testing.T) {
 	}
 }
 
-// A body is read up to a limit, and one that unpacks to more than that too.
+// A body is read up to a limit, which also applies after decompression.
 func TestBodyTooLarge(t *testing.T) {
 	large := bytes.Repeat([]byte(" "), 17<<20)
 	var packed bytes.Buffer
@@ -270,7 +270,7 @@ func TestBodyTooLarge(t *testing.T) {
 	}
 }
 
-// The largest body that is read is one byte smaller than the smallest one that is not.
+// A body at the limit is read; one byte more is too much.
 func TestBodyAtTheLimit(t *testing.T) {
 	const limit = 16 << 20
 	for size, ok := range map[int]bool{limit: true, limit + 1: false} {
@@ -305,7 +305,7 @@ func TestWrongContentLength(t *testing.T) {
 	}
 }
 
-// net/http unpacks gzip by itself; a transport of another kind may leave it to the client.
+// net/http decompresses gzip by itself; other transports may leave it to the client.
 func TestGzipFromATransportThatDoesNotDecompress(t *testing.T) {
 	var packed strings.Builder
 	zw := gzip.NewWriter(&packed)

@@ -1,5 +1,5 @@
-// Package accounts keeps the clients of many Official Accounts in one process: one client for each, made when it is first
-// asked for, with a rate of its own. All of them share connections and, if there is one, the store of tokens.
+// Package accounts manages the clients of many Official Accounts in one process: one client per account, created on
+// first use, with its own rate limit. All clients share the connections and the token store, if there is one.
 package accounts
 
 import (
@@ -11,14 +11,14 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Account is what a client is made from, apart from the app ID.
+// Account holds the settings of one account.
 type Account struct {
 	Secret string
-	// Every is the time between two calls; 0 for no limit.
+	// Every is the interval between two calls; 0 means no limit.
 	Every time.Duration
 }
 
-// Registry gives clients by app ID. It is safe for concurrent use.
+// Registry returns clients by app ID. It is safe for concurrent use.
 type Registry struct {
 	lookup func(ctx context.Context, appID string) (Account, error)
 	opts   []wechatuser.Option
@@ -27,40 +27,40 @@ type Registry struct {
 	entries map[string]*entry
 }
 
-// entry is a client, or the place of one that is being made.
+// entry holds the client of one account.
 type entry struct {
-	making chan struct{} // holds one element while somebody makes it, and guards client
+	lock   chan struct{} // has capacity 1; held while client is created, and guards it
 	client *wechatuser.Client
 }
 
-// New makes a Registry. The lookup finds an account, such as in a database or a vault; opts are for all clients. Without
-// WithTransport among them, clients share the connection pool of package wechatuser. WithTokenStore serves all accounts,
-// since its keys hold the app ID.
+// New returns a Registry. It calls lookup to find an account, such as in a database or a vault, and creates all clients
+// with opts. Without WithTransport, the clients share the connection pool of package wechatuser. One WithTokenStore
+// serves all accounts, since its keys contain the app ID.
 func New(lookup func(ctx context.Context, appID string) (Account, error), opts ...wechatuser.Option) *Registry {
 	return &Registry{lookup: lookup, opts: opts, entries: make(map[string]*entry)}
 }
 
-// Client is the client of this account, always the same. Callers that come at once wait for one lookup; where that
-// fails, its caller gets the error, and the next one tries by itself.
+// Client returns the client of an account, the same one each time. Concurrent callers wait for one lookup. If it fails,
+// its caller gets the error and the next caller looks the account up itself.
 func (r *Registry) Client(ctx context.Context, appID string) (*wechatuser.Client, error) {
 	for {
 		e := r.entry(appID)
 		select {
-		case e.making <- struct{}{}:
+		case e.lock <- struct{}{}:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 		if r.entry(appID) != e {
-			<-e.making // it was forgotten meanwhile
+			<-e.lock // forgotten in the meantime
 			continue
 		}
-		defer func() { <-e.making }()
+		defer func() { <-e.lock }()
 		if e.client != nil {
 			return e.client, nil
 		}
-		client, err := r.make(ctx, appID)
+		client, err := r.newClient(ctx, appID)
 		if err != nil {
-			r.forget(appID, e) // strangers' app IDs must not fill the map
+			r.remove(appID, e) // unknown app IDs must not fill the map
 			return nil, fmt.Errorf("account %s: %w", appID, err)
 		}
 		e.client = client
@@ -68,39 +68,40 @@ func (r *Registry) Client(ctx context.Context, appID string) (*wechatuser.Client
 	}
 }
 
-// entry is the one of this account, a new one if there is none.
+// entry returns the entry of an account, and creates it if there is none.
 func (r *Registry) entry(appID string) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, known := r.entries[appID]
 	if !known {
-		e = &entry{making: make(chan struct{}, 1)}
+		e = &entry{lock: make(chan struct{}, 1)}
 		r.entries[appID] = e
 	}
 	return e
 }
 
-func (r *Registry) make(ctx context.Context, appID string) (*wechatuser.Client, error) {
+func (r *Registry) newClient(ctx context.Context, appID string) (*wechatuser.Client, error) {
 	account, err := r.lookup(ctx, appID)
 	if err != nil {
 		return nil, err
 	}
 	opts := r.opts
 	if account.Every > 0 {
-		opts = append(opts[:len(opts):len(opts)], wechatuser.WithLimiter(&pace{every: account.Every}))
+		opts = append(opts[:len(opts):len(opts)], wechatuser.WithLimiter(&intervalLimiter{every: account.Every}))
 	}
 	return wechatuser.New(appID, account.Secret, opts...)
 }
 
-// Forget makes the next call of Client look the account up again, after its secret was changed: calls with the old
-// one get [wechatuser.ErrCredential]. Whoever has the old client may go on with it.
+// Forget makes the next call of Client look the account up again. Use it when the secret has changed and calls fail
+// with [wechatuser.ErrCredential]. Clients returned before are not affected.
 func (r *Registry) Forget(appID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.entries, appID)
 }
 
-func (r *Registry) forget(appID string, e *entry) {
+// remove deletes e, unless another entry has replaced it.
+func (r *Registry) remove(appID string, e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entries[appID] == e {
@@ -108,24 +109,24 @@ func (r *Registry) forget(appID string, e *entry) {
 	}
 }
 
-// pace is a limiter that lets one call pass in each interval. golang.org/x/time/rate is one with bursts.
-type pace struct {
+// intervalLimiter is a limiter that allows one call per interval. For bursts, use golang.org/x/time/rate.
+type intervalLimiter struct {
 	every time.Duration
 
 	mu   sync.Mutex
 	next time.Time
 }
 
-// Wait waits for its turn, or for the end of the context.
-func (p *pace) Wait(ctx context.Context) error {
-	p.mu.Lock()
+// Wait blocks until the call may be sent or ctx is done.
+func (l *intervalLimiter) Wait(ctx context.Context) error {
+	l.mu.Lock()
 	now := time.Now()
-	if p.next.Before(now) {
-		p.next = now
+	if l.next.Before(now) {
+		l.next = now
 	}
-	wait := p.next.Sub(now)
-	p.next = p.next.Add(p.every)
-	p.mu.Unlock()
+	wait := l.next.Sub(now)
+	l.next = l.next.Add(l.every)
+	l.mu.Unlock()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

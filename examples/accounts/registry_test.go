@@ -25,17 +25,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// platform is many accounts behind one transport. As on the real one, nothing in a call but its token says whose it is.
+// platform is a transport that serves many accounts. As on the real platform, only the token tells which account a call
+// is for.
 type platform map[string]*wechatusertest.Server
 
-const fansEach = 10
+const fansPerAccount = 10
 
-// newPlatform has n accounts, none of which knows the followers of another.
+// newPlatform returns a platform with n accounts that have no followers in common.
 func newPlatform(n int) platform {
 	p := make(platform)
 	for i := range n {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount(appID(i), secret(i)))
-		for k := range fansEach {
+		for k := range fansPerAccount {
 			srv.AddUsers(wechatuser.UserInfo{OpenID: openID(i, k)})
 		}
 		p[srv.AppID] = srv
@@ -45,7 +46,7 @@ func newPlatform(n int) platform {
 
 func appID(i int) string     { return fmt.Sprintf("wxfa4e%012d", i) }
 func secret(i int) string    { return fmt.Sprintf("%032d", i) }
-func openID(i, k int) string { return wechatusertest.OpenID(i*fansEach + k) }
+func openID(i, k int) string { return wechatusertest.OpenID(i*fansPerAccount + k) }
 
 func (p platform) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Path == "/cgi-bin/stable_token" {
@@ -66,18 +67,18 @@ func (p platform) RoundTrip(r *http.Request) (*http.Response, error) {
 			return srv.Transport().RoundTrip(r)
 		}
 	}
-	return p[appID(0)].Transport().RoundTrip(r) // which refuses the token
+	return p[appID(0)].Transport().RoundTrip(r) // it rejects the token
 }
 
-// lookup knows the accounts of a platform, and counts how often it is asked.
+// lookup finds the accounts of a platform, and counts its calls.
 type lookup struct {
 	n     int
 	every time.Duration
-	asked atomic.Int32
+	calls atomic.Int32
 }
 
 func (l *lookup) account(_ context.Context, id string) (accounts.Account, error) {
-	l.asked.Add(1)
+	l.calls.Add(1)
 	for i := range l.n {
 		if appID(i) == id {
 			return accounts.Account{Secret: secret(i), Every: l.every}, nil
@@ -86,16 +87,17 @@ func (l *lookup) account(_ context.Context, id string) (accounts.Account, error)
 	return accounts.Account{}, errors.New("no such account")
 }
 
-// TestTokensDoNotMix reads followers of all accounts at once, while tokens end. A call with another account's token
-// would not find them.
-func TestTokensDoNotMix(t *testing.T) {
+// Followers of all accounts are read concurrently while tokens expire. A call with another account's token would not
+// find them.
+func TestTokensAreKeptApart(t *testing.T) {
 	const n = 20
 	p, l := newPlatform(n), &lookup{n: n}
-	r := accounts.New(l.account, wechatuser.WithTransport(p), wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()))
+	r := accounts.New(l.account, wechatuser.WithTransport(p),
+		wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()))
 	read := func() {
 		var wg sync.WaitGroup
 		for i := range n {
-			for k := range fansEach {
+			for k := range fansPerAccount {
 				wg.Go(func() {
 					c, err := r.Client(t.Context(), appID(i))
 					if !assert.NoError(t, err) {
@@ -116,14 +118,15 @@ func TestTokensDoNotMix(t *testing.T) {
 	}
 	read()
 
-	assert.EqualValues(t, n, l.asked.Load(), "one lookup for each")
+	assert.EqualValues(t, n, l.calls.Load(), "one lookup per account")
 	for i := range n {
-		assert.Equal(t, 1+(i+1)%2, p[appID(i)].Calls("/cgi-bin/stable_token"), "account %d: a renewal for those whose token ended", i)
-		assert.GreaterOrEqual(t, p[appID(i)].Calls("/cgi-bin/user/info"), 2*fansEach)
+		assert.Equal(t, 1+(i+1)%2, p[appID(i)].Calls("/cgi-bin/stable_token"),
+			"account %d: only expired tokens are refreshed", i)
+		assert.GreaterOrEqual(t, p[appID(i)].Calls("/cgi-bin/user/info"), 2*fansPerAccount)
 	}
 }
 
-func TestSameClient(t *testing.T) {
+func TestClientIsReusedUntilForgotten(t *testing.T) {
 	r := accounts.New((&lookup{n: 2}).account)
 	a, err := r.Client(t.Context(), appID(0))
 	require.NoError(t, err)
@@ -144,19 +147,20 @@ func TestUnknownAccount(t *testing.T) {
 		_, err := r.Client(t.Context(), "wxNOBODY")
 		assert.EqualError(t, err, "account wxNOBODY: no such account")
 	}
-	assert.EqualValues(t, 2, l.asked.Load(), "a failure is not kept")
+	assert.EqualValues(t, 2, l.calls.Load(), "a failed lookup is not cached")
 	_, err := r.Client(t.Context(), appID(0))
 	assert.NoError(t, err)
 }
 
-// TestFailedLookup is about callers who waited for a lookup that failed: theirs is the client of those who come later.
-func TestFailedLookup(t *testing.T) {
+// Only the caller of a failed lookup gets its error. All others share one client, those who waited and those who come
+// later.
+func TestFailedLookupConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
+		var lookups atomic.Int32
 		r := accounts.New(func(context.Context, string) (accounts.Account, error) {
 			time.Sleep(time.Second)
-			if asked.Add(1) == 1 {
-				return accounts.Account{}, errors.New("the vault is shut")
+			if lookups.Add(1) == 1 {
+				return accounts.Account{}, errors.New("the vault is sealed")
 			}
 			return accounts.Account{Secret: secret(0)}, nil
 		})
@@ -168,7 +172,7 @@ func TestFailedLookup(t *testing.T) {
 		)
 		for i := range 10 {
 			wg.Go(func() {
-				time.Sleep(time.Duration(i) * 300 * time.Millisecond) // some come during the first lookup, some later
+				time.Sleep(time.Duration(i) * 300 * time.Millisecond) // some during the first lookup, some after it
 				c, err := r.Client(t.Context(), appID(0))
 				if err != nil {
 					failed.Add(1)
@@ -182,11 +186,11 @@ func TestFailedLookup(t *testing.T) {
 		wg.Wait()
 		assert.EqualValues(t, 1, failed.Load())
 		assert.Len(t, distinct, 1)
-		assert.EqualValues(t, 2, asked.Load())
+		assert.EqualValues(t, 2, lookups.Load())
 	})
 }
 
-// TestOptionsAreNotShared is about the limiter of one account in the options of another.
+// The limiter of one account must not be appended to the options of another.
 func TestOptionsAreNotShared(t *testing.T) {
 	opts := make([]wechatuser.Option, 1, 2)
 	opts[0] = wechatuser.WithTransport(newPlatform(1))
@@ -196,8 +200,8 @@ func TestOptionsAreNotShared(t *testing.T) {
 	assert.Nil(t, opts[:2][1])
 }
 
-// TestHangingLookup is about callers that do not want to wait for somebody else's lookup.
-func TestHangingLookup(t *testing.T) {
+// A caller stops waiting for another caller's lookup when its own context is done.
+func TestWaitingForALookupRespectsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := accounts.New(func(ctx context.Context, _ string) (accounts.Account, error) {
 			<-ctx.Done()
@@ -220,11 +224,11 @@ func TestHangingLookup(t *testing.T) {
 	})
 }
 
-func TestEachAccountHasItsOwnRate(t *testing.T) {
+func TestRateLimitIsPerAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newPlatform(2), &lookup{n: 2, every: 100 * time.Millisecond}
 		r := accounts.New(l.account, wechatuser.WithTransport(p))
-		began := time.Now()
+		start := time.Now()
 		took := func(account, calls int) time.Duration {
 			c, err := r.Client(t.Context(), appID(account))
 			assert.NoError(t, err)
@@ -236,16 +240,18 @@ func TestEachAccountHasItsOwnRate(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			return time.Since(began)
+			return time.Since(start)
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() { assert.Equal(t, 3900*time.Millisecond, took(0, 40)) })
-		wg.Go(func() { assert.Equal(t, 200*time.Millisecond, took(1, 3), "it does not wait for the other's calls") })
+		wg.Go(func() {
+			assert.Equal(t, 200*time.Millisecond, took(1, 3), "it does not wait for the other account's calls")
+		})
 		wg.Wait()
 	})
 }
 
-// Example is a job over all accounts.
+// Example runs a job over all accounts.
 func Example() {
 	p, known := newPlatform(3), &lookup{n: 3, every: time.Millisecond}
 	r := accounts.New(known.account, wechatuser.WithTransport(p))

@@ -16,14 +16,14 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// HTTP is the platform itself.
+// HTTP is the [Platform] that calls WeChat over HTTP.
 type HTTP struct {
 	// ComponentAppID is the app ID of the open platform.
 	ComponentAppID string
-	// Component gives its component_access_token. To get that takes the component_verify_ticket that WeChat pushes to
-	// the platform's server every ten minutes, so that it is a matter of that server:
+	// Component returns its component_access_token. It takes a component_verify_ticket to fetch one, which WeChat pushes
+	// to the platform's server every ten minutes, so that this server has to fetch it:
 	// https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getcomponentaccesstoken.html.
-	// Where it is a [wechatuser.TokenInvalidator] too, it hears of a token that was refused.
+	// If it is a [wechatuser.TokenInvalidator], it is told about a rejected token.
 	Component wechatuser.TokenSource
 	// BaseURL defaults to wechatuser.BaseURL.
 	BaseURL string
@@ -33,7 +33,8 @@ type HTTP struct {
 
 const api = "getAuthorizerAccessToken"
 
-// Exchange makes the call, and a second one where a new component_access_token is to be had for one that was refused.
+// Exchange calls the platform. If the component_access_token is rejected and Component returns another one, it retries
+// once.
 //
 // getAuthorizerAccessToken,
 // https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getauthorizeraccesstoken.html.
@@ -50,9 +51,9 @@ func (h HTTP) Exchange(ctx context.Context, appID, refreshToken string) (Grant, 
 	if err := inv.Invalidate(ctx, component); err != nil {
 		return Grant{}, fmt.Errorf("component_access_token: %w", err)
 	}
-	next, renewErr := h.Component.Token(ctx)
-	if renewErr != nil || next.AccessToken == component.AccessToken {
-		return g, errors.Join(err, renewErr)
+	next, refreshErr := h.Component.Token(ctx)
+	if refreshErr != nil || next.AccessToken == component.AccessToken {
+		return g, errors.Join(err, refreshErr)
 	}
 	return h.post(ctx, next.AccessToken, appID, refreshToken)
 }
@@ -64,26 +65,26 @@ func (h HTTP) post(ctx context.Context, component, appID, refreshToken string) (
 	if err != nil {
 		return Grant{}, err
 	}
-	// The page above calls it access_token, and the pages on component_access_token by that name:
+	// The page above names the parameter access_token. The pages on component_access_token name it as here:
 	// https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/ThirdParty/token/component_access_token.html.
 	address := cmp.Or(h.BaseURL, wechatuser.BaseURL) + "/cgi-bin/component/api_authorizer_token?" +
 		url.Values{"component_access_token": {component}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return Grant{}, errors.New("the base URL can't be used") // the error holds the address
+		return Grant{}, errors.New("the base URL is invalid") // err contains the URL
 	}
 	req.Header.Set("Content-Type", "application/json")
 	hc := http.Client{
 		Transport: h.Transport,
-		// A redirect would carry the tokens elsewhere.
+		// A redirect would send the tokens elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
 		if ue := (*url.Error)(nil); errors.As(err, &ue) {
-			err = ue.Err // without the address
+			err = ue.Err // without the URL, which contains the token
 		}
-		return Grant{}, fmt.Errorf("%s: no answer: %w", api, err)
+		return Grant{}, fmt.Errorf("%s: no response: %w", api, err)
 	}
 	defer resp.Body.Close()
 	var out struct {
@@ -96,11 +97,11 @@ func (h HTTP) post(ctx context.Context, component, appID, refreshToken string) (
 	err = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&out)
 	switch {
 	case err == nil && out.Code != 0:
-		// What the platform writes into its text is not ours to know.
+		// The platform may quote a token in its text.
 		text := strings.NewReplacer(component, "***", refreshToken, "***").Replace(out.Message)
 		return Grant{}, &wechatuser.Error{API: api, Code: out.Code, Message: text, Attempts: 1}
 	case err != nil || out.AccessToken == "" || out.ExpiresIn <= 0:
-		return Grant{}, fmt.Errorf("%s: status %d, and the answer is no token", api, resp.StatusCode) // and must not be shown
+		return Grant{}, fmt.Errorf("%s: status %d, no token in the response", api, resp.StatusCode) // the body may hold one
 	}
 	return Grant{
 		AccessToken: out.AccessToken, RefreshToken: cmp.Or(out.RefreshToken, refreshToken),

@@ -1,11 +1,11 @@
-// Package authorizer lets an open platform (第三方平台) work for an account that has authorized it: the account's
-// authorizer_access_token as a [wechatuser.TokenSource].
+// Package authorizer lets an open platform (第三方平台) act for an account that has authorized it. It provides the
+// account's authorizer_access_token as a [wechatuser.TokenSource].
 //
 //	src := authorizer.NewSource(appID, authorizer.HTTP{ComponentAppID: platformID, Component: componentTokens}, store)
 //	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(src))
 //
-// Where several processes work for one account, one of them should have the Source and the others ask it: see
-// examples/tokenserver.
+// If several processes work for one account, only one of them should have the Source, and the others should fetch the
+// token from it: see examples/tokenserver.
 package authorizer
 
 import (
@@ -19,26 +19,26 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Grant is what the platform gives for a refresh token.
+// Grant is the result of exchanging a refresh token.
 type Grant struct {
 	AccessToken  string
 	RefreshToken string // the one to use from now on
 	ExpiresIn    time.Duration
 }
 
-// Platform exchanges a refresh token. HTTP is the real one.
+// Platform exchanges a refresh token for an access token. [HTTP] calls the real platform.
 type Platform interface {
 	Exchange(ctx context.Context, appID, refreshToken string) (Grant, error)
 }
 
-// Store keeps the refresh token of each account. It must be durable: who loses a refresh token has to get it from the
-// platform again, or ask the account for a new authorization.
+// Store keeps the refresh token of each account. It must be durable: a lost refresh token has to be fetched from the
+// platform again, or the account has to authorize the platform again.
 type Store interface {
 	RefreshToken(ctx context.Context, appID string) (string, error)
 	SaveRefreshToken(ctx context.Context, appID, refreshToken string) error
 }
 
-// Source is the token of one account. It is safe for concurrent use.
+// Source returns the tokens of one account. It is safe for concurrent use.
 type Source struct {
 	appID    string
 	platform Platform
@@ -46,17 +46,17 @@ type Source struct {
 
 	mu      sync.Mutex
 	current wechatuser.Token
-	running *renewal // nil for none
-	began   time.Time
-	lastErr error // of the last renewal
+	running *flight   // nil if no refresh is in flight
+	started time.Time // start of the last refresh
+	lastErr error     // of the last refresh
 
-	unsaved *granted // an exchange whose refresh token is not in the store yet; only the renewal under way uses it
+	unsaved *pendingGrant // its refresh token is not in the store yet; used by the refresh in flight only
 }
 
-// granted is a Grant with the end of its access token.
-type granted struct {
+// pendingGrant is a Grant with the expiry of its access token.
+type pendingGrant struct {
 	Grant
-	end time.Time
+	expiresAt time.Time
 }
 
 var (
@@ -64,109 +64,109 @@ var (
 	_ wechatuser.TokenInvalidator = (*Source)(nil)
 )
 
-// renewal is the way to one token, for all who wait for it. Once done is closed the rest does not change.
-type renewal struct {
+// flight is one refresh, shared by all callers that wait for it. The other fields do not change once done is closed.
+type flight struct {
 	done  chan struct{}
 	token wechatuser.Token
 	err   error
 }
 
 const (
-	renewAhead = 10 * time.Minute // before the end
-	pause      = 10 * time.Second // between two renewals: exchanges have a daily limit
-	timeout    = 30 * time.Second // of a renewal
+	refreshAhead = 10 * time.Minute // before the token expires
+	minInterval  = 10 * time.Second // between two refreshes: exchanges have a daily limit
+	timeout      = 30 * time.Second // of a refresh
 )
 
-// NewSource makes the Source of an account.
+// NewSource returns the Source of an account.
 func NewSource(appID string, platform Platform, store Store) *Source {
 	return &Source{appID: appID, platform: platform, store: store}
 }
 
-// Format keeps the tokens out of whatever prints the Source.
+// Format prints the Source without its tokens.
 func (s *Source) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "authorizer.Source("+s.appID+")")
 }
 
-// Token answers from memory, and renews the token ahead of its end while the old one serves.
+// Token returns the cached token. It refreshes the token before it expires, and returns the old one until then.
 func (s *Source) Token(ctx context.Context) (wechatuser.Token, error) {
 	s.mu.Lock()
 	now := time.Now()
 	left := s.current.ExpiresAt.Sub(now)
-	if left > renewAhead {
+	if left > refreshAhead {
 		defer s.mu.Unlock()
 		return s.current, nil
 	}
-	ended := left <= 0 && s.lastErr == nil // as when a store that was down has held it up
-	if s.running == nil && (s.began.IsZero() || ended || now.Sub(s.began) >= pause) {
-		s.running, s.began = &renewal{done: make(chan struct{})}, now
-		// No caller's context: one that leaves must not lose a refresh token on its way.
+	expired := left <= 0 && s.lastErr == nil // such as when an unavailable store has delayed the refresh
+	if s.running == nil && (s.started.IsZero() || expired || now.Sub(s.started) >= minInterval) {
+		s.running, s.started = &flight{done: make(chan struct{})}, now
+		// Not the caller's context: if the caller gives up, the new refresh token must not be lost.
 		go s.run(context.WithoutCancel(ctx), s.running)
 	}
-	r, current, lastErr := s.running, s.current, s.lastErr
+	f, current, lastErr := s.running, s.current, s.lastErr
 	s.mu.Unlock()
 	switch {
 	case left > 0:
 		return current, nil
-	case r == nil:
+	case f == nil:
 		return wechatuser.Token{}, lastErr
 	}
 	select {
-	case <-r.done:
-		return r.token, r.err
+	case <-f.done:
+		return f.token, f.err
 	case <-ctx.Done():
 		return wechatuser.Token{}, ctx.Err()
 	}
 }
 
-// Invalidate drops a token that WeChat refused. One that has just come is kept, so that an account whose tokens are
-// refused for another reason does not use up the exchanges of the day.
-func (s *Source) Invalidate(_ context.Context, refused wechatuser.Token) error {
+// Invalidate drops a token that WeChat rejected. A token that was just fetched is kept, so that an account whose tokens
+// are rejected for another reason does not use up the daily exchanges.
+func (s *Source) Invalidate(_ context.Context, rejected wechatuser.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current.AccessToken == refused.AccessToken && time.Since(s.began) >= pause {
+	if s.current.AccessToken == rejected.AccessToken && time.Since(s.started) >= minInterval {
 		s.current = wechatuser.Token{}
 	}
 	return nil
 }
 
-func (s *Source) run(ctx context.Context, r *renewal) {
+func (s *Source) run(ctx context.Context, f *flight) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r.err = errors.New("authorizer: the renewal was broken off") // by a panic, which goes on
+	f.err = errors.New("authorizer: the refresh panicked") // replaced if it did not
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if r.err == nil {
-			s.current = r.token
+		if f.err == nil {
+			s.current = f.token
 		}
-		s.running, s.lastErr = nil, r.err
-		close(r.done)
+		s.running, s.lastErr = nil, f.err
+		close(f.done)
 	}()
-	r.token, r.err = s.renew(ctx)
+	f.token, f.err = s.refresh(ctx)
 }
 
-// renew exchanges the refresh token, and has the next one in the store before the access token is used.
-func (s *Source) renew(ctx context.Context) (wechatuser.Token, error) {
-	waited := s.unsaved != nil
-	if !waited {
+// refresh exchanges the refresh token, and saves the new one before the access token is used.
+func (s *Source) refresh(ctx context.Context) (wechatuser.Token, error) {
+	resumed := s.unsaved != nil
+	if !resumed {
 		old, err := s.store.RefreshToken(ctx, s.appID)
 		if err != nil {
 			return wechatuser.Token{}, fmt.Errorf("authorizer: loading the refresh token of %s: %w", s.appID, err)
 		}
-		asked := time.Now()
+		requested := time.Now()
 		g, err := s.platform.Exchange(ctx, s.appID, old)
 		if err != nil {
 			return wechatuser.Token{}, fmt.Errorf("authorizer: %s: %w", s.appID, err)
 		}
-		s.unsaved = &granted{g, asked.Add(g.ExpiresIn)}
+		s.unsaved = &pendingGrant{g, requested.Add(g.ExpiresIn)}
 	}
 	if err := s.store.SaveRefreshToken(ctx, s.appID, s.unsaved.RefreshToken); err != nil {
 		return wechatuser.Token{}, fmt.Errorf("authorizer: saving the refresh token of %s: %w", s.appID, err)
 	}
-	t := wechatuser.Token{AccessToken: s.unsaved.AccessToken, ExpiresAt: s.unsaved.end}
+	t := wechatuser.Token{AccessToken: s.unsaved.AccessToken, ExpiresAt: s.unsaved.expiresAt}
 	s.unsaved = nil
-	if waited && !time.Now().Before(t.ExpiresAt) {
-		return s.renew(ctx) // the store was down for longer than the access token lived
+	if resumed && !time.Now().Before(t.ExpiresAt) {
+		return s.refresh(ctx) // the access token has expired while the store was unavailable
 	}
 	return t, nil
 }

@@ -24,14 +24,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// platform is the one endpoint of the open platform. Each exchange ends the refresh token that it was made with, which
-// is the strictest that the platform may do.
+// platform is the one endpoint of the open platform. Each exchange invalidates the refresh token that it used: the
+// strictest behavior that the real platform may have.
 type platform struct {
-	account *wechatusertest.Server // whose tokens it gives
+	account *wechatusertest.Server // whose tokens it returns
 
 	mu        sync.Mutex
-	component string // the component_access_token that it takes
-	refresh   int    // number of the refresh token that it takes
+	component string // the valid component_access_token
+	refresh   int    // number of the valid refresh token
 	exchanges int    // requests
 	expiresIn int    // seconds
 	down      bool
@@ -39,7 +39,8 @@ type platform struct {
 }
 
 func newPlatform() *platform {
-	return &platform{component: "SENTINEL-COMPONENT-1", expiresIn: 7200, account: wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3))}
+	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3))
+	return &platform{component: "SENTINEL-COMPONENT-1", expiresIn: 7200, account: account}
 }
 
 func refreshToken(n int) string { return fmt.Sprintf("SENTINEL-REFRESH-%d", n) }
@@ -65,18 +66,20 @@ func (p *platform) RoundTrip(r *http.Request) (*http.Response, error) {
 		AppID          string `json:"authorizer_appid"`
 		RefreshToken   string `json:"authorizer_refresh_token"`
 	}
-	refuse := func(code int, text string) {
+	reject := func(code int, text string) {
 		fmt.Fprintf(rec, `{"errcode":%d,"errmsg":"%s rid: 5f0000aa-11223344-55667788"}`, code, text)
 	}
 	switch {
-	case json.NewDecoder(r.Body).Decode(&in) != nil || r.Method != "POST" || r.URL.Path != "/cgi-bin/component/api_authorizer_token":
-		refuse(47001, "data format error")
+	case json.NewDecoder(r.Body).Decode(&in) != nil || r.Method != "POST",
+		r.URL.Path != "/cgi-bin/component/api_authorizer_token":
+		reject(47001, "data format error")
 	case r.URL.Query().Get("component_access_token") != p.component:
-		refuse(40001, "invalid credential, access_token is invalid or not latest: "+r.URL.Query().Get("component_access_token"))
+		reject(40001, "invalid credential, access_token is invalid or not latest: "+
+			r.URL.Query().Get("component_access_token"))
 	case in.ComponentAppID != "wxPLATFORM" || in.AppID != p.account.AppID:
-		refuse(40013, "invalid appid")
+		reject(40013, "invalid appid")
 	case in.RefreshToken != refreshToken(p.refresh):
-		refuse(61023, "refresh_token is invalid: "+in.RefreshToken)
+		reject(61023, "refresh_token is invalid: "+in.RefreshToken)
 	default:
 		p.refresh++
 		fmt.Fprintf(rec, `{"authorizer_access_token":"%s","expires_in":%d,"authorizer_refresh_token":"%s"}`,
@@ -97,11 +100,11 @@ func (p *platform) set(f func()) {
 	f()
 }
 
-// store keeps one refresh token.
+// store holds one refresh token.
 type store struct {
 	mu    sync.Mutex
 	token string
-	err   error // of saving
+	err   error // returned by SaveRefreshToken
 }
 
 func (s *store) RefreshToken(context.Context, string) (string, error) {
@@ -119,7 +122,7 @@ func (s *store) SaveRefreshToken(_ context.Context, _, token string) error {
 	return s.err
 }
 
-func (s *store) held() string {
+func (s *store) saved() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token
@@ -139,7 +142,8 @@ func newSource(p *platform, s *store) *authorizer.Source {
 
 func client(t *testing.T, p *platform, src wechatuser.TokenSource) *wechatuser.Client {
 	t.Helper()
-	c, err := wechatuser.New(p.account.AppID, "", wechatuser.WithTokenSource(src), wechatuser.WithTransport(p.account.Transport()))
+	c, err := wechatuser.New(p.account.AppID, "",
+		wechatuser.WithTokenSource(src), wechatuser.WithTransport(p.account.Transport()))
 	require.NoError(t, err)
 	return c
 }
@@ -149,7 +153,7 @@ func assertNoSecret(t *testing.T, what any) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", what, what, what), "SENTINEL")
 }
 
-func TestOneExchangeForAll(t *testing.T) {
+func TestConcurrentCallsShareOneExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}
 		p.delay = time.Second
@@ -166,27 +170,27 @@ func TestOneExchangeForAll(t *testing.T) {
 		}
 		call()
 		assert.Equal(t, 1, p.count())
-		assert.Equal(t, refreshToken(1), s.held())
+		assert.Equal(t, refreshToken(1), s.saved())
 
 		time.Sleep(time.Hour)
 		p.account.ExpireTokens()
 		call()
-		assert.Equal(t, 2, p.count(), "a token that was refused is replaced once")
-		assert.Equal(t, refreshToken(2), s.held())
-		assert.Zero(t, p.account.Calls("/cgi-bin/stable_token"), "the account's secret is not needed")
+		assert.Equal(t, 2, p.count(), "a rejected token is refreshed once")
+		assert.Equal(t, refreshToken(2), s.saved())
+		assert.Zero(t, p.account.Calls("/cgi-bin/stable_token"), "the app secret is not used")
 	})
 }
 
-func TestRestart(t *testing.T) {
+func TestRefreshTokenSurvivesRestart(t *testing.T) {
 	p, s := newPlatform(), &store{token: refreshToken(0)}
 	for range 3 {
 		_, err := newSource(p, s).Token(t.Context())
 		require.NoError(t, err)
 	}
-	assert.Equal(t, refreshToken(3), s.held())
+	assert.Equal(t, refreshToken(3), s.saved())
 }
 
-func TestCallerWhoLeaves(t *testing.T) {
+func TestExchangeContinuesAfterCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}
 		p.delay = time.Second
@@ -198,14 +202,14 @@ func TestCallerWhoLeaves(t *testing.T) {
 
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		time.Sleep(2 * time.Second)
-		assert.Equal(t, refreshToken(1), s.held(), "the exchange that was under way is not lost")
+		assert.Equal(t, refreshToken(1), s.saved(), "the exchange in flight is not lost")
 		_, err = src.Token(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 1, p.count())
 	})
 }
 
-func TestStoreDown(t *testing.T) {
+func TestGrantIsKeptUntilSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0), err: errors.New("disk full")}
 		src := newSource(p, s)
@@ -221,13 +225,13 @@ func TestStoreDown(t *testing.T) {
 
 		require.NoError(t, err)
 		assert.Equal(t, p.account.AccessToken(), token.AccessToken)
-		assert.Equal(t, refreshToken(1), s.held())
+		assert.Equal(t, refreshToken(1), s.saved())
 		assert.Equal(t, 1, p.count())
 	})
 }
 
-// TestStoreDownForHours is about an access token that has ended before its refresh token could be saved.
-func TestStoreDownForHours(t *testing.T) {
+// The access token expires before its refresh token can be saved.
+func TestGrantExpiresBeforeItIsSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0), err: errors.New("disk full")}
 		src := newSource(p, s)
@@ -240,13 +244,13 @@ func TestStoreDownForHours(t *testing.T) {
 
 		require.NoError(t, err)
 		assert.Equal(t, 2*time.Hour, time.Until(token.ExpiresAt))
-		assert.Equal(t, refreshToken(2), s.held())
+		assert.Equal(t, refreshToken(2), s.saved())
 		assert.Equal(t, 2, p.count())
 	})
 }
 
-// TestShortToken is about a token that ends within the pause between two renewals: no call goes without a token.
-func TestShortToken(t *testing.T) {
+// A token that expires within minInterval is still refreshed.
+func TestShortLivedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}
 		p.expiresIn = 5
@@ -261,7 +265,7 @@ func TestShortToken(t *testing.T) {
 	})
 }
 
-func TestEarlyRenewal(t *testing.T) {
+func TestRefreshBeforeExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}
 		src := newSource(p, s)
@@ -271,10 +275,10 @@ func TestEarlyRenewal(t *testing.T) {
 		p.set(func() { p.down = true })
 		for range 100 {
 			_, err := src.Token(t.Context())
-			assert.NoError(t, err, "it is good for 9 minutes more")
+			assert.NoError(t, err, "the token is valid for another 9 minutes")
 			synctest.Wait()
 		}
-		assert.Equal(t, 2, p.count(), "a platform that is down is not asked by each call")
+		assert.Equal(t, 2, p.count(), "not every call contacts an unavailable platform")
 
 		time.Sleep(10 * time.Minute)
 		_, err = src.Token(t.Context())
@@ -291,8 +295,8 @@ func TestEarlyRenewal(t *testing.T) {
 	})
 }
 
-// TestRefusedForEver is about an account that refuses each token.
-func TestRefusedForEver(t *testing.T) {
+// An account that rejects every token does not use up the daily exchanges.
+func TestTokenIsAlwaysRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newPlatform(), &store{token: refreshToken(0)}
 		c := client(t, p, newSource(p, s))
@@ -305,7 +309,7 @@ func TestRefusedForEver(t *testing.T) {
 	})
 }
 
-// components is a source of component_access_tokens that can renew.
+// components is a source of component_access_tokens that replaces a rejected one.
 type components struct {
 	n           int
 	invalidated []string
@@ -315,15 +319,16 @@ func (c *components) Token(context.Context) (wechatuser.Token, error) {
 	return wechatuser.Token{AccessToken: fmt.Sprintf("SENTINEL-COMPONENT-%d", c.n)}, nil
 }
 
-func (c *components) Invalidate(_ context.Context, refused wechatuser.Token) error {
-	c.invalidated = append(c.invalidated, refused.AccessToken)
+func (c *components) Invalidate(_ context.Context, rejected wechatuser.Token) error {
+	c.invalidated = append(c.invalidated, rejected.AccessToken)
 	c.n++
 	return nil
 }
 
-func TestComponentTokenRefused(t *testing.T) {
+func TestComponentTokenIsRejected(t *testing.T) {
 	p, s, c := newPlatform(), &store{token: refreshToken(0)}, new(components)
-	src := authorizer.NewSource(p.account.AppID, authorizer.HTTP{ComponentAppID: "wxPLATFORM", Component: c, Transport: p}, s)
+	src := authorizer.NewSource(p.account.AppID,
+		authorizer.HTTP{ComponentAppID: "wxPLATFORM", Component: c, Transport: p}, s)
 
 	_, err := src.Token(t.Context())
 
@@ -332,7 +337,7 @@ func TestComponentTokenRefused(t *testing.T) {
 	assert.Equal(t, 2, p.count())
 }
 
-func TestErrors(t *testing.T) {
+func TestErrorsContainNoToken(t *testing.T) {
 	p := newPlatform()
 	_, err := newSource(p, &store{token: refreshToken(7)}).Token(t.Context())
 	assert.ErrorIs(t, err, wechatuser.Code(61023))
@@ -343,17 +348,25 @@ func TestErrors(t *testing.T) {
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 	assertNoSecret(t, err)
 
-	for _, body := range []string{"", "<html>", `{"authorizer_access_token":"SENTINEL"}`, `{"authorizer_access_token":"SENTINEL","expires_`} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
+	for _, body := range []string{
+		"", "<html>", `{"authorizer_access_token":"SENTINEL"}`, `{"authorizer_access_token":"SENTINEL","expires_`,
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, body)
+		}))
 		tr := &http.Transport{DisableKeepAlives: true}
-		src := authorizer.NewSource("wxTEST", authorizer.HTTP{Component: wechatuser.StaticTokenSource("SENTINEL"), BaseURL: srv.URL, Transport: tr}, new(store))
+		platform := authorizer.HTTP{
+			Component: wechatuser.StaticTokenSource("SENTINEL"), BaseURL: srv.URL, Transport: tr,
+		}
+		src := authorizer.NewSource("wxTEST", platform, new(store))
 		_, err := src.Token(t.Context())
-		assert.ErrorContains(t, err, "status 200, and the answer is no token")
+		assert.ErrorContains(t, err, "status 200, no token in the response")
 		assertNoSecret(t, err)
 		srv.Close()
-		_, err = authorizer.HTTP{Component: wechatuser.StaticTokenSource("SENTINEL"), BaseURL: srv.URL, Transport: tr}.Exchange(t.Context(), "wxTEST", "SENTINEL")
-		assert.ErrorContains(t, err, "no answer")
+		_, err = platform.Exchange(t.Context(), "wxTEST", "SENTINEL")
+		assert.ErrorContains(t, err, "no response")
 		assertNoSecret(t, err)
 	}
-	assert.Equal(t, "authorizer.Source(wxTEST)", strings.TrimSpace(fmt.Sprintf("%+v", authorizer.NewSource("wxTEST", nil, nil))))
+	src := authorizer.NewSource("wxTEST", nil, nil)
+	assert.Equal(t, "authorizer.Source(wxTEST)", strings.TrimSpace(fmt.Sprintf("%+v", src)))
 }

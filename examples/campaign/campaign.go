@@ -16,27 +16,27 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// campaign is one run.
+// campaign is one run of the program.
 type campaign struct {
 	wechat *wechatuser.Client
 	tag    string
 	rule   rule
 	apply  bool
-	after  string // openid
-	report string // file
+	after  string // cursor: the openid to continue after
+	report string // file for the rejected openids
 	out    io.Writer
 
-	read, selected, has, unread int // followers: looked at, selected, of these with the tag, without a profile
+	read, selected, tagged, noProfile int // followers: read, selected, selected and already tagged, without a profile
 }
 
-// rule selects followers. What is zero selects all.
+// rule selects followers. A zero field matches all of them.
 type rule struct {
 	since time.Time
 	scene wechatuser.SubscribeScene
 	qr    string
 }
 
-// scenes are those that are known. The platform may have others.
+// scenes are the scenes that the SDK knows. The platform may have others.
 var scenes = []wechatuser.SubscribeScene{
 	wechatuser.SceneSearch, wechatuser.SceneAccountMigration, wechatuser.SceneProfileCard, wechatuser.SceneQRCode,
 	wechatuser.SceneProfileLink, wechatuser.SceneProfileItem, wechatuser.ScenePaid, wechatuser.SceneWechatAdvertisement,
@@ -59,18 +59,18 @@ func (cp *campaign) run(ctx context.Context) error {
 	}
 	report, err := cp.wechat.BulkTagging(ctx, tag.ID, cp.segment(ctx, tag.ID), wechatuser.WithProgress(cp.progress()))
 	fmt.Fprintf(cp.out,
-		"%d of %d followers are selected, %d of them had the tag before; %d were tagged and %d refused; %d have no profile.\n",
-		cp.selected, cp.read, cp.has, report.Applied, len(report.Failed), cp.unread)
-	err = errors.Join(err, cp.writeRefused(report.Failed))
+		"%d of %d followers selected, %d of them already tagged; %d tagged, %d rejected; %d without a profile.\n",
+		cp.selected, cp.read, cp.tagged, report.Applied, len(report.Failed), cp.noProfile)
+	err = errors.Join(err, cp.writeRejected(report.Failed))
 	if be := (*wechatuser.BulkError)(nil); errors.As(err, &be) && be.Err != nil {
 		if after := cmp.Or(report.ResumeAfter, cp.after); after != "" {
-			fmt.Fprintf(cp.out, "It was stopped. To go on, add: -after %s\n", after)
+			fmt.Fprintf(cp.out, "The job was stopped. To resume it, add: -after %s\n", after)
 		}
 	}
 	return err
 }
 
-// dryRun walks over the same segment, and tags nobody.
+// dryRun counts the followers that run would tag, and tags nobody.
 func (cp *campaign) dryRun(ctx context.Context) error {
 	tags, err := cp.wechat.GetTags(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (cp *campaign) dryRun(ctx context.Context) error {
 	if i := slices.IndexFunc(tags, func(t wechatuser.Tag) bool { return t.Name == cp.tag }); i >= 0 {
 		tagID = tags[i].ID
 	} else {
-		fmt.Fprintf(cp.out, "There is no tag %q: -apply makes it.\n", cp.tag)
+		fmt.Fprintf(cp.out, "The tag %q does not exist; -apply creates it.\n", cp.tag)
 	}
 	n := 0
 	for openID, err := range cp.segment(ctx, tagID) {
@@ -95,19 +95,19 @@ func (cp *campaign) dryRun(ctx context.Context) error {
 		fmt.Fprintf(cp.out, "  and %d more\n", n-3)
 	}
 	calls := (n + wechatuser.MaxTaggingBatch - 1) / wechatuser.MaxTaggingBatch
-	fmt.Fprintf(cp.out, "%d of %d followers are selected, %d of them have the tag; %d have no profile.\n",
-		cp.selected, cp.read, cp.has, cp.unread)
-	fmt.Fprintf(cp.out, "Nothing was changed. To tag them, give -apply: %d followers, calls: %d.\n", n, calls)
+	fmt.Fprintf(cp.out, "%d of %d followers selected, %d of them already tagged; %d without a profile.\n",
+		cp.selected, cp.read, cp.tagged, cp.noProfile)
+	fmt.Fprintf(cp.out, "Dry run, nothing changed. With -apply: %d followers to tag, API calls: %d.\n", n, calls)
 	return nil
 }
 
-// segment is the list of the selected followers who lack the tag, in the order of the account's list. That order makes
-// the last of them a place to go on from.
+// segment returns the selected followers who lack the tag, in the order of the account's list, so that the last one
+// tagged is a cursor to resume from.
 func (cp *campaign) segment(ctx context.Context, tagID int) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for user, err := range cp.wechat.BulkUserInfo(ctx, cp.wechat.AllFans(ctx, wechatuser.StartAfter(cp.after))) {
 			if errors.As(err, new(*wechatuser.OpenIDError)) {
-				cp.unread++
+				cp.noProfile++
 				continue
 			}
 			if err != nil {
@@ -120,7 +120,7 @@ func (cp *campaign) segment(ctx context.Context, tagID int) iter.Seq2[string, er
 			}
 			cp.selected++
 			if slices.Contains(user.TagIDList, tagID) {
-				cp.has++
+				cp.tagged++
 				continue
 			}
 			if !yield(user.OpenID, nil) {
@@ -130,7 +130,7 @@ func (cp *campaign) segment(ctx context.Context, tagID int) iter.Seq2[string, er
 	}
 }
 
-// progress prints a line for each thousand.
+// progress returns a function that prints a line every 1,000 followers.
 func (cp *campaign) progress() func(wechatuser.Progress) {
 	next := 1000
 	return func(p wechatuser.Progress) {
@@ -141,8 +141,8 @@ func (cp *campaign) progress() func(wechatuser.Progress) {
 	}
 }
 
-// writeRefused writes those who could not be tagged, below those of the run that this one goes on with.
-func (cp *campaign) writeRefused(failed []wechatuser.OpenIDError) (err error) {
+// writeRejected writes the followers who could not be tagged. A resumed run appends to the file of the previous one.
+func (cp *campaign) writeRejected(failed []wechatuser.OpenIDError) (err error) {
 	if len(failed) == 0 {
 		return nil
 	}
@@ -157,7 +157,7 @@ func (cp *campaign) writeRefused(failed []wechatuser.OpenIDError) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := csv.NewWriter(f)
 	if info, err := f.Stat(); err == nil && info.Size() == 0 {
-		_ = w.Write([]string{"openid", "errcode", "meaning", "含义", "rid"}) // Error tells
+		_ = w.Write([]string{"openid", "errcode", "meaning", "含义", "rid"}) // w.Error returns the error
 	}
 	for _, one := range failed {
 		row := []string{one.OpenID, "", one.Err.Error(), "", ""}
@@ -167,6 +167,6 @@ func (cp *campaign) writeRefused(failed []wechatuser.OpenIDError) (err error) {
 		_ = w.Write(row)
 	}
 	w.Flush()
-	fmt.Fprintf(cp.out, "Who was refused is in %s.\n", cp.report)
+	fmt.Fprintf(cp.out, "The rejected openids are in %s.\n", cp.report)
 	return w.Error()
 }

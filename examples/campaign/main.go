@@ -1,12 +1,12 @@
-// Campaign gives a tag to the followers that a rule selects, such as those who followed in the last 30 days by a QR code.
-// It says what it would do, and does it with -apply.
+// Campaign tags the followers that match a rule, such as those who followed by a QR code in the last 30 days. It is a
+// dry run unless -apply is given.
 //
-//	go run ./examples/campaign                                                         # on an account in memory
-//	go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE          # says whom it would tag
-//	go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE -apply   # tags them
+//	go run ./examples/campaign                                                      # in-memory account
+//	go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE          # dry run
+//	go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE -apply   # tag them
 //
-// It reads all profiles, 100 in a call, and tags 50 in a call. With WECHAT_APPID and WECHAT_SECRET set it works on the real
-// account.
+// It reads all profiles, 100 per call, and tags 50 followers per call. With WECHAT_APPID and WECHAT_SECRET set, it
+// uses the real account.
 package main
 
 import (
@@ -33,8 +33,8 @@ func main() {
 	}
 }
 
-const usage = `Campaign gives a tag to the followers that a rule selects; without -apply it only says to whom.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Campaign tags the followers that match a rule. Without -apply it is a dry run.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
   go run ./examples/campaign -tag 新客 -days 30 -scene ADD_SCENE_QR_CODE
 
@@ -49,24 +49,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&cp.tag, "tag", "新客", "`name` of the tag; one that does not exist is made")
-	days := flags.Int("days", 30, "select who followed in the last so many days; 0 for all")
-	flags.StringVar((*string)(&cp.rule.scene), "scene", "", "select who came this way, such as ADD_SCENE_QR_CODE")
-	flags.StringVar(&cp.rule.qr, "qr", "", "select who scanned the QR code with this scene `string`")
-	flags.BoolVar(&cp.apply, "apply", false, "tag them; without it the program only says whom it would")
-	flags.StringVar(&cp.after, "after", "", "go on after this `openid`, as a run that was stopped says")
-	flags.StringVar(&cp.report, "report", "refused.csv", "`file` for those who could not be tagged")
+	flags.StringVar(&cp.tag, "tag", "新客", "`name` of the tag, created if it does not exist")
+	days := flags.Int("days", 30, "select followers of the last `n` days; 0 selects all")
+	flags.StringVar((*string)(&cp.rule.scene), "scene", "",
+		"select followers with this subscribe `scene`, such as ADD_SCENE_QR_CODE")
+	flags.StringVar(&cp.rule.qr, "qr", "", "select followers who scanned the QR code with this scene `string`")
+	flags.BoolVar(&cp.apply, "apply", false, "tag the selected followers; without it, the run is a dry run")
+	flags.StringVar(&cp.after, "after", "", "resume after this `openid`, printed by a stopped run")
+	flags.StringVar(&cp.report, "report", "refused.csv", "`file` for the followers who could not be tagged")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	if *days < 0 {
-		return errors.New("-days must not be below 0")
+		return errors.New("-days must not be negative")
 	}
 	if cp.rule.scene != "" && !slices.Contains(scenes, cp.rule.scene) {
-		fmt.Fprintf(stderr, "-scene %s is not a known scene, and may select nobody. Known are %v.\n", cp.rule.scene, scenes)
+		fmt.Fprintf(stderr, "warning: unknown scene %s may match nobody; known scenes: %v\n", cp.rule.scene, scenes)
 	}
 	if *days > 0 {
 		cp.rule.since = time.Now().AddDate(0, 0, -*days)
@@ -79,18 +80,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return cp.run(ctx)
 }
 
-// newClient is the client of the real account, or of one in memory, where everybody has just followed.
+// newClient returns a client for the real account, or for an in-memory account whose followers have just subscribed.
 func newClient(out io.Writer) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
 	switch {
 	case appID == "" && secret == "":
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2500))
-		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
+		fmt.Fprintf(out, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
 		return srv.Client(), nil
 	case appID == "":
-		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return nil, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return nil, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	return wechatuser.New(appID, secret)
 }

@@ -31,11 +31,14 @@ func TestMain(m *testing.M) {
 
 var today = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// newAccount has 300 followers, the i-th since i hours ago; each third came by a QR code, one of two.
+// newAccount returns an account with 300 followers. Follower i subscribed i hours ago; every third one scanned one of
+// two QR codes.
 func newAccount() (srv *wechatusertest.Server, byShop7 []string) {
-	srv = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithClock(func() time.Time { return today }))
+	srv = wechatusertest.NewServer(
+		wechatusertest.WithoutListener(), wechatusertest.WithClock(func() time.Time { return today }))
 	for i := range 300 {
-		u := wechatuser.UserInfo{OpenID: wechatusertest.OpenID(i), SubscribeTime: today.Add(-time.Duration(i) * time.Hour).Unix()}
+		followed := today.Add(-time.Duration(i) * time.Hour)
+		u := wechatuser.UserInfo{OpenID: wechatusertest.OpenID(i), SubscribeTime: followed.Unix()}
 		if i%3 == 0 {
 			u.SubscribeScene, u.QRSceneStr = wechatuser.SceneQRCode, []string{"shop-7", "shop-8"}[i%2]
 			if i%2 == 0 && i <= 240 {
@@ -47,7 +50,7 @@ func newAccount() (srv *wechatusertest.Server, byShop7 []string) {
 	return srv, byShop7
 }
 
-// newCampaign is for those who scanned shop-7 in the last 10 days.
+// newCampaign selects the followers who scanned shop-7 in the last 10 days.
 func newCampaign(t *testing.T, srv *wechatusertest.Server) *campaign {
 	t.Helper()
 	return &campaign{
@@ -56,7 +59,7 @@ func newCampaign(t *testing.T, srv *wechatusertest.Server) *campaign {
 	}
 }
 
-func runs(t *testing.T, cp *campaign) (string, error) {
+func runCampaign(t *testing.T, cp *campaign) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	cp.out = &out
@@ -74,13 +77,14 @@ func tagNamed(t *testing.T, srv *wechatusertest.Server, name string) int {
 func TestDryRun(t *testing.T) {
 	srv, want := newAccount()
 
-	out, err := runs(t, newCampaign(t, srv))
+	out, err := runCampaign(t, newCampaign(t, srv))
 
 	require.NoError(t, err)
 	require.Len(t, want, 41)
-	assert.Equal(t, "There is no tag \"新客\": -apply makes it.\n  "+strings.Join(want[:3], "\n  ")+"\n  and 38 more\n"+
-		"41 of 300 followers are selected, 0 of them have the tag; 0 have no profile.\n"+
-		"Nothing was changed. To tag them, give -apply: 41 followers, calls: 1.\n", out)
+	assert.Equal(t, "The tag \"新客\" does not exist; -apply creates it.\n  "+
+		strings.Join(want[:3], "\n  ")+"\n  and 38 more\n"+
+		"41 of 300 followers selected, 0 of them already tagged; 0 without a profile.\n"+
+		"Dry run, nothing changed. With -apply: 41 followers to tag, API calls: 1.\n", out)
 	assert.Empty(t, srv.Tags())
 }
 
@@ -89,25 +93,28 @@ func TestApply(t *testing.T) {
 	cp := newCampaign(t, srv)
 	cp.apply = true
 
-	out, err := runs(t, cp)
+	out, err := runCampaign(t, cp)
 
 	require.NoError(t, err)
-	assert.Equal(t, "41 of 300 followers are selected, 0 of them had the tag before; 41 were tagged and 0 refused; 0 have no profile.\n", out)
+	assert.Equal(t, "41 of 300 followers selected, 0 of them already tagged; "+
+		"41 tagged, 0 rejected; 0 without a profile.\n", out)
 	assert.Equal(t, want, srv.TagFans(tagNamed(t, srv, "新客")))
 	assert.NoFileExists(t, cp.report)
 
 	calls := srv.Calls("/cgi-bin/tags/members/batchtagging")
 	cp = newCampaign(t, srv)
 	cp.apply = true
-	out, err = runs(t, cp)
+	out, err = runCampaign(t, cp)
 	require.NoError(t, err)
-	assert.Contains(t, out, "41 of them had the tag before; 0 were tagged")
-	assert.Equal(t, calls, srv.Calls("/cgi-bin/tags/members/batchtagging"), "nobody is tagged again")
+	assert.Contains(t, out, "41 of them already tagged; 0 tagged")
+	assert.Equal(t, calls, srv.Calls("/cgi-bin/tags/members/batchtagging"), "tagged followers are skipped")
 }
 
-func TestRefused(t *testing.T) {
+func TestRejectedOpenIDs(t *testing.T) {
 	srv, want := newAccount()
-	full := wechatuser.UserInfo{OpenID: want[5], SubscribeTime: today.Unix(), SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7"}
+	full := wechatuser.UserInfo{
+		OpenID: want[5], SubscribeTime: today.Unix(), SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7",
+	}
 	for i := range 20 {
 		full.TagIDList = append(full.TagIDList, srv.AddTag(string(rune('a'+i))))
 	}
@@ -115,16 +122,17 @@ func TestRefused(t *testing.T) {
 	cp := newCampaign(t, srv)
 	cp.apply = true
 
-	out, err := runs(t, cp)
+	out, err := runCampaign(t, cp)
 
 	assert.ErrorIs(t, err, wechatuser.CodeTooManyTagsOnUser)
-	assert.Contains(t, out, "40 were tagged and 1 refused")
-	assert.Contains(t, out, "Who was refused is in "+cp.report)
-	assert.NotContains(t, out, "-after", "it came to its end")
+	assert.Contains(t, out, "40 tagged, 1 rejected")
+	assert.Contains(t, out, "The rejected openids are in "+cp.report)
+	assert.NotContains(t, out, "-after", "the job completed")
 	rows := readCSV(t, cp.report)
 	require.Len(t, rows, 2)
 	assert.Equal(t, []string{"openid", "errcode", "meaning", "含义", "rid"}, rows[0])
-	assert.Equal(t, []string{want[5], "45059", wechatuser.CodeTooManyTagsOnUser.Meaning(), wechatuser.CodeTooManyTagsOnUser.MeaningZH()}, rows[1][:4])
+	code := wechatuser.CodeTooManyTagsOnUser
+	assert.Equal(t, []string{want[5], "45059", code.Meaning(), code.MeaningZH()}, rows[1][:4])
 	assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, rows[1][4])
 	assert.Len(t, srv.TagFans(tagNamed(t, srv, "新客")), 40)
 }
@@ -145,65 +153,69 @@ func TestResume(t *testing.T) {
 	all := srv.OpenIDs()
 	cp := newCampaign(t, srv)
 	cp.apply, cp.rule = true, rule{}
-	used := &usedUp{next: srv.Transport(), before: []string{all[0], all[50], all[100]}, at: all[150]}
-	used.wait.Add(len(used.before))
-	cp.wechat = srv.Client(wechatuser.WithTransport(used))
+	quota := &quotaTransport{next: srv.Transport(), before: []string{all[0], all[50], all[100]}, fail: all[150]}
+	quota.wait.Add(len(quota.before))
+	cp.wechat = srv.Client(wechatuser.WithTransport(quota))
 
-	out, err := runs(t, cp)
+	out, err := runCampaign(t, cp)
 
 	require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
-	assert.Contains(t, out, "It was stopped. To go on, add: -after "+all[149]+"\n")
+	assert.Contains(t, out, "The job was stopped. To resume it, add: -after "+all[149]+"\n")
 	assert.NotContains(t, srv.TagFans(tagNamed(t, srv, "新客")), all[150])
 
 	read := srv.Calls("/cgi-bin/user/info/batchget")
 	cp = newCampaign(t, srv)
 	cp.apply, cp.rule, cp.after = true, rule{}, all[149]
-	out, err = runs(t, cp)
+	out, err = runCampaign(t, cp)
 
 	require.NoError(t, err, out)
 	assert.Equal(t, all, srv.TagFans(tagNamed(t, srv, "新客")))
-	assert.Equal(t, read+2, srv.Calls("/cgi-bin/user/info/batchget"), "150 profiles: those before are not read again")
+	assert.Equal(t, read+2, srv.Calls("/cgi-bin/user/info/batchget"), "150 profiles; the earlier ones are not read again")
 }
 
-// usedUp refuses to tag one follower, once it has tagged others, as if the day's quota were used up.
-type usedUp struct {
+// quotaTransport responds with the daily quota error to the call that tags fail, after those that tag before.
+type quotaTransport struct {
 	next   http.RoundTripper
 	before []string
-	at     string
+	fail   string
 	wait   sync.WaitGroup
 }
 
-func (u *usedUp) RoundTrip(r *http.Request) (*http.Response, error) {
+func (q *quotaTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Path != "/cgi-bin/tags/members/batchtagging" {
-		return u.next.RoundTrip(r)
+		return q.next.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(body, []byte(u.at)) {
-		u.wait.Wait()
+	if bytes.Contains(body, []byte(q.fail)) {
+		q.wait.Wait()
 		text := `{"errcode":45009,"errmsg":"reach max api daily quota limit rid: 5f0000aa-11223344-55667788"}`
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+		}, nil
 	}
 	r = r.Clone(r.Context())
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	resp, err := u.next.RoundTrip(r)
-	for _, openID := range u.before {
+	resp, err := q.next.RoundTrip(r)
+	for _, openID := range q.before {
 		if bytes.Contains(body, []byte(openID)) {
-			u.wait.Done()
+			q.wait.Done()
 		}
 	}
 	return resp, err
 }
 
-func TestRun(t *testing.T) {
+func TestRunInMemory(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-apply"}, &out, io.Discard))
-	assert.Contains(t, out.String(), "An account in memory with 2500 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
-	assert.Contains(t, out.String(), "1000 done\n2000 done\n2500 of 2500 followers are selected")
+	assert.Contains(t, out.String(),
+		"Using an in-memory account with 2500 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
+	assert.Contains(t, out.String(), "1000 done\n2000 done\n2500 of 2500 followers selected")
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
-	assert.ErrorContains(t, run(t.Context(), []string{"-days", "-3"}, io.Discard, io.Discard), "-days must not be below 0")
+	assert.ErrorContains(t, run(t.Context(), []string{"-days", "-3"}, io.Discard, io.Discard),
+		"-days must not be negative")
 }
 
 func TestUsage(t *testing.T) {
@@ -211,10 +223,10 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Campaign (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
 	t.Setenv("WECHAT_APPID", "")
@@ -222,8 +234,8 @@ func TestHalfACredential(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }
 
-// TestScene: one that the SDK does not know may exist all the same.
-func TestScene(t *testing.T) {
+// All scenes of the SDK are known; another one gets a warning, since the platform may have it.
+func TestUnknownScene(t *testing.T) {
 	source, err := os.ReadFile("../../types.go")
 	require.NoError(t, err)
 	for _, scene := range regexp.MustCompile(`"ADD_SCENE_\w+"`).FindAllString(string(source), -1) {
@@ -233,6 +245,6 @@ func TestScene(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-scene", "NOPE"}, &stdout, &stderr))
-	assert.Regexp(t, `^-scene NOPE is not a known scene.* ADD_SCENE_QR_CODE .*\n$`, stderr.String())
-	assert.Contains(t, stdout.String(), "0 of 2500 followers are selected")
+	assert.Regexp(t, `^warning: unknown scene NOPE may match nobody.* ADD_SCENE_QR_CODE .*\n$`, stderr.String())
+	assert.Contains(t, stdout.String(), "0 of 2500 followers selected")
 }

@@ -17,19 +17,21 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// cluster is all that a job needs, on this machine: a Redis server, an account in memory, and roles that are processes.
+// cluster runs all that a job needs on this machine: a Redis server, an in-memory account, and a process per role.
 type cluster struct {
 	*wechatusertest.Server
-	dir    string // of Redis
-	port   string // of Redis
+	dir    string // data directory of Redis
+	port   string // port of Redis
 	job    string
 	limit  int
 	stderr io.Writer
 	redis  *exec.Cmd
 }
 
-// startCluster starts a Redis server whose files are in dir. close ends it.
-func startCluster(ctx context.Context, account *wechatusertest.Server, dir string, limit int, stderr io.Writer) (*cluster, error) {
+// startCluster starts a Redis server with the data directory dir. Call close to stop it.
+func startCluster(
+	ctx context.Context, account *wechatusertest.Server, dir string, limit int, stderr io.Writer,
+) (*cluster, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -38,27 +40,30 @@ func startCluster(ctx context.Context, account *wechatusertest.Server, dir strin
 	return c, c.startRedis(ctx)
 }
 
-// startRedis starts the server, or starts it again with what it had.
+// startRedis starts the Redis server, with the data of a previous run if there is one.
 func (c *cluster) startRedis(ctx context.Context) error {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return errors.New("redis-server is not installed: apt-get install redis-server, or brew install redis")
 	}
-	// The queue is on the disk, as it should be anywhere.
-	c.redis = exec.Command(path, "--port", c.port, "--bind", "127.0.0.1", "--dir", c.dir, "--save", "", "--appendonly", "yes")
+	// The queue must be persistent.
+	c.redis = exec.Command(path, "--port", c.port, "--bind", "127.0.0.1", "--dir", c.dir,
+		"--save", "", "--appendonly", "yes")
 	if err := c.redis.Start(); err != nil {
 		return err
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: c.address(), MaxRetries: 50, MinRetryBackoff: 50 * time.Millisecond, MaxRetryBackoff: time.Second})
+	rdb := redis.NewClient(&redis.Options{
+		Addr: c.address(), MaxRetries: 50, MinRetryBackoff: 50 * time.Millisecond, MaxRetryBackoff: time.Second,
+	})
 	defer rdb.Close()
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		c.close()
-		return fmt.Errorf("redis-server does not answer: %w", err)
+		return fmt.Errorf("redis-server does not respond: %w", err)
 	}
 	return nil
 }
 
-// close ends the Redis server at once.
+// close kills the Redis server.
 func (c *cluster) close() {
 	_ = c.redis.Process.Kill()
 	_ = c.redis.Wait()
@@ -75,14 +80,14 @@ func freePort() (string, error) {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }
 
-// config is what a role in this process needs.
+// config returns the configuration of a role in this process.
 func (c *cluster) config() config {
 	return config{job: c.job, redis: c.address(), api: c.URL, limit: c.limit}
 }
 
 func (c *cluster) openJob() (*job, error) { return openJob(c.config(), c.AppID, c.Secret, "") }
 
-// start starts a role in a process of its own: this program once more. It gets a SIGTERM when ctx ends.
+// start starts a role as a new process of this program. The process gets a SIGTERM when ctx is done.
 func (c *cluster) start(ctx context.Context, role string, flags ...string) (*exec.Cmd, error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -17,14 +17,15 @@ import (
 
 const demoTag = "会员"
 
-// demo does a whole job on this machine, kills a worker in the middle, and compares the account with what it should be.
+// demo runs a whole job on this machine, kills a worker in the middle, and compares the account with the expected
+// result.
 func demo(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "wechatuser-distributed-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := list{cfg.fans, cfg.bad}
+	l := demoList{cfg.fans, cfg.bad}
 	account := wechatusertest.NewServer(wechatusertest.WithFans(cfg.fans))
 	defer account.Close()
 	file := filepath.Join(dir, "openids.txt")
@@ -42,50 +43,52 @@ func demo(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error)
 	}
 	defer j.close()
 
-	d := &show{cluster: c, job: j, out: stdout, began: time.Now()}
-	fmt.Fprintf(stdout, "%d openids, %d workers, Redis on %s, the account on %s\n", cfg.fans, cfg.workers, c.address(), c.URL)
-	processes, end := context.WithCancel(ctx)
-	defer func() { end(); err = errors.Join(err, d.wait()) }()
-	if err := d.start(processes, "producer", "-tag", demoTag, "-file", file); err != nil {
+	d := &demoRun{cluster: c, job: j, out: stdout, start: time.Now()}
+	fmt.Fprintf(stdout, "%d openids, %d workers, Redis on %s, the account on %s\n",
+		cfg.fans, cfg.workers, c.address(), c.URL)
+	processCtx, stop := context.WithCancel(ctx)
+	defer func() { stop(); err = errors.Join(err, d.wait()) }()
+	if err := d.startRole(processCtx, "producer", "-tag", demoTag, "-file", file); err != nil {
 		return err
 	}
 	for range cfg.workers {
-		if err := d.start(processes, "worker"); err != nil {
+		if err := d.startRole(processCtx, "worker"); err != nil {
 			return err
 		}
 	}
 	victim := d.running[len(d.running)-1]
-	if err := d.watch(ctx, "killed one worker, and start another", func(s *summary) bool {
+	if err := d.watch(ctx, "killed one worker, starting another", func(s *summary) bool {
 		return s.produced && s.done > s.openIDs/3
 	}); err != nil {
 		return err
 	}
 	_ = victim.Process.Kill()
 	d.killed = victim
-	if err := sleep(ctx, time.Second); err != nil { // as a supervisor would
+	if err := sleep(ctx, time.Second); err != nil { // like a supervisor
 		return err
 	}
-	if err := d.start(processes, "worker"); err != nil {
+	if err := d.startRole(processCtx, "worker"); err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout, "      its tasks come back after 60 s without a sign of life, when the queue, which looks once a minute, sees it")
-	if err := d.watch(ctx, "all chunks have their result", (*summary).complete); err != nil {
+	fmt.Fprintln(stdout, "      Its tasks return to the queue when its lease has expired after 60 s; "+
+		"the queue checks once a minute.")
+	if err := d.watch(ctx, "all chunks are done", (*summary).complete); err != nil {
 		return err
 	}
 	return l.check(ctx, d)
 }
 
-// show is a demo that is running.
-type show struct {
+// demoRun is a running demo.
+type demoRun struct {
 	*cluster
 	job     *job
 	out     io.Writer
-	began   time.Time
+	start   time.Time
 	running []*exec.Cmd
 	killed  *exec.Cmd
 }
 
-func (d *show) start(ctx context.Context, role string, flags ...string) error {
+func (d *demoRun) startRole(ctx context.Context, role string, flags ...string) error {
 	cmd, err := d.cluster.start(ctx, role, flags...)
 	if err == nil {
 		d.running = append(d.running, cmd)
@@ -93,32 +96,32 @@ func (d *show) start(ctx context.Context, role string, flags ...string) error {
 	return err
 }
 
-// wait waits until all processes have ended, which the end of their context makes them do.
-func (d *show) wait() (err error) {
+// wait waits until all processes have exited, after their context was cancelled.
+func (d *demoRun) wait() (err error) {
 	for _, cmd := range d.running {
-		if end := cmd.Wait(); end != nil && cmd != d.killed && !errors.Is(end, context.Canceled) {
-			err = errors.Join(err, fmt.Errorf("%s: %w", cmd.Args[1], end))
+		if exit := cmd.Wait(); exit != nil && cmd != d.killed && !errors.Is(exit, context.Canceled) {
+			err = errors.Join(err, fmt.Errorf("%s: %w", cmd.Args[1], exit))
 		}
 	}
 	return err
 }
 
-// watch prints the progress until something is true.
-func (d *show) watch(ctx context.Context, what string, until func(*summary) bool) error {
+// watch prints the progress until a condition is true.
+func (d *demoRun) watch(ctx context.Context, message string, until func(*summary) bool) error {
 	terminal := isTerminal(d.out)
 	for printed := (time.Time{}); ; {
 		s, err := d.job.summary(ctx)
 		if err != nil {
 			return err
 		}
-		over := until(s)
-		if terminal || over || time.Since(printed) > 10*time.Second {
-			took := time.Since(d.began)
-			fmt.Fprintf(d.out, "%4.0fs %9d done %7.0f a second %3d chunks open %7d calls %2d token requests",
+		finished := until(s)
+		if terminal || finished || time.Since(printed) > 10*time.Second {
+			took := time.Since(d.start)
+			fmt.Fprintf(d.out, "%4.0fs %9d done %7.0f per second %3d chunks open %7d calls, token requests: %d",
 				took.Seconds(), s.done, float64(s.done)/took.Seconds(), s.open, d.Calls("*"), d.Calls("/cgi-bin/stable_token"))
 			switch {
-			case over:
-				fmt.Fprintf(d.out, ": %s\n", what)
+			case finished:
+				fmt.Fprintf(d.out, " (%s)\n", message)
 				return nil
 			case terminal:
 				fmt.Fprint(d.out, "\r")
@@ -151,14 +154,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// list is the openids of the demo, some of which the platform refuses.
-type list struct {
+// demoList is the list of openids of the demo, some of which the platform rejects.
+type demoList struct {
 	n   int
-	bad float64
+	bad float64 // share of rejected openids
 }
 
-// at is the i-th openid and the errcode that it gets, 0 for none.
-func (l list) at(i int) (string, wechatuser.Code) {
+// at returns openid i and its errcode, 0 if it is valid.
+func (l demoList) at(i int) (string, wechatuser.Code) {
 	if l.bad > 0 {
 		if every := int(1 / l.bad); i%every == every-1 {
 			switch i / every % 3 {
@@ -167,15 +170,15 @@ func (l list) at(i int) (string, wechatuser.Code) {
 			case 1:
 				return wechatusertest.ForeignOpenID(i), wechatuser.CodeOpenIDMismatch
 			default:
-				return wechatusertest.OpenID(l.n + i), wechatuser.CodeInvalidOpenID // never seen here
+				return wechatusertest.OpenID(l.n + i), wechatuser.CodeInvalidOpenID // does not exist
 			}
 		}
 	}
 	return wechatusertest.OpenID(i), 0
 }
 
-// write makes the file, and some followers of the account leave.
-func (l list) write(name string, account *wechatusertest.Server) error {
+// write writes the file, and removes the former followers from the account.
+func (l demoList) write(name string, account *wechatusertest.Server) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
@@ -191,8 +194,8 @@ func (l list) write(name string, account *wechatusertest.Server) error {
 	return errors.Join(out.Flush(), f.Close())
 }
 
-// check compares the account and the results with the list.
-func (l list) check(ctx context.Context, d *show) error {
+// check compares the account and the results of the job with the list.
+func (l demoList) check(ctx context.Context, d *demoRun) error {
 	s, err := d.job.summary(ctx)
 	if err != nil {
 		return err
@@ -208,19 +211,19 @@ func (l list) check(ctx context.Context, d *show) error {
 	for i := range l.n {
 		id, code := l.at(i)
 		_, has := tagged[id]
-		refusal, named := s.refused[id]
-		if has || named {
+		rejected, reported := s.rejected[id]
+		if has || reported {
 			missing--
 		}
-		if has != (code == 0) || named == has || refusal.Code != code {
+		if has != (code == 0) || reported == has || rejected.Code != code {
 			wrong++
 		}
 	}
 	tokens := d.Calls("/cgi-bin/stable_token")
-	fmt.Fprintf(d.out, "the account: %d followers have the tag, %d openids are neither tagged nor named, %d wrong; %d token requests\n",
-		len(tagged), missing, wrong, tokens)
-	if missing+wrong > 0 || len(tagged)+len(s.refused) != l.n || tokens != 1 {
-		return errors.New("this is not what it should be")
+	fmt.Fprintf(d.out, "account    %d followers tagged, %d openids neither tagged nor reported, %d wrong; "+
+		"token requests: %d\n", len(tagged), missing, wrong, tokens)
+	if missing+wrong > 0 || len(tagged)+len(s.rejected) != l.n || tokens != 1 {
+		return errors.New("the result is not as expected")
 	}
 	return nil
 }

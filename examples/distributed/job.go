@@ -19,19 +19,19 @@ import (
 	"github.com/wechatuser/wechatuser/redisstore"
 )
 
-// job is the part of Redis that belongs to one job of one account, and a client for the account.
+// job is one job of one account: its data in Redis, and a client for the account.
 type job struct {
-	// queue is the name of the asynq queue. The app ID is in it: openids are the account's own, and a worker of another
-	// account would get each of them refused.
+	// queue is the name of the asynq queue. It contains the app ID: openids belong to an account, and another account
+	// would reject them.
 	queue   string
 	rdb     *redis.Client
 	inspect *asynq.Inspector
 	account *wechatuser.Client
 }
 
-// openJob makes no request.
+// openJob opens a job. It sends no requests.
 func openJob(cfg config, appID, secret, password string) (*job, error) {
-	// One client for the queue, the token and the limiter. The SDK wants the context to end a request.
+	// One client for the queue, the token and the limiter. The SDK requires that contexts cancel requests.
 	rdb := redis.NewClient(&redis.Options{Addr: cfg.redis, Password: password, ContextTimeoutEnabled: true})
 	account, err := openAccount(cfg, appID, secret, rdb)
 	if err != nil {
@@ -46,7 +46,7 @@ func openJob(cfg config, appID, secret, password string) (*job, error) {
 	}, nil
 }
 
-// openAccount is a client that shares its token and the rate of its calls with all other processes.
+// openAccount returns a client that shares its token and its rate limit with all other processes.
 func openAccount(cfg config, appID, secret string, rdb *redis.Client) (*wechatuser.Client, error) {
 	store, err := redisstore.New(rdb)
 	if err != nil {
@@ -72,18 +72,18 @@ func (j *job) close() {
 	_ = j.rdb.Close()
 }
 
-// key is a key of the job. The braces keep all of them, and those of the queue, on one node of Redis Cluster.
+// key returns a key of the job. The braces keep these keys and those of the queue in one hash slot of Redis Cluster.
 func (j *job) key(name string) string { return "wechatuser:job:{" + j.queue + "}:" + name }
 
 const taskType = "wechatuser:tag"
 
-// chunk is what a task is about. A million openids in tasks of 1,000 are 31 MB in Redis.
+// chunk is the payload of a task. A million openids in chunks of 1,000 take 31 MB in Redis.
 type chunk struct {
 	TagID   int      `json:"tagid"`
 	OpenIDs []string `json:"openids"`
 }
 
-// id is the same for the same openids, so that a chunk that is enqueued twice is one task.
+// id returns a hash of the chunk, so that a chunk that is enqueued twice is one task.
 func (c chunk) id() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s", c.TagID, strings.Join(c.OpenIDs, "\n")))
 	return hex.EncodeToString(sum[:12])
@@ -98,17 +98,17 @@ func (c chunk) task(queue string) (*asynq.Task, error) {
 		asynq.Queue(queue),
 		asynq.TaskID(c.id()),
 		asynq.MaxRetry(25),
-		asynq.Timeout(time.Hour), // a low limit makes a task last long, and so does a used-up minute
+		asynq.Timeout(time.Hour), // a task is slow with a low limit or an exhausted minute quota
 	), nil
 }
 
-// shut keeps all workers from making calls until then, since the day's quota is used up.
-func (j *job) shut(ctx context.Context, until time.Time) error {
+// blockUntil keeps all workers from making calls until a time, since the daily quota is exhausted.
+func (j *job) blockUntil(ctx context.Context, until time.Time) error {
 	return j.rdb.Set(ctx, j.key("shut"), until.UnixMilli(), time.Until(until)).Err()
 }
 
-// shutUntil is when calls can be made again, the zero time for now.
-func (j *job) shutUntil(ctx context.Context) (time.Time, error) {
+// blockedUntil returns when calls can be made again, or the zero time if they can be made now.
+func (j *job) blockedUntil(ctx context.Context) (time.Time, error) {
 	ms, err := j.rdb.Get(ctx, j.key("shut")).Int64()
 	if errors.Is(err, redis.Nil) {
 		return time.Time{}, nil
@@ -116,19 +116,19 @@ func (j *job) shutUntil(ctx context.Context) (time.Time, error) {
 	return time.UnixMilli(ms), err
 }
 
-// pause stops the queue for all workers, until rerun.
+// pause pauses the queue for all workers until rerun.
 func (j *job) pause(ctx context.Context, reason error) error {
 	if err := j.rdb.Set(ctx, j.key("paused"), reason.Error(), 0).Err(); err != nil {
 		return err
 	}
 	err := j.inspect.PauseQueue(j.queue)
 	if info, infoErr := j.inspect.GetQueueInfo(j.queue); infoErr == nil && info.Paused {
-		return nil // by another worker
+		return nil // another worker has paused it
 	}
 	return err
 }
 
-// rerun goes on with everything that failed or waits, once the cause has been mended.
+// rerun resumes all tasks that have failed or are waiting.
 func (j *job) rerun(ctx context.Context) error {
 	if err := j.rdb.Del(ctx, j.key("shut"), j.key("paused")).Err(); err != nil {
 		return err

@@ -1,10 +1,10 @@
-// Distributed puts a tag on any number of followers with any number of worker processes, which share a queue, the access
-// token and the rate of calls on one Redis.
+// Distributed tags any number of followers with any number of worker processes, which share a queue, the access token
+// and the rate limit on one Redis server.
 //
 //	go run .
 //
-// As it is, it starts a Redis server, an account in memory and four workers, kills one of them in the middle, and checks
-// the account at the end. The roles are there for a real account too; see -help.
+// By default it runs a demo: it starts a Redis server, an in-memory account and four workers, kills one of them in the
+// middle, and checks the account at the end. For a real account, run the roles separately; see -help.
 package main
 
 import (
@@ -29,36 +29,36 @@ func main() {
 	}
 }
 
-const usage = `Distributed puts a tag on any number of followers with any number of worker processes.
-The roles take the account from WECHAT_APPID and WECHAT_SECRET, and the password of Redis from REDIS_PASSWORD; without a
-role, the account is in memory.
+const usage = `Distributed tags any number of followers with any number of worker processes.
+The roles use the account of WECHAT_APPID and WECHAT_SECRET, and the Redis password of REDIS_PASSWORD. Without a role,
+it runs a demo with an in-memory account.
 
-  go run . [-fans 1000000]                           the whole of it on this machine
+  go run . [-fans 1000000]                           run the demo on this machine
 
-  go run . producer -job spring -tag 会员            makes tasks of all followers
-  go run . producer -job spring -tag 会员 -file ids  or of a file with one openid a line
-  go run . worker -job spring                        works on the tasks, until SIGTERM; start as many as you like
-  go run . report -job spring [-refused]             says how far the job is, and names the refused openids
-  go run . rerun -job spring                         goes on after a cause has been mended
+  go run . producer -job spring -tag 会员            create tasks for all followers
+  go run . producer -job spring -tag 会员 -file ids  or for a file with one openid per line
+  go run . worker -job spring                        process tasks until SIGTERM; start any number of workers
+  go run . report -job spring [-refused]             print the progress, or the rejected openids
+  go run . rerun -job spring                         resume after the cause of a failure has been fixed
 
 `
 
-// config is what the flags say. Each role has those that it needs.
+// config holds the flags. Each role has its own.
 type config struct {
-	// The roles.
+	// Flags of the roles.
 	job, redis, api string
 	limit           int
 	tag, file       string
 	chunk           int
 	tasks           int
 	grace           time.Duration
-	refused         bool
-	// The demo.
+	rejected        bool
+	// Flags of the demo.
 	fans, workers int
 	bad           float64
 }
 
-// run is one role, or the demo.
+// run runs a role or the demo.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	role := "demo"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "worker":
 		return work(ctx, j, cfg, stderr)
 	case "report":
-		return report(ctx, j, cfg.refused, stdout)
+		return report(ctx, j, cfg.rejected, stdout)
 	default:
 		return j.rerun(ctx)
 	}
@@ -106,40 +106,42 @@ func parse(role string, args []string, stderr io.Writer) (cfg config, err error)
 		limit = 60_000
 		flags.IntVar(&cfg.fans, "fans", 1_000_000, "`number` of openids")
 		flags.IntVar(&cfg.workers, "workers", 4, "`number` of worker processes")
-		flags.Float64Var(&cfg.bad, "bad", 0.001, "`share` of openids that the platform refuses")
+		flags.Float64Var(&cfg.bad, "bad", 0.001, "`share` of openids that the platform rejects")
 	} else {
-		flags.StringVar(&cfg.job, "job", "tagging", "`name` of the job; a name is used once")
+		flags.StringVar(&cfg.job, "job", "tagging", "`name` of the job; use a name only once")
 		flags.StringVar(&cfg.redis, "redis", "127.0.0.1:6379", "`address` of Redis")
-		flags.StringVar(&cfg.api, "api", "", "`URL` in place of the platform's, for a simulator or a proxy")
+		flags.StringVar(&cfg.api, "api", "", "base `URL` of the API, for a simulator or a proxy")
 	}
-	flags.IntVar(&cfg.limit, "limit", limit, "calls a minute of all processes together, the same for all; 0 for no limit")
+	flags.IntVar(&cfg.limit, "limit", limit,
+		"calls per minute of all processes together, the same for all; 0 means no limit")
 	switch role {
 	case "demo":
 	case "producer":
-		flags.StringVar(&cfg.tag, "tag", "", "`name` of the tag, which is made if there is none")
-		flags.StringVar(&cfg.file, "file", "", "`file` with one openid a line (default: all followers)")
-		flags.IntVar(&cfg.chunk, "chunk", 1000, "openids in a task")
+		flags.StringVar(&cfg.tag, "tag", "", "`name` of the tag, created if it does not exist")
+		flags.StringVar(&cfg.file, "file", "", "`file` with one openid per line (default: all followers)")
+		flags.IntVar(&cfg.chunk, "chunk", 1000, "`number` of openids per task")
 	case "worker":
-		flags.IntVar(&cfg.tasks, "tasks", 2, "tasks at a time, with 4 calls at a time each")
-		flags.DurationVar(&cfg.grace, "grace", 8*time.Second, "how long tasks may go on after SIGTERM before they are given back")
+		flags.IntVar(&cfg.tasks, "tasks", 2, "`number` of concurrent tasks, each with up to 4 concurrent calls")
+		flags.DurationVar(&cfg.grace, "grace", 8*time.Second,
+			"time for tasks to complete after SIGTERM before they return to the queue")
 	case "report":
-		flags.BoolVar(&cfg.refused, "refused", false, "name the refused openids, one a line with its errcode")
+		flags.BoolVar(&cfg.rejected, "refused", false, "print the rejected openids, one per line with its errcode")
 	case "rerun":
 	default:
-		return cfg, fmt.Errorf("%q: there are producer, worker, report and rerun, see -help", role)
+		return cfg, fmt.Errorf("unknown role %q: must be producer, worker, report or rerun, see -help", role)
 	}
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
 	}
 	switch {
 	case flags.NArg() > 0:
-		return cfg, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return cfg, fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	case cfg.limit < 0:
-		return cfg, errors.New("-limit must not be below 0")
+		return cfg, errors.New("-limit must not be negative")
 	case role == "demo" && (cfg.fans < 1 || cfg.workers < 1 || cfg.bad < 0 || cfg.bad > 0.5):
-		return cfg, errors.New("-fans and -workers must be at least 1, and -bad from 0 to 0.5")
+		return cfg, errors.New("-fans and -workers must be at least 1, and -bad must be from 0 to 0.5")
 	case role == "producer" && (cfg.tag == "" || cfg.chunk < 1):
-		return cfg, errors.New("say which tag: -tag 会员; and -chunk must be at least 1")
+		return cfg, errors.New("-tag is required, and -chunk must be at least 1")
 	case role == "worker" && cfg.tasks < 1:
 		return cfg, errors.New("-tasks must be at least 1")
 	}

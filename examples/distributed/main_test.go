@@ -19,10 +19,10 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// childEnv makes the test binary run as the program itself.
+// childEnv makes the test binary run as the program.
 const childEnv = "WECHATUSER_DISTRIBUTED_CHILD"
 
-// secret must turn up nowhere in Redis.
+// secret must not be anywhere in Redis.
 const secret = "SENTINEL-secret-SENTINEL"
 
 const tagging = "/cgi-bin/tags/members/batchtagging"
@@ -36,17 +36,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// newCluster starts a Redis server that ends with the test. It fails the test if Redis is not installed.
+// newCluster starts a Redis server that is stopped after the test. It fails the test if Redis is not installed.
 func newCluster(t *testing.T, fans int) (*cluster, *job) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Redis server")
 	}
 	account := wechatusertest.NewServer(
-		wechatusertest.WithAccount("wxFAKE000000000000", secret), wechatusertest.WithFans(fans), wechatusertest.WithPageSize(300))
+		wechatusertest.WithAccount("wxFAKE000000000000", secret),
+		wechatusertest.WithFans(fans), wechatusertest.WithPageSize(300))
 	t.Cleanup(account.Close)
 	c, err := startCluster(t.Context(), account, t.TempDir(), 60_000, os.Stderr)
-	require.NoError(t, err, "go test -short does without Redis")
+	require.NoError(t, err, "go test -short skips the tests that need Redis")
 	t.Cleanup(c.close)
 	j, err := c.openJob()
 	require.NoError(t, err)
@@ -54,7 +55,7 @@ func newCluster(t *testing.T, fans int) (*cluster, *job) {
 	return c, j
 }
 
-// startWorker runs a worker in this process. The function that it returns ends it and waits for that.
+// startWorker runs a worker in this process. It returns a function that stops the worker and waits for it.
 func startWorker(t *testing.T, c *cluster, tasks int, grace time.Duration, log io.Writer) (stop func()) {
 	t.Helper()
 	j, err := c.openJob()
@@ -62,14 +63,14 @@ func startWorker(t *testing.T, c *cluster, tasks int, grace time.Duration, log i
 	cfg := c.config()
 	cfg.tasks, cfg.grace = tasks, grace
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		ended <- work(ctx, j, cfg, log)
+		done <- work(ctx, j, cfg, log)
 		j.close()
 	}()
 	return func() {
 		cancel()
-		require.NoError(t, <-ended)
+		require.NoError(t, <-done)
 	}
 }
 
@@ -88,16 +89,17 @@ func summaryOf(t *testing.T, j *job) *summary {
 	return s
 }
 
-// eventually fails the test if the condition does not become true. It is asked in the test's own goroutine.
+// eventually waits until a condition is true, and fails the test if that takes too long. It calls the condition in the
+// goroutine of the test.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
-		require.True(t, time.Now().Before(end), "it does not come true: %s", what)
+		require.True(t, time.Now().Before(end), "timed out waiting until %s", what)
 	}
 }
 
-// holders are the keys of Redis that hold a text, in their names or anywhere in their values.
-func holders(t *testing.T, rdb *redis.Client, text string) (found []string) {
+// keysContaining returns the keys of Redis that contain a text in their name or value.
+func keysContaining(t *testing.T, rdb *redis.Client, text string) (found []string) {
 	t.Helper()
 	ctx := t.Context()
 	keys, err := rdb.Keys(ctx, "*").Result()
@@ -119,9 +121,9 @@ func holders(t *testing.T, rdb *redis.Client, text string) (found []string) {
 			parts = append(parts, rdb.SMembers(ctx, key).Val()...)
 		case "zset":
 			parts = append(parts, rdb.ZRange(ctx, key, 0, -1).Val()...)
-		case "none": // its time was over
+		case "none": // expired
 		default:
-			t.Fatalf("%s: a %s", key, kind)
+			t.Fatalf("%s: unexpected type %s", key, kind)
 		}
 		if strings.Contains(strings.Join(parts, "\n"), text) {
 			found = append(found, key)
@@ -133,27 +135,28 @@ func holders(t *testing.T, rdb *redis.Client, text string) (found []string) {
 func TestArguments(t *testing.T) {
 	for _, test := range []struct {
 		args []string
-		says string
+		want string
 	}{
-		{[]string{"boss"}, "there are producer, worker, report and rerun"},
-		{[]string{"worker", "now"}, "flags only"},
-		{[]string{"producer"}, "say which tag"},
+		{[]string{"boss"}, "must be producer, worker, report or rerun"},
+		{[]string{"worker", "now"}, "unexpected argument"},
+		{[]string{"producer"}, "-tag is required"},
 		{[]string{"producer", "-tag", "x", "-chunk", "0"}, "-chunk must be at least 1"},
 		{[]string{"worker", "-tasks", "0"}, "-tasks must be at least 1"},
-		{[]string{"report", "-limit", "-1"}, "-limit must not be below 0"},
+		{[]string{"report", "-limit", "-1"}, "-limit must not be negative"},
 		{[]string{"-fans", "0"}, "at least 1"},
-		{[]string{"-bad", "0.6"}, "-bad from 0 to 0.5"},
+		{[]string{"-bad", "0.6"}, "-bad must be from 0 to 0.5"},
 		{[]string{"worker"}, "WECHAT_APPID is not set"},
 	} {
 		t.Setenv("WECHAT_APPID", "")
 		t.Setenv("WECHAT_SECRET", "")
-		assert.ErrorContains(t, run(t.Context(), test.args, io.Discard, io.Discard), test.says, "%q", test.args)
+		assert.ErrorContains(t, run(t.Context(), test.args, io.Discard, io.Discard), test.want, "%q", test.args)
 	}
 }
 
 func TestWithoutRedisServer(t *testing.T) {
 	t.Setenv("PATH", "")
-	assert.ErrorContains(t, run(t.Context(), []string{"-fans", "10"}, io.Discard, io.Discard), "apt-get install redis-server")
+	err := run(t.Context(), []string{"-fans", "10"}, io.Discard, io.Discard)
+	assert.ErrorContains(t, err, "apt-get install redis-server")
 }
 
 func TestLinesOfFile(t *testing.T) {
@@ -177,5 +180,5 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Distributed (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }

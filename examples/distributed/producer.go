@@ -17,33 +17,33 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// produce makes tasks of all openids. Killed and started again, it goes on where it was.
+// produce creates tasks for all openids. If it is killed, the next run resumes.
 func produce(ctx context.Context, j *job, cfg config, stdout io.Writer) error {
-	at, err := j.place(ctx)
+	cur, err := j.cursor(ctx)
 	if err != nil {
 		return err
 	}
-	if at.complete {
-		fmt.Fprintf(stdout, "All tasks of this job are made: %d openids. For another job, give another -job.\n", at.openIDs)
+	if cur.complete {
+		fmt.Fprintf(stdout, "All tasks of this job exist: %d openids. For another job, use another -job.\n", cur.openIDs)
 		return nil
 	}
 	tag, err := j.account.EnsureTag(ctx, cfg.tag)
 	if err != nil {
 		return err
 	}
-	openIDs := j.account.AllFans(ctx, wechatuser.StartAfter(at.after))
+	openIDs := j.account.AllFans(ctx, wechatuser.StartAfter(cur.after))
 	if cfg.file != "" {
-		openIDs = lines(cfg.file, at.openIDs)
+		openIDs = lines(cfg.file, cur.openIDs)
 	}
-	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb), at: at}
+	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb), cur: cur}
 	if err := p.enqueueAll(ctx, tag.ID, cfg.chunk, openIDs); err != nil {
-		return fmt.Errorf("stopped after %d openids: %w\nStart it again with the same arguments to go on", p.at.openIDs, err)
+		return fmt.Errorf("stopped after %d openids: %w\nTo resume, run it again with the same arguments", p.cur.openIDs, err)
 	}
-	fmt.Fprintf(stdout, "%d openids are in the queue, for tag %d.\n", p.at.openIDs, tag.ID)
+	fmt.Fprintf(stdout, "Queued %d openids for tag %d.\n", p.cur.openIDs, tag.ID)
 	return nil
 }
 
-// lines are the openids of a file behind the first so many.
+// lines returns the openids of a file after the first skip ones.
 func lines(name string, skip int) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		f, err := os.Open(name)
@@ -68,27 +68,27 @@ func lines(name string, skip int) iter.Seq2[string, error] {
 	}
 }
 
-// place is how far the producer has come.
-type place struct {
+// cursor is the progress of the producer.
+type cursor struct {
 	after    string // the last openid
 	openIDs  int
 	complete bool
 }
 
-func (j *job) place(ctx context.Context) (p place, err error) {
+func (j *job) cursor(ctx context.Context) (c cursor, err error) {
 	fields, err := j.rdb.HGetAll(ctx, j.key("place")).Result()
 	if err != nil || len(fields) == 0 {
-		return p, err
+		return c, err
 	}
-	p.after, p.complete = fields["after"], fields["complete"] == "1"
-	p.openIDs, err = strconv.Atoi(fields["openids"])
-	return p, err
+	c.after, c.complete = fields["after"], fields["complete"] == "1"
+	c.openIDs, err = strconv.Atoi(fields["openids"])
+	return c, err
 }
 
 type producer struct {
 	*job
 	client *asynq.Client
-	at     place
+	cur    cursor
 }
 
 func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter.Seq2[string, error]) error {
@@ -109,12 +109,12 @@ func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter
 			return err
 		}
 	}
-	p.at.complete = true
-	return p.rdb.HSet(ctx, p.key("place"), "openids", p.at.openIDs, "complete", 1).Err()
+	p.cur.complete = true
+	return p.rdb.HSet(ctx, p.key("place"), "openids", p.cur.openIDs, "complete", 1).Err()
 }
 
-// enqueue makes the task first and notes it then. A producer that dies in between makes the task again: it has the same
-// id, or is known to be done.
+// enqueue adds the task to the queue and then records it. If the producer dies in between, it enqueues the task again
+// later: the task has the same ID, or is known to be done.
 func (p *producer) enqueue(ctx context.Context, c chunk) error {
 	known, err := p.rdb.HExists(ctx, p.key("chunks"), c.id()).Result()
 	if err != nil {
@@ -129,11 +129,11 @@ func (p *producer) enqueue(ctx context.Context, c chunk) error {
 			return err
 		}
 	}
-	p.at.after = c.OpenIDs[len(c.OpenIDs)-1]
-	p.at.openIDs += len(c.OpenIDs)
+	p.cur.after = c.OpenIDs[len(c.OpenIDs)-1]
+	p.cur.openIDs += len(c.OpenIDs)
 	_, err = p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		tx.HSetNX(ctx, p.key("chunks"), c.id(), encode(result{OpenIDs: len(c.OpenIDs)})) // unless its result is there
-		tx.HSet(ctx, p.key("place"), "after", p.at.after, "openids", p.at.openIDs)
+		tx.HSetNX(ctx, p.key("chunks"), c.id(), encode(result{OpenIDs: len(c.OpenIDs)})) // unless there is a result
+		tx.HSet(ctx, p.key("place"), "after", p.cur.after, "openids", p.cur.openIDs)
 		return nil
 	})
 	return err

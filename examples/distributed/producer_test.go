@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// enqueued are the openids of all tasks, in the order in which they were made.
+// enqueued returns the openids of all tasks, in the order of the queue.
 func enqueued(t *testing.T, j *job) (openIDs []string) {
 	t.Helper()
 	tasks, err := j.inspect.ListPendingTasks(j.queue, asynq.PageSize(1000))
@@ -28,8 +28,8 @@ func enqueued(t *testing.T, j *job) (openIDs []string) {
 	return openIDs
 }
 
-// A producer that dies goes on where it was, also where it had made a task and not noted it.
-func TestProducerStartedAgain(t *testing.T) {
+// A producer that dies is resumed, even if it had enqueued a task and not recorded it.
+func TestProducerResumes(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
 	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb)}
@@ -52,16 +52,16 @@ func TestProducerStartedAgain(t *testing.T) {
 	require.ErrorIs(t, err, died)
 	assert.Equal(t, c.OpenIDs()[:490], enqueued(t, j))
 	assert.Error(t, report(t.Context(), j, false, io.Discard))
-	at, err := j.place(t.Context())
+	cur, err := j.cursor(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, place{after: c.OpenIDs()[489], openIDs: 490}, at)
+	assert.Equal(t, cursor{after: c.OpenIDs()[489], openIDs: 490}, cur)
 
-	// It died a moment earlier.
+	// The same, but it died before it recorded the last chunk.
 	last := chunk{TagID: tagID, OpenIDs: c.OpenIDs()[420:490]}
 	require.NoError(t, j.rdb.HDel(t.Context(), j.key("chunks"), last.id()).Err())
 	require.NoError(t, j.rdb.HSet(t.Context(), j.key("place"), "after", c.OpenIDs()[419], "openids", 420).Err())
 
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // the second run has nothing to do
 		produceAll(t, c, j, 70, "")
 		assert.Equal(t, c.OpenIDs(), enqueued(t, j))
 		s := summaryOf(t, j)
@@ -72,8 +72,8 @@ func TestProducerStartedAgain(t *testing.T) {
 	assert.Len(t, c.Tags(), 1)
 }
 
-// Chunks that are done are not made again.
-func TestProducerBehindTheWorkers(t *testing.T) {
+// Chunks that are done are not enqueued again.
+func TestProducerSkipsDoneChunks(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 100)
 	file := filepath.Join(t.TempDir(), "openids.txt")

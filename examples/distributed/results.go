@@ -15,36 +15,36 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// result is what became of a chunk. It is one field of one hash, written at once, so that a task that is done twice
-// counts once.
+// result is the result of a chunk. It is one field of one hash, written atomically, so that a task that is done twice
+// is counted once.
 type result struct {
-	OpenIDs int       `json:"openids"`
-	Runs    int       `json:"runs,omitempty"` // 0 as long as the chunk is not done
-	Refused []refusal `json:"refused,omitempty"`
+	OpenIDs  int         `json:"openids"`
+	Runs     int         `json:"runs,omitempty"` // 0 until the chunk is done
+	Rejected []rejection `json:"refused,omitempty"`
 }
 
-// refusal is an openid that did not get the tag.
-type refusal struct {
+// rejection is an openid that was not tagged.
+type rejection struct {
 	OpenID string          `json:"openid"`
-	Code   wechatuser.Code `json:"errcode"`         // 0 where it was never sent
-	Reason string          `json:"error,omitempty"` // of those
+	Code   wechatuser.Code `json:"errcode"`         // 0 if it was not sent
+	Reason string          `json:"error,omitempty"` // if it was not sent
 }
 
 func newResult(report *wechatuser.BulkReport, runs int) result {
 	r := result{OpenIDs: report.Total, Runs: runs}
 	for _, failed := range report.Failed {
-		one := refusal{OpenID: failed.OpenID}
+		one := rejection{OpenID: failed.OpenID}
 		if e := (*wechatuser.Error)(nil); errors.As(failed.Err, &e) {
 			one.Code = e.Code
 		} else {
 			one.Reason = failed.Err.Error()
 		}
-		r.Refused = append(r.Refused, one)
+		r.Rejected = append(r.Rejected, one)
 	}
 	return r
 }
 
-// encode cannot fail: there are strings and numbers only.
+// encode cannot fail: result has strings and numbers only.
 func encode(r result) []byte {
 	text, _ := json.Marshal(r)
 	return text
@@ -54,29 +54,29 @@ func (j *job) record(ctx context.Context, chunkID string, r result) error {
 	return j.rdb.HSet(ctx, j.key("chunks"), chunkID, encode(r)).Err()
 }
 
-// summary is how far a job has come.
+// summary is the progress of a job.
 type summary struct {
-	produced bool // all tasks are made
+	produced bool // all tasks exist
 	chunks   int
-	repeated int // chunks that were begun more than once
+	retried  int // chunks that were started more than once
 	open     int // chunks without a result
 	openIDs  int
-	done     int                // openids with an outcome
-	refused  map[string]refusal // by openid
-	paused   string             // why the queue stands still, empty if it does not
-	tasks    *asynq.QueueInfo   // nil before the first task
-	archived []*asynq.TaskInfo  // some of the tasks that nobody tries again
+	done     int                  // openids with an outcome
+	rejected map[string]rejection // by openid
+	paused   string               // why the queue is paused, empty if it is not
+	tasks    *asynq.QueueInfo     // nil before the first task
+	archived []*asynq.TaskInfo    // some of the tasks that are not retried
 }
 
 func (s *summary) complete() bool { return s.produced && s.open == 0 }
 
 func (j *job) summary(ctx context.Context) (*summary, error) {
-	at, err := j.place(ctx)
+	cur, err := j.cursor(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &summary{produced: at.complete, refused: make(map[string]refusal)}
-	// A scan may give a field twice, and with another value the second time.
+	s := &summary{produced: cur.complete, rejected: make(map[string]rejection)}
+	// HSCAN may return a field twice, with different values.
 	chunks := make(map[string]result)
 	scan := j.rdb.HScan(ctx, j.key("chunks"), 0, "", 1000).Iterator()
 	for scan.Next(ctx) {
@@ -108,14 +108,14 @@ func (s *summary) add(r result) {
 	}
 	s.done += r.OpenIDs
 	if r.Runs > 1 {
-		s.repeated++
+		s.retried++
 	}
-	for _, one := range r.Refused {
-		s.refused[one.OpenID] = one
+	for _, one := range r.Rejected {
+		s.rejected[one.OpenID] = one
 	}
 }
 
-// diagnose adds what the queue says.
+// diagnose adds the state of the queue.
 func (j *job) diagnose(ctx context.Context, s *summary) (err error) {
 	queues, err := j.inspect.Queues()
 	if err != nil || !slices.Contains(queues, j.queue) {
@@ -131,8 +131,8 @@ func (j *job) diagnose(ctx context.Context, s *summary) (err error) {
 	return err
 }
 
-// report prints how far a job is, or the refused openids. Its error says that the job is not complete.
-func report(ctx context.Context, j *job, refused bool, out io.Writer) error {
+// report prints the progress of a job, or the rejected openids. It returns an error if the job is not complete.
+func report(ctx context.Context, j *job, rejected bool, out io.Writer) error {
 	s, err := j.summary(ctx)
 	if err == nil {
 		err = j.diagnose(ctx, s)
@@ -140,33 +140,33 @@ func report(ctx context.Context, j *job, refused bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if refused {
-		for _, id := range slices.Sorted(maps.Keys(s.refused)) {
-			one := s.refused[id]
+	if rejected {
+		for _, id := range slices.Sorted(maps.Keys(s.rejected)) {
+			one := s.rejected[id]
 			fmt.Fprintf(out, "%s\t%d\t%s\n", id, one.Code, cmp.Or(one.Reason, one.Code.Text()))
 		}
 	} else {
 		s.print(out)
 	}
 	if !s.complete() {
-		return fmt.Errorf("not complete: %d of %d chunks are open, all tasks made: %t", s.open, s.chunks, s.produced)
+		return fmt.Errorf("not complete: %d of %d chunks open, all tasks created: %t", s.open, s.chunks, s.produced)
 	}
 	return nil
 }
 
 func (s *summary) print(out io.Writer) {
-	fmt.Fprintf(out, "openids    %d in %d chunks, %d of them begun more than once\n", s.openIDs, s.chunks, s.repeated)
+	fmt.Fprintf(out, "openids    %d in %d chunks, %d of them started more than once\n", s.openIDs, s.chunks, s.retried)
 	fmt.Fprintf(out, "done       %d\n", s.done)
-	fmt.Fprintf(out, "refused    %d\n", len(s.refused))
+	fmt.Fprintf(out, "rejected   %d\n", len(s.rejected))
 	codes := make(map[wechatuser.Code]int)
-	for _, one := range s.refused {
+	for _, one := range s.rejected {
 		codes[one.Code]++
 	}
 	for _, code := range slices.Sorted(maps.Keys(codes)) {
 		fmt.Fprintf(out, "           %d with errcode %d: %s\n", codes[code], code, code.Text())
 	}
 	if s.tasks != nil {
-		fmt.Fprintf(out, "queue      %d pending, %d active, %d waiting to be tried again, %d archived\n",
+		fmt.Fprintf(out, "queue      %d pending, %d active, %d waiting for a retry, %d archived\n",
 			s.tasks.Pending, s.tasks.Active, s.tasks.Retry, s.tasks.Archived)
 	}
 	if s.paused != "" {

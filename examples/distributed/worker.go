@@ -16,8 +16,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// work works on tasks until ctx ends. Then it takes no more of them, and gives back those that the grace is too short
-// for.
+// work processes tasks until ctx is done. Then it takes no more tasks, and those that do not complete within the grace
+// period return to the queue.
 func work(ctx context.Context, j *job, cfg config, stderr io.Writer) error {
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 	srv := asynq.NewServerFromRedisClient(j.rdb, asynq.Config{
@@ -30,7 +30,7 @@ func work(ctx context.Context, j *job, cfg config, stderr io.Writer) error {
 		LogLevel:                 asynq.WarnLevel,
 		ErrorHandler: asynq.ErrorHandlerFunc(func(ctx context.Context, _ *asynq.Task, err error) {
 			id, _ := asynq.GetTaskID(ctx)
-			logger.Warn("task not done", "id", id, "error", err)
+			logger.Warn("task failed", "id", id, "error", err)
 		}),
 	})
 	var running sync.WaitGroup
@@ -43,18 +43,18 @@ func work(ctx context.Context, j *job, cfg config, stderr io.Writer) error {
 	}
 	<-ctx.Done()
 	srv.Shutdown()
-	running.Wait() // of a task that was given back, the calls under way
+	running.Wait() // for calls in flight of tasks that were returned
 	return nil
 }
 
-// tag is the work on one task. It may be done twice: a follower who has the tag keeps it, and the second result replaces
-// the first.
+// tag processes one task. It may run twice: a follower who has the tag keeps it, and the second result replaces the
+// first.
 func (j *job) tag(ctx context.Context, task *asynq.Task) error {
 	var c chunk
 	if err := json.Unmarshal(task.Payload(), &c); err != nil {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
-	until, err := j.shutUntil(ctx)
+	until, err := j.blockedUntil(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,29 +65,29 @@ func (j *job) tag(ctx context.Context, task *asynq.Task) error {
 	var bulk *wechatuser.BulkError
 	switch {
 	case errors.As(err, &bulk) && bulk.Err != nil:
-		return j.stopped(ctx, bulk.Err)
+		return j.classify(ctx, bulk.Err)
 	case err != nil && bulk == nil:
-		return j.stopped(ctx, err)
+		return j.classify(ctx, err)
 	}
-	// Each openid has its outcome; those that were refused would be refused again.
+	// Each openid has its outcome; there is no point in retrying the rejected ones.
 	runs, _ := asynq.GetRetryCount(ctx)
 	return j.record(ctx, c.id(), newResult(report, runs+1))
 }
 
-// stopped decides what becomes of a task that is not done.
-func (j *job) stopped(ctx context.Context, err error) error {
+// classify decides what happens to a task that failed, and returns the error for the queue.
+func (j *job) classify(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, wechatuser.CodeDailyQuotaExceeded):
 		until := tomorrow(time.Now())
-		return errors.Join(&quotaError{until}, j.shut(ctx, until))
+		return errors.Join(&quotaError{until}, j.blockUntil(ctx, until))
 	case isFatal(err):
-		// No other task would fare better. This one keeps the reason in the archive, the others stay in the queue.
+		// All other tasks would fail too. This one is archived with the reason, the others stay in the queue.
 		return errors.Join(err, asynq.SkipRetry, j.pause(ctx, err))
 	}
 	return err
 }
 
-// isFatal reports whether somebody has to do something about it.
+// isFatal reports whether an operator has to fix the cause.
 func isFatal(err error) bool {
 	if errors.Is(err, wechatuser.ErrTemporary) {
 		return false
@@ -102,36 +102,36 @@ func isFatal(err error) bool {
 	return false
 }
 
-// quotaError is a task that waits for the next day's quota.
+// quotaError is the error of a task that waits for the next day's quota.
 type quotaError struct{ until time.Time }
 
 func (e *quotaError) Error() string {
-	return "the day's quota is used up, waiting until " + e.until.Format(time.RFC3339)
+	return "the daily quota is exhausted, waiting until " + e.until.Format(time.RFC3339)
 }
 
 var beijing = time.FixedZone("Beijing", 8*60*60)
 
-// tomorrow is the next midnight in Beijing and a little more. The platform does not say when its day begins; if it is
-// later, the first call finds out and all wait for one more day, which rerun shortens.
+// tomorrow returns shortly after the next midnight in Beijing. The platform does not document when quotas are reset; if
+// it is later, the next call fails and all tasks wait for another day, unless rerun is used.
 func tomorrow(now time.Time) time.Time {
 	y, m, d := now.In(beijing).Date()
 	return time.Date(y, m, d+1, 0, 5, 0, 0, beijing)
 }
 
-// retryDelay is how long a task waits until it is tried again.
+// retryDelay returns the delay before a task is retried.
 func retryDelay(failures int, err error, _ *asynq.Task) time.Duration {
 	if quota := (*quotaError)(nil); errors.As(err, &quota) {
 		return max(0, time.Until(quota.until)) + rand.N(time.Minute)
 	}
 	if errors.Is(err, asynq.ErrLeaseExpired) {
-		return 0 // its worker died; nothing is wrong with the task
+		return 0 // the worker died, the task is not at fault
 	}
-	longest := time.Second << min(failures, 9) // 8.5 minutes; with 25 retries that is 2 hours
+	longest := time.Second << min(failures, 9) // up to 8.5 minutes; 25 retries take 2 hours
 	return longest/2 + rand.N(longest/2)
 }
 
-// isFailure reports whether an attempt counts as one of the task's retries. A worker that died counts, so that a task
-// that kills its workers comes to an end.
+// isFailure reports whether a failed task uses up a retry. The death of a worker does, so that a task that crashes its
+// workers is not retried forever.
 func isFailure(err error) bool {
 	quota := (*quotaError)(nil)
 	return !errors.As(err, &quota) && !errors.Is(err, context.Canceled)

@@ -29,32 +29,33 @@ func resultsOf(t *testing.T, j *job) map[string]result {
 	return all
 }
 
-// finish waits for the end of the job, and checks the account.
+// finish waits until the job is complete, and checks the account.
 func finish(t *testing.T, c *cluster, j *job, fans int) {
 	t.Helper()
-	eventually(t, "all chunks have their result", func() bool { return summaryOf(t, j).complete() })
+	eventually(t, "all chunks are done", func() bool { return summaryOf(t, j).complete() })
 	assert.Len(t, c.TagFans(c.Tags()[0].ID), fans)
 	assert.Equal(t, 1, c.Calls("/cgi-bin/stable_token"))
 	assert.NoError(t, report(t.Context(), j, false, new(bytes.Buffer)))
 }
 
-// When the day's quota is used up, the tasks wait for the next day. That costs none of their retries, and no call for
-// each of them.
+// When the daily quota is exhausted, all tasks wait for the next day, without using up retries and without one call
+// each.
 func TestDailyQuota(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
 	produceAll(t, c, j, 100, "")
 	c.FailNext(tagging, wechatuser.CodeDailyQuotaExceeded, 1000)
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
-	eventually(t, "all tasks wait", func() bool { return summaryOf(t, j).tasks.Retry == 10 })
+	eventually(t, "all tasks are waiting", func() bool { return summaryOf(t, j).tasks.Retry == 10 })
 
 	assert.LessOrEqual(t, c.Calls(tagging), 2, "the calls of one task")
 	waiting, err := j.inspect.ListRetryTasks(j.queue)
 	require.NoError(t, err)
 	for _, task := range waiting {
 		assert.Zero(t, task.Retried)
-		assert.WithinRange(t, task.NextProcessAt, tomorrow(time.Now()).Add(-time.Second), tomorrow(time.Now()).Add(time.Minute))
-		assert.Contains(t, task.LastErr, "the day's quota is used up")
+		next := tomorrow(time.Now())
+		assert.WithinRange(t, task.NextProcessAt, next.Add(-time.Second), next.Add(time.Minute))
+		assert.Contains(t, task.LastErr, "the daily quota is exhausted")
 	}
 
 	c.FailNext(tagging, wechatuser.CodeDailyQuotaExceeded, 0)
@@ -62,18 +63,21 @@ func TestDailyQuota(t *testing.T) {
 	finish(t, c, j, 1000)
 }
 
-// What somebody must mend stops the queue: one task is in the archive with the reason, the others stay as they are.
-func TestFatal(t *testing.T) {
+// A cause that an operator must fix pauses the queue: one task is archived with the reason, the others stay queued.
+func TestFatalErrorPausesQueue(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
 	produceAll(t, c, j, 100, "")
 	c.FailNext(tagging, wechatuser.CodeAPIUnauthorized, 1000)
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
-	eventually(t, "the queue is paused", func() bool { s := summaryOf(t, j); return s.paused != "" && s.tasks.Active == 0 })
+	eventually(t, "the queue is paused", func() bool {
+		s := summaryOf(t, j)
+		return s.paused != "" && s.tasks.Active == 0
+	})
 
 	var out bytes.Buffer
-	assert.ErrorContains(t, report(t.Context(), j, false, &out), "not complete: 10 of 10 chunks are open")
-	assert.Contains(t, out.String(), "9 pending, 0 active, 0 waiting to be tried again, 1 archived")
+	assert.ErrorContains(t, report(t.Context(), j, false, &out), "not complete: 10 of 10 chunks open")
+	assert.Contains(t, out.String(), "9 pending, 0 active, 0 waiting for a retry, 1 archived")
 	assert.Regexp(t, `paused .*48001`, out.String())
 	assert.Regexp(t, `archived .*48001`, out.String())
 
@@ -82,53 +86,53 @@ func TestFatal(t *testing.T) {
 	finish(t, c, j, 1000)
 }
 
-// What may pass is tried again by the queue, after the SDK has given up.
-func TestTemporary(t *testing.T) {
+// The queue retries a temporary error after the SDK has given up.
+func TestTemporaryErrorIsRetried(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 100)
 	produceAll(t, c, j, 50, "")
 	c.FailNextHTTP(tagging, 502, "<html>", 3)
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
 	finish(t, c, j, 100)
-	assert.Equal(t, 1, summaryOf(t, j).repeated)
+	assert.Equal(t, 1, summaryOf(t, j).retried)
 }
 
-// notes is a log that is read while it is written.
-type notes struct {
+// logBuffer is a buffer that is safe for concurrent use.
+type logBuffer struct {
 	mu  sync.Mutex
-	all bytes.Buffer
+	buf bytes.Buffer
 }
 
-func (n *notes) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.all.Write(p)
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
 }
 
-func (n *notes) contains(text string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return bytes.Contains(n.all.Bytes(), []byte(text))
+func (l *logBuffer) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.buf.Bytes(), []byte(text))
 }
 
-// Redis dies while tasks are in hand. When it is back, with what is on its disk, the workers go on by themselves.
-func TestRedisDies(t *testing.T) {
+// Redis is killed while tasks are in progress, and restarted with its data. The workers continue.
+func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 400)
 	produceAll(t, c, j, 50, "")
 	c.Delay(tagging, time.Second)
-	log := new(notes)
+	log := new(logBuffer)
 	defer startWorker(t, c, 2, time.Second, log)()
-	eventually(t, "all are at work", func() bool { return summaryOf(t, j).tasks.Active == 2 })
+	eventually(t, "all workers are busy", func() bool { return summaryOf(t, j).tasks.Active == 2 })
 	c.close()
-	eventually(t, "a result is lost", func() bool { return log.contains("task not done") })
+	eventually(t, "a result is lost", func() bool { return log.contains("task failed") })
 	c.Delay(tagging, 0)
 	require.NoError(t, c.startRedis(t.Context()))
 	finish(t, c, j, 400)
-	assert.Positive(t, summaryOf(t, j).repeated)
+	assert.Positive(t, summaryOf(t, j).retried)
 }
 
-// A token that ends in the middle costs one token request, by one of the workers, and no task.
+// A revoked token costs one token request by one of the workers; no task fails.
 func TestTokenRevoked(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 2000)
@@ -136,37 +140,37 @@ func TestTokenRevoked(t *testing.T) {
 	c.Delay(tagging, 50*time.Millisecond)
 	defer startWorker(t, c, 2, time.Second, io.Discard)()
 	defer startWorker(t, c, 2, time.Second, io.Discard)()
-	eventually(t, "the work has begun", func() bool { return summaryOf(t, j).done > 0 })
+	eventually(t, "tasks are being processed", func() bool { return summaryOf(t, j).done > 0 })
 	require.False(t, summaryOf(t, j).complete())
 	c.ExpireTokens()
-	eventually(t, "all chunks have their result", func() bool { return summaryOf(t, j).complete() })
+	eventually(t, "all chunks are done", func() bool { return summaryOf(t, j).complete() })
 	assert.Len(t, c.TagFans(c.Tags()[0].ID), 2000)
 	assert.Equal(t, 2, c.Calls("/cgi-bin/stable_token"))
-	assert.Zero(t, summaryOf(t, j).repeated)
+	assert.Zero(t, summaryOf(t, j).retried)
 }
 
-// All workers together keep to the limit.
-func TestLimit(t *testing.T) {
+// The rate limit applies to all workers together.
+func TestRateLimitIsShared(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
 	produceAll(t, c, j, 250, "")
-	c.limit = 1200 // a call each 50 ms
-	began := time.Now()
+	c.limit = 1200 // one call per 50 ms
+	start := time.Now()
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
 	finish(t, c, j, 1000)
 	assert.Equal(t, 20, c.Calls(tagging))
-	assert.GreaterOrEqual(t, time.Since(began), 19*50*time.Millisecond)
+	assert.GreaterOrEqual(t, time.Since(start), 19*50*time.Millisecond)
 }
 
-// A task that is longer than the grace is given back at once, and has lost no retry.
-func TestGivenBack(t *testing.T) {
+// A task that takes longer than the grace period returns to the queue without using up a retry.
+func TestUnfinishedTasksReturnToQueue(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 400)
 	produceAll(t, c, j, 200, "")
 	c.Delay(tagging, time.Hour)
 	stop := startWorker(t, c, 1, time.Millisecond, io.Discard)
-	eventually(t, "calls are under way", func() bool { return c.Calls(tagging) > 0 })
+	eventually(t, "calls are in flight", func() bool { return c.Calls(tagging) > 0 })
 	stop()
 	s := summaryOf(t, j)
 	assert.Equal(t, 2, s.tasks.Pending)
@@ -175,11 +179,11 @@ func TestGivenBack(t *testing.T) {
 	c.Delay(tagging, 0)
 	defer startWorker(t, c, 1, time.Second, io.Discard)()
 	finish(t, c, j, 400)
-	assert.Zero(t, summaryOf(t, j).repeated)
+	assert.Zero(t, summaryOf(t, j).retried)
 }
 
-// A task that is done twice counts once.
-func TestTwice(t *testing.T) {
+// A task that is done twice is counted once.
+func TestTaskIsDoneTwice(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 100)
 	tagID := c.AddTag(demoTag)
@@ -191,11 +195,11 @@ func TestTwice(t *testing.T) {
 	}
 	s := summaryOf(t, j)
 	assert.Equal(t, 3, s.done)
-	assert.Len(t, s.refused, 2)
+	assert.Len(t, s.rejected, 2)
 	assert.Equal(t, c.OpenIDs()[:1], c.TagFans(tagID))
 
 	var out bytes.Buffer
-	assert.Error(t, report(t.Context(), j, true, &out), "not all tasks are made")
+	assert.Error(t, report(t.Context(), j, true, &out), "not all tasks are created")
 	assert.Contains(t, out.String(), wechatusertest.ForeignOpenID(0)+"\t49003\t")
 	assert.Contains(t, out.String(), "not one\t0\t")
 }
@@ -238,7 +242,7 @@ func TestFatalErrors(t *testing.T) {
 		wechatuser.CodeInvalidTagID:        true,
 		wechatuser.CodeSystemBusy:          false,
 		wechatuser.CodeMinuteQuotaExceeded: false,
-		wechatuser.CodeInvalidCredential:   false, // the token; the next one may be good
+		wechatuser.CodeInvalidCredential:   false, // the token, which is refreshed
 	} {
 		assert.Equal(t, fatal, isFatal(code), "%d", code)
 	}

@@ -19,27 +19,28 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// patient is what to look at. The zero values from now on are the machine's own.
-type patient struct {
+// target is what to check.
+type target struct {
 	appID, secret string
-	base          string
-	timeout       time.Duration         // for each step
-	store         wechatuser.TokenStore // nil for none
+	base          string                // base URL of the API
+	timeout       time.Duration         // of each step
+	store         wechatuser.TokenStore // nil if there is none
 
+	// The defaults are those of this machine.
 	now       func() time.Time
 	lookup    func(ctx context.Context, host string) ([]string, error)
 	transport *http.Transport
 }
 
-// The names of the checks that stand for the platform's answers.
+// Names of the checks that depend on the platform's response to the token request.
 const (
 	clockCheck      = "clock"
 	credentialCheck = "app ID and secret"
 	whitelistCheck  = "IP whitelist"
 )
 
-// diagnose looks at everything, the network first. Its error is about the arguments.
-func diagnose(ctx context.Context, p patient) (*diagnosis, error) {
+// diagnose runs all checks, the network first. It returns an error only if the arguments are invalid.
+func diagnose(ctx context.Context, p target) (*diagnosis, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -50,69 +51,70 @@ func diagnose(ctx context.Context, p patient) (*diagnosis, error) {
 		p.transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	defer p.transport.CloseIdleConnections()
-	watch := &watcher{next: p.transport, now: p.now}
-	c, err := wechatuser.New(p.appID, p.secret, wechatuser.WithBaseURL(p.base), wechatuser.WithTransport(watch),
+	rec := &recorder{next: p.transport, now: p.now}
+	c, err := wechatuser.New(p.appID, p.secret, wechatuser.WithBaseURL(p.base), wechatuser.WithTransport(rec),
 		wechatuser.WithTimeout(p.timeout), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}),
-		wechatuser.WithoutForcedRenewal()) // which would end the token of everybody else
+		wechatuser.WithoutForcedRenewal()) // a forced one would invalidate the token of all other programs
 	if err != nil {
 		return nil, err
 	}
 	d := new(diagnosis)
 	switch {
 	case !d.network(ctx, p):
-		d.skip("WeChat can't be reached", clockCheck, credentialCheck, whitelistCheck, "quotas", "rights")
-	case !d.credential(ctx, c, watch):
-		d.skip("there is no access token", "quotas", "rights")
+		d.skip("WeChat cannot be reached", clockCheck, credentialCheck, whitelistCheck, "quotas", "rights")
+	case !d.credential(ctx, c, rec):
+		d.skip("no access token", "quotas", "rights")
 	default:
-		left := d.quotas(ctx, c)
-		d.rights(ctx, c, left)
+		remaining := d.quotas(ctx, c)
+		d.rights(ctx, c, remaining)
 	}
 	d.tokenStore(ctx, p)
-	d.calls, d.tokens = watch.calls, watch.tokens
+	d.calls, d.tokens = rec.calls, rec.tokens
 	return d, nil
 }
 
-// network looks at DNS, TCP and TLS one after the other, as net/http would go through them.
-func (d *diagnosis) network(ctx context.Context, p patient) bool {
+// network checks DNS, TCP and TLS in the order in which net/http uses them. It reports whether WeChat can be reached.
+func (d *diagnosis) network(ctx context.Context, p target) bool {
 	base, err := url.Parse(p.base)
 	if err != nil {
-		d.add("address", fail, "it can't be read", "give -base as https://host")
+		d.add("address", fail, "invalid base URL", "set -base to a URL such as https://host")
 		return false
 	}
-	hop, what := base, "WeChat"
+	peer, peerName := base, "WeChat"
 	if p.transport.Proxy != nil {
 		proxy, err := p.transport.Proxy(&http.Request{URL: base})
 		if err == nil && proxy != nil {
-			hop, what = proxy, "the proxy"
+			peer, peerName = proxy, "the proxy"
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	host := hop.Hostname()
-	addr := net.JoinHostPort(host, cmp.Or(hop.Port(), map[string]string{"http": "80", "socks5": "1080"}[hop.Scheme], "443"))
+	host := peer.Hostname()
+	defaultPort := map[string]string{"http": "80", "socks5": "1080"}[peer.Scheme]
+	addr := net.JoinHostPort(host, cmp.Or(peer.Port(), defaultPort, "443"))
 
 	ips, err := p.lookup(ctx, host)
 	if err != nil {
 		d.add("DNS", fail, fmt.Sprintf("%s has no address: %v", host, err),
-			"check this machine's resolver; in a container, the container's")
-		d.skip("there is no address", "TCP", "TLS")
+			"check the DNS resolver of this machine or container")
+		d.skip("no address", "TCP", "TLS")
 		return false
 	}
-	d.add("DNS", ok, fmt.Sprintf("%s is %s", host, strings.Join(ips, ", ")), "")
+	d.add("DNS", ok, fmt.Sprintf("%s resolves to %s", host, strings.Join(ips, ", ")), "")
 
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		d.add("TCP", fail, err.Error(),
-			"let this machine connect to "+addr+": a firewall or a proxy setting forbids it, or nobody listens there")
-		d.skip("there is no connection", "TLS")
+			"allow this machine to connect to "+addr+": check firewalls, proxy settings and that the address is right")
+		d.skip("no connection", "TLS")
 		return false
 	}
 	defer conn.Close()
-	d.add("TCP", ok, what+" takes connections at "+addr, "")
+	d.add("TCP", ok, peerName+" accepts connections at "+addr, "")
 
 	switch {
-	case hop != base:
-		d.skip("the proxy connects to WeChat; the answers below tell", "TLS")
+	case peer != base:
+		d.skip("the proxy connects to WeChat; see the checks below", "TLS")
 		return true
 	case base.Scheme == "http":
 		d.skip("plain http", "TLS")
@@ -123,17 +125,18 @@ func (d *diagnosis) network(ctx context.Context, p patient) bool {
 		cfg = p.transport.TLSClientConfig.Clone()
 	}
 	cfg.ServerName, cfg.Time = host, p.now
-	secured := tls.Client(conn, cfg)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	tlsConn := tls.Client(conn, cfg)
+	if err := tlsConn.HandshakeContext(ctx); err != nil {
 		d.add("TLS", fail, err.Error(), tlsRemedy(err))
 		return false
 	}
-	cert := secured.ConnectionState().PeerCertificates[0]
-	seen := fmt.Sprintf("the certificate is good until %s, from %s", cert.NotAfter.Format(time.DateOnly), cert.Issuer)
+	cert := tlsConn.ConnectionState().PeerCertificates[0]
+	finding := fmt.Sprintf("the certificate is valid until %s, issued by %s",
+		cert.NotAfter.Format(time.DateOnly), cert.Issuer)
 	if cert.NotAfter.Sub(p.now()) < 7*24*time.Hour {
-		d.add("TLS", warn, seen, "if a gateway of your own answers here, renew its certificate")
+		d.add("TLS", warn, finding, "if this is a gateway of your own, renew its certificate")
 	} else {
-		d.add("TLS", ok, seen, "")
+		d.add("TLS", ok, finding, "")
 	}
 	return true
 }
@@ -146,81 +149,81 @@ func tlsRemedy(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "install the system's root certificates (the package ca-certificates); if a proxy opens TLS here, add its root"
+		return "install the root certificates (the package ca-certificates); if a proxy intercepts TLS, add its root"
 	case errors.As(err, &name):
-		return "somebody else answers here: check DNS, the hosts file and proxies"
+		return "this is another server: check DNS, the hosts file and proxies"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "check this machine's clock first, then who answers here"
+		return "check this machine's clock first, then which server this is"
 	}
-	return "check who answers here: a firewall or a proxy may break TLS off"
+	return "check which server this is: a firewall or a proxy may interrupt TLS"
 }
 
-// credential asks for the stable token. The answer tells how the clocks differ, whether app ID and secret are right, and
-// whether this machine is in the whitelist.
-func (d *diagnosis) credential(ctx context.Context, c *wechatuser.Client, watch *watcher) bool {
+// credential fetches the stable token. The response shows the clock skew, whether app ID and secret are right, and
+// whether this machine is in the IP whitelist. It reports whether there is a token.
+func (d *diagnosis) credential(ctx context.Context, c *wechatuser.Client, rec *recorder) bool {
 	_, err := c.Token(ctx)
-	d.clock(watch)
+	d.clock(rec)
 	if err == nil {
-		d.add(credentialCheck, ok, "WeChat gives a token for "+c.AppID(), "")
-		d.add(whitelistCheck, ok, "WeChat gives tokens to this machine", "")
+		d.add(credentialCheck, ok, "WeChat issues a token for "+c.AppID(), "")
+		d.add(whitelistCheck, ok, "WeChat issues tokens to this machine", "")
 		return true
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) && e.Code == wechatuser.CodeIPNotAllowed {
-		d.skip("not known before the whitelist is right", credentialCheck)
-		seen, do := explain(e), e.Code.Remedy()
-		if ip := refusedIP.FindStringSubmatch(e.Message); ip != nil {
-			seen = fmt.Sprintf("WeChat sees this machine as %s. %s", ip[1], seen)
-			do = fmt.Sprintf("add %s to the IP whitelist (IP白名单) in the console, https://mp.weixin.qq.com; "+
-				"it is the address of your NAT or proxy if it is not this machine's", ip[1])
+		d.skip("unknown until the whitelist is right", credentialCheck)
+		finding, remedy := explain(e), e.Code.Remedy()
+		if ip := rejectedIP.FindStringSubmatch(e.Message); ip != nil {
+			finding = fmt.Sprintf("WeChat sees this machine as %s. %s", ip[1], finding)
+			remedy = fmt.Sprintf("add %s to the IP whitelist (IP白名单) in the console, https://mp.weixin.qq.com; "+
+				"if it is not this machine's address, it is that of your NAT or proxy", ip[1])
 		}
-		d.add(whitelistCheck, fail, seen, do)
+		d.add(whitelistCheck, fail, finding, remedy)
 		return false
 	}
 	d.addError(credentialCheck, err)
-	d.skip("not known before there is a token", whitelistCheck)
+	d.skip("unknown without a token", whitelistCheck)
 	return false
 }
 
-// refusedIP finds the address in the text of 40164.
-var refusedIP = regexp.MustCompile(`invalid ip ([0-9a-fA-F.:]+)`)
+// rejectedIP matches the address in the text of 40164.
+var rejectedIP = regexp.MustCompile(`invalid ip ([0-9a-fA-F.:]+)`)
 
-// What a wrong clock breaks: the times of a token that machines share, and the dates of certificates.
+// Clock skew affects the expiry of shared tokens and the validity of certificates.
 const (
-	skewToNote   = 30 * time.Second
-	skewToRepair = 5 * time.Minute // from here on a shared token can look fresh after its end
+	skewWarn = 30 * time.Second
+	skewFail = 5 * time.Minute // with more, an expired shared token can look valid
 )
 
-func (d *diagnosis) clock(watch *watcher) {
-	if !watch.dated {
-		d.skip("no answer told the time", clockCheck)
+func (d *diagnosis) clock(rec *recorder) {
+	if !rec.dated {
+		d.skip("no response had a date", clockCheck)
 		return
 	}
-	const do = "set the clock by NTP: tokens that machines share have an absolute end"
-	off := watch.ahead.Round(time.Second)
+	const remedy = "synchronize the clock by NTP: shared tokens expire at an absolute time"
+	off := rec.ahead.Round(time.Second)
 	direction := "ahead of"
 	if off < 0 {
 		off, direction = -off, "behind"
 	}
-	seen := fmt.Sprintf("this machine's clock is %v %s WeChat's", off, direction)
+	finding := fmt.Sprintf("this machine's clock is %v %s WeChat's", off, direction)
 	switch {
-	case off >= skewToRepair:
-		d.add(clockCheck, fail, seen, do)
-	case off >= skewToNote:
-		d.add(clockCheck, warn, seen, do)
+	case off >= skewFail:
+		d.add(clockCheck, fail, finding, remedy)
+	case off >= skewWarn:
+		d.add(clockCheck, warn, finding, remedy)
 	default:
-		d.add(clockCheck, ok, seen, "")
+		d.add(clockCheck, ok, finding, "")
 	}
 }
 
-// The calls whose quota a user of this SDK runs out of first.
+// meteredPaths are the APIs whose quotas a user of this SDK exhausts first.
 var meteredPaths = []string{
 	"/cgi-bin/stable_token", "/cgi-bin/user/get", "/cgi-bin/user/info", "/cgi-bin/user/info/batchget",
 	"/cgi-bin/user/info/updateremark", "/cgi-bin/tags/members/batchtagging",
 }
 
-// quotas tells what is left of the day's calls, and gives it by path.
+// quotas reports the remaining calls of the day, and returns them by path.
 func (d *diagnosis) quotas(ctx context.Context, c *wechatuser.Client) map[string]int {
-	left := make(map[string]int)
+	remaining := make(map[string]int)
 	for _, path := range meteredPaths {
 		name := "quota " + strings.TrimPrefix(path, "/cgi-bin/")
 		q, err := c.GetAPIQuota(ctx, path)
@@ -229,29 +232,29 @@ func (d *diagnosis) quotas(ctx context.Context, c *wechatuser.Client) map[string
 			d.addError(name, err)
 			continue
 		case q.DailyLimit <= 0:
-			d.add(name, skipped, "WeChat names no limit", "")
+			d.add(name, skipped, "WeChat reports no limit", "")
 			continue
 		}
-		left[path] = q.Remain
-		seen := fmt.Sprintf("%d of %d calls are left today", max(q.Remain, 0), q.DailyLimit)
+		remaining[path] = q.Remain
+		finding := fmt.Sprintf("%d of %d calls left today", max(q.Remain, 0), q.DailyLimit)
 		switch {
 		case q.Remain <= 0:
-			d.add(name, fail, seen, wechatuser.CodeDailyQuotaExceeded.Remedy())
+			d.add(name, fail, finding, wechatuser.CodeDailyQuotaExceeded.Remedy())
 		case q.Remain < q.DailyLimit/10:
-			d.add(name, warn, seen, "less than a tenth: find out which program makes so many")
+			d.add(name, warn, finding, "less than a tenth: find out which program uses the quota")
 		default:
-			d.add(name, ok, seen, "")
+			d.add(name, ok, finding, "")
 		}
 	}
-	return left
+	return remaining
 }
 
-// rights makes each call that reads. One that writes needs the same rights, and can't be tried without a change.
-func (d *diagnosis) rights(ctx context.Context, c *wechatuser.Client, left map[string]int) {
+// rights calls each API that only reads. Those that write need the same rights, and cannot be checked without a change.
+func (d *diagnosis) rights(ctx context.Context, c *wechatuser.Client, remaining map[string]int) {
 	var openID string
 	for _, read := range []struct {
 		api, path string
-		one       bool // asks about a follower
+		follower  bool // needs the openid of a follower
 		call      func() error
 	}{
 		{"getFans", "/cgi-bin/user/get", false, func() error {
@@ -283,12 +286,12 @@ func (d *diagnosis) rights(ctx context.Context, c *wechatuser.Client, left map[s
 		}},
 	} {
 		name := "right " + read.api
-		if n, known := left[read.path]; known && n <= 0 {
-			d.skip("its quota is used up", name)
+		if n, known := remaining[read.path]; known && n <= 0 {
+			d.skip("its quota is exhausted", name)
 			continue
 		}
-		if read.one && openID == "" {
-			d.skip("no follower is known to ask about", name)
+		if read.follower && openID == "" {
+			d.skip("no follower to check with", name)
 			continue
 		}
 		if err := read.call(); err != nil {
@@ -299,21 +302,21 @@ func (d *diagnosis) rights(ctx context.Context, c *wechatuser.Client, left map[s
 	}
 }
 
-// tokenStore writes, reads and removes a token that nobody uses, and takes the lock of the real one for a moment.
-func (d *diagnosis) tokenStore(ctx context.Context, p patient) {
+// tokenStore saves, loads and deletes a token under a key of its own, and briefly takes the lock of the real token.
+func (d *diagnosis) tokenStore(ctx context.Context, p target) {
 	if p.store == nil {
-		d.skip("there is none", "store", "lock")
+		d.skip("no store", "store", "lock")
 		return
 	}
-	const down = "check the store's address, password and network; without it each process asks for tokens by itself"
-	within := func(f func(context.Context) error) error {
+	const remedy = "check the store's address, password and network; without it, each process fetches its own tokens"
+	withTimeout := func(f func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, p.timeout)
 		defer cancel()
 		return f(ctx)
 	}
 	key := "wechatuser:doctor:" + rand.Text()
 	want := wechatuser.Token{AccessToken: rand.Text(), ExpiresAt: p.now().Add(time.Minute)}
-	err := within(func(ctx context.Context) error {
+	err := withTimeout(func(ctx context.Context) error {
 		if err := p.store.Save(ctx, key, want); err != nil {
 			return fmt.Errorf("save: %w", err)
 		}
@@ -322,7 +325,7 @@ func (d *diagnosis) tokenStore(ctx context.Context, p patient) {
 			return fmt.Errorf("load: %w", err)
 		}
 		if got.AccessToken != want.AccessToken {
-			return errors.New("what was saved does not come back")
+			return errors.New("load returned another token than the one saved")
 		}
 		if err := p.store.Delete(ctx, key, want); err != nil {
 			return fmt.Errorf("delete: %w", err)
@@ -330,7 +333,7 @@ func (d *diagnosis) tokenStore(ctx context.Context, p patient) {
 		return nil
 	})
 	if err != nil {
-		d.add("store", fail, err.Error(), down)
+		d.add("store", fail, err.Error(), remedy)
 	} else {
 		d.add("store", ok, "a token was saved, loaded and deleted", "")
 	}
@@ -338,10 +341,10 @@ func (d *diagnosis) tokenStore(ctx context.Context, p patient) {
 	locker, isLocker := p.store.(wechatuser.TokenLocker)
 	if !isLocker {
 		d.add("lock", warn, "the store has no lock",
-			"with the legacy token, use a store that is a TokenLocker: two renewals at once end each other's token")
+			"with legacy tokens, use a store that is a TokenLocker: concurrent refreshes invalidate each other's token")
 		return
 	}
-	err = within(func(ctx context.Context) error {
+	err = withTimeout(func(ctx context.Context) error {
 		unlock, err := locker.Lock(ctx, "wechatuser:token:stable:"+p.appID)
 		if err == nil {
 			unlock()
@@ -350,38 +353,39 @@ func (d *diagnosis) tokenStore(ctx context.Context, p patient) {
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		d.add("lock", fail, fmt.Sprintf("somebody has held it for %v", p.timeout),
-			"try again in half a minute, when the lease of a dead holder is over; if it stays, a program takes the lock and keeps it")
+		d.add("lock", fail, fmt.Sprintf("another process has held it for %v", p.timeout),
+			"try again in half a minute, when the lease of a dead holder has expired; if it persists, a program does not "+
+				"release the lock")
 	case err != nil:
-		d.add("lock", fail, err.Error(), down)
+		d.add("lock", fail, err.Error(), remedy)
 	default:
-		d.add("lock", ok, "it was taken and given back", "")
+		d.add("lock", ok, "it was taken and released", "")
 	}
 }
 
-// watcher counts requests, and compares the clock of the first answer with this machine's.
-type watcher struct {
+// recorder counts requests, and measures the clock skew with the first response.
+type recorder struct {
 	next http.RoundTripper
 	now  func() time.Time
 
 	mu            sync.Mutex
 	calls, tokens int
 	dated         bool
-	ahead         time.Duration // of this machine
+	ahead         time.Duration // this machine's clock minus WeChat's
 }
 
-func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := w.next.RoundTrip(req)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if req.URL.Path == "/cgi-bin/stable_token" {
-		w.tokens++
+		r.tokens++
 	} else {
-		w.calls++
+		r.calls++
 	}
-	if err == nil && !w.dated {
+	if err == nil && !r.dated {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-			w.dated, w.ahead = true, w.now().Sub(date)
+			r.dated, r.ahead = true, r.now().Sub(date)
 		}
 	}
 	return resp, err

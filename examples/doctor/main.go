@@ -1,12 +1,12 @@
-// Doctor says in words why calls to an Official Account fail from this machine, and what to do about it. It looks at
-// DNS, TCP and TLS, the clock, the app ID and secret, the IP whitelist, the quotas, the account's rights, and the store
-// that shares the token.
+// Doctor explains why calls to an Official Account fail from this machine, and what to do about it. It checks DNS, TCP
+// and TLS, the clock, the app ID and secret, the IP whitelist, the quotas, the account's rights, and the store that
+// shares the token.
 //
 //	go run ./examples/doctor
 //
-// As it is, it looks at an account in memory. With WECHAT_APPID and WECHAT_SECRET set it looks at the real one, with one
-// request for a token and 12 calls, and changes nothing: the stable token that it asks for is the one that is in use,
-// and legacy tokens are not touched by it.
+// By default it checks an in-memory account. With WECHAT_APPID and WECHAT_SECRET set, it checks the real account with
+// one token request and 12 calls, and changes nothing: the stable token that it fetches is the one already in use, and
+// legacy tokens are not affected.
 package main
 
 import (
@@ -33,15 +33,15 @@ func main() {
 	}
 }
 
-const usage = `Doctor says in words why calls to an Official Account fail from this machine, and changes nothing.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Doctor explains why calls to an Official Account fail from this machine. It changes nothing.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
   WECHAT_APPID=… WECHAT_SECRET=… go run ./examples/doctor
 
 `
 
-// errFailed makes the exit status 1.
-var errFailed = errors.New("there is something to repair")
+// errFailed makes the exit status 1 if a check fails.
+var errFailed = errors.New("some checks failed")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
@@ -51,31 +51,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	base := flags.String("base", "", "`address` of the API (default "+wechatuser.BaseURL+")")
-	timeout := flags.Duration("timeout", 5*time.Second, "`time` for each step")
+	base := flags.String("base", "", "base `URL` of the API (default "+wechatuser.BaseURL+")")
+	timeout := flags.Duration("timeout", 5*time.Second, "timeout of each step")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
-	p := patient{
-		appID: os.Getenv("WECHAT_APPID"), secret: os.Getenv("WECHAT_SECRET"), base: cmp.Or(*base, wechatuser.BaseURL), timeout: *timeout,
-		store: nil, // put your store here, such as the one of redisstore, to have it looked at too
+	p := target{
+		appID: os.Getenv("WECHAT_APPID"), secret: os.Getenv("WECHAT_SECRET"),
+		base: cmp.Or(*base, wechatuser.BaseURL), timeout: *timeout,
+		store: nil, // set your store here, such as that of redisstore, to check it too
 	}
 	switch {
 	case p.appID == "" && p.secret == "":
 		if *base != "" {
-			return errors.New("-base is for your own account: set WECHAT_APPID and WECHAT_SECRET")
+			return errors.New("-base requires an account of your own: set WECHAT_APPID and WECHAT_SECRET")
 		}
 		srv := wechatusertest.NewServer(wechatusertest.WithFans(3))
 		defer srv.Close()
-		fmt.Fprintf(stdout, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
+		fmt.Fprintf(stdout, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
 		p.appID, p.secret, p.base, p.store = srv.AppID, srv.Secret, srv.URL, wechatuser.NewMemoryTokenStore()
 	case p.appID == "":
-		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case p.secret == "":
-		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	d, err := diagnose(ctx, p)
 	if err != nil {

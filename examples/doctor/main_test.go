@@ -36,20 +36,21 @@ const secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
 
 func newAccount(t *testing.T, opts ...wechatusertest.Option) *wechatusertest.Server {
 	t.Helper()
-	srv := wechatusertest.NewServer(append(opts, wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))...)
+	srv := wechatusertest.NewServer(append(opts,
+		wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))...)
 	t.Cleanup(srv.Close)
 	return srv
 }
 
-func patientOf(srv *wechatusertest.Server) patient {
-	return patient{
+func targetOf(srv *wechatusertest.Server) target {
+	return target{
 		appID: srv.AppID, secret: srv.Secret, base: srv.URL, timeout: 10 * time.Second,
 		store: wechatuser.NewMemoryTokenStore(), transport: &http.Transport{},
 	}
 }
 
-// examine gives the report, in which no secret may be.
-func examine(t *testing.T, p patient, tokens ...string) string {
+// diagnosisOf returns the report, and asserts that it contains no secret.
+func diagnosisOf(t *testing.T, p target, tokens ...string) string {
 	t.Helper()
 	d, err := diagnose(t.Context(), p)
 	require.NoError(t, err)
@@ -62,8 +63,8 @@ func examine(t *testing.T, p patient, tokens ...string) string {
 	return text
 }
 
-// assertLine asserts that a check has this status, and that its lines say all of this.
-func assertLine(t *testing.T, report string, s status, name string, says ...string) {
+// assertCheck asserts the status of a check, and that its lines contain all of the texts.
+func assertCheck(t *testing.T, report string, s status, name string, texts ...string) {
 	t.Helper()
 	head := fmt.Sprintf("%-7s  %-33s ", s, name)
 	_, rest, found := strings.Cut("\n"+report, "\n"+head)
@@ -74,46 +75,49 @@ func assertLine(t *testing.T, report string, s status, name string, says ...stri
 	if remedy, _, _ := strings.Cut(after, "\n"); strings.Contains(remedy, "-> ") {
 		text += "\n" + remedy
 	}
-	for _, say := range says {
-		assert.Contains(t, text, say)
+	for _, want := range texts {
+		assert.Contains(t, text, want)
 	}
 }
 
-func TestHealthy(t *testing.T) {
+func TestNoProblems(t *testing.T) {
 	srv := newAccount(t)
 	before := srv.Users()
 
-	report := examine(t, patientOf(srv), srv.AccessToken())
+	report := diagnosisOf(t, targetOf(srv), srv.AccessToken())
 
-	assert.Contains(t, report, "ok 19, warn 0, FAIL 0, skipped 1. Sent: API calls 12, token requests 1. Nothing was changed.")
-	assertLine(t, report, skipped, "TLS", "plain http")
+	assert.Contains(t, report, "ok 19, warn 0, FAIL 0, skipped 1. "+
+		"Requests sent: API calls 12, token requests 1. Nothing was changed.")
+	assertCheck(t, report, skipped, "TLS", "plain http")
 	assert.NotContains(t, report, "->")
-	assert.Equal(t, 12, srv.Calls("*"), "as it says")
-	assert.Equal(t, 1, srv.Calls("/cgi-bin/stable_token"), "as it says")
+	assert.Equal(t, 12, srv.Calls("*"), "the number in the report")
+	assert.Equal(t, 1, srv.Calls("/cgi-bin/stable_token"), "the number in the report")
 	assert.Equal(t, before, srv.Users())
 }
 
-// TestDoesNotEndTheToken is about other programs, whose token must go on to work.
-func TestDoesNotEndTheToken(t *testing.T) {
+// The token of other programs stays valid.
+func TestTokenStaysValid(t *testing.T) {
 	srv := newAccount(t)
 	token := srv.AccessToken()
-	srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeInvalidCredential, 2) // as for a token that is dead for ever
+	srv.FailNext("/cgi-bin/tags/get", wechatuser.CodeInvalidCredential, 2) // as if the token stayed invalid
 
-	report := examine(t, patientOf(srv), token)
+	report := diagnosisOf(t, targetOf(srv), token)
 
-	assertLine(t, report, fail, "right getTags", "40001")
+	assertCheck(t, report, fail, "right getTags", "40001")
 	assert.Equal(t, token, srv.AccessToken())
 }
 
-func TestDNS(t *testing.T) {
-	p := patient{appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
-		lookup: func(_ context.Context, host string) ([]string, error) { return nil, errors.New("no such host") }}
+func TestDNSFailure(t *testing.T) {
+	p := target{appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
 
-	report := examine(t, p)
+	report := diagnosisOf(t, p)
 
-	assertLine(t, report, fail, "DNS", "api.example.com has no address: no such host", "-> check this machine's resolver")
-	for _, name := range []string{"TCP", "TLS", clockCheck, credentialCheck, whitelistCheck, "quotas", "rights", "store", "lock"} {
-		assertLine(t, report, skipped, name)
+	assertCheck(t, report, fail, "DNS", "api.example.com has no address: no such host", "-> check the DNS resolver")
+	for _, name := range []string{
+		"TCP", "TLS", clockCheck, credentialCheck, whitelistCheck, "quotas", "rights", "store", "lock",
+	} {
+		assertCheck(t, report, skipped, name)
 	}
 	assert.Contains(t, report, "API calls 0, token requests 0")
 }
@@ -122,22 +126,22 @@ func TestConnectionRefused(t *testing.T) {
 	srv := newAccount(t)
 	srv.Close()
 
-	report := examine(t, patientOf(srv))
+	report := diagnosisOf(t, targetOf(srv))
 
-	assertLine(t, report, ok, "DNS")
-	assertLine(t, report, fail, "TCP", "connection refused", "let this machine connect to 127.0.0.1:")
-	assertLine(t, report, skipped, whitelistCheck, "WeChat can't be reached")
+	assertCheck(t, report, ok, "DNS")
+	assertCheck(t, report, fail, "TCP", "connection refused", "allow this machine to connect to 127.0.0.1:")
+	assertCheck(t, report, skipped, whitelistCheck, "WeChat cannot be reached")
 }
 
-// secure puts an account behind TLS, with a certificate that nobody trusts before trust is called.
-func secure(t *testing.T) (p patient, trust func()) {
+// newTLSAccount returns an account behind TLS, whose certificate is not trusted until trust is called.
+func newTLSAccount(t *testing.T) (p target, trust func()) {
 	t.Helper()
 	account := newAccount(t)
 	front := httptest.NewUnstartedServer(account)
 	front.Config.ErrorLog = log.New(io.Discard, "", 0)
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	p = patientOf(account)
+	p = targetOf(account)
 	p.base = front.URL
 	return p, func() {
 		roots := x509.NewCertPool()
@@ -147,28 +151,28 @@ func secure(t *testing.T) (p patient, trust func()) {
 }
 
 func TestTLS(t *testing.T) {
-	p, trust := secure(t)
+	p, trust := newTLSAccount(t)
 
-	report := examine(t, p)
-	assertLine(t, report, fail, "TLS", "certificate signed by unknown authority", "-> install the system's root certificates")
-	assertLine(t, report, skipped, credentialCheck)
+	report := diagnosisOf(t, p)
+	assertCheck(t, report, fail, "TLS", "certificate signed by unknown authority", "-> install the root certificates")
+	assertCheck(t, report, skipped, credentialCheck)
 
 	trust()
-	report = examine(t, p)
-	assertLine(t, report, ok, "TLS", "the certificate is good until 2084-01-29, from O=Acme Co")
-	assertLine(t, report, ok, credentialCheck)
+	report = diagnosisOf(t, p)
+	assertCheck(t, report, ok, "TLS", "the certificate is valid until 2084-01-29, issued by O=Acme Co")
+	assertCheck(t, report, ok, credentialCheck)
 
 	p.now = func() time.Time { return time.Date(2084, 1, 27, 0, 0, 0, 0, time.UTC) }
-	report = examine(t, p)
-	assertLine(t, report, warn, "TLS", "until 2084-01-29", "-> if a gateway of your own answers here")
+	report = diagnosisOf(t, p)
+	assertCheck(t, report, warn, "TLS", "until 2084-01-29", "-> if this is a gateway of your own")
 
 	p.now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
-	report = examine(t, p)
-	assertLine(t, report, fail, "TLS", "expired", "-> check this machine's clock first")
+	report = diagnosisOf(t, p)
+	assertCheck(t, report, fail, "TLS", "expired", "-> check this machine's clock first")
 
 	p.now, p.base = nil, strings.Replace(p.base, "127.0.0.1", "localhost", 1)
-	report = examine(t, p)
-	assertLine(t, report, fail, "TLS", "not localhost", "-> somebody else answers here")
+	report = diagnosisOf(t, p)
+	assertCheck(t, report, fail, "TLS", "not localhost", "-> this is another server")
 }
 
 func TestProxy(t *testing.T) {
@@ -178,73 +182,77 @@ func TestProxy(t *testing.T) {
 		srv.ServeHTTP(w, r)
 	}))
 	defer proxy.Close()
-	p := patientOf(srv)
+	p := targetOf(srv)
 	at, err := url.Parse(proxy.URL)
 	require.NoError(t, err)
 	at.User = url.UserPassword("user", "SENTINEL-PASSWORD")
 	p.transport.Proxy = http.ProxyURL(at)
 
-	report := examine(t, p, "SENTINEL-PASSWORD")
+	report := diagnosisOf(t, p, "SENTINEL-PASSWORD")
 
-	assertLine(t, report, ok, "TCP", "the proxy takes connections at "+at.Host)
-	assertLine(t, report, skipped, "TLS", "the proxy connects to WeChat")
-	assertLine(t, report, ok, credentialCheck)
+	assertCheck(t, report, ok, "TCP", "the proxy accepts connections at "+at.Host)
+	assertCheck(t, report, skipped, "TLS", "the proxy connects to WeChat")
+	assertCheck(t, report, ok, credentialCheck)
 }
 
-func TestClock(t *testing.T) {
+func TestClockSkew(t *testing.T) {
 	srv := newAccount(t)
 	for _, c := range []struct {
 		off    time.Duration
 		status status
-		says   string
+		text   string
 	}{
 		{10 * time.Minute, fail, "ahead of WeChat's"},
 		{-10 * time.Minute, fail, "behind WeChat's"},
 		{2 * time.Minute, warn, "ahead of WeChat's"},
 	} {
-		p := patientOf(srv)
+		p := targetOf(srv)
 		p.now = func() time.Time { return time.Now().Add(c.off) }
-		assertLine(t, examine(t, p), c.status, clockCheck, c.says, "-> set the clock by NTP")
+		assertCheck(t, diagnosisOf(t, p), c.status, clockCheck, c.text, "-> synchronize the clock by NTP")
 	}
 }
 
 func TestCredential(t *testing.T) {
 	srv := newAccount(t)
-	p := patientOf(srv)
+	p := targetOf(srv)
 	p.secret = strings.Repeat("WRONG0SENTINEL00", 2)
-	report := examine(t, p, secret)
-	assertLine(t, report, fail, credentialCheck, "getStableAccessToken is refused with 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
-	assertLine(t, report, skipped, whitelistCheck, "not known before there is a token")
-	assertLine(t, report, skipped, "rights")
-	assertLine(t, report, ok, clockCheck)
-	assertLine(t, report, ok, "store")
+	report := diagnosisOf(t, p, secret)
+	assertCheck(t, report, fail, credentialCheck,
+		"getStableAccessToken failed with errcode 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
+	assertCheck(t, report, skipped, whitelistCheck, "unknown without a token")
+	assertCheck(t, report, skipped, "rights")
+	assertCheck(t, report, ok, clockCheck)
+	assertCheck(t, report, ok, "store")
 
-	p = patientOf(srv)
+	p = targetOf(srv)
 	p.appID = "wxOTHER"
-	assertLine(t, examine(t, p), fail, credentialCheck, "40013", "-> check the app ID")
+	assertCheck(t, diagnosisOf(t, p), fail, credentialCheck, "40013", "-> check the app ID")
 
 	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html>blocked by proxy</html>", 1)
-	assertLine(t, examine(t, patientOf(srv)), fail, credentialCheck, "HTTP status 403", "blocked by proxy", "-> look at what stands between")
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck,
+		"HTTP status 403", "blocked by proxy", "-> check what is between")
 
 	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusBadGateway, "", 1)
-	assertLine(t, examine(t, patientOf(srv)), warn, credentialCheck, "HTTP status 502", "-> this may pass: try again")
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), warn, credentialCheck,
+		"HTTP status 502", "-> this may be temporary: try again")
 }
 
 func TestWhitelist(t *testing.T) {
 	for name, message := range map[string]string{
-		"IPv4": "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
-		"both": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4":          "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := newAccount(t)
 			srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusOK, `{"errcode":40164,"errmsg":"`+message+`"}`, 1)
 
-			report := examine(t, patientOf(srv))
+			report := diagnosisOf(t, targetOf(srv))
 
-			assertLine(t, report, fail, whitelistCheck,
-				"WeChat sees this machine as 203.0.113.9. ", "40164", "调用接口的 IP 地址不在白名单中", "rid 5f0000aa-11223344-55667788",
+			assertCheck(t, report, fail, whitelistCheck,
+				"WeChat sees this machine as 203.0.113.9. ", "40164", "调用接口的 IP 地址不在白名单中",
+				"rid 5f0000aa-11223344-55667788",
 				"-> add 203.0.113.9 to the IP whitelist (IP白名单)")
-			assertLine(t, report, skipped, credentialCheck)
+			assertCheck(t, report, skipped, credentialCheck)
 		})
 	}
 }
@@ -253,40 +261,43 @@ func TestRights(t *testing.T) {
 	srv := newAccount(t)
 	srv.FailNext("/cgi-bin/user/get", wechatuser.CodeAPIUnauthorized, 1)
 
-	report := examine(t, patientOf(srv))
+	report := diagnosisOf(t, targetOf(srv))
 
-	assertLine(t, report, fail, "right getFans", "getFans is refused with 48001", "API 功能未授权", "-> get the account verified")
-	assertLine(t, report, skipped, "right userInfo", "no follower is known")
-	assertLine(t, report, ok, "right getTags")
+	assertCheck(t, report, fail, "right getFans",
+		"getFans failed with errcode 48001", "API 功能未授权", "-> get the account verified")
+	assertCheck(t, report, skipped, "right userInfo", "no follower to check with")
+	assertCheck(t, report, ok, "right getTags")
 
 	srv.FailNext("/cgi-bin/tags/get", 99999, 1)
-	assertLine(t, examine(t, patientOf(srv)), fail, "right getTags", "getTags is refused with 99999")
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, "right getTags", "getTags failed with errcode 99999")
 }
 
 func TestQuota(t *testing.T) {
-	srv := newAccount(t, wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/info", 20, 0))
+	srv := newAccount(t,
+		wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/info", 20, 0))
 	c := srv.Client(wechatuser.WithTransport(srv.Transport()))
 	_, err := c.GetFans(t.Context(), "")
 	require.NoError(t, err)
-	for i := range 20 - 1 { // one is left, which the doctor takes
+	for i := range 20 - 1 { // leaves one call for the doctor
 		_, err := c.GetUserInfo(t.Context(), wechatusertest.OpenID(i%3))
 		require.NoError(t, err)
 	}
 	before := srv.Calls("/cgi-bin/user/get")
 
-	report := examine(t, patientOf(srv))
+	report := diagnosisOf(t, targetOf(srv))
 
-	assertLine(t, report, fail, "quota user/get", "0 of 1 calls are left today", "-> wait for the next day (Beijing time), or call ClearQuota")
-	assertLine(t, report, skipped, "right getFans", "its quota is used up")
-	assertLine(t, report, warn, "quota user/info", "1 of 20 calls are left today", "-> less than a tenth")
+	assertCheck(t, report, fail, "quota user/get",
+		"0 of 1 calls left today", "-> wait for the next day (Beijing time), or call ClearQuota")
+	assertCheck(t, report, skipped, "right getFans", "its quota is exhausted")
+	assertCheck(t, report, warn, "quota user/info", "1 of 20 calls left today", "-> less than a tenth")
 	assert.Equal(t, before, srv.Calls("/cgi-bin/user/get"), "no call is wasted")
 
 	srv = newAccount(t)
 	srv.FailNext("/cgi-bin/user/get", wechatuser.CodeDailyQuotaExceeded, 1) // the counter lags
-	assertLine(t, examine(t, patientOf(srv)), fail, "right getFans", "45009", "接口调用超过每日限制")
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, "right getFans", "45009", "接口调用超过每日限制")
 }
 
-// brokenStore fails with each call, or forgets.
+// brokenStore returns err from each call, and stores nothing.
 type brokenStore struct{ err error }
 
 func (s brokenStore) Load(context.Context, string) (wechatuser.Token, error) {
@@ -297,37 +308,37 @@ func (s brokenStore) Delete(context.Context, string, wechatuser.Token) error { r
 
 func TestStore(t *testing.T) {
 	srv := newAccount(t)
-	p := patientOf(srv)
+	p := targetOf(srv)
 	p.store = brokenStore{errors.New("connection refused")}
-	report := examine(t, p)
-	assertLine(t, report, fail, "store", "save: connection refused", "-> check the store's address")
-	assertLine(t, report, warn, "lock", "the store has no lock")
-	assertLine(t, report, ok, credentialCheck)
+	report := diagnosisOf(t, p)
+	assertCheck(t, report, fail, "store", "save: connection refused", "-> check the store's address")
+	assertCheck(t, report, warn, "lock", "the store has no lock")
+	assertCheck(t, report, ok, credentialCheck)
 
 	p.store = brokenStore{}
-	assertLine(t, examine(t, p), fail, "store", "what was saved does not come back")
+	assertCheck(t, diagnosisOf(t, p), fail, "store", "load returned another token than the one saved")
 }
 
-// TestStoreIsNotDisturbed is about the real token in the store, and its lock.
-func TestStoreIsNotDisturbed(t *testing.T) {
+// The real token in the store stays as it is, and its lock is released.
+func TestStoreIsUnchanged(t *testing.T) {
 	const key = "wechatuser:token:stable:wxTEST"
-	p := patientOf(newAccount(t))
+	p := targetOf(newAccount(t))
 	real := wechatuser.Token{AccessToken: "SENTINEL-TOKEN", ExpiresAt: time.Now().Add(time.Hour)}
 	require.NoError(t, p.store.Save(t.Context(), key, real))
 
-	examine(t, p, real.AccessToken)
+	diagnosisOf(t, p, real.AccessToken)
 
 	got, err := p.store.Load(t.Context(), key)
 	require.NoError(t, err)
 	assert.Equal(t, real.AccessToken, got.AccessToken)
 	assert.Equal(t, real.ExpiresAt, got.ExpiresAt)
 	unlock, err := p.store.(wechatuser.TokenLocker).Lock(t.Context(), key)
-	require.NoError(t, err, "the lock is free again")
+	require.NoError(t, err, "the lock was released")
 	unlock()
 }
 
-func TestLockStuck(t *testing.T) {
-	p := patientOf(newAccount(t))
+func TestLockIsHeld(t *testing.T) {
+	p := targetOf(newAccount(t))
 	unlock, err := p.store.(wechatuser.TokenLocker).Lock(t.Context(), "wechatuser:token:stable:"+p.appID)
 	require.NoError(t, err)
 	defer unlock()
@@ -338,17 +349,19 @@ func TestLockStuck(t *testing.T) {
 
 	var out bytes.Buffer
 	d.print(&out)
-	assertLine(t, out.String(), fail, "lock", "somebody has held it for 1ms", "-> try again in half a minute")
+	assertCheck(t, out.String(), fail, "lock", "another process has held it for 1ms", "-> try again in half a minute")
 }
 
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &out, io.Discard))
-	assert.Contains(t, out.String(), "An account in memory with 3 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+	assert.Contains(t, out.String(),
+		"Using an in-memory account with 3 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 	assert.Contains(t, out.String(), "FAIL 0")
 
 	srv := newAccount(t)
-	assert.ErrorContains(t, run(t.Context(), []string{"-base", srv.URL}, io.Discard, io.Discard), "set WECHAT_APPID and WECHAT_SECRET")
+	assert.ErrorContains(t, run(t.Context(), []string{"-base", srv.URL}, io.Discard, io.Discard),
+		"set WECHAT_APPID and WECHAT_SECRET")
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	t.Setenv("WECHAT_SECRET", strings.Repeat("0", 32))
 	out.Reset()
@@ -356,7 +369,8 @@ func TestRun(t *testing.T) {
 	assert.Contains(t, out.String(), "40125")
 
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
-	assert.ErrorIs(t, run(t.Context(), []string{"-base", "http://192.0.2.1"}, io.Discard, io.Discard), wechatuser.ErrInvalidArgument)
+	assert.ErrorIs(t, run(t.Context(), []string{"-base", "http://192.0.2.1"}, io.Discard, io.Discard),
+		wechatuser.ErrInvalidArgument)
 }
 
 func TestUsage(t *testing.T) {
@@ -364,10 +378,10 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Doctor (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
 	t.Setenv("WECHAT_APPID", "")

@@ -8,7 +8,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// status is what came of a check.
+// status is the result of a check.
 type status string
 
 const (
@@ -18,46 +18,47 @@ const (
 	skipped status = "skipped"
 )
 
-// check is one thing that was looked at.
+// check is the outcome of one check.
 type check struct {
-	name   string
-	status status
-	seen   string // what was found
-	do     string // what to do about it, empty if nothing
+	name    string
+	status  status
+	finding string
+	remedy  string // empty if there is nothing to do
 }
 
-// diagnosis is all that was looked at.
+// diagnosis is the outcome of all checks.
 type diagnosis struct {
 	checks        []check
-	calls, tokens int // requests that were sent: API calls, and those for tokens
+	calls, tokens int // requests sent: API calls and token requests
 }
 
-func (d *diagnosis) add(name string, s status, seen, do string) {
-	d.checks = append(d.checks, check{name, s, seen, do})
+func (d *diagnosis) add(name string, s status, finding, remedy string) {
+	d.checks = append(d.checks, check{name, s, finding, remedy})
 }
 
-// skip says of these checks that they could not be made.
-func (d *diagnosis) skip(why string, names ...string) {
+// skip adds checks that could not be run.
+func (d *diagnosis) skip(reason string, names ...string) {
 	for _, name := range names {
-		d.add(name, skipped, why, "")
+		d.add(name, skipped, reason, "")
 	}
 }
 
 // addError adds a check that failed with an error of the SDK.
 func (d *diagnosis) addError(name string, err error) {
-	s, seen, do := fail, err.Error(), "look at what stands between this machine and WeChat: a proxy, a firewall, a gateway"
+	s, finding := fail, err.Error()
+	remedy := "check what is between this machine and WeChat: a proxy, a firewall or a gateway"
 	if errors.Is(err, wechatuser.ErrTemporary) {
-		s, do = warn, "this may pass: try again; if it stays, "+do
+		s, remedy = warn, "this may be temporary: try again; if it persists, "+remedy
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
-		seen, do = explain(e), e.Code.Remedy()
+		finding, remedy = explain(e), e.Code.Remedy()
 	}
-	d.add(name, s, seen, do)
+	d.add(name, s, finding, remedy)
 }
 
-// explain says in English and Chinese what a refusal means.
+// explain describes an error of the platform in English and Chinese.
 func explain(e *wechatuser.Error) string {
-	text := fmt.Sprintf("%s is refused with %d", e.API, e.Code)
+	text := fmt.Sprintf("%s failed with errcode %d", e.API, e.Code)
 	if meaning := e.Code.Meaning(); meaning != "" {
 		text += fmt.Sprintf(": %s (%s)", meaning, e.Code.MeaningZH())
 	} else {
@@ -81,11 +82,12 @@ func (d *diagnosis) count(s status) (n int) {
 func (d *diagnosis) print(out io.Writer) {
 	const line = "%-7s  %-33s %s\n"
 	for _, c := range d.checks {
-		fmt.Fprintf(out, line, c.status, c.name, c.seen)
-		if c.do != "" {
-			fmt.Fprintf(out, line, "", "", "-> "+c.do)
+		fmt.Fprintf(out, line, c.status, c.name, c.finding)
+		if c.remedy != "" {
+			fmt.Fprintf(out, line, "", "", "-> "+c.remedy)
 		}
 	}
-	fmt.Fprintf(out, "\nok %d, warn %d, FAIL %d, skipped %d. Sent: API calls %d, token requests %d. Nothing was changed.\n",
+	fmt.Fprintf(out, "\nok %d, warn %d, FAIL %d, skipped %d. "+
+		"Requests sent: API calls %d, token requests %d. Nothing was changed.\n",
 		d.count(ok), d.count(warn), d.count(fail), d.count(skipped), d.calls, d.tokens)
 }

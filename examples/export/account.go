@@ -14,23 +14,24 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// account is whose followers are exported.
+// account is the account whose followers are exported.
 type account struct {
 	*wechatuser.Client
-	calls *atomic.Int64 // requests sent, those for tokens not among them
+	calls *atomic.Int64 // requests sent, without token requests
 }
 
-// openAccount is the real account, or without app ID and secret one in memory.
+// openAccount returns the real account, or an in-memory account if appID and secret are empty.
 func openAccount(appID, secret string, fans int, stderr io.Writer) (account, error) {
 	calls, count := countCalls()
 	switch {
 	case appID == "" && secret == "":
-		fmt.Fprintf(stderr, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", fans)
+		fmt.Fprintf(stderr, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", fans)
 		return account{newAccount(fans).Client(count), calls}, nil
 	case appID == "":
-		return account{}, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return account{}, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return account{}, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return account{}, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	c, err := wechatuser.New(appID, secret, count)
 	return account{c, calls}, err
@@ -49,25 +50,25 @@ func countCalls() (*atomic.Int64, wechatuser.Option) {
 	})
 }
 
-// newAccount is an account in memory that is the same each time. Its app ID says how many followers it has.
+// newAccount returns an in-memory account, the same one each time. Its app ID contains the number of followers.
 func newAccount(fans int, opts ...wechatusertest.Option) *wechatusertest.Server {
-	began := time.Date(2020, 1, 1, 8, 0, 0, 0, beijing)
+	start := time.Date(2020, 1, 1, 8, 0, 0, 0, beijing)
 	srv := wechatusertest.NewServer(append(opts,
 		wechatusertest.WithoutListener(),
 		wechatusertest.WithAccount(fmt.Sprintf("wxfa4e%012d", fans), strings.Repeat("0", 32)),
-		wechatusertest.WithClock(func() time.Time { return began }))...)
+		wechatusertest.WithClock(func() time.Time { return start }))...)
 	var tags []int
 	for _, name := range []string{"会员", "新客", "老客户", "VIP", "上海", "海外", "已退款", "活动"} {
 		tags = append(tags, srv.AddTag(name))
 	}
 	for i := range fans {
-		srv.AddUsers(newFan(i, began, tags))
+		srv.AddUsers(newFan(i, start, tags))
 	}
 	return srv
 }
 
-// newFan is a follower who is like no other, and the same each time.
-func newFan(i int, began time.Time, tags []int) wechatuser.UserInfo {
+// newFan returns follower i, with a profile that varies by i and is the same each time.
+func newFan(i int, start time.Time, tags []int) wechatuser.UserInfo {
 	scenes := []wechatuser.SubscribeScene{
 		wechatuser.SceneSearch, wechatuser.SceneQRCode, wechatuser.SceneProfileCard, wechatuser.ScenePaid,
 		wechatuser.SceneWechatAdvertisement, wechatuser.SceneChannels, wechatuser.SceneMiniProgram, wechatuser.SceneOthers,
@@ -79,7 +80,7 @@ func newFan(i int, began time.Time, tags []int) wechatuser.UserInfo {
 	user := wechatuser.UserInfo{
 		OpenID:         wechatusertest.OpenID(i),
 		UnionID:        fmt.Sprintf("oFAKEunion%018d", i),
-		SubscribeTime:  began.Unix() + int64(i)*60 + r.Int64N(60),
+		SubscribeTime:  start.Unix() + int64(i)*60 + r.Int64N(60),
 		SubscribeScene: scenes[r.IntN(len(scenes))],
 		Remark:         remarks[r.IntN(len(remarks))],
 	}

@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// csvTable is CSV as RFC 4180 has it, but with lines that end in \n.
+// csvTable is the CSV format of RFC 4180, but with lines that end in \n.
 type csvTable struct {
 	excel bool
 }
 
-// byteOrderMark tells Excel that a file is UTF-8.
+// byteOrderMark makes Excel read a file as UTF-8.
 const byteOrderMark = "\ufeff"
 
 func (c csvTable) header() []byte {
@@ -23,7 +23,7 @@ func (c csvTable) header() []byte {
 	if c.excel {
 		b.WriteString(byteOrderMark)
 	}
-	_ = writeRecord(&b, columnNames()) // a buffer takes all
+	_ = writeRecord(&b, columnNames()) // writing to a buffer cannot fail
 	return b.Bytes()
 }
 
@@ -37,10 +37,10 @@ func (c csvTable) append(b *bytes.Buffer, r row) error {
 	return writeRecord(b, record)
 }
 
-// cell makes text safe for a table. Excel would take a remark such as "=1+1" for a formula, which a program that reads
-// the file does not, so that only -excel changes it.
+// cell returns text as the content of a cell. With -excel, it escapes text that Excel would take for a formula, such as
+// a remark "=1+1". Programs that read the file do not need that.
 func (c csvTable) cell(column int, text string) string {
-	text = strings.ReplaceAll(text, "\x00", "") // it marks what a power failure left
+	text = strings.ReplaceAll(text, "\x00", "") // after a power failure, NUL marks lost data
 	if c.excel && column > 0 && text != "" && strings.ContainsAny(text[:1], "=+-@\t\r") {
 		return "'" + text
 	}
@@ -56,8 +56,8 @@ func writeRecord(b *bytes.Buffer, record []string) error {
 	return w.Error()
 }
 
-func (c csvTable) scan(r io.Reader) iter.Seq2[foundRow, int64] {
-	return func(yield func(foundRow, int64) bool) {
+func (c csvTable) scan(r io.Reader) iter.Seq2[scannedRow, int64] {
+	return func(yield func(scannedRow, int64) bool) {
 		in := csv.NewReader(r)
 		in.FieldsPerRecord, in.ReuseRecord = len(columns), true
 		for {
@@ -65,7 +65,7 @@ func (c csvTable) scan(r io.Reader) iter.Seq2[foundRow, int64] {
 			if err != nil || slices.ContainsFunc(record, func(cell string) bool { return strings.Contains(cell, "\x00") }) {
 				return
 			}
-			if !yield(foundRow{openID: strings.Clone(record[0]), refused: record[len(record)-1] != ""}, in.InputOffset()) {
+			if !yield(scannedRow{openID: strings.Clone(record[0]), rejected: record[len(record)-1] != ""}, in.InputOffset()) {
 				return
 			}
 		}

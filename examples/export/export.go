@@ -13,76 +13,77 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// export begins an export or goes on with one, and tells how it ended.
+// export starts or resumes an export, and prints the result.
 func export(ctx context.Context, acc account, cfg config, stdout, stderr io.Writer) error {
-	began := time.Now()
-	at, err := takePlace(cfg.out, identityOf(acc.AppID(), cfg), cfg.force)
+	start := time.Now()
+	o, err := openOutput(cfg.out, identityOf(acc.AppID(), cfg), cfg.force)
 	if errors.Is(err, errComplete) {
-		fmt.Fprintf(stdout, "%s is there, and complete. To export again, give -force.\n", cfg.out)
+		fmt.Fprintf(stdout, "%s is already complete. To export again, use -force.\n", cfg.out)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	e := &exporter{account: acc, cfg: cfg, stderr: stderr, seen: make(map[string]struct{})}
-	if err := e.write(ctx, at.part); err != nil {
-		at.leave()
-		return fmt.Errorf("stopped with %d followers in %s: %w\nStart it again with the same arguments to go on", e.rows, at.part, err)
+	if err := e.write(ctx, o.part); err != nil {
+		o.close()
+		return fmt.Errorf("stopped with %d followers in %s: %w\nTo resume, run it again with the same arguments",
+			e.rows, o.part, err)
 	}
-	if err := at.finish(); err != nil {
+	if err := o.finish(); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d followers in %s, %d of them refused, %d calls, %v\n%s\n",
-		e.rows, cfg.out, e.refused, acc.calls.Load(), time.Since(began).Round(time.Millisecond), howToOpen(cfg))
+	fmt.Fprintf(stdout, "%d followers in %s, %d of them rejected. API calls: %d, time: %v\n%s\n",
+		e.rows, cfg.out, e.rejected, acc.calls.Load(), time.Since(start).Round(time.Millisecond), howToOpen(cfg))
 	return nil
 }
 
 func howToOpen(cfg config) string {
 	switch cfg.format {
 	case "sqlite":
-		return fmt.Sprintf("Open it: sqlite3 %s \"SELECT tags, count(*) FROM followers GROUP BY tags\"", cfg.out)
+		return fmt.Sprintf("To open it: sqlite3 %s \"SELECT tags, count(*) FROM followers GROUP BY tags\"", cfg.out)
 	case "jsonl":
-		return fmt.Sprintf("Open it: head -n 3 %s", cfg.out)
+		return fmt.Sprintf("To open it: head -n 3 %s", cfg.out)
 	}
 	if cfg.excel {
-		return "Open it with a double click, in Excel."
+		return "Open it in Excel."
 	}
-	return "Open it with a spreadsheet program. Excel needs an export with -excel."
+	return "Open it in a spreadsheet program. For Excel, export with -excel."
 }
 
-// exporter writes followers into a file.
+// exporter writes followers to a file.
 type exporter struct {
 	account
 	cfg    config
 	stderr io.Writer
 
-	seen          map[string]struct{} // the openids that are in the file or in batch
-	last          string              // the openid of the last row
-	rows, refused int                 // in the file
-	batch         []row
+	seen           map[string]struct{} // openids in the file and in batch
+	last           string              // cursor: the openid of the last row
+	rows, rejected int                 // in the file
+	batch          []row
 
 	sink     sink
 	tagNames map[int]string
 	bar      *progressbar.ProgressBar
 }
 
-// write fills the file, and returns when it is complete and on the disk.
+// write writes the file, and returns when it is complete and synced to disk.
 func (e *exporter) write(ctx context.Context, path string) (err error) {
 	if e.sink, err = openSink(e.cfg, path); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.sink.close()) }()
-	if err := e.sink.resume(e.found); err != nil {
-		return fmt.Errorf("%s cannot be gone on with, remove it to begin anew: %w", path, err)
+	if err := e.sink.resume(e.addExisting); err != nil {
+		return fmt.Errorf("cannot resume %s, remove it to start over: %w", path, err)
 	}
 	resumed := e.rows > 0
 	if resumed && !e.cfg.quiet {
-		fmt.Fprintf(e.stderr, "%s has %d followers: going on after them.\n", path, e.rows)
+		fmt.Fprintf(e.stderr, "Resuming after the %d followers in %s.\n", e.rows, path)
 	}
 	if e.tagNames, err = e.tags(ctx); err != nil {
 		return err
 	}
-	page, err := e.GetFans(ctx, "") // for the total, which AllFans does not tell
+	page, err := e.GetFans(ctx, "") // for the total, which AllFans does not return
 	if err != nil {
 		return err
 	}
@@ -91,8 +92,8 @@ func (e *exporter) write(ctx context.Context, path string) (err error) {
 	}
 	err = e.walk(ctx, wechatuser.StartAfter(e.last))
 	if resumed && (errors.Is(err, wechatuser.ErrInvalidArgument) || err == nil && len(e.seen) < page.Total) {
-		// The last follower may have left, or the platform may have forgotten the place: it does not promise to know it
-		// for ever. From the top, only those who are not in the file are fetched.
+		// The platform may reject the cursor if that follower has left, and does not document how long it is valid.
+		// Start from the beginning: profiles that are in the file are not fetched again.
 		err = e.walk(ctx)
 	}
 	if e.bar != nil {
@@ -102,12 +103,13 @@ func (e *exporter) write(ctx context.Context, path string) (err error) {
 	return err
 }
 
-func (e *exporter) found(openID string, refused bool) {
+// addExisting records a row that is in the file of a resumed export.
+func (e *exporter) addExisting(openID string, rejected bool) {
 	e.seen[openID] = struct{}{}
 	e.last = openID
 	e.rows++
-	if refused {
-		e.refused++
+	if rejected {
+		e.rejected++
 	}
 }
 
@@ -120,16 +122,16 @@ func (e *exporter) tags(ctx context.Context) (map[int]string, error) {
 	return names, err
 }
 
-// walk writes the followers of a list who are not in the file.
+// walk writes the followers of the list that are not in the file.
 func (e *exporter) walk(ctx context.Context, from ...wechatuser.ListOption) error {
-	users := e.BulkUserInfo(ctx, e.unseen(e.AllFans(ctx, from...)), wechatuser.WithConcurrency(e.cfg.concurrency))
+	users := e.BulkUserInfo(ctx, e.skipSeen(e.AllFans(ctx, from...)), wechatuser.WithConcurrency(e.cfg.concurrency))
 	for user, err := range users {
 		r, err := newRow(user, err, e.tagNames)
 		if err != nil {
 			return errors.Join(err, e.flush())
 		}
 		if _, seen := e.seen[r.user.OpenID]; seen {
-			continue // the list named it twice in a short time
+			continue // a duplicate within the calls in flight
 		}
 		e.seen[r.user.OpenID] = struct{}{}
 		if e.batch = append(e.batch, r); len(e.batch) == e.cfg.batch {
@@ -144,9 +146,9 @@ func (e *exporter) walk(ctx context.Context, from ...wechatuser.ListOption) erro
 	return e.flush()
 }
 
-// unseen leaves out who is in the file already: a walk from the top comes by them all, and somebody who leaves and comes
-// back may have two places in a list.
-func (e *exporter) unseen(openIDs iter.Seq2[string, error]) iter.Seq2[string, error] {
+// skipSeen filters out the openids that are in the file: a walk from the beginning lists them again, and a follower who
+// has left and come back may be listed twice.
+func (e *exporter) skipSeen(openIDs iter.Seq2[string, error]) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for id, err := range openIDs {
 			if _, seen := e.seen[id]; seen && err == nil {
@@ -169,7 +171,7 @@ func (e *exporter) flush() error {
 	for _, r := range e.batch {
 		e.rows++
 		if r.err != "" {
-			e.refused++
+			e.rejected++
 		}
 	}
 	e.batch = e.batch[:0]

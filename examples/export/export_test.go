@@ -19,20 +19,26 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// threeFans is an account with what is hard to write down.
+// threeFans returns an account whose followers have text that needs escaping.
 func threeFans() *wechatusertest.Server {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	vip, shanghai := srv.AddTag("VIP"), srv.AddTag("上海")
 	srv.AddUsers(
-		wechatuser.UserInfo{OpenID: "oFAKE-1", UnionID: "uFAKE-1", SubscribeTime: 1577836800, Remark: `a "b", c`, TagIDList: []int{vip, shanghai}},
-		wechatuser.UserInfo{OpenID: "-FAKE-2", SubscribeTime: 1577836801, SubscribeScene: wechatuser.SceneQRCode, QRScene: 7, QRSceneStr: "<7>&", Remark: "=1+1"},
+		wechatuser.UserInfo{
+			OpenID: "oFAKE-1", UnionID: "uFAKE-1", SubscribeTime: 1577836800, Remark: `a "b", c`,
+			TagIDList: []int{vip, shanghai},
+		},
+		wechatuser.UserInfo{
+			OpenID: "-FAKE-2", SubscribeTime: 1577836801, SubscribeScene: wechatuser.SceneQRCode,
+			QRScene: 7, QRSceneStr: "<7>&", Remark: "=1+1",
+		},
 		wechatuser.UserInfo{OpenID: "oFAKE-3", SubscribeTime: 1577836802, Remark: "two\nlines"},
 	)
 	return srv
 }
 
-// refusing answers 40003 to each question about an openid.
-func refusing(openID string) func(*http.Request, string) string {
+// reject responds with 40003 to each request that contains an openid.
+func reject(openID string) func(*http.Request, string) string {
 	return func(_ *http.Request, body string) string {
 		if strings.Contains(body, openID) {
 			return `{"errcode":40003,"errmsg":"invalid openid rid: 5f0000aa-11223344-55667788"}`
@@ -44,7 +50,7 @@ func refusing(openID string) func(*http.Request, string) string {
 func TestCSV(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	out, err := exportFrom(t, &wire{srv: threeFans(), answer: refusing("oFAKE-3")}, "-out", file)
+	out, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, "-out", file)
 
 	require.NoError(t, err)
 	assert.Equal(t, strings.Join([]string{
@@ -54,20 +60,20 @@ func TestCSV(t *testing.T) {
 		`oFAKE-3,,,,,,,,,,40003 invalid openid`,
 		"",
 	}, "\n"), read(t, file))
-	assert.Contains(t, out, "3 followers in "+file+", 1 of them refused, ")
-	assert.Contains(t, out, "Excel needs an export with -excel")
+	assert.Contains(t, out, "3 followers in "+file+", 1 of them rejected. ")
+	assert.Contains(t, out, "For Excel, export with -excel")
 }
 
 func TestCSVForExcel(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	_, err := exportFrom(t, &wire{srv: threeFans()}, "-out", file, "-excel")
+	_, err := exportFrom(t, &accountTransport{srv: threeFans()}, "-out", file, "-excel")
 
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(read(t, file), "\xef\xbb\xbfopenid,"))
 	rows := records(t, file)
-	assert.Equal(t, "'=1+1", rows[1]["remark"], "no formula")
-	assert.Equal(t, "-FAKE-2", rows[1]["openid"], "an openid is never changed")
+	assert.Equal(t, "'=1+1", rows[1]["remark"], "not a formula")
+	assert.Equal(t, "-FAKE-2", rows[1]["openid"], "openids are never changed")
 	assert.Equal(t, "two\nlines", rows[2]["remark"])
 }
 
@@ -75,7 +81,7 @@ func TestJSONLines(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.jsonl")
 	srv := threeFans()
 
-	_, err := exportFrom(t, &wire{srv: srv, answer: refusing("oFAKE-3")}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: srv, respond: reject("oFAKE-3")}, "-out", file)
 
 	require.NoError(t, err)
 	lines := slices.Collect(strings.Lines(read(t, file)))
@@ -86,32 +92,38 @@ func TestJSONLines(t *testing.T) {
 			Tags []string
 		}
 		require.NoError(t, json.Unmarshal([]byte(lines[i]), &got))
-		assert.Equal(t, user, got.UserInfo, "nothing of the platform's answer is lost")
+		assert.Equal(t, user, got.UserInfo, "all fields of the response are kept")
 		assert.Equal(t, [][]string{{"VIP", "上海"}, {}}[i], got.Tags)
 	}
-	assert.Contains(t, lines[1], `"<7>&"`, "as it is")
+	assert.Contains(t, lines[1], `"<7>&"`, "not escaped")
 	assert.Equal(t, `{"openid":"oFAKE-3","error":"40003 invalid openid"}`+"\n", lines[2])
 }
 
 func TestSQLite(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a #1?%20.db") // a name that an URI must escape
+	file := filepath.Join(t.TempDir(), "a #1?%20.db") // needs escaping in a URI
 
-	_, err := exportFrom(t, &wire{srv: threeFans(), answer: refusing("oFAKE-3")}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, "-out", file)
 
 	require.NoError(t, err)
 	assert.Equal(t, [][]any{
-		{int64(1), "oFAKE-1", "uFAKE-1", int64(1), "2020-01-01 08:00:00", "ADD_SCENE_SEARCH", int64(0), "", `a "b", c`, "100;101", "VIP;上海", ""},
-		{int64(2), "-FAKE-2", "", int64(1), "2020-01-01 08:00:01", "ADD_SCENE_QR_CODE", int64(7), "<7>&", "=1+1", "", "", ""},
+		{
+			int64(1), "oFAKE-1", "uFAKE-1", int64(1), "2020-01-01 08:00:00", "ADD_SCENE_SEARCH", int64(0), "",
+			`a "b", c`, "100;101", "VIP;上海", "",
+		},
+		{
+			int64(2), "-FAKE-2", "", int64(1), "2020-01-01 08:00:01", "ADD_SCENE_QR_CODE", int64(7), "<7>&",
+			"=1+1", "", "", "",
+		},
 		{int64(3), "oFAKE-3", nil, nil, nil, nil, nil, nil, nil, nil, nil, "40003 invalid openid"},
 	}, table(t, file))
-	assert.Equal(t, []string{filepath.Base(file)}, names(t, filepath.Dir(file)), "one file")
+	assert.Equal(t, []string{filepath.Base(file)}, names(t, filepath.Dir(file)), "a single file")
 }
 
-// TestLeavers: somebody who is in the list and leaves before the profile is asked for is in the file.
-func TestLeavers(t *testing.T) {
+// A follower who leaves before the profile is fetched is in the file.
+func TestUnfollowDuringExport(t *testing.T) {
 	srv := threeFans()
-	w := &wire{srv: srv}
-	w.answer = func(r *http.Request, _ string) string {
+	w := &accountTransport{srv: srv}
+	w.respond = func(r *http.Request, _ string) string {
 		if strings.HasSuffix(r.URL.Path, "/batchget") {
 			srv.Unfollow("oFAKE-1")
 		}
@@ -128,9 +140,9 @@ func TestLeavers(t *testing.T) {
 	assert.Empty(t, row["error"])
 }
 
-// TestReadsOnly: an export asks four questions, and nothing else.
-func TestReadsOnly(t *testing.T) {
-	w := &wire{srv: newAccount(250)}
+// An export uses four APIs that only read.
+func TestReadOnly(t *testing.T) {
+	w := &accountTransport{srv: newAccount(250)}
 	file := filepath.Join(t.TempDir(), "a.csv")
 
 	out, err := exportFrom(t, w, "-out", file)
@@ -139,18 +151,18 @@ func TestReadsOnly(t *testing.T) {
 	assert.Equal(t, map[string]int{
 		"/cgi-bin/stable_token":       1,
 		"/cgi-bin/tags/get":           1,
-		"/cgi-bin/user/get":           3, // the total, the page, the end
+		"/cgi-bin/user/get":           3, // the total, the page and the end
 		"/cgi-bin/user/info/batchget": 3,
 	}, w.paths)
-	assert.Contains(t, out, " 7 calls,")
+	assert.Contains(t, out, " API calls: 7,")
 	assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 }
 
-func TestNobody(t *testing.T) {
+func TestEmptyAccount(t *testing.T) {
 	for _, format := range formats {
 		file := filepath.Join(t.TempDir(), "a."+format)
 
-		out, err := exportFrom(t, &wire{srv: newAccount(0)}, "-out", file)
+		out, err := exportFrom(t, &accountTransport{srv: newAccount(0)}, "-out", file)
 
 		require.NoError(t, err)
 		assert.Contains(t, out, "0 followers in ")
@@ -158,12 +170,12 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-// pages is an account whose list comes in pages of 100.
-func pages(fans int) *wechatusertest.Server {
+// newPagedAccount returns an account whose list has pages of 100 openids.
+func newPagedAccount(fans int) *wechatusertest.Server {
 	return newAccount(fans, wechatusertest.WithPageSize(100))
 }
 
-// stopAfter is the platform's answer when the day's calls for the list are used up after so many openids.
+// stopAfter responds with the daily quota error once the list has returned n openids.
 func stopAfter(n int) func(*http.Request, string) string {
 	return func(r *http.Request, _ string) string {
 		if r.URL.Query().Get("next_openid") == wechatusertest.OpenID(n-1) {
@@ -173,13 +185,13 @@ func stopAfter(n int) func(*http.Request, string) string {
 	}
 }
 
-// TestGoesOn: an export that the platform stopped goes on where it was.
-func TestGoesOn(t *testing.T) {
+// An export that the platform has stopped resumes after its last row.
+func TestResume(t *testing.T) {
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "a."+format)
-			w := &wire{srv: pages(1000), answer: stopAfter(300)}
+			w := &accountTransport{srv: newPagedAccount(1000), respond: stopAfter(300)}
 
 			_, err := exportFrom(t, w, "-out", file)
 
@@ -187,67 +199,67 @@ func TestGoesOn(t *testing.T) {
 			assert.ErrorContains(t, err, "stopped with 300 followers in "+file+".part")
 			assert.Equal(t, []string{"a." + format + ".part", "a." + format + ".part.json"}, names(t, dir))
 
-			w.answer, w.paths = nil, nil
+			w.respond, w.paths = nil, nil
 			out, err := exportFrom(t, w, "-out", file)
 
 			require.NoError(t, err)
 			assert.Contains(t, out, "1000 followers in ")
-			assert.Equal(t, 7, w.paths["/cgi-bin/user/info/batchget"], "none of the 300 is asked for again")
-			assert.Equal(t, 1+7+1, w.paths["/cgi-bin/user/get"], "the total, the pages behind the 300, and the end")
+			assert.Equal(t, 7, w.paths["/cgi-bin/user/info/batchget"], "none of the 300 is fetched again")
+			assert.Equal(t, 1+7+1, w.paths["/cgi-bin/user/get"], "the total, the pages after the 300, and the end")
 			assert.Equal(t, []string{"a." + format}, names(t, dir))
 			assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 
 			whole := filepath.Join(dir, "whole."+format)
-			_, err = exportFrom(t, &wire{srv: newAccount(1000)}, "-out", whole)
+			_, err = exportFrom(t, &accountTransport{srv: newAccount(1000)}, "-out", whole)
 			require.NoError(t, err)
 			assertSame(t, whole, file)
 		})
 	}
 }
 
-// assertSame compares two exports: byte for byte, or row for row.
+// assertSame asserts that two exports are equal: byte by byte, or row by row.
 func assertSame(t *testing.T, want, got string) {
 	t.Helper()
 	if formatOf(want) == "sqlite" {
 		assert.Equal(t, table(t, want), table(t, got))
 	} else if read(t, want) != read(t, got) {
-		assert.Fail(t, "the files are not the same")
+		assert.Fail(t, "the files differ")
 	}
 }
 
-// TestComingAndGoing: who comes and who leaves between two runs does not shift the others.
-func TestComingAndGoing(t *testing.T) {
-	srv := pages(500)
+// Users who follow or leave between two runs do not shift the others.
+func TestChangesBetweenRuns(t *testing.T) {
+	srv := newPagedAccount(500)
 	file := filepath.Join(t.TempDir(), "a.csv")
-	_, err := exportFrom(t, &wire{srv: srv, answer: stopAfter(200)}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, "-out", file)
 	require.Error(t, err)
 
 	all := srv.OpenIDs()
-	srv.Unfollow(all[10], all[199], all[300]) // the last one in the file is among them
+	srv.Unfollow(all[10], all[199], all[300]) // all[199] is the last row in the file
 	srv.Follow("oFAKE-new")
-	_, err = exportFrom(t, &wire{srv: srv}, "-out", file)
+	_, err = exportFrom(t, &accountTransport{srv: srv}, "-out", file)
 
 	require.NoError(t, err)
 	assert.Equal(t, slices.Concat(all[:300], all[301:], []string{"oFAKE-new"}), openIDs(t, file))
 }
 
-// TestForgottenPlace: the platform does not promise to know a place in the list for ever.
-func TestForgottenPlace(t *testing.T) {
-	for name, answer := range map[string]string{
-		"it refuses the openid": `{"errcode":40003,"errmsg":"invalid openid"}`,
-		"it finds nobody":       `{"total":500,"count":0,"next_openid":""}`,
+// The platform does not document how long a cursor is valid.
+func TestExpiredCursor(t *testing.T) {
+	for name, response := range map[string]string{
+		"the cursor is rejected": `{"errcode":40003,"errmsg":"invalid openid"}`,
+		"the list is empty":      `{"total":500,"count":0,"next_openid":""}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := pages(500)
+			srv := newPagedAccount(500)
 			file := filepath.Join(t.TempDir(), "a.csv")
-			_, err := exportFrom(t, &wire{srv: srv, answer: stopAfter(200)}, "-out", file)
+			_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, "-out", file)
 			require.Error(t, err)
 
-			asked := 0
-			w := &wire{srv: srv, answer: func(r *http.Request, _ string) string {
+			requests := 0
+			w := &accountTransport{srv: srv, respond: func(r *http.Request, _ string) string {
 				if r.URL.Query().Get("next_openid") == wechatusertest.OpenID(199) {
-					if asked++; asked == 1 {
-						return answer
+					if requests++; requests == 1 {
+						return response
 					}
 				}
 				return ""
@@ -256,15 +268,16 @@ func TestForgottenPlace(t *testing.T) {
 
 			require.NoError(t, err)
 			assert.Equal(t, srv.OpenIDs(), openIDs(t, file))
-			assert.Equal(t, 3, w.paths["/cgi-bin/user/info/batchget"], "only the other 300 are asked for")
+			assert.Equal(t, 3, w.paths["/cgi-bin/user/info/batchget"], "only the other 300 are fetched")
 		})
 	}
 }
 
-// TestTwiceInTheList: each follower once.
-func TestTwiceInTheList(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(250), wechatusertest.WithPageSize(200))
-	w := &wire{srv: srv, answer: func(r *http.Request, _ string) string {
+// A follower who is listed twice is in the file once.
+func TestDuplicatesInList(t *testing.T) {
+	srv := wechatusertest.NewServer(
+		wechatusertest.WithoutListener(), wechatusertest.WithFans(250), wechatusertest.WithPageSize(200))
+	w := &accountTransport{srv: srv, respond: func(r *http.Request, _ string) string {
 		if r.URL.Query().Get("next_openid") != wechatusertest.OpenID(199) {
 			return ""
 		}
@@ -282,8 +295,8 @@ func TestTwiceInTheList(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &wire{srv: newAccount(500)}
-	w.answer = func(*http.Request, string) string {
+	w := &accountTransport{srv: newAccount(500)}
+	w.respond = func(*http.Request, string) string {
 		if w.paths["/cgi-bin/user/info/batchget"] == 3 {
 			cancel()
 		}
@@ -294,17 +307,17 @@ func TestInterrupted(t *testing.T) {
 	_, err := exportWithin(ctx, t, w, "-out", file)
 
 	require.ErrorIs(t, err, context.Canceled)
-	w.answer = nil
+	w.respond = nil
 	_, err = exportFrom(t, w, "-out", file)
 	require.NoError(t, err)
 	assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 }
 
-// TestComplete: a file that is there stays, until -force replaces it.
-func TestComplete(t *testing.T) {
+// A complete file is kept until -force replaces it.
+func TestCompleteFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.csv")
-	w := &wire{srv: pages(300)}
+	w := &accountTransport{srv: newPagedAccount(300)}
 	_, err := exportFrom(t, w, "-out", file)
 	require.NoError(t, err)
 	before := read(t, file)
@@ -319,74 +332,74 @@ func TestComplete(t *testing.T) {
 	assert.Equal(t, before, read(t, file))
 	assert.Equal(t, []string{"a.csv"}, names(t, dir))
 
-	w.answer = stopAfter(200)
+	w.respond = stopAfter(200)
 	_, err = exportFrom(t, w, "-out", file, "-force")
 	require.Error(t, err)
-	assert.Equal(t, before, read(t, file), "it stays until the new one is complete")
+	assert.Equal(t, before, read(t, file), "it is kept until the new one is complete")
 
-	w.answer, w.paths = nil, nil
+	w.respond, w.paths = nil, nil
 	_, err = exportFrom(t, w, "-out", file, "-force")
 	require.NoError(t, err)
-	assert.Equal(t, 2, w.paths["/cgi-bin/user/info/batchget"], "-force does not begin anew after a kill")
+	assert.Equal(t, 2, w.paths["/cgi-bin/user/info/batchget"], "-force resumes as well")
 	assert.Len(t, openIDs(t, file), 301)
 }
 
-// TestKilledAtTheEnd: the states between the last row and the end of the program.
+// The states that a kill can leave between the last row and the end of the program.
 func TestKilledAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.csv")
-	w := &wire{srv: newAccount(20)}
+	w := &accountTransport{srv: newAccount(20)}
 	_, err := exportFrom(t, w, "-out", file)
 	require.NoError(t, err)
 	whole := read(t, file)
 	cfg, err := parse([]string{"-out", file}, os.Stderr)
 	require.NoError(t, err)
-	note, err := json.Marshal(identityOf(w.srv.AppID, cfg))
+	meta, err := json.Marshal(identityOf(w.srv.AppID, cfg))
 	require.NoError(t, err)
 
-	t.Run("all rows and no name", func(t *testing.T) {
+	t.Run("all rows are written, not renamed", func(t *testing.T) {
 		require.NoError(t, os.Rename(file, file+".part"))
-		require.NoError(t, os.WriteFile(file+".part.json", note, 0o600))
+		require.NoError(t, os.WriteFile(file+".part.json", meta, 0o600))
 		_, err := exportFrom(t, w, "-out", file)
 		require.NoError(t, err)
 		assert.Equal(t, whole, read(t, file))
 		assert.Equal(t, []string{"a.csv"}, names(t, dir))
 	})
-	t.Run("a name, and the note is still there", func(t *testing.T) {
-		require.NoError(t, os.WriteFile(file+".part.json", note, 0o600))
+	t.Run("renamed, and the meta file still exists", func(t *testing.T) {
+		require.NoError(t, os.WriteFile(file+".part.json", meta, 0o600))
 		out, err := exportFrom(t, w, "-out", file)
 		require.NoError(t, err)
 		assert.Contains(t, out, "complete")
 		assert.Equal(t, []string{"a.csv"}, names(t, dir))
 	})
-	t.Run("a torn note and no part", func(t *testing.T) {
+	t.Run("an incomplete meta file and no part file", func(t *testing.T) {
 		require.NoError(t, os.Remove(file))
-		require.NoError(t, os.WriteFile(file+".part.json", note[:9], 0o600))
+		require.NoError(t, os.WriteFile(file+".part.json", meta[:9], 0o600))
 		_, err := exportFrom(t, w, "-out", file)
 		require.NoError(t, err)
 		assert.Equal(t, whole, read(t, file))
 	})
 }
 
-// TestAnotherExport: a part goes on only as what it was begun as.
+// A part file is resumed only by an export with the same identity.
 func TestAnotherExport(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
-	begin := &wire{srv: pages(500), answer: stopAfter(200)}
-	_, err := exportFrom(t, begin, "-out", file)
+	first := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
+	_, err := exportFrom(t, first, "-out", file)
 	require.Error(t, err)
 	part := read(t, file+".part")
-	assert.NotContains(t, read(t, file+".part.json"), begin.srv.Secret)
+	assert.NotContains(t, read(t, file+".part.json"), first.srv.Secret)
 
 	for name, other := range map[string]struct {
 		srv  *wechatusertest.Server
 		args []string
 	}{
 		"another account": {newAccount(501), nil},
-		"another format":  {begin.srv, []string{"-format", "sqlite"}},
-		"for Excel":       {begin.srv, []string{"-excel"}},
+		"another format":  {first.srv, []string{"-format", "sqlite"}},
+		"for Excel":       {first.srv, []string{"-excel"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &wire{srv: other.srv}
+			w := &accountTransport{srv: other.srv}
 			_, err := exportFrom(t, w, append(other.args, "-out", file)...)
 
 			require.ErrorContains(t, err, "another export")
@@ -397,7 +410,7 @@ func TestAnotherExport(t *testing.T) {
 	}
 
 	t.Run("with -force", func(t *testing.T) {
-		w := &wire{srv: newAccount(501)}
+		w := &accountTransport{srv: newAccount(501)}
 		_, err := exportFrom(t, w, "-out", file, "-force")
 
 		require.NoError(t, err)
@@ -405,40 +418,41 @@ func TestAnotherExport(t *testing.T) {
 	})
 }
 
-// TestNothingIsLeft: an export that is given up leaves nothing, not even the journal of a database.
-func TestNothingIsLeft(t *testing.T) {
+// -force removes all files of a discarded export, including the SQLite journal.
+func TestForceRemovesAllFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
-	_, err := exportFrom(t, &wire{srv: pages(500), answer: stopAfter(200)}, "-out", file, "-format", "sqlite")
+	first := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
+	_, err := exportFrom(t, first, "-out", file, "-format", "sqlite")
 	require.Error(t, err)
 	require.NoError(t, os.WriteFile(file+".part-journal", []byte("a journal"), 0o600))
 
-	_, err = exportFrom(t, &wire{srv: newAccount(20)}, "-out", file, "-force")
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(20)}, "-out", file, "-force")
 
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a.csv"}, names(t, filepath.Dir(file)))
 }
 
-func TestTwoAtATime(t *testing.T) {
+func TestConcurrentExportIsRejected(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
-	first, err := takePlace(file, identity{}, false)
+	first, err := openOutput(file, identity{}, false)
 	require.NoError(t, err)
-	if _, err := takePlace(file, identity{}, false); err == nil {
+	if _, err := openOutput(file, identity{}, false); err == nil {
 		t.Skip("no file locks on this system")
 	}
 
-	_, err = exportFrom(t, &wire{srv: newAccount(5)}, "-out", file)
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
 	assert.ErrorContains(t, err, "another export to this file is running")
 
-	first.leave()
-	_, err = exportFrom(t, &wire{srv: newAccount(5)}, "-out", file)
+	first.close()
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
 	assert.NoError(t, err)
 }
 
-// TestPrivate: a file of followers is for its owner only.
-func TestPrivate(t *testing.T) {
+// Only the owner may read a file of followers.
+func TestFileMode(t *testing.T) {
 	for _, format := range formats {
 		file := filepath.Join(t.TempDir(), "a."+format)
-		_, err := exportFrom(t, &wire{srv: newAccount(5)}, "-out", file)
+		_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
 		require.NoError(t, err)
 		info, err := os.Stat(file)
 		require.NoError(t, err)
@@ -448,23 +462,23 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-func TestNotADatabase(t *testing.T) {
+func TestInvalidDatabase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
-	w := &wire{srv: pages(500), answer: stopAfter(200)}
+	w := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
 	_, err := exportFrom(t, w, "-out", file)
 	require.Error(t, err)
 	require.NoError(t, os.WriteFile(file+".part", []byte(strings.Repeat("not a database", 100)), 0o600))
 
 	_, err = exportFrom(t, w, "-out", file)
 
-	assert.ErrorContains(t, err, "remove it to begin anew")
+	assert.ErrorContains(t, err, "remove it to start over")
 }
 
-// TestUnwritable: what cannot be written is an error, and no complete file.
-func TestUnwritable(t *testing.T) {
+// A file that cannot be created is an error.
+func TestUnwritableFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "missing", "a.csv")
 
-	_, err := exportFrom(t, &wire{srv: newAccount(5)}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
 
 	assert.True(t, errors.Is(err, os.ErrNotExist))
 }

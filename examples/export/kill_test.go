@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childEnv makes the test binary run as the program itself.
+// childEnv makes the test binary run as the program.
 const childEnv = "WECHATUSER_EXPORT_CHILD"
 
-// child is main, with smaller batches.
+// child runs the program with smaller batches.
 func child() int {
 	cfg, err := parse(os.Args[1:], os.Stderr)
 	if err == nil {
@@ -36,8 +36,7 @@ func child() int {
 	return 0
 }
 
-// TestKilledAtAnyMoment kills the program again and again, at random moments, until it comes to its end in spite of it.
-// The file is then as if nothing had happened.
+// The program is killed at random moments until it completes. The file is then the same as without kills.
 func TestKilledAtAnyMoment(t *testing.T) {
 	const seed = 20260101
 	for i, format := range formats {
@@ -45,41 +44,42 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			dir := t.TempDir()
 			whole := filepath.Join(dir, "whole."+format)
-			began := time.Now()
+			start := time.Now()
 			require.True(t, runAndKill(t, time.Hour, whole))
-			usual := time.Since(began)
+			usual := time.Since(start)
 
 			kills, parts := 0, make(map[int64]bool)
 			for round, first := 0, usual/2; kills < 12 || len(parts) < 4; round++ {
 				file := filepath.Join(dir, fmt.Sprintf("%d.%s", round, format))
 				before := kills
-				// The longer it takes the more time a child gets, so that there is an end.
+				// Each run gets more time than the previous one, so that one of them completes.
 				for limit := first; !runAndKill(t, time.Duration(r.Int64N(int64(limit))), file); limit += usual / 10 {
 					kills++
 					if info, err := os.Stat(file + ".part"); err == nil {
 						parts[info.Size()] = true
 					}
 					if exists(file) {
-						assertSame(t, whole, file) // killed behind the very end
+						assertSame(t, whole, file) // killed after the rename
 					}
 				}
 				assertSame(t, whole, file)
 				require.NoError(t, os.Remove(file))
 				if kills-before < 2 {
-					first = max(first/2, 1) // this machine has become faster
+					first = max(first/2, 1) // the machine has become faster
 				}
 			}
-			assert.Equal(t, []string{"whole." + format}, names(t, dir), "nothing else is left")
-			t.Logf("%d kills, %d different sizes of the part, %v for a run without", kills, len(parts), usual.Round(time.Millisecond))
+			assert.Equal(t, []string{"whole." + format}, names(t, dir), "no other files remain")
+			t.Logf("%d kills, %d different sizes of the part file, %v for a run without kills",
+				kills, len(parts), usual.Round(time.Millisecond))
 		})
 	}
 }
 
-// runAndKill runs the program, kills it after some time, and reports whether it had come to its end before.
+// runAndKill runs the program and kills it after some time. It reports whether the program had completed before.
 func runAndKill(t *testing.T, after time.Duration, file string) bool {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-out", file, "-fans", "4000")
-	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0") // it would sleep for a second at its end
+	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0") // or it would sleep for a second on exit
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
@@ -89,6 +89,6 @@ func runAndKill(t *testing.T, after time.Duration, file string) bool {
 	if err == nil {
 		return true
 	}
-	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "killed, and not failed: %s", out.String())
+	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "killed, not failed: %s", out.String())
 	return false
 }

@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// lock does nothing here: see that two exports to one file do not run at the same time.
+// lock does nothing on this system: do not run two exports to the same file at the same time.
 func lock(*os.File) error { return nil }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lock takes a file for this process, until it closes the file or dies.
+// lock locks a file for this process, until it closes the file or exits.
 func lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -1,9 +1,9 @@
-// Export writes all followers of an account, with their profiles and the names of their tags, to a CSV, JSON Lines or
-// SQLite file. Killed at any moment and started again with the same arguments, it goes on where it was.
+// Export writes all followers of an account, with their profiles and tag names, to a CSV, JSON Lines or SQLite file. It
+// can be killed at any time, and resumes when it is run again with the same arguments.
 //
 //	go run . -out followers.csv
 //
-// As it is, it works on an account in memory. With WECHAT_APPID and WECHAT_SECRET set it reads the real account, and
+// By default it uses an in-memory account. With WECHAT_APPID and WECHAT_SECRET set, it reads the real account and
 // changes nothing there.
 package main
 
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// config is what the flags say.
+// config holds the flags.
 type config struct {
 	out         string
 	format      string
@@ -38,10 +38,10 @@ type config struct {
 	concurrency int
 	force       bool
 	quiet       bool
-	batch       int // rows that are written at a time, and so fetched again after a kill, at most
+	batch       int // rows per write, and thus the maximum fetched again after a kill
 }
 
-// run makes one export.
+// run runs one export.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cfg, err := parse(args, stderr)
 	if err != nil {
@@ -55,15 +55,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return export(ctx, acc, cfg, stdout, stderr)
 }
 
-const usage = `Export writes all followers of an account to a file, with their profiles and the names of their tags.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory. It is only read.
+const usage = `Export writes all followers of an account to a file, with their profiles and tag names.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise. It changes
+nothing in the account.
 
-  go run . -out followers.csv     a table for spreadsheets (add -excel for Excel)
-  go run . -out followers.jsonl   one JSON object a line, with the platform's fields
-  go run . -out followers.db      an SQLite database
+  go run . -out followers.csv     for spreadsheets (add -excel for Excel)
+  go run . -out followers.jsonl   one JSON object per line, with the platform's fields
+  go run . -out followers.db      SQLite database
 
-It may be stopped or killed at any moment: start it again with the same arguments, and it goes on. What is not complete
-has a name that ends in ".part".
+It can be stopped or killed at any time, and resumes when it is run again with the same arguments. The name of an
+incomplete file ends in ".part".
 
 `
 
@@ -77,12 +78,13 @@ func parse(args []string, stderr io.Writer) (cfg config, err error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&cfg.out, "out", "followers.csv", "`file` to write")
-	flags.StringVar(&cfg.format, "format", "", "csv, jsonl or sqlite (default: what the ending of the file says)")
-	flags.BoolVar(&cfg.excel, "excel", false, "write CSV for Excel: with a byte order mark, and with a ' before text that Excel would take for a formula")
-	flags.IntVar(&cfg.fans, "fans", 100_000, "`number` of followers of the account in memory")
-	flags.IntVar(&cfg.concurrency, "concurrency", 4, "calls at once")
-	flags.BoolVar(&cfg.force, "force", false, "replace a complete file, or give up the unfinished export of something else")
-	flags.BoolVar(&cfg.quiet, "quiet", false, "no progress bar; there is none anyway where stderr is no terminal")
+	flags.StringVar(&cfg.format, "format", "", "`format` of the file: csv, jsonl or sqlite (default: by its extension)")
+	flags.BoolVar(&cfg.excel, "excel", false,
+		"write CSV for Excel: with a byte order mark, and with a ' before text that looks like a formula")
+	flags.IntVar(&cfg.fans, "fans", 100_000, "`number` of followers of the in-memory account")
+	flags.IntVar(&cfg.concurrency, "concurrency", 4, "`number` of concurrent calls")
+	flags.BoolVar(&cfg.force, "force", false, "replace a complete file, or discard the incomplete file of another export")
+	flags.BoolVar(&cfg.quiet, "quiet", false, "show no progress bar; there is never one if stderr is not a terminal")
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
 	}
@@ -91,20 +93,20 @@ func parse(args []string, stderr io.Writer) (cfg config, err error) {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return cfg, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return cfg, fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	case cfg.format == "":
-		return cfg, fmt.Errorf("-out %s: the ending says no format: use .csv, .jsonl or .db, or give -format", cfg.out)
+		return cfg, fmt.Errorf("-out %s: unknown extension: use .csv, .jsonl or .db, or set -format", cfg.out)
 	case cfg.format != "csv" && cfg.format != "jsonl" && cfg.format != "sqlite":
-		return cfg, fmt.Errorf("-format %s: there are csv, jsonl and sqlite", cfg.format)
+		return cfg, fmt.Errorf("-format %s: must be csv, jsonl or sqlite", cfg.format)
 	case cfg.excel && cfg.format != "csv":
-		return cfg, errors.New("-excel is for CSV only")
+		return cfg, errors.New("-excel requires the format csv")
 	case cfg.fans < 0 || cfg.concurrency < 1:
-		return cfg, errors.New("-fans must not be below 0, and -concurrency not below 1")
+		return cfg, errors.New("-fans must not be negative, and -concurrency must be at least 1")
 	}
 	return cfg, nil
 }
 
-// formatOf is the format that a file's name stands for, empty if none.
+// formatOf returns the format for the extension of a file name, or "" if it is unknown.
 func formatOf(name string) string {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".csv":

@@ -36,16 +36,17 @@ func TestMain(m *testing.M) {
 
 var formats = []string{"csv", "jsonl", "db"}
 
-// wire is the way to an account. It records the paths of all requests, and may answer in the account's place.
-type wire struct {
-	srv    *wechatusertest.Server
-	answer func(r *http.Request, body string) string // empty for the account's own answer
+// accountTransport is the transport of an account. It counts the requests by path, and can respond in place of the
+// account.
+type accountTransport struct {
+	srv     *wechatusertest.Server
+	respond func(r *http.Request, body string) string // "" for the account's response
 
 	mu    sync.Mutex
 	paths map[string]int
 }
 
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *accountTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -62,21 +63,23 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.paths = make(map[string]int)
 	}
 	w.paths[r.URL.Path]++
-	if w.answer != nil {
-		if text := w.answer(r, string(body)); text != "" {
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	if w.respond != nil {
+		if text := w.respond(r, string(body)); text != "" {
+			return &http.Response{
+				StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r,
+			}, nil
 		}
 	}
 	return w.srv.Transport().RoundTrip(r)
 }
 
-// exportFrom runs an export of an account, in batches of 7 rows and one call at a time.
-func exportFrom(t *testing.T, w *wire, args ...string) (stdout string, err error) {
+// exportFrom exports an account, in batches of 7 rows and one call at a time.
+func exportFrom(t *testing.T, w *accountTransport, args ...string) (stdout string, err error) {
 	t.Helper()
 	return exportWithin(t.Context(), t, w, args...)
 }
 
-func exportWithin(ctx context.Context, t *testing.T, w *wire, args ...string) (stdout string, err error) {
+func exportWithin(ctx context.Context, t *testing.T, w *accountTransport, args ...string) (stdout string, err error) {
 	t.Helper()
 	cfg, err := parse(args, io.Discard)
 	require.NoError(t, err)
@@ -88,7 +91,7 @@ func exportWithin(ctx context.Context, t *testing.T, w *wire, args ...string) (s
 	return out.String(), err
 }
 
-// openIDs reads the openids of a finished export, in the order of the file.
+// openIDs returns the openids of a complete export, in the order of the file.
 func openIDs(t *testing.T, file string) (ids []string) {
 	t.Helper()
 	for _, r := range records(t, file) {
@@ -97,7 +100,7 @@ func openIDs(t *testing.T, file string) (ids []string) {
 	return ids
 }
 
-// records reads a finished export. What a JSON line has in lists is joined as in a table.
+// records returns the rows of a complete export, by column. Lists of a JSON line are formatted with fmt.Sprint.
 func records(t *testing.T, file string) (rows []map[string]string) {
 	t.Helper()
 	switch formatOf(file) {
@@ -136,10 +139,11 @@ func records(t *testing.T, file string) (rows []map[string]string) {
 	return rows
 }
 
-// table is all that a database holds.
+// table returns all rows of a database.
 func table(t *testing.T, file string) (rows [][]any) {
 	t.Helper()
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=ro"}).String())
+	uri := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=ro"}
+	db, err := sql.Open("sqlite", uri.String())
 	require.NoError(t, err)
 	defer db.Close()
 	found, err := db.Query("SELECT * FROM followers ORDER BY n")
@@ -165,7 +169,7 @@ func read(t *testing.T, file string) string {
 	return string(data)
 }
 
-// names are the files of a folder.
+// names returns the names of the files in a folder.
 func names(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -178,14 +182,14 @@ func names(t *testing.T, dir string) (list []string) {
 
 func TestFlags(t *testing.T) {
 	for name, args := range map[string][]string{
-		"an argument":           {"followers.csv"},
-		"an unknown flag":       {"-bom"},
-		"no ending":             {"-out", "followers"},
-		"an unknown ending":     {"-out", "followers.xlsx"},
-		"an unknown format":     {"-format", "xml"},
-		"Excel without a table": {"-out", "followers.db", "-excel"},
-		"followers below zero":  {"-fans", "-1"},
-		"no calls at all":       {"-concurrency", "0"},
+		"an argument":          {"followers.csv"},
+		"an unknown flag":      {"-bom"},
+		"no extension":         {"-out", "followers"},
+		"an unknown extension": {"-out", "followers.xlsx"},
+		"an unknown format":    {"-format", "xml"},
+		"Excel and not CSV":    {"-out", "followers.db", "-excel"},
+		"negative followers":   {"-fans", "-1"},
+		"no concurrency":       {"-concurrency", "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -201,21 +205,21 @@ func TestFlags(t *testing.T) {
 	}
 	cfg, err := parse([]string{"-out", "a.txt", "-format", "jsonl"}, io.Discard)
 	require.NoError(t, err)
-	assert.Equal(t, "jsonl", cfg.format, "the flag goes before the ending")
+	assert.Equal(t, "jsonl", cfg.format, "the flag takes precedence over the extension")
 }
 
 func TestHelp(t *testing.T) {
 	var out, bad bytes.Buffer
 	require.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
 	require.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
-	assert.Equal(t, out.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, out.String(), bad.String(), "main prints the error")
 
 	for _, text := range []string{"go run . -out followers.csv", "-concurrency", "(default 100000)", "WECHAT_APPID"} {
 		assert.Contains(t, out.String(), text)
 	}
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	t.Chdir(t.TempDir())
 
@@ -226,17 +230,18 @@ func TestHalfACredential(t *testing.T) {
 	assert.Empty(t, names(t, "."))
 }
 
-func TestSaysThatTheAccountIsInMemory(t *testing.T) {
+func TestInMemoryAccount(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var stdout, stderr bytes.Buffer
 
 	require.NoError(t, run(t.Context(), []string{"-fans", "30"}, &stdout, &stderr))
 
-	assert.Contains(t, stderr.String(), "An account in memory with 30 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
+	assert.Contains(t, stderr.String(),
+		"Using an in-memory account with 30 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
 	assert.Contains(t, stdout.String(), "30 followers in followers.csv")
 }
 
-func TestBar(t *testing.T) {
+func TestProgressBar(t *testing.T) {
 	var out bytes.Buffer
 
 	assert.NoError(t, newBar(&out, 40).Add(10))

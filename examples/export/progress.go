@@ -14,7 +14,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// newBar is a progress bar with count, rate and time left.
+// newBar returns a progress bar with count, rate and remaining time.
 func newBar(w io.Writer, left int) *progressbar.ProgressBar {
 	return progressbar.NewOptions(left,
 		progressbar.OptionSetWriter(w),

@@ -11,17 +11,17 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// beijing is the time zone of all times in tables, so that they are the same wherever the export runs.
+// beijing is the time zone of all times in tables, so that they do not depend on the machine.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
 // row is one follower.
 type row struct {
 	user wechatuser.UserInfo
-	tags []string // the names of user.TagIDList
-	err  string   // why there is nothing but the openid, empty where there is
+	tags []string // names of user.TagIDList
+	err  string   // why there is only an openid; empty if there is a profile
 }
 
-// columns are the columns of a table.
+// columns are the columns of the CSV file and the database table.
 var columns = []struct {
 	name, sqlType string
 	value         func(row) any
@@ -47,7 +47,7 @@ func columnNames() []string {
 	return names
 }
 
-// value is what a row has in a column. All but openid and error of a refused profile is not known.
+// value returns the value of a column, or nil if it is unknown. A rejected profile has only openid and error.
 func (r row) value(column int) any {
 	if r.err != "" && column > 0 && column < len(columns)-1 {
 		return nil
@@ -55,22 +55,23 @@ func (r row) value(column int) any {
 	return columns[column].value(r)
 }
 
-// newRow makes the row of what [wechatuser.Client.BulkUserInfo] gives. An error is one that is of no single follower.
+// newRow returns the row for a result of [wechatuser.Client.BulkUserInfo]. It returns an error unless err is nil or
+// about a single follower.
 func newRow(user wechatuser.UserInfo, err error, tagNames map[int]string) (row, error) {
-	if refused := (*wechatuser.OpenIDError)(nil); errors.As(err, &refused) {
-		return row{user: wechatuser.UserInfo{OpenID: refused.OpenID}, err: reason(refused.Err)}, nil
+	if rejected := (*wechatuser.OpenIDError)(nil); errors.As(err, &rejected) {
+		return row{user: wechatuser.UserInfo{OpenID: rejected.OpenID}, err: reason(rejected.Err)}, nil
 	}
 	if err != nil {
 		return row{}, err
 	}
 	r := row{user: user, tags: make([]string, len(user.TagIDList))}
 	for i, id := range user.TagIDList {
-		r.tags[i] = cmp.Or(tagNames[id], strconv.Itoa(id)) // a tag that was made meanwhile has no name here
+		r.tags[i] = cmp.Or(tagNames[id], strconv.Itoa(id)) // a tag created in the meantime has no name here
 	}
 	return r, nil
 }
 
-// reason says why a profile was refused, without the rid, so that it is the same each time.
+// reason returns why a profile was rejected. It omits the rid, so that the text is the same each time.
 func reason(err error) string {
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
 		return strings.TrimSpace(fmt.Sprintf("%d %s", e.Code, cmp.Or(e.Code.Text(), e.Code.Meaning())))

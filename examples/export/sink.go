@@ -2,13 +2,13 @@ package main
 
 import "os"
 
-// sink is a file of rows. The rows that are in it are all there is to know about how far an export has come.
+// sink is a file of rows. Its rows are the only record of the progress of an export.
 type sink interface {
-	// resume tells of each whole row in the file, in order, and takes away what is torn behind the last of them.
-	resume(found func(openID string, refused bool)) error
-	// write adds rows. When it is killed, any number of them may be there, but for a torn one in a row.
+	// resume calls add for each complete row in the file, in order, and truncates what follows the last of them.
+	resume(add func(openID string, rejected bool)) error
+	// write appends rows. If the process is killed, the file has any number of them, the last one possibly incomplete.
 	write(rows []row) error
-	// close returns when all rows are on the disk.
+	// close syncs the rows to disk and closes the file.
 	close() error
 }
 

@@ -11,13 +11,13 @@ import (
 	_ "modernc.org/sqlite" // SQLite in Go, without a C compiler
 )
 
-// database is a sink for SQLite: one table, "followers", in which n is the place in the list.
+// database is a sink for SQLite. It has one table, "followers", in which n is the position in the list.
 type database struct {
 	db *sql.DB
 }
 
 func openSQLite(path string) (*database, error) {
-	// SQLite would let everybody read the file.
+	// SQLite would create a file that others can read.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -33,8 +33,11 @@ func openSQLite(path string) (*database, error) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/…
 	}
-	// A rollback journal, and not a write-ahead log: a database that is closed is then a single file.
-	uri := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)"}
+	// With a rollback journal, not a write-ahead log, a closed database is a single file.
+	uri := url.URL{
+		Scheme: "file", OmitHost: true, Path: path,
+		RawQuery: "_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)",
+	}
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, err
@@ -43,8 +46,8 @@ func openSQLite(path string) (*database, error) {
 	return &database{db: db}, nil
 }
 
-// resume finds whole rows only: SQLite takes back a transaction that was killed.
-func (d *database) resume(found func(openID string, refused bool)) error {
+// resume finds complete rows only: SQLite rolls an interrupted transaction back.
+func (d *database) resume(add func(openID string, rejected bool)) error {
 	defs := make([]string, len(columns))
 	for i, c := range columns {
 		defs[i] = c.name + " " + c.sqlType
@@ -59,11 +62,11 @@ func (d *database) resume(found func(openID string, refused bool)) error {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var r foundRow
-		if err := rows.Scan(&r.openID, &r.refused); err != nil {
+		var r scannedRow
+		if err := rows.Scan(&r.openID, &r.rejected); err != nil {
 			return err
 		}
-		found(r.openID, r.refused)
+		add(r.openID, r.rejected)
 	}
 	return rows.Err()
 }
@@ -73,7 +76,7 @@ func (d *database) write(rows []row) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing to take back
+	defer tx.Rollback() //nolint:errcheck // a no-op after Commit
 	insert, err := tx.Prepare(fmt.Sprintf("INSERT INTO followers (%s) VALUES (?%s)",
 		strings.Join(columnNames(), ", "), strings.Repeat(", ?", len(columns)-1)))
 	if err != nil {

@@ -7,34 +7,33 @@ import (
 	"os"
 )
 
-// textFormat is how rows look in a text file.
+// textFormat is the format of rows in a text file.
 type textFormat interface {
 	header() []byte
 	append(b *bytes.Buffer, r row) error
-	// scan gives the rows of what follows the header, up to the first that is not well-formed, each with the place where
-	// it ends.
-	scan(r io.Reader) iter.Seq2[foundRow, int64]
+	// scan returns the rows after the header, up to the first invalid one, each with the offset of its end.
+	scan(r io.Reader) iter.Seq2[scannedRow, int64]
 }
 
-type foundRow struct {
-	openID  string
-	refused bool
+type scannedRow struct {
+	openID   string
+	rejected bool
 }
 
-// textFile is a sink for text.
+// textFile is a sink for CSV and JSON Lines.
 type textFile struct {
 	file   *os.File
 	format textFormat
 	buf    bytes.Buffer
 }
 
-func (t *textFile) resume(found func(openID string, refused bool)) error {
+func (t *textFile) resume(add func(openID string, rejected bool)) error {
 	header := t.format.header()
 	begin := make([]byte, len(header))
 	if n, err := t.file.ReadAt(begin, 0); err != nil && err != io.EOF {
 		return err
 	} else if !bytes.Equal(begin[:n], header) {
-		return t.cut(0, header)
+		return t.truncate(0, header)
 	}
 	size, err := t.file.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -44,16 +43,16 @@ func (t *textFile) resume(found func(openID string, refused bool)) error {
 	end := start
 	for r, offset := range t.format.scan(io.NewSectionReader(t.file, start, size-start)) {
 		if start+offset == size && !t.endsLine(size) {
-			break // it looks like a row, but may be the beginning of a longer one
+			break // it may be the beginning of a longer row
 		}
-		found(r.openID, r.refused)
+		add(r.openID, r.rejected)
 		end = start + offset
 	}
-	return t.cut(end, nil)
+	return t.truncate(end, nil)
 }
 
-// cut takes away what follows a place, and goes on from there with more.
-func (t *textFile) cut(end int64, more []byte) error {
+// truncate truncates the file at an offset and writes more there.
+func (t *textFile) truncate(end int64, more []byte) error {
 	if err := t.file.Truncate(end); err != nil {
 		return err
 	}
@@ -81,7 +80,7 @@ func (t *textFile) write(rows []row) error {
 	return err
 }
 
-// close syncs only here: what is lost when the power fails before is fetched again.
+// close syncs the file. There is no need to sync earlier: rows lost in a power failure are fetched again.
 func (t *textFile) close() error {
 	err := t.file.Sync()
 	if closeErr := t.file.Close(); err == nil {

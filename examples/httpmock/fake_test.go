@@ -11,13 +11,13 @@ import (
 	welcome "github.com/wechatuser/wechatuser/examples/httpmock"
 )
 
-// The third way: a fake of the interface that the service itself declares. It is the shortest where a test is about the
-// service's own logic, and knows nothing of WeChat.
+// The third way: a hand-written fake of the interface that the service declares. It is the shortest way to test the
+// service's own logic, and does not depend on WeChat's behavior.
 
 type fake struct {
 	user   wechatuser.UserInfo
 	tagged []string
-	err    error // of BatchTagging
+	err    error // returned by BatchTagging
 }
 
 func (f *fake) GetUserInfo(context.Context, string, ...wechatuser.UserInfoOption) (*wechatuser.UserInfo, error) {
@@ -40,10 +40,10 @@ func TestWelcomeWithFake(t *testing.T) {
 
 	require.NoError(t, err)
 	assert.Equal(t, []string{"oTEST_A"}, f.tagged)
-	assert.Empty(t, user.Remark, "only a QR code is noted")
+	assert.Empty(t, user.Remark, "only followers from a QR code get a remark")
 }
 
-// Errors of the SDK are plain values, which a fake can return.
+// A fake can return the SDK's errors: they are plain values.
 func TestTooManyTagsWithFake(t *testing.T) {
 	t.Parallel()
 	f := &fake{

@@ -13,8 +13,8 @@ import (
 	welcome "github.com/wechatuser/wechatuser/examples/httpmock"
 )
 
-// The first way: httpmock answers what the test says, with bodies as the platform sends them. It shows what a service
-// does with an answer, also with one that is hard to bring about. WithTransport keeps parallel tests apart.
+// The first way: httpmock returns responses that the test defines, with bodies as the platform sends them. It shows how
+// the service handles a response, even one that is hard to provoke. WithTransport isolates parallel tests.
 
 const (
 	tokenURL   = wechatuser.BaseURL + "/cgi-bin/stable_token"
@@ -37,7 +37,8 @@ func TestWelcomeWithHTTPMock(t *testing.T) {
 	t.Parallel()
 	svc, mock := newMocked(t)
 	mock.RegisterResponder(http.MethodGet, infoURL, httpmock.NewStringResponder(http.StatusOK,
-		`{"subscribe":1,"openid":"oTEST_A","subscribe_scene":"ADD_SCENE_QR_CODE","qr_scene":0,"qr_scene_str":"shop-7","tagid_list":[]}`))
+		`{"subscribe":1,"openid":"oTEST_A","subscribe_scene":"ADD_SCENE_QR_CODE","qr_scene":0,`+
+			`"qr_scene_str":"shop-7","tagid_list":[]}`))
 	ok := httpmock.NewStringResponder(http.StatusOK, `{"errcode":0,"errmsg":"ok"}`)
 	mock.RegisterMatcherResponder(http.MethodPost, taggingURL,
 		httpmock.BodyContainsString(`{"openid_list":["oTEST_A"],"tagid":134}`).WithName("tag oTEST_A"), ok)
@@ -51,7 +52,7 @@ func TestWelcomeWithHTTPMock(t *testing.T) {
 	assert.Equal(t, 4, mock.GetTotalCallCount(), "token, profile, tag, remark")
 }
 
-func TestQuotaUsedUpWithHTTPMock(t *testing.T) {
+func TestQuotaExceededWithHTTPMock(t *testing.T) {
 	t.Parallel()
 	svc, mock := newMocked(t)
 	mock.RegisterResponder(http.MethodGet, infoURL, httpmock.NewStringResponder(http.StatusOK,
@@ -63,7 +64,7 @@ func TestQuotaUsedUpWithHTTPMock(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, rec.Code)
 }
 
-// A test that can't give the client an option, since the program makes it, puts the mock into the client later.
+// If the program creates the client, so that the test cannot pass an option, the mock is installed afterwards.
 func TestActivateNonDefault(t *testing.T) {
 	c, err := wechatuser.New("wxTEST", "TEST_SECRET")
 	require.NoError(t, err)

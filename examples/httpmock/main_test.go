@@ -6,5 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
-// No client and no server of these tests leaves a goroutine.
+// TestMain checks that clients and servers leave no goroutines running.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,6 +1,5 @@
-// Package welcome is a small backend service that uses the SDK: it greets new followers by giving them a tag and a
-// remark. Its tests show the three usual ways to test such a service: with httpmock, with the simulator, and with a
-// fake written by hand.
+// Package welcome is a small backend service that uses the SDK to give new followers a tag and a remark. Its tests show
+// the three usual ways to test such a service: with httpmock, with the simulator and with a hand-written fake.
 package welcome
 
 import (
@@ -13,7 +12,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Followers is what this service needs of the SDK, and no more. *wechatuser.Client has it.
+// Followers is the part of the SDK that this service needs. *wechatuser.Client implements it.
 type Followers interface {
 	GetUserInfo(ctx context.Context, openID string, opts ...wechatuser.UserInfoOption) (*wechatuser.UserInfo, error)
 	BatchTagging(ctx context.Context, tagID int, openIDs []string) error
@@ -22,16 +21,16 @@ type Followers interface {
 
 var _ Followers = (*wechatuser.Client)(nil)
 
-// Service answers POST /welcome?openid=….
+// Service handles POST /welcome?openid=….
 type Service struct {
 	Followers Followers
-	TagID     int // of the tag that new followers get
+	TagID     int // tag for new followers
 }
 
-// ErrNotFollowing is for somebody who does not follow the account.
+// ErrNotFollowing is returned for an openid that does not follow the account.
 var ErrNotFollowing = errors.New("not a follower")
 
-// Welcome tags a follower and writes down where they came from.
+// Welcome tags a follower, and sets a remark if they came from a QR code.
 func (s *Service) Welcome(ctx context.Context, openID string) (*wechatuser.UserInfo, error) {
 	user, err := s.Followers.GetUserInfo(ctx, openID)
 	switch {
@@ -52,7 +51,7 @@ func (s *Service) Welcome(ctx context.Context, openID string) (*wechatuser.UserI
 	return user, nil
 }
 
-// ServeHTTP turns the outcomes of Welcome into HTTP statuses.
+// ServeHTTP calls Welcome and maps its result to an HTTP status.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, err := s.Welcome(r.Context(), r.FormValue("openid"))
 	switch {
@@ -64,6 +63,6 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, wechatuser.ErrRateLimited), errors.Is(err, wechatuser.ErrTemporary):
 		http.Error(w, "try again later", http.StatusServiceUnavailable)
 	default:
-		http.Error(w, "internal error", http.StatusInternalServerError) // err goes to the log
+		http.Error(w, "internal error", http.StatusInternalServerError) // log err, do not return it
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The second way: the simulator keeps an account, so that a test asserts on what the service has done to it, whatever
-// calls it took. Nobody has to write down bodies.
+// The second way: the simulator holds an account, and the test asserts on its final state, whichever calls the service
+// made. There are no bodies to write.
 
 func TestWelcomeWithSimulator(t *testing.T) {
 	t.Parallel()
@@ -43,7 +43,7 @@ func TestTokenRevokedWithSimulator(t *testing.T) {
 
 	_, err = svc.Welcome(t.Context(), wechatusertest.OpenID(0))
 
-	require.NoError(t, err, "the client renews the token by itself")
+	require.NoError(t, err, "the client refreshes the token itself")
 	assert.Equal(t, 2, srv.Calls("/cgi-bin/stable_token"))
 }
 
@@ -54,7 +54,8 @@ func TestFormerFollowerWithSimulator(t *testing.T) {
 	svc := &welcome.Service{Followers: srv.Client()}
 	rec := httptest.NewRecorder()
 
-	svc.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/welcome?openid="+wechatusertest.OpenID(0), nil))
+	target := "/welcome?openid=" + wechatusertest.OpenID(0)
+	svc.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodPost, target, nil))
 
 	assert.Equal(t, http.StatusBadRequest, rec.Code)
 	assert.Contains(t, rec.Body.String(), "not a follower")

@@ -17,17 +17,17 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// schema is what a CRM reads, and at the end what the next run has to know. Times are Unix seconds.
+// schema has the tables that a CRM reads, and at the end the state for the next run. Times are Unix seconds.
 const schema = `
 CREATE TABLE IF NOT EXISTS followers (
 	openid        TEXT PRIMARY KEY,
 	unionid       TEXT NOT NULL,
 	remark        TEXT NOT NULL,
-	tags          TEXT NOT NULL,              -- JSON array of ids
+	tags          TEXT NOT NULL,              -- JSON array of IDs
 	scene         TEXT NOT NULL,
 	subscribed_at INTEGER NOT NULL,
-	left_at       INTEGER NOT NULL DEFAULT 0, -- when it was noticed; 0 for a follower
-	sweep         INTEGER NOT NULL DEFAULT 0  -- the last one that came by
+	left_at       INTEGER NOT NULL DEFAULT 0, -- when it was detected; 0 for a follower
+	sweep         INTEGER NOT NULL DEFAULT 0  -- the last sweep that has seen the follower
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS followers_unionid ON followers (unionid);
 CREATE INDEX IF NOT EXISTS followers_sweep ON followers (left_at, sweep);
@@ -48,21 +48,21 @@ CREATE TABLE IF NOT EXISTS place (
 	swept    TEXT NOT NULL DEFAULT ''
 );`
 
-// place is how far the mirror has come.
-type place struct {
-	last     string // openid at the end of the list
-	sweep    int    // number of the last comparison with the whole list
-	sweeping bool   // it is not complete
-	swept    string // the openid to which it has come
+// cursor is the progress of the mirror.
+type cursor struct {
+	last     string // last openid of the list
+	sweep    int    // number of the last sweep, which is a comparison with the whole list
+	sweeping bool   // the sweep is not complete
+	swept    string // last openid of the sweep
 }
 
 type database struct {
 	*sql.DB
-	find, put, leave, note *sql.Stmt // about one follower
+	find, upsert, setLeft, addChange *sql.Stmt // for one follower
 }
 
 func open(file, appID string) (*database, error) {
-	// SQLite would let everybody read the file.
+	// SQLite would create a file that others can read.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func open(file, appID string) (*database, error) {
 		return nil, err
 	}
 	uri := url.URL{Scheme: "file", OmitHost: true, Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"),
-		// Two runs at once wait for each other, and a CRM may read meanwhile.
+		// Concurrent runs wait for each other, and a CRM can read at the same time.
 		RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"}
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
@@ -95,7 +95,7 @@ func (d *database) prepare(appID string) error {
 	var other string
 	switch err := d.QueryRow("SELECT app_id FROM place WHERE app_id <> ?", appID).Scan(&other); {
 	case err == nil:
-		return fmt.Errorf("it is the mirror of %s, and not of %s", other, appID)
+		return fmt.Errorf("it is the mirror of %s, not of %s", other, appID)
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
@@ -104,11 +104,11 @@ func (d *database) prepare(appID string) error {
 	}
 	for stmt, query := range map[**sql.Stmt]string{
 		&d.find: "SELECT unionid, remark, tags, subscribed_at, left_at FROM followers WHERE openid = ?",
-		&d.put: `INSERT INTO followers (openid, unionid, remark, tags, scene, subscribed_at) VALUES (?, ?, ?, ?, ?, ?)
+		&d.upsert: `INSERT INTO followers (openid, unionid, remark, tags, scene, subscribed_at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (openid) DO UPDATE SET unionid = excluded.unionid, remark = excluded.remark, tags = excluded.tags,
 				scene = excluded.scene, subscribed_at = excluded.subscribed_at, left_at = 0`,
-		&d.leave: "UPDATE followers SET left_at = ? WHERE openid = ?",
-		&d.note:  "INSERT INTO changes (at, openid, what, old, new) VALUES (?, ?, ?, ?, ?)",
+		&d.setLeft:   "UPDATE followers SET left_at = ? WHERE openid = ?",
+		&d.addChange: "INSERT INTO changes (at, openid, what, old, new) VALUES (?, ?, ?, ?, ?)",
 	} {
 		var err error
 		if *stmt, err = d.Prepare(query); err != nil {
@@ -118,17 +118,18 @@ func (d *database) prepare(appID string) error {
 	return nil
 }
 
-func (d *database) place() (p place, err error) {
-	err = d.QueryRow("SELECT last, sweep, sweeping, swept FROM place").Scan(&p.last, &p.sweep, &p.sweeping, &p.swept)
-	return p, err
+func (d *database) cursor() (c cursor, err error) {
+	err = d.QueryRow("SELECT last, sweep, sweeping, swept FROM place").Scan(&c.last, &c.sweep, &c.sweeping, &c.swept)
+	return c, err
 }
 
-func (d *database) setPlace(p place) error {
-	return d.transact(func(tx *sql.Tx) error { return setPlace(tx, p) })
+func (d *database) setCursor(c cursor) error {
+	return d.transact(func(tx *sql.Tx) error { return setCursor(tx, c) })
 }
 
-func setPlace(tx *sql.Tx, p place) error {
-	_, err := tx.Exec("UPDATE place SET last = ?, sweep = ?, sweeping = ?, swept = ?", p.last, p.sweep, p.sweeping, p.swept)
+func setCursor(tx *sql.Tx, c cursor) error {
+	_, err := tx.Exec("UPDATE place SET last = ?, sweep = ?, sweeping = ?, swept = ?",
+		c.last, c.sweep, c.sweeping, c.swept)
 	return err
 }
 
@@ -160,7 +161,7 @@ func (d *database) transact(f func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// notFollowing are those of openIDs who are not in the database as followers.
+// notFollowing returns the openids that are not in the database as followers.
 func (d *database) notFollowing(openIDs []string) (others []string, err error) {
 	list, err := json.Marshal(openIDs)
 	if err != nil {
@@ -170,7 +171,7 @@ func (d *database) notFollowing(openIDs []string) (others []string, err error) {
 		WHERE NOT EXISTS (SELECT 1 FROM followers WHERE openid = listed.value AND left_at = 0) ORDER BY listed.key`, string(list))
 }
 
-// unseen are some of the followers whom the sweep has not come by.
+// unseen returns up to n followers whom the sweep has not seen.
 func (d *database) unseen(n int) ([]string, error) {
 	return d.strings("SELECT openid FROM followers WHERE left_at = 0 AND sweep < (SELECT sweep FROM place) LIMIT ?", n)
 }
@@ -191,28 +192,29 @@ func (d *database) strings(query string, args ...any) (values []string, err erro
 	return values, rows.Err()
 }
 
-// record writes profiles, marks who was seen, and moves the place, in one transaction: a kill leaves all of it or none.
-func (d *database) record(now time.Time, users []wechatuser.UserInfo, seen []string, p place) error {
+// save saves profiles, marks openids as seen, and advances the cursor, all in one transaction.
+func (d *database) save(now time.Time, users []wechatuser.UserInfo, seen []string, c cursor) error {
 	list, err := json.Marshal(seen)
 	if err != nil {
 		return err
 	}
 	return d.transact(func(tx *sql.Tx) error {
 		for _, u := range users {
-			if err := d.recordOne(tx, now.Unix(), u); err != nil {
+			if err := d.saveUser(tx, now.Unix(), u); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec("UPDATE followers SET sweep = ? WHERE openid IN (SELECT value FROM json_each(?))", p.sweep, string(list))
+		_, err := tx.Exec("UPDATE followers SET sweep = ? WHERE openid IN (SELECT value FROM json_each(?))",
+			c.sweep, string(list))
 		if err != nil {
 			return err
 		}
-		return setPlace(tx, p)
+		return setCursor(tx, c)
 	})
 }
 
-// recordOne brings a row up to date, and notes what has changed.
-func (d *database) recordOne(tx *sql.Tx, now int64, u wechatuser.UserInfo) error {
+// saveUser updates the row of a user, and adds the changes.
+func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error {
 	old := wechatuser.UserInfo{OpenID: u.OpenID}
 	var oldTags string
 	var leftAt int64
@@ -226,37 +228,39 @@ func (d *database) recordOne(tx *sql.Tx, now int64, u wechatuser.UserInfo) error
 	case !u.Subscribed() && (!known || leftAt != 0):
 		return nil
 	case !u.Subscribed():
-		changes = append(changes, change{what: "left"})
-		// Unionid, remark and tags stay: the platform does not tell them any more.
-		_, err = tx.Stmt(d.leave).Exec(now, u.OpenID)
+		changes = append(changes, change{kind: "left"})
+		// Keep unionid, remark and tags: the platform does not return them anymore.
+		_, err = tx.Stmt(d.setLeft).Exec(now, u.OpenID)
 	default:
 		tags := tagsOf(u)
 		switch {
 		case !known:
-			changes = append(changes, change{what: "new"})
-		case leftAt != 0 || old.SubscribeTime != u.SubscribeTime: // the latter left and came back between two runs
-			changes = append(changes, change{what: "back"})
+			changes = append(changes, change{kind: "new"})
+		case leftAt != 0 || old.SubscribeTime != u.SubscribeTime: // the latter: left and came back between two runs
+			changes = append(changes, change{kind: "back"})
 		}
-		for _, c := range []change{{"unionid", old.UnionID, u.UnionID}, {"remark", old.Remark, u.Remark}, {"tags", oldTags, tags}} {
+		for _, c := range []change{
+			{"unionid", old.UnionID, u.UnionID}, {"remark", old.Remark, u.Remark}, {"tags", oldTags, tags},
+		} {
 			if known && c.old != c.new {
 				changes = append(changes, c)
 			}
 		}
-		_, err = tx.Stmt(d.put).Exec(u.OpenID, u.UnionID, u.Remark, tags, string(u.SubscribeScene), u.SubscribeTime)
+		_, err = tx.Stmt(d.upsert).Exec(u.OpenID, u.UnionID, u.Remark, tags, string(u.SubscribeScene), u.SubscribeTime)
 	}
 	for _, c := range changes {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Stmt(d.note).Exec(now, u.OpenID, c.what, c.old, c.new)
+		_, err = tx.Stmt(d.addChange).Exec(now, u.OpenID, c.kind, c.old, c.new)
 	}
 	return err
 }
 
-// change is what has changed about somebody.
-type change struct{ what, old, new string }
+// change is a change of a user.
+type change struct{ kind, old, new string }
 
-// tagsOf is the JSON array of somebody's tags, in an order that does not change by itself.
+// tagsOf returns the tag IDs of a user as a sorted JSON array.
 func tagsOf(u wechatuser.UserInfo) string {
 	ids := slices.Sorted(slices.Values(u.TagIDList))
 	return strings.ReplaceAll(fmt.Sprint(ids), " ", ",")
@@ -267,7 +271,7 @@ func (d *database) lastChange() (n int64, err error) {
 	return n, err
 }
 
-// changesAfter counts the changes by kind, and calls each with every one.
+// changesAfter calls each with every change after number n, and returns their counts by kind.
 func (d *database) changesAfter(n int64, each func(openID string, c change)) (map[string]int, error) {
 	rows, err := d.Query("SELECT openid, what, old, new FROM changes WHERE n > ? ORDER BY n", n)
 	if err != nil {
@@ -278,10 +282,10 @@ func (d *database) changesAfter(n int64, each func(openID string, c change)) (ma
 	for rows.Next() {
 		var openID string
 		var c change
-		if err := rows.Scan(&openID, &c.what, &c.old, &c.new); err != nil {
+		if err := rows.Scan(&openID, &c.kind, &c.old, &c.new); err != nil {
 			return nil, err
 		}
-		counts[c.what]++
+		counts[c.kind]++
 		each(openID, c)
 	}
 	return counts, rows.Err()

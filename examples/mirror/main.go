@@ -1,16 +1,17 @@
-// Mirror keeps a copy of an account's followers in an SQLite database, for a CRM to read: who follows and who has left,
-// with unionid, remark and tags, and a table of all that has changed.
+// Mirror keeps a copy of an account's followers in an SQLite database, for a CRM to read: current and former followers
+// with unionid, remark and tags, and a table of all changes.
 //
-//	go run . -db mirror.db                  # the first time: everybody; then: who is new at the end of the list
-//	go run . -db mirror.db -full            # who has left and who is back, too
-//	go run . -db mirror.db -full -profiles  # whose remark or tags have changed, too
+//	go run . -db mirror.db                  # first run: all followers; later: new ones at the end of the list
+//	go run . -db mirror.db -full            # also find those who have left or come back
+//	go run . -db mirror.db -full -profiles  # also find changed remarks and tags
 //
-// Over n followers these cost about n/100 calls the first time and 1 or 2 later, n/10,000, and n/100. The list is not in
-// the order of time, so that a run without -full can miss somebody whom the next -full finds: run it every few
-// minutes, -full once a day, and -profiles as often as the quota allows. Stopped or killed, it goes on where it was.
+// With n followers, the first run costs about n/100 calls and a later one 1 or 2; -full costs n/10,000, and -profiles
+// n/100. The list is not sorted by time, so a run without -full can miss a new follower, whom the next -full finds. Run
+// it every few minutes, -full once a day, and -profiles as often as the quota allows. If it is stopped or killed, the
+// next run resumes.
 //
-// As it is, it works on an account in memory. With WECHAT_APPID and WECHAT_SECRET set it reads the real one, and changes
-// nothing there.
+// By default it uses an in-memory account. With WECHAT_APPID and WECHAT_SECRET set, it reads the real account and
+// changes nothing there.
 package main
 
 import (
@@ -38,7 +39,8 @@ func main() {
 }
 
 const usage = `Mirror keeps a copy of an account's followers in an SQLite database.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory. It is only read.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise. It changes
+nothing in the account.
 
   go run . -db mirror.db
 
@@ -54,17 +56,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	file := flags.String("db", "mirror.db", "SQLite `file`")
 	m := mirror{now: time.Now, batch: 1000}
-	flags.BoolVar(&m.full, "full", false, "compare the whole list")
-	flags.BoolVar(&m.profiles, "profiles", false, "with -full, compare remarks and tags too")
+	flags.BoolVar(&m.full, "full", false, "compare the whole list, to find those who have left or come back")
+	flags.BoolVar(&m.profiles, "profiles", false, "with -full, also compare remarks and tags")
 	verbose := flags.Bool("v", false, "print each change")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	if m.profiles && !m.full {
-		return errors.New("-profiles needs -full")
+		return errors.New("-profiles requires -full")
 	}
 	var err error
 	if m.wechat, err = newClient(stderr); err != nil {
@@ -74,23 +76,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return m.update(ctx, *file, *verbose, stdout)
 }
 
-// newClient is the client of the real account, or of one in memory.
+// newClient returns a client for the real account, or for an in-memory account.
 func newClient(stderr io.Writer) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
 	switch {
 	case appID == "" && secret == "":
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000))
-		fmt.Fprintf(stderr, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
+		fmt.Fprintf(stderr, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
 		return srv.Client(), nil
 	case appID == "":
-		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return nil, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return nil, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	return wechatuser.New(appID, secret)
 }
 
-// update brings the database up to date, and says what has changed, also where it was stopped half-way.
+// update updates the database and prints the changes, including those of a run that is stopped.
 func (m *mirror) update(ctx context.Context, file string, verbose bool, out io.Writer) (err error) {
 	if m.db, err = open(file, m.wechat.AppID()); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
@@ -104,18 +107,18 @@ func (m *mirror) update(ctx context.Context, file string, verbose bool, out io.W
 	counts, changesErr := m.db.changesAfter(before, func(openID string, c change) {
 		switch {
 		case verbose && c.old == c.new:
-			fmt.Fprintf(out, "%-7s %s\n", c.what, openID)
+			fmt.Fprintf(out, "%-7s %s\n", c.kind, openID)
 		case verbose:
-			fmt.Fprintf(out, "%-7s %s  %q -> %q\n", c.what, openID, c.old, c.new)
+			fmt.Fprintf(out, "%-7s %s  %q -> %q\n", c.kind, openID, c.old, c.new)
 		}
 	})
 	if changesErr != nil {
 		return errors.Join(err, changesErr)
 	}
-	fmt.Fprintf(out, "%d new, %d back, %d left; %d remarks, %d tags and %d unionids changed; %d refused.\n",
-		counts["new"], counts["back"], counts["left"], counts["remark"], counts["tags"], counts["unionid"], m.refused)
+	fmt.Fprintf(out, "%d new, %d back, %d left; %d remarks, %d tags and %d unionids changed; %d rejected.\n",
+		counts["new"], counts["back"], counts["left"], counts["remark"], counts["tags"], counts["unionid"], m.rejected)
 	if err != nil {
-		return fmt.Errorf("stopped, start it again to go on: %w", err)
+		return fmt.Errorf("stopped, run it again to resume: %w", err)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// fixture is an account and its mirror. Its clock moves by an hour for each run.
+// fixture is an account and its mirror. Its clock advances by an hour per run.
 type fixture struct {
 	*wechatusertest.Server
 	file  string
@@ -39,16 +39,22 @@ type fixture struct {
 
 func newFixture(t *testing.T, fans int) *fixture {
 	t.Helper()
-	f := &fixture{file: filepath.Join(t.TempDir(), "a #1?%20.db"), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} // a name that an URI must escape
+	f := &fixture{
+		file:  filepath.Join(t.TempDir(), "a #1?%20.db"), // needs escaping in a URI
+		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
 	f.Server = wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans),
 		wechatusertest.WithClock(func() time.Time { return f.clock }), wechatusertest.WithPageSize(20))
 	return f
 }
 
-// update makes one run, with batches of 7 openids.
+// update runs the mirror once, with batches of 7 openids.
 func (f *fixture) update(ctx context.Context, full, profiles bool) (string, error) {
 	f.clock = f.clock.Add(time.Hour)
-	m := mirror{wechat: f.Client(f.opts...), now: func() time.Time { return f.clock }, batch: 7, full: full, profiles: profiles}
+	m := mirror{
+		wechat: f.Client(f.opts...), now: func() time.Time { return f.clock }, batch: 7,
+		full: full, profiles: profiles,
+	}
 	var out bytes.Buffer
 	err := m.update(ctx, f.file, true, &out)
 	return out.String(), err
@@ -61,7 +67,7 @@ func (f *fixture) mustUpdate(t *testing.T, full, profiles bool) string {
 	return out
 }
 
-// query gives rows as lines.
+// query returns the rows as lines.
 func (f *fixture) query(t *testing.T, query string) (lines []string) {
 	t.Helper()
 	db, err := open(f.file, f.AppID)
@@ -73,11 +79,11 @@ func (f *fixture) query(t *testing.T, query string) (lines []string) {
 	columns, err := rows.Columns()
 	require.NoError(t, err)
 	for rows.Next() {
-		cells, places := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		cells, targets := make([]sql.NullString, len(columns)), make([]any, len(columns))
 		for i := range cells {
-			places[i] = &cells[i]
+			targets[i] = &cells[i]
 		}
-		require.NoError(t, rows.Scan(places...))
+		require.NoError(t, rows.Scan(targets...))
 		var line []string
 		for _, c := range cells {
 			line = append(line, c.String)
@@ -90,15 +96,17 @@ func (f *fixture) query(t *testing.T, query string) (lines []string) {
 
 const following = "SELECT openid FROM followers WHERE left_at = 0 ORDER BY openid"
 
-// assertMirrors asserts that the mirror is what the account is.
+// assertMirrors asserts that the database equals the account.
 func (f *fixture) assertMirrors(t *testing.T) {
 	t.Helper()
 	var want []string
 	for _, u := range f.Users() {
-		want = append(want, fmt.Sprintf("%s|%s|%s|%s|%s|%d", u.OpenID, u.UnionID, u.Remark, tagsOf(u), u.SubscribeScene, u.SubscribeTime))
+		want = append(want, fmt.Sprintf("%s|%s|%s|%s|%s|%d",
+			u.OpenID, u.UnionID, u.Remark, tagsOf(u), u.SubscribeScene, u.SubscribeTime))
 	}
 	assert.ElementsMatch(t, want, f.query(t,
-		"SELECT openid||'|'||unionid||'|'||remark||'|'||tags||'|'||scene||'|'||subscribed_at FROM followers WHERE left_at = 0"))
+		"SELECT openid||'|'||unionid||'|'||remark||'|'||tags||'|'||scene||'|'||subscribed_at "+
+			"FROM followers WHERE left_at = 0"))
 }
 
 func TestFirstRun(t *testing.T) {
@@ -108,7 +116,7 @@ func TestFirstRun(t *testing.T) {
 
 	out := f.mustUpdate(t, false, false)
 
-	assert.Contains(t, out, "51 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n")
+	assert.Contains(t, out, "51 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 rejected.\n")
 	f.assertMirrors(t)
 	assert.Contains(t, f.query(t, "SELECT id, name FROM tags"), fmt.Sprint(vip, " 会员"))
 	info, err := os.Stat(f.file)
@@ -116,7 +124,7 @@ func TestFirstRun(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-func TestNewFollowersCostOneCallOfTheList(t *testing.T) {
+func TestIncrementalRun(t *testing.T) {
 	f := newFixture(t, 50)
 	f.mustUpdate(t, false, false)
 	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-new"})
@@ -124,8 +132,9 @@ func TestNewFollowersCostOneCallOfTheList(t *testing.T) {
 
 	out := f.mustUpdate(t, false, false)
 
-	assert.Equal(t, "new     oFAKE-new\n1 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out)
-	assert.Equal(t, lists+2, f.Calls("/cgi-bin/user/get"), "the page and the end")
+	assert.Equal(t, "new     oFAKE-new\n"+
+		"1 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 rejected.\n", out)
+	assert.Equal(t, lists+2, f.Calls("/cgi-bin/user/get"), "the page and the end of the list")
 	assert.Equal(t, profiles+1, f.Calls("/cgi-bin/user/info/batchget"))
 	f.assertMirrors(t)
 }
@@ -136,26 +145,28 @@ func TestLeaversAndReturners(t *testing.T) {
 	a, b, c := wechatusertest.OpenID(10), wechatusertest.OpenID(20), wechatusertest.OpenID(49)
 
 	f.Unfollow(a, b, c)
-	assert.Contains(t, f.mustUpdate(t, false, false), "0 new, 0 back, 0 left;", "it does not look for them")
+	assert.Contains(t, f.mustUpdate(t, false, false), "0 new, 0 back, 0 left;", "only -full detects them")
 	profiles := f.Calls("/cgi-bin/user/info/batchget")
 	out := f.mustUpdate(t, true, false)
 	assert.Contains(t, out, "left    "+a+"\n")
 	assert.Contains(t, out, "0 new, 0 back, 3 left;")
-	assert.Equal(t, profiles+1, f.Calls("/cgi-bin/user/info/batchget"), "only who has left is asked for")
+	assert.Equal(t, profiles+1, f.Calls("/cgi-bin/user/info/batchget"), "only missing followers are fetched")
 	f.assertMirrors(t)
 
 	f.clock = f.clock.Add(time.Minute)
 	f.Follow(b)
 	out = f.mustUpdate(t, true, false)
-	assert.Equal(t, "back    "+b+"\n0 new, 1 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out)
+	assert.Equal(t, "back    "+b+"\n"+
+		"0 new, 1 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 rejected.\n", out)
 	f.assertMirrors(t)
 
 	f.Unfollow(b)
 	f.clock = f.clock.Add(time.Minute)
 	f.Follow(b)
-	assert.Contains(t, f.mustUpdate(t, true, true), "0 new, 1 back, 0 left;", "between two runs")
+	assert.Contains(t, f.mustUpdate(t, true, true), "0 new, 1 back, 0 left;", "left and came back between two runs")
 	assert.Equal(t, []string{a, c}, f.query(t, "SELECT openid FROM followers WHERE left_at > 0 ORDER BY openid"))
-	assert.Equal(t, []string{"new", "left", "back", "back"}, f.query(t, "SELECT what FROM changes WHERE openid = '"+b+"' ORDER BY n"))
+	assert.Equal(t, []string{"new", "left", "back", "back"},
+		f.query(t, "SELECT what FROM changes WHERE openid = '"+b+"' ORDER BY n"))
 }
 
 func TestEverybodyLeft(t *testing.T) {
@@ -167,8 +178,8 @@ func TestEverybodyLeft(t *testing.T) {
 	assert.Empty(t, f.query(t, following))
 }
 
-// TestForgottenPlace is about an openid that the platform does not take as a place in its list any more.
-func TestForgottenPlace(t *testing.T) {
+// The platform rejects the cursor.
+func TestInvalidCursor(t *testing.T) {
 	f := newFixture(t, 50)
 	f.mustUpdate(t, false, false)
 	f.query(t, "UPDATE place SET last = 'oFAKE-gone', sweep = sweep + 1, sweeping = 1, swept = 'oFAKE-gone'")
@@ -180,7 +191,7 @@ func TestForgottenPlace(t *testing.T) {
 	f.assertMirrors(t)
 }
 
-func TestProfiles(t *testing.T) {
+func TestProfileChanges(t *testing.T) {
 	f := newFixture(t, 50)
 	f.mustUpdate(t, false, false)
 	id := wechatusertest.OpenID(5)
@@ -188,7 +199,7 @@ func TestProfiles(t *testing.T) {
 	require.NoError(t, c.UpdateRemark(t.Context(), id, "金牌"))
 	vip := f.AddTag("vip", id)
 
-	assert.Contains(t, f.mustUpdate(t, true, false), "0 remarks, 0 tags", "profiles of known followers are left alone")
+	assert.Contains(t, f.mustUpdate(t, true, false), "0 remarks, 0 tags", "profiles of known followers are not fetched")
 	out := f.mustUpdate(t, true, true)
 
 	assert.Contains(t, out, "remark  "+id+`  "" -> "金牌"`)
@@ -197,53 +208,53 @@ func TestProfiles(t *testing.T) {
 	f.assertMirrors(t)
 }
 
-// killer cancels a run after some requests, in the middle of one.
-type killer struct {
-	next http.RoundTripper
-	left atomic.Int32
-	kill context.CancelFunc
+// cancelTransport cancels a run after a number of requests, during the next one.
+type cancelTransport struct {
+	next   http.RoundTripper
+	left   atomic.Int32
+	cancel context.CancelFunc
 }
 
-// killAfter lets so many requests of the fixture's next runs through.
-func (f *fixture) killAfter(requests int, kill context.CancelFunc) {
-	k := &killer{next: f.Transport(), kill: kill}
-	k.left.Store(int32(requests))
-	f.opts = []wechatuser.Option{wechatuser.WithTransport(k)}
+// cancelAfter makes the next runs of the fixture stop after a number of requests.
+func (f *fixture) cancelAfter(requests int, cancel context.CancelFunc) {
+	c := &cancelTransport{next: f.Transport(), cancel: cancel}
+	c.left.Store(int32(requests))
+	f.opts = []wechatuser.Option{wechatuser.WithTransport(c)}
 }
 
-func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if k.left.Add(-1) < 0 {
-		k.kill()
+func (c *cancelTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c.left.Add(-1) < 0 {
+		c.cancel()
 		return nil, r.Context().Err()
 	}
-	return k.next.RoundTrip(r)
+	return c.next.RoundTrip(r)
 }
 
-// TestKilledAtEachCall stops runs after 1, 2, 3… requests until the work is done, with an account that changes.
-func TestKilledAtEachCall(t *testing.T) {
+// Runs are stopped after 1, 2, 3… requests until they complete, and the account changes in between.
+func TestStoppedAtEachRequest(t *testing.T) {
 	change := func(f *fixture) {
 		f.Unfollow(wechatusertest.OpenID(3), wechatusertest.OpenID(33))
 		f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE-new", Remark: "new"})
 	}
-	whole := newFixture(t, 60)
-	whole.mustUpdate(t, false, false)
-	change(whole)
-	whole.mustUpdate(t, true, true)
+	uninterrupted := newFixture(t, 60)
+	uninterrupted.mustUpdate(t, false, false)
+	change(uninterrupted)
+	uninterrupted.mustUpdate(t, true, true)
 
 	f := newFixture(t, 60)
-	kills := 0
+	stops := 0
 	finish := func(full, profiles bool) {
 		for requests := 1; ; requests++ {
 			ctx, cancel := context.WithCancel(t.Context())
-			f.killAfter(requests, cancel)
+			f.cancelAfter(requests, cancel)
 			out, err := f.update(ctx, full, profiles)
 			cancel()
 			if err == nil {
 				return
 			}
-			kills++
+			stops++
 			require.ErrorIs(t, err, context.Canceled, out)
-			require.ErrorContains(t, err, "stopped, start it again to go on")
+			require.ErrorContains(t, err, "stopped, run it again to resume")
 		}
 	}
 	finish(false, false)
@@ -253,15 +264,15 @@ func TestKilledAtEachCall(t *testing.T) {
 
 	f.assertMirrors(t)
 	const history = "SELECT openid, what, old, new FROM changes ORDER BY openid, n"
-	assert.Equal(t, whole.query(t, history), f.query(t, history), "nothing is noted twice, nothing is lost")
-	assert.Greater(t, kills, 6)
+	assert.Equal(t, uninterrupted.query(t, history), f.query(t, history), "no change is lost or recorded twice")
+	assert.Greater(t, stops, 6)
 }
 
-// TestGoesOnWhereItWas is about the calls that a stopped run does not make again.
-func TestGoesOnWhereItWas(t *testing.T) {
+// A run resumes where the previous one was stopped.
+func TestResume(t *testing.T) {
 	f := newFixture(t, 60)
 	ctx, cancel := context.WithCancel(t.Context())
-	f.killAfter(9, cancel)
+	f.cancelAfter(9, cancel)
 	_, err := f.update(ctx, false, false)
 	cancel()
 	require.Error(t, err)
@@ -275,14 +286,16 @@ func TestGoesOnWhereItWas(t *testing.T) {
 	f.assertMirrors(t)
 }
 
-// TestSweepGoesOn is about a comparison of the whole list that was stopped at its third page.
-func TestSweepGoesOn(t *testing.T) {
+// A sweep resumes at the third page, where it was stopped.
+func TestResumeSweep(t *testing.T) {
 	f := newFixture(t, 60)
 	f.mustUpdate(t, false, false)
 	f.Unfollow(wechatusertest.OpenID(3), wechatusertest.OpenID(57))
 	var pages atomic.Int32
 	f.opts = []wechatuser.Option{wechatuser.WithInterceptor(
-		func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+		func(
+			ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (wechatuser.Result, error) {
 			if call.API == "getFans" && pages.Add(1) == 3 {
 				return wechatuser.Result{}, &wechatuser.Error{API: call.API, Code: wechatuser.CodeDailyQuotaExceeded}
 			}
@@ -290,57 +303,58 @@ func TestSweepGoesOn(t *testing.T) {
 		})}
 	out, err := f.update(t.Context(), true, false)
 	require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
-	assert.Contains(t, out, " 0 left;", "nobody is missed before the list has come to its end")
+	assert.Contains(t, out, " 0 left;", "nobody is marked as left before the list is complete")
 	f.opts = nil
 	before := f.Calls("/cgi-bin/user/get")
 
 	out = f.mustUpdate(t, true, false)
 
 	assert.Contains(t, out, " 2 left;")
-	assert.Equal(t, before+3, f.Calls("/cgi-bin/user/get"), "two pages of the rest and the end")
+	assert.Equal(t, before+3, f.Calls("/cgi-bin/user/get"), "the two remaining pages and the end")
 	f.assertMirrors(t)
 }
 
-// rewriter changes answers.
-type rewriter struct {
-	next   http.RoundTripper
-	change func(path, answer string) string
+// rewriteTransport changes response bodies.
+type rewriteTransport struct {
+	next    http.RoundTripper
+	rewrite func(path, body string) string
 }
 
-func (w rewriter) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w rewriteTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := w.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	text := w.change(r.URL.Path, string(answer))
+	text := w.rewrite(r.URL.Path, string(body))
 	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
 	resp.Header.Del("Content-Length")
 	return resp, err
 }
 
-func TestListThatLacksSomebody(t *testing.T) {
+func TestIncompleteList(t *testing.T) {
 	f := newFixture(t, 50)
 	f.mustUpdate(t, false, false)
 	id := wechatusertest.OpenID(5)
-	var lacked atomic.Int32
-	f.opts = []wechatuser.Option{wechatuser.WithTransport(rewriter{f.Transport(), func(path, answer string) string {
-		if path == "/cgi-bin/user/get" && strings.Contains(answer, `"`+id+`",`) {
-			lacked.Add(1)
-			return strings.Replace(answer, `"`+id+`",`, "", 1)
+	var removed atomic.Int32
+	rewrite := func(path, body string) string {
+		if path == "/cgi-bin/user/get" && strings.Contains(body, `"`+id+`",`) {
+			removed.Add(1)
+			return strings.Replace(body, `"`+id+`",`, "", 1)
 		}
-		return answer
-	}})}
+		return body
+	}
+	f.opts = []wechatuser.Option{wechatuser.WithTransport(rewriteTransport{f.Transport(), rewrite})}
 
 	out := f.mustUpdate(t, true, false)
 
-	assert.Contains(t, out, " 0 left;", "the profile says that they follow")
-	assert.EqualValues(t, 1, lacked.Load())
+	assert.Contains(t, out, " 0 left;", "the profile shows that the user follows")
+	assert.EqualValues(t, 1, removed.Load())
 	f.assertMirrors(t)
 }
 
-func TestOpenIDsThatThePlatformRefuses(t *testing.T) {
+func TestRejectedProfiles(t *testing.T) {
 	f := newFixture(t, 50)
 	f.mustUpdate(t, false, false)
 	gone := wechatusertest.OpenID(5)
@@ -350,9 +364,9 @@ func TestOpenIDsThatThePlatformRefuses(t *testing.T) {
 
 	out := f.mustUpdate(t, true, false)
 
-	assert.Contains(t, out, "left    "+gone, "the account does not know them any more")
+	assert.Contains(t, out, "left    "+gone, "the account does not know the openid anymore")
 	assert.Contains(t, out, "0 new, 0 back, 1 left;")
-	assert.Contains(t, out, "1 refused.", "who is listed, and has no profile")
+	assert.Contains(t, out, "1 rejected.", "listed, without a profile")
 	f.ClearFaults()
 	assert.Contains(t, f.mustUpdate(t, true, false), "new     oFAKE-odd")
 	f.assertMirrors(t)
@@ -366,15 +380,16 @@ func TestAnotherAccount(t *testing.T) {
 
 	err := m.update(t.Context(), f.file, false, io.Discard)
 
-	assert.ErrorContains(t, err, "it is the mirror of "+f.AppID+", and not of wxOTHER")
+	assert.ErrorContains(t, err, "it is the mirror of "+f.AppID+", not of wxOTHER")
 	assert.Zero(t, other.Calls("*"))
 }
 
 func TestRun(t *testing.T) {
 	var out, stderr bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-db", filepath.Join(t.TempDir(), "m.db")}, &out, &stderr))
-	assert.Equal(t, "An account in memory with 1000 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", stderr.String())
-	assert.Equal(t, "1000 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 refused.\n", out.String())
+	assert.Equal(t, "Using an in-memory account with 1000 followers. "+
+		"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", stderr.String())
+	assert.Equal(t, "1000 new, 0 back, 0 left; 0 remarks, 0 tags and 0 unionids changed; 0 rejected.\n", out.String())
 	assert.Error(t, run(t.Context(), []string{"-profiles"}, io.Discard, io.Discard))
 	assert.Error(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard))
 }
@@ -384,10 +399,10 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Mirror (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
 	t.Setenv("WECHAT_APPID", "")

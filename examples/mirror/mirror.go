@@ -14,9 +14,9 @@ type mirror struct {
 	db             *database
 	now            func() time.Time
 	full, profiles bool
-	batch          int // openids that are settled in one transaction, and so asked again after a kill, at most
+	batch          int // openids per transaction, and thus the maximum fetched again after a kill
 
-	refused int // profiles that the platform would not give
+	rejected int // profiles that the platform has rejected
 }
 
 func (m *mirror) run(ctx context.Context) error {
@@ -24,7 +24,7 @@ func (m *mirror) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := m.db.place()
+	c, err := m.db.cursor()
 	if err != nil {
 		return err
 	}
@@ -32,41 +32,40 @@ func (m *mirror) run(ctx context.Context) error {
 		return err
 	}
 	if !m.full {
-		return m.walk(ctx, p, p.last)
+		return m.walk(ctx, c, c.last)
 	}
-	if !p.sweeping { // else a sweep was stopped, which goes on
-		p.sweep, p.sweeping, p.swept = p.sweep+1, true, ""
-		if err := m.db.setPlace(p); err != nil {
+	if !c.sweeping { // otherwise a stopped sweep is resumed
+		c.sweep, c.sweeping, c.swept = c.sweep+1, true, ""
+		if err := m.db.setCursor(c); err != nil {
 			return err
 		}
 	}
-	if err := m.walk(ctx, p, p.swept); err != nil {
+	if err := m.walk(ctx, c, c.swept); err != nil {
 		return err
 	}
 	return m.findLeavers(ctx)
 }
 
-// walk settles the followers after a place of the list, or all of them where the platform does not know the place any
-// more.
-func (m *mirror) walk(ctx context.Context, p place, from string) error {
-	err := m.walkFrom(ctx, p, from)
+// walk updates the followers after an openid of the list, or all of them if the platform rejects that openid.
+func (m *mirror) walk(ctx context.Context, c cursor, from string) error {
+	err := m.walkFrom(ctx, c, from)
 	if from != "" && errors.Is(err, wechatuser.CodeInvalidOpenID) {
-		err = m.walkFrom(ctx, p, "")
+		err = m.walkFrom(ctx, c, "")
 	}
 	return err
 }
 
-func (m *mirror) walkFrom(ctx context.Context, p place, from string) error {
+func (m *mirror) walkFrom(ctx context.Context, c cursor, from string) error {
 	batch := make([]string, 0, m.batch)
-	settle := func() error {
+	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		p.last = batch[len(batch)-1]
+		c.last = batch[len(batch)-1]
 		if m.full {
-			p.swept = p.last
+			c.swept = c.last
 		}
-		err := m.settle(ctx, p, batch)
+		err := m.updateBatch(ctx, c, batch)
 		batch = batch[:0]
 		return err
 	}
@@ -75,40 +74,42 @@ func (m *mirror) walkFrom(ctx context.Context, p place, from string) error {
 			return err
 		}
 		if batch = append(batch, openID); len(batch) == m.batch {
-			if err := settle(); err != nil {
+			if err := flush(); err != nil {
 				return err
 			}
 		}
 	}
-	return settle()
+	return flush()
 }
 
-// settle asks for the profiles that the database lacks, and writes them with the place of the walk.
-func (m *mirror) settle(ctx context.Context, p place, listed []string) error {
-	ask := listed
+// updateBatch fetches the profiles that the database lacks, and saves them with the cursor.
+func (m *mirror) updateBatch(ctx context.Context, c cursor, listed []string) error {
+	needed := listed
 	if !m.profiles {
 		var err error
-		if ask, err = m.db.notFollowing(listed); err != nil {
+		if needed, err = m.db.notFollowing(listed); err != nil {
 			return err
 		}
 	}
-	users, unknown, err := m.ask(ctx, ask)
+	users, unknown, err := m.fetchProfiles(ctx, needed)
 	if err != nil {
 		return err
 	}
-	m.refused += len(unknown)
-	return m.db.record(m.now(), users, listed, p)
+	m.rejected += len(unknown)
+	return m.db.save(m.now(), users, listed, c)
 }
 
-// ask gives the profiles, and the openids that the account does not know any more.
-func (m *mirror) ask(ctx context.Context, openIDs []string) (users []wechatuser.UserInfo, unknown []string, err error) {
+// fetchProfiles returns the profiles, and the openids that the account does not know anymore.
+func (m *mirror) fetchProfiles(
+	ctx context.Context, openIDs []string,
+) (users []wechatuser.UserInfo, unknown []string, err error) {
 	for user, err := range m.wechat.BulkUserInfo(ctx, wechatuser.OpenIDs(openIDs...)) {
 		var one *wechatuser.OpenIDError
 		switch {
 		case errors.As(err, &one) && errors.Is(err, wechatuser.CodeInvalidOpenID):
 			unknown = append(unknown, one.OpenID)
 		case errors.As(err, &one):
-			m.refused++
+			m.rejected++
 		case err != nil:
 			return nil, nil, err
 		default:
@@ -118,7 +119,8 @@ func (m *mirror) ask(ctx context.Context, openIDs []string) (users []wechatuser.
 	return users, unknown, nil
 }
 
-// findLeavers ends a sweep. Who was not in the list is asked for by name: a list that lacks somebody is no proof.
+// findLeavers completes a sweep. It fetches the profiles of followers who were not in the list, since the list may be
+// incomplete.
 func (m *mirror) findLeavers(ctx context.Context) error {
 	for {
 		missing, err := m.db.unseen(m.batch)
@@ -128,19 +130,19 @@ func (m *mirror) findLeavers(ctx context.Context) error {
 		if len(missing) == 0 {
 			return m.db.endSweep()
 		}
-		users, unknown, err := m.ask(ctx, missing)
+		users, unknown, err := m.fetchProfiles(ctx, missing)
 		if err != nil {
 			return err
 		}
 		for _, openID := range unknown {
 			users = append(users, wechatuser.UserInfo{OpenID: openID})
 		}
-		p, err := m.db.place()
+		c, err := m.db.cursor()
 		if err != nil {
 			return err
 		}
-		// All of missing count as seen, also those who were refused for another reason: the next sweep asks again.
-		if err := m.db.record(m.now(), users, missing, p); err != nil {
+		// All of missing are marked as seen, even if they were rejected for another reason: the next sweep retries them.
+		if err := m.db.save(m.now(), users, missing, c); err != nil {
 			return err
 		}
 	}

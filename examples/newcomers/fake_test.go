@@ -26,7 +26,9 @@ func (f *fake) AllFans(context.Context, ...wechatuser.ListOption) iter.Seq2[stri
 	return wechatuser.OpenIDs()
 }
 
-func (f *fake) BulkUserInfo(context.Context, iter.Seq2[string, error], ...wechatuser.BulkOption) iter.Seq2[wechatuser.UserInfo, error] {
+func (f *fake) BulkUserInfo(
+	context.Context, iter.Seq2[string, error], ...wechatuser.BulkOption,
+) iter.Seq2[wechatuser.UserInfo, error] {
 	return func(yield func(wechatuser.UserInfo, error) bool) {
 		for _, user := range f.users {
 			if !yield(user, nil) {
@@ -36,7 +38,9 @@ func (f *fake) BulkUserInfo(context.Context, iter.Seq2[string, error], ...wechat
 	}
 }
 
-func (f *fake) BulkTagging(_ context.Context, _ int, openIDs iter.Seq2[string, error], _ ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+func (f *fake) BulkTagging(
+	_ context.Context, _ int, openIDs iter.Seq2[string, error], _ ...wechatuser.BulkOption,
+) (*wechatuser.BulkReport, error) {
 	for openID, err := range openIDs {
 		if err != nil {
 			return &wechatuser.BulkReport{}, err
@@ -46,7 +50,7 @@ func (f *fake) BulkTagging(_ context.Context, _ int, openIDs iter.Seq2[string, e
 	return &wechatuser.BulkReport{Applied: len(f.tagged)}, nil
 }
 
-func TestYesterdayIsThatOfBeijing(t *testing.T) {
+func TestYesterdayIsInBeijingTime(t *testing.T) {
 	user := func(openID, at string) wechatuser.UserInfo {
 		followed, err := time.Parse(time.RFC3339, at)
 		require.NoError(t, err)

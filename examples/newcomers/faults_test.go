@@ -14,13 +14,13 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// paths are those of all calls that the job makes.
+// paths are the paths of all requests of the job.
 var paths = []string{
 	"/cgi-bin/stable_token", "/cgi-bin/tags/get", "/cgi-bin/tags/create", "/cgi-bin/user/get",
 	"/cgi-bin/user/info/batchget", "/cgi-bin/tags/members/batchtagging",
 }
 
-// newAccount has 90 newcomers, on two pages.
+// newAccount returns an account with 90 newcomers on two pages.
 func newAccount(opts ...wechatusertest.Option) *wechatusertest.Server {
 	srv := wechatusertest.NewServer(append(opts,
 		wechatusertest.WithoutListener(), wechatusertest.WithFans(90), wechatusertest.WithPageSize(60))...)
@@ -28,16 +28,16 @@ func newAccount(opts ...wechatusertest.Option) *wechatusertest.Server {
 	return srv
 }
 
-// Whatever goes wrong once, with whatever call: the night ends as if nothing had.
+// A single fault in any call does not change the result.
 func TestAnyFaultOnce(t *testing.T) {
 	faults := []wechatusertest.Fault{
 		{Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeSystemBusy},
 		{Kind: wechatusertest.FaultHTTP, Status: 502, Body: "<html>Bad Gateway</html>"},
 		{Kind: wechatusertest.FaultDropRequest},
-		{Kind: wechatusertest.FaultDropAnswer}, // carried out, and the client does not know
+		{Kind: wechatusertest.FaultDropAnswer}, // carried out, but the client gets no response
 		{Kind: wechatusertest.FaultCutBody},
 		{Kind: wechatusertest.FaultGarbage},
-		{Kind: wechatusertest.FaultDelay, Delay: time.Minute}, // longer than an attempt may take
+		{Kind: wechatusertest.FaultDelay, Delay: time.Minute}, // longer than the timeout of an attempt
 	}
 	for _, path := range paths {
 		for _, fault := range faults {
@@ -51,16 +51,16 @@ func TestAnyFaultOnce(t *testing.T) {
 
 					require.NoError(t, err)
 					assert.Equal(t, newcomers.Result{Tagged: 90}, res)
-					assert.Len(t, srv.Tags(), 1, "one tag, though its creation may have been repeated")
+					assert.Len(t, srv.Tags(), 1, "one tag, even if its creation was retried")
 					assert.Len(t, srv.TagFans(100), 90)
-					assert.Empty(t, srv.Faults(), "the fault was met")
+					assert.Empty(t, srv.Faults(), "the fault occurred")
 				})
 			})
 		}
 	}
 }
 
-// The platform is gone in the middle of the night: there is an error, and the second run does what is left.
+// During an outage the job returns an error, and the next run does the rest.
 func TestOutage(t *testing.T) {
 	for _, path := range paths {
 		t.Run(path, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Another program has renewed the token: nobody notices, and it costs one renewal.
+// A token that another program has invalidated is refreshed once, without an error.
 func TestRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newAccount()
@@ -100,7 +100,7 @@ func TestRevokedToken(t *testing.T) {
 	})
 }
 
-// The platform tags all but one of a call (45171), each time that it is asked.
+// The platform tags all but one openid of a call (45171), in each attempt.
 func TestPartialFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newAccount()
@@ -115,8 +115,8 @@ func TestPartialFailure(t *testing.T) {
 	})
 }
 
-// Somebody leaves when the profiles have been read.
-func TestWhoLeavesMeanwhile(t *testing.T) {
+// A user unfollows after the profiles were read.
+func TestUnfollowDuringRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var srv *wechatusertest.Server
 		srv = newAccount(wechatusertest.WithRequestHook(func(r wechatusertest.Request) {
@@ -134,8 +134,8 @@ func TestWhoLeavesMeanwhile(t *testing.T) {
 	})
 }
 
-// The platform lists somebody, and refuses the profile.
-func TestWhoHasNoProfile(t *testing.T) {
+// The platform lists the followers but rejects their profiles.
+func TestProfilesAreRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newAccount()
 		srv.FailNext("/cgi-bin/user/info/batchget", wechatuser.CodeInvalidOpenID, 1_000)

@@ -6,5 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
-// A client leaves no goroutine behind, so that what goleak finds is the service's own.
+// A client leaves no goroutines running, so a leak that goleak finds is in the service.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

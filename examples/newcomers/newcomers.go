@@ -1,4 +1,4 @@
-// Package newcomers is a nightly job: it gives a tag to those who followed yesterday. docs/testing.md tests it.
+// Package newcomers is a nightly job that tags the users who started following yesterday. docs/testing.md tests it.
 package newcomers
 
 import (
@@ -10,30 +10,34 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Account is what the job needs of WeChat. A *wechatuser.Client has it.
+// Account is the part of the SDK that the job needs. *wechatuser.Client implements it.
 type Account interface {
 	EnsureTag(ctx context.Context, name string) (*wechatuser.Tag, error)
 	AllFans(ctx context.Context, opts ...wechatuser.ListOption) iter.Seq2[string, error]
-	BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption) iter.Seq2[wechatuser.UserInfo, error]
-	BulkTagging(ctx context.Context, tagID int, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
+	BulkUserInfo(
+		ctx context.Context, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption,
+	) iter.Seq2[wechatuser.UserInfo, error]
+	BulkTagging(
+		ctx context.Context, tagID int, openIDs iter.Seq2[string, error], opts ...wechatuser.BulkOption,
+	) (*wechatuser.BulkReport, error)
 }
 
-// Job gives Tag to newcomers.
+// Job adds Tag to newcomers.
 type Job struct {
 	Account Account
 	Tag     string
 }
 
-// Result is what became of a day's newcomers.
+// Result is the result of a run.
 type Result struct {
 	Tagged  int
-	Refused []wechatuser.OpenIDError // each with its reason
+	Refused []wechatuser.OpenIDError // rejected openids, each with its error
 }
 
 var beijing = time.FixedZone("Beijing", 8*60*60)
 
-// Run tags those who followed on the day before now, in Beijing. Openids that the platform refuses are no error. After an
-// error, run it again: to tag somebody twice does no harm.
+// Run tags the users who started following on the day before now, in Beijing time. Rejected openids are reported in the
+// result and are not an error. After an error, run it again: tagging a user twice does no harm.
 func (j Job) Run(ctx context.Context, now time.Time) (res Result, err error) {
 	year, month, day := now.In(beijing).Date()
 	from := time.Date(year, month, day-1, 0, 0, 0, 0, beijing)
@@ -61,7 +65,7 @@ func (j Job) Run(ctx context.Context, now time.Time) (res Result, err error) {
 
 	var bulk *wechatuser.BulkError
 	if errors.As(err, &bulk) && bulk.Err == nil {
-		err = nil // the job ran to its end, and res names who was refused
+		err = nil // the job is complete, and res has the rejected openids
 	}
 	return res, err
 }

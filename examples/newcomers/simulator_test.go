@@ -31,11 +31,11 @@ func TestNewcomersAreTagged(t *testing.T) {
 	assert.Equal(t, `+ tag 100 "new": 1 fan
 ~ user oFAKEnew: tagid_list [], then [100]
 ~ next tag id: 100, then 101
-`, before.Diff(srv.Snapshot()), "this and nothing else")
+`, before.Diff(srv.Snapshot()), "nothing else has changed")
 }
 
-// Nobody has to script this refusal: a follower has up to 20 tags, with the platform as in the simulator.
-func TestWhoIsRefusedIsReported(t *testing.T) {
+// This error needs no setup of a response: the simulator, like the platform, allows 20 tags per follower.
+func TestRejectedOpenIDsAreReported(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(1_000))
 	defer srv.Close()
 	for name := 'a'; name < 'a'+20; name++ {
@@ -52,8 +52,8 @@ func TestWhoIsRefusedIsReported(t *testing.T) {
 	assert.ErrorIs(t, res.Refused[0].Err, wechatuser.CodeTooManyTagsOnUser)
 }
 
-// What a night costs is a number that a change to the job should not raise unseen.
-func TestCallsOfANight(t *testing.T) {
+// A change to the job should not increase the number of calls unnoticed.
+func TestNumberOfCalls(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(1_000))
 	defer srv.Close()
 	srv.Advance(24 * time.Hour)
@@ -61,7 +61,7 @@ func TestCallsOfANight(t *testing.T) {
 	_, err := newcomers.Job{Account: srv.Client(), Tag: "new"}.Run(t.Context(), srv.Now())
 
 	require.NoError(t, err)
-	assert.Equal(t, 2, srv.Calls("/cgi-bin/user/get"), "a page and the end")
+	assert.Equal(t, 2, srv.Calls("/cgi-bin/user/get"), "one page and the end")
 	assert.Equal(t, 10, srv.Calls("/cgi-bin/user/info/batchget"))
 	requests := srv.Requests("/cgi-bin/tags/members/batchtagging")
 	assert.Len(t, requests, 20)
@@ -70,10 +70,10 @@ func TestCallsOfANight(t *testing.T) {
 	}
 }
 
-// The platform on its odd days, with lists of many pages. The same seed is the same day.
+// The platform has quirks, and lists have many pages. The same seed reproduces the same quirks.
 func TestBadDays(t *testing.T) {
 	for seed := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) { // the pauses between attempts take no time
+		synctest.Test(t, func(t *testing.T) { // delays between attempts take no time
 			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(500),
 				wechatusertest.WithPageSize(30), wechatusertest.WithQuirks(wechatusertest.Wild(seed)))
 			srv.Advance(24 * time.Hour)
@@ -86,8 +86,8 @@ func TestBadDays(t *testing.T) {
 	}
 }
 
-// An account from a file, as srv.Save and the sandbox write it.
-func TestAccountOfAnIncident(t *testing.T) {
+// The account comes from a file, in the format of srv.Save and the sandbox.
+func TestAccountFromFile(t *testing.T) {
 	srv := wechatusertest.NewServer()
 	defer srv.Close()
 	require.NoError(t, srv.Load(strings.NewReader(`{"tags":[
@@ -101,5 +101,5 @@ func TestAccountOfAnIncident(t *testing.T) {
 	res, err := newcomers.Job{Account: srv.Client(), Tag: "new"}.Run(t.Context(), now)
 
 	require.NoError(t, err)
-	assert.Equal(t, newcomers.Result{Tagged: 1}, res, "again, which does no harm")
+	assert.Equal(t, newcomers.Result{Tagged: 1}, res, "tagged again, which does no harm")
 }

@@ -16,7 +16,7 @@ import (
 
 const tagging = "/cgi-bin/tags/members/batchtagging"
 
-// The job waits for the minutes of a quota. In the bubble they pass at once.
+// The job waits for the quota of the next minute. In the bubble that takes no time.
 func TestMinuteQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1_000),
@@ -28,11 +28,11 @@ func TestMinuteQuota(t *testing.T) {
 
 		require.NoError(t, err)
 		assert.Equal(t, newcomers.Result{Tagged: 1_000}, res)
-		assert.Equal(t, 2*time.Minute, time.Since(start).Truncate(time.Minute), "20 calls, 8 a minute")
+		assert.Equal(t, 2*time.Minute, time.Since(start).Truncate(time.Minute), "20 calls, 8 per minute")
 	})
 }
 
-// The day's quota ends the second run of a day. The next day has another one.
+// The daily quota stops the second run of a day. It is reset the next day.
 func TestDailyQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1_000),
@@ -47,18 +47,18 @@ func TestDailyQuota(t *testing.T) {
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 500, res.Tagged)
 
-		srv.Advance(24 * time.Hour) // the token ends too, and is renewed
+		srv.Advance(24 * time.Hour) // the token expires too, and is refreshed
 		_, err = job.Run(t.Context(), now)
 		require.NoError(t, err)
 	})
 }
 
-// The platform is slow, and the night has an end.
+// The platform is slow, and the job has a deadline.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1_000))
 		srv.Advance(24 * time.Hour)
-		srv.Delay(tagging, 7*time.Second) // each call, 4 at a time
+		srv.Delay(tagging, 7*time.Second) // per call, with 4 concurrent calls
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -66,7 +66,7 @@ func TestDeadline(t *testing.T) {
 		res, err := newcomers.Job{Account: srv.Client(), Tag: "new"}.Run(ctx, srv.Now())
 
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, 10*time.Second, time.Since(start), "not later")
-		assert.Equal(t, 200, res.Tagged, "and it says what was done")
+		assert.Equal(t, 10*time.Second, time.Since(start), "it returns at the deadline")
+		assert.Equal(t, 200, res.Tagged, "the result has what was done")
 	})
 }

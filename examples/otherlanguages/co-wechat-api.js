@@ -1,13 +1,13 @@
 'use strict';
-// What the SDK co-wechat-api does with the account at WECHAT_BASE_URL; the result is JSON on stdout.
+// Runs the SDK co-wechat-api on the account at WECHAT_BASE_URL, and prints the results as JSON.
 
 const API = require('co-wechat-api');
 
 const base = process.env.WECHAT_BASE_URL;
 const api = new API(process.env.WECHAT_APPID, process.env.WECHAT_SECRET);
-api.prefix = base + '/cgi-bin/'; // all that points the SDK at the simulator
+api.prefix = base + '/cgi-bin/'; // the only setting for the simulator
 
-// The SDK has no blacklist; mixin is its own way to add a call.
+// The SDK has no calls for the blacklist; mixin adds them.
 const post = (path, field) => async function (value) {
   const { accessToken } = await this.ensureAccessToken();
   return this.request(this.prefix + path + '?access_token=' + accessToken, {
@@ -21,7 +21,7 @@ API.mixin({
   unblock: post('tags/members/batchunblacklist', 'openid_list'),
 });
 
-// pages reads a list up to its empty page.
+// pages reads a list up to the empty page.
 async function pages(next) {
   const all = [];
   for (let page = await next(''); page.count > 0; page = await next(page.next_openid)) {
@@ -46,23 +46,23 @@ async function main() {
   out.members = await pages((from) => api.getUsersFromTag(out.created.id, from));
   out.tagIDs = (await api.getIdList(fans[3])).tagid_list;
   out.tags = (await api.getTags()).tags;
-  const gone = (await api.createTags('临时')).tag;
-  await api.deleteTag(gone.id);
+  const temporary = (await api.createTags('临时')).tag;
+  await api.deleteTag(temporary.id);
 
   await api.block(fans.slice(0, 2));
   await api.unblock(fans.slice(0, 1));
   out.blacklist = (await api.blacklist('')).data.openid;
 
-  out.refused = await api.getUser('not-an-openid').then(() => null, seen);
+  out.rejected = await api.getUser('not-an-openid').then(() => null, toResult);
 
   if (process.env.EXPIRE_URL) {
-    await fetch(process.env.EXPIRE_URL); // the token ends here, and the SDK gets itself another
-    out.renewed = (await api.getUser(fans[0])).openid;
+    await fetch(process.env.EXPIRE_URL); // revokes the token; the SDK fetches a new one
+    out.refreshed = (await api.getUser(fans[0])).openid;
   }
   return out;
 }
 
-const seen = (err) => ({ code: err.code, message: err.message });
+const toResult = (err) => ({ code: err.code, message: err.message });
 
 main().then((out) => console.log(JSON.stringify(out)), (err) => {
   console.error(err.name, err.code, err.message);

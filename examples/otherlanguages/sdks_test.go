@@ -1,4 +1,4 @@
-// Package otherlanguages runs SDKs of other languages, unchanged, against the simulator.
+// Package otherlanguages runs unmodified SDKs of other languages against the simulator.
 package otherlanguages
 
 import (
@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// result is what a script prints: what its SDK has seen.
+// result is the output of a script: what its SDK has returned.
 type result struct {
 	Fans      [][]string // page by page
 	Profile   wechatuser.UserInfo
@@ -34,12 +34,12 @@ type result struct {
 	TagIDs    []int
 	Tags      []wechatuser.Tag
 	Blacklist []string
-	Refused   *refusal // of a profile whose openid is wrong
-	Expired   *refusal // of a call with the dead token, if the SDK shows it
-	Renewed   string   // the openid of the first profile after that
+	Rejected  *sdkError // for the profile of an invalid openid
+	Expired   *sdkError // of a call with the revoked token, if the SDK returns one
+	Refreshed string    // the openid of the first profile after that
 }
 
-type refusal struct {
+type sdkError struct {
 	Code    wechatuser.Code
 	Message string
 }
@@ -48,7 +48,7 @@ func TestSDKs(t *testing.T) {
 	node, modules := install(t)
 	for _, tt := range []struct {
 		script string
-		shown  bool // whether the caller gets to see that the token is dead
+		shown  bool // whether the SDK returns the error of a revoked token
 	}{
 		{script: "co-wechat-api.js"},
 		{script: "wechat-api.js", shown: true},
@@ -58,7 +58,7 @@ func TestSDKs(t *testing.T) {
 				wechatusertest.WithoutListener(), wechatusertest.WithFans(25), wechatusertest.WithPageSize(10))
 			got := run(t, srv, node, modules, tt.script)
 
-			// What the SDK has seen.
+			// What the SDK has returned.
 			fans := srv.OpenIDs()
 			require.Len(t, fans, 25)
 			assert.Equal(t, slices.Collect(slices.Chunk(fans, 10)), got.Fans)
@@ -73,15 +73,15 @@ func TestSDKs(t *testing.T) {
 			assert.Equal(t, []int{got.Created.ID}, got.TagIDs)
 			assert.Contains(t, got.Tags, wechatuser.Tag{ID: got.Created.ID, Name: "金牌会员", Count: 12})
 			assert.Equal(t, fans[1:2], got.Blacklist)
-			require.NotNil(t, got.Refused)
-			assert.Equal(t, wechatuser.CodeInvalidOpenID, got.Refused.Code)
-			assert.Regexp(t, `^invalid openid.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, got.Refused.Message)
+			require.NotNil(t, got.Rejected)
+			assert.Equal(t, wechatuser.CodeInvalidOpenID, got.Rejected.Code)
+			assert.Regexp(t, `^invalid openid.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, got.Rejected.Message)
 			if require.Equal(t, tt.shown, got.Expired != nil); tt.shown {
 				assert.Equal(t, wechatuser.CodeInvalidCredential, got.Expired.Code)
 			}
-			assert.Equal(t, fans[0], got.Renewed)
+			assert.Equal(t, fans[0], got.Refreshed)
 
-			// What has become of the account.
+			// The state of the account.
 			user, ok := srv.User(fans[0])
 			require.True(t, ok)
 			assert.Equal(t, `老客户/朋友 & "A"`, user.Remark)
@@ -89,15 +89,15 @@ func TestSDKs(t *testing.T) {
 			assert.Equal(t, fans[3:15], srv.TagFans(got.Created.ID))
 			assert.Equal(t, fans[1:2], srv.Blacklist())
 
-			// What it has cost.
-			assert.Equal(t, 2, srv.Calls("/cgi-bin/token"), "one token at the start, one for the dead one")
-			assert.Equal(t, 4, srv.Calls("/cgi-bin/user/get"), "three pages and the empty one")
+			// The number of calls.
+			assert.Equal(t, 2, srv.Calls("/cgi-bin/token"), "one token at the start, and one after the revocation")
+			assert.Equal(t, 4, srv.Calls("/cgi-bin/user/get"), "three pages and an empty one")
 			assert.Equal(t, 1, srv.Calls("/cgi-bin/tags/delete"))
 		})
 	}
 }
 
-// run runs a script against the account and returns what it printed.
+// run runs a script against the account and returns its output.
 func run(t *testing.T, srv *wechatusertest.Server, node, modules, script string) result {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -118,13 +118,13 @@ func run(t *testing.T, srv *wechatusertest.Server, node, modules, script string)
 	return got
 }
 
-// install returns the paths of node and of the folder with the SDKs. It asks the network for them
-// once: they stay in the user's cache folder, under the hash of package-lock.json.
+// install returns the paths of node and of the folder with the SDKs. It downloads them once, to the user's cache folder,
+// under the hash of package-lock.json.
 func install(t *testing.T) (node, modules string) {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("no node in the PATH: install Node.js 18 or newer, with npm, to run this test")
+		t.Skip("node is not in PATH: install Node.js 18 or newer, with npm, to run this test")
 	}
 	lock, err := os.ReadFile("package-lock.json")
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func install(t *testing.T) (node, modules string) {
 		return node, modules
 	}
 
-	// A folder of its own until it is whole, so that a test that is killed leaves no half of it.
+	// Install to a temporary folder and rename it, so that a killed test leaves no incomplete folder.
 	part, err := os.MkdirTemp(cache, "wechatuser-otherlanguages-part-")
 	require.NoError(t, err)
 	defer os.RemoveAll(part)
@@ -145,7 +145,7 @@ func install(t *testing.T) (node, modules string) {
 	require.NoError(t, os.WriteFile(filepath.Join(part, "package.json"), manifest, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(part, "package-lock.json"), lock, 0o600))
 	npm := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts",
-		"--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000") // without a network, say so soon
+		"--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000") // fail soon without a network
 	npm.Dir, npm.WaitDelay = part, 5*time.Second
 	if out, err := npm.CombinedOutput(); err != nil {
 		if testing.Short() {
@@ -154,7 +154,7 @@ func install(t *testing.T) (node, modules string) {
 		t.Fatalf("npm cannot install the SDKs; -short skips this test: %v\n%s", err, out)
 	}
 	if err := os.Rename(part, dir); err != nil {
-		require.DirExists(t, dir, "another run has put it there first: %v", err)
+		require.DirExists(t, dir, "unless another run has created it: %v", err)
 	}
 	return node, modules
 }

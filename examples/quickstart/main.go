@@ -1,9 +1,9 @@
-// Quickstart walks through the main jobs of the SDK, and prints what it does.
+// Quickstart demonstrates the main operations of the SDK and prints each step.
 //
 //	go run ./examples/quickstart
 //
-// As it is, it works on an account in memory. With WECHAT_APPID and WECHAT_SECRET set it reads the real account, and
-// changes nothing unless -write is given.
+// By default it uses an in-memory account. With WECHAT_APPID and WECHAT_SECRET set, it reads the real account, and
+// changes it only if -write is given.
 package main
 
 import (
@@ -29,8 +29,8 @@ func main() {
 	}
 }
 
-const usage = `Quickstart walks through the main jobs of the SDK, and prints what it does.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Quickstart demonstrates the main operations of the SDK and prints each step.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
   go run ./examples/quickstart
 
@@ -44,61 +44,67 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	write := flags.Bool("write", false, "change the real account too: tags and a remark for its first followers, which it undoes")
+	write := flags.Bool("write", false, "also write to the real account: tag followers and set a remark, then undo both")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	return start(ctx, stdout, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), *write)
 }
 
-// start chooses the account.
+// start runs the tour on the real account, or on an in-memory account if appID and secret are empty.
 func start(ctx context.Context, out io.Writer, appID, secret string, write bool) error {
 	switch {
 	case appID == "" && secret == "":
 		srv := newAccount()
 		defer srv.Close()
-		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
-		return tour{c: srv.Client(), out: out, write: true, block: true, badOpenID: wechatusertest.ForeignOpenID(1)}.run(ctx)
+		fmt.Fprintf(out, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", len(srv.OpenIDs()))
+		return tour{
+			c: srv.Client(), out: out, write: true, block: true, invalidOpenID: wechatusertest.ForeignOpenID(1),
+		}.run(ctx)
 	case appID == "":
-		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	c, err := wechatuser.New(appID, secret)
 	if err != nil {
 		return err
 	}
 	defer c.HTTPClient().CloseIdleConnections()
-	fmt.Fprintf(out, "The account %s. ", appID)
+	fmt.Fprintf(out, "Using the account %s. ", appID)
 	if write {
-		fmt.Fprintln(out, "A tag is made and taken away again; nobody is blocked.")
+		fmt.Fprintln(out, "It creates tags and deletes them at the end; nobody is blocked.")
 	} else {
-		fmt.Fprintln(out, "Nothing is changed without -write.")
+		fmt.Fprintln(out, "It is only read; use -write to change it.")
 	}
-	return tour{c: c, out: out, write: write, badOpenID: "oThisIsNobodysOpenID"}.run(ctx)
+	return tour{c: c, out: out, write: write, invalidOpenID: "oThisIsNobodysOpenID"}.run(ctx)
 }
 
-// newAccount is an account that has something to show.
+// newAccount returns an in-memory account with profiles and a tag to show.
 func newAccount() *wechatusertest.Server {
 	srv := wechatusertest.NewServer(wechatusertest.WithFans(1200))
 	srv.AddUsers(
-		wechatuser.UserInfo{OpenID: wechatusertest.OpenID(0), Remark: "金牌客户", SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7"},
+		wechatuser.UserInfo{
+			OpenID: wechatusertest.OpenID(0), Remark: "金牌客户",
+			SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7",
+		},
 		wechatuser.UserInfo{OpenID: wechatusertest.OpenID(1), SubscribeScene: wechatuser.ScenePaid},
 	)
 	srv.AddTag("会员", wechatusertest.OpenID(0), wechatusertest.OpenID(2))
 	return srv
 }
 
-// tour is one walk through the jobs.
+// tour runs the steps of the demonstration in order.
 type tour struct {
-	c         *wechatuser.Client
-	out       io.Writer
-	write     bool // change the account
-	block     bool // block somebody, too
-	badOpenID string
+	c             *wechatuser.Client
+	out           io.Writer
+	write         bool // run the steps that change the account
+	block         bool // block and unblock a follower
+	invalidOpenID string
 }
 
 func (t tour) run(ctx context.Context) error {
@@ -106,7 +112,7 @@ func (t tour) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	steps := []func(context.Context, []string) error{t.profiles, t.tags, t.remark, t.blacklist, t.badOpenIDs}
+	steps := []func(context.Context, []string) error{t.profiles, t.tags, t.remark, t.blacklist, t.invalidOpenIDs}
 	for _, step := range steps {
 		if err := step(ctx, first); err != nil {
 			return err
@@ -117,7 +123,7 @@ func (t tour) run(ctx context.Context) error {
 
 func (t tour) title(text string) { fmt.Fprintf(t.out, "\n%s\n", text) }
 
-func (t tour) say(format string, args ...any) { fmt.Fprintf(t.out, "  "+format+"\n", args...) }
+func (t tour) printf(format string, args ...any) { fmt.Fprintf(t.out, "  "+format+"\n", args...) }
 
 func (t tour) followers(ctx context.Context) (first []string, err error) {
 	t.title("1. Followers: c.AllFans(ctx)")
@@ -128,21 +134,21 @@ func (t tour) followers(ctx context.Context) (first []string, err error) {
 		}
 		if n < 3 {
 			first = append(first, openID)
-			t.say("%s", openID)
+			t.printf("%s", openID)
 		}
 		n++
 	}
-	t.say("%d in all", n)
+	t.printf("%d in total", n)
 	return first, nil
 }
 
 func (t tour) profiles(ctx context.Context, first []string) error {
-	t.title("2. Their profiles: c.BulkUserInfo(ctx, …)")
+	t.title("2. Profiles: c.BulkUserInfo(ctx, …)")
 	for user, err := range t.c.BulkUserInfo(ctx, wechatuser.OpenIDs(first...)) {
 		if err != nil {
 			return err
 		}
-		t.say("%s follows since %s, %s, tags %v, remark %q",
+		t.printf("%s subscribed %s, %s, tags %v, remark %q",
 			user.OpenID, user.SubscribedAt().Format(time.DateOnly), user.SubscribeScene, user.TagIDList, user.Remark)
 	}
 	return nil
@@ -158,7 +164,7 @@ func (t tour) tags(ctx context.Context, first []string) error {
 		if err != nil {
 			return err
 		}
-		t.say("tag %d %q made and put on %d followers in %d call", tag.ID, tag.Name, report.Applied, report.Calls)
+		t.printf("created tag %d %q and tagged %d followers (API calls: %d)", tag.ID, tag.Name, report.Applied, report.Calls)
 		return t.listTags(ctx)
 	})
 }
@@ -166,12 +172,12 @@ func (t tour) tags(ctx context.Context, first []string) error {
 func (t tour) listTags(ctx context.Context) error {
 	tags, err := t.c.GetTags(ctx)
 	for _, tag := range tags {
-		t.say("%6d  %s, %d followers", tag.ID, tag.Name, tag.Count)
+		t.printf("%6d  %s, %d followers", tag.ID, tag.Name, tag.Count)
 	}
 	return err
 }
 
-// withTag makes a tag, and takes it away again whatever comes of its use.
+// withTag creates a tag, calls use with it and deletes it, even if use fails.
 func (t tour) withTag(ctx context.Context, name string, use func(*wechatuser.Tag) error) error {
 	tag, err := t.c.CreateTag(ctx, name)
 	if err != nil {
@@ -183,14 +189,14 @@ func (t tour) withTag(ctx context.Context, name string, use func(*wechatuser.Tag
 func (t tour) remark(ctx context.Context, first []string) error {
 	t.title("4. A remark: c.UpdateRemark, c.GetUserInfo")
 	if len(first) == 0 {
-		t.say("nobody to write one for")
+		t.printf("no followers")
 		return nil
 	}
 	before, err := t.c.GetUserInfo(ctx, first[0])
 	if err != nil {
 		return err
 	}
-	t.say("before: %q", before.Remark)
+	t.printf("before: %q", before.Remark)
 	if !t.write {
 		return nil
 	}
@@ -201,9 +207,9 @@ func (t tour) remark(ctx context.Context, first []string) error {
 	if err != nil {
 		return err
 	}
-	t.say("after:  %q, and back again", after.Remark)
+	t.printf("after:  %q (now restored)", after.Remark)
 	if err := t.c.UpdateRemark(ctx, first[0], before.Remark); err != nil {
-		t.say("it could not be written back: %v", err) // the console accepts longer ones than the API
+		t.printf("not restored: %v", err) // the console accepts longer remarks than the API
 	}
 	return nil
 }
@@ -221,41 +227,41 @@ func (t tour) blacklist(ctx context.Context, first []string) error {
 			return err
 		}
 		if n++; n <= 3 {
-			t.say("%s is blocked", openID)
+			t.printf("%s is blocked", openID)
 		}
 	}
-	t.say("%d in all", n)
+	t.printf("%d in total", n)
 	if t.block {
 		return t.c.BatchUnblacklist(ctx, first[:1])
 	}
 	return nil
 }
 
-func (t tour) badOpenIDs(ctx context.Context, first []string) error {
-	t.title("6. An openid that is not a follower's, and what its error says")
-	_, err := t.c.GetUserInfo(ctx, t.badOpenID)
+func (t tour) invalidOpenIDs(ctx context.Context, first []string) error {
+	t.title("6. The error for an openid that does not follow the account")
+	_, err := t.c.GetUserInfo(ctx, t.invalidOpenID)
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
-		t.say("code     %d, as a constant: %v", e.Code, errors.Is(err, wechatuser.CodeInvalidOpenID))
-		t.say("means    %s", e.Code.Meaning())
-		t.say("意思是   %s", e.Code.MeaningZH())
-		t.say("remedy   %s", e.Code.Remedy())
-		t.say("rid      %s", e.RID)
-		t.say("in a log %v", e)
+		t.printf("code     %d, matches CodeInvalidOpenID: %v", e.Code, errors.Is(err, wechatuser.CodeInvalidOpenID))
+		t.printf("meaning  %s", e.Code.Meaning())
+		t.printf("含义     %s", e.Code.MeaningZH())
+		t.printf("remedy   %s", e.Code.Remedy())
+		t.printf("rid      %s", e.RID)
+		t.printf("error    %v", e)
 	} else if err != nil {
 		return err
 	}
 	if !t.write || len(first) == 0 {
 		return nil
 	}
-	t.title("7. The same openid among good ones: c.BulkTagging")
+	t.title("7. The same openid among valid ones: c.BulkTagging")
 	return t.withTag(ctx, "quickstart bulk", func(tag *wechatuser.Tag) error {
-		report, err := t.c.BulkTagging(ctx, tag.ID, wechatuser.OpenIDs(append(first, t.badOpenID)...))
+		report, err := t.c.BulkTagging(ctx, tag.ID, wechatuser.OpenIDs(append(first, t.invalidOpenID)...))
 		if report == nil {
 			return err
 		}
-		t.say("%d of %d tagged, in %d calls", report.Applied, report.Total, report.Calls)
+		t.printf("%d of %d tagged (API calls: %d)", report.Applied, report.Total, report.Calls)
 		for _, failed := range report.Failed {
-			t.say("refused: %v", &failed)
+			t.printf("rejected: %v", &failed)
 		}
 		return nil
 	})

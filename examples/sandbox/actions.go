@@ -18,15 +18,15 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// action does what a form asks. It says what it did, and at what part of the page that is seen.
+// action executes a form. It returns a message, and the part of the page that shows the result.
 type action func(s *sandbox, form url.Values) (done, part string, err error)
 
-// actions by the last part of their path.
+// actions maps the last element of the path to the action.
 var actions = map[string]action{
 	"follow":   (*sandbox).follow,
-	"unfollow": onPeople("Left: %s.", (*sandbox).unfollow),
-	"block":    onPeople("Blocked: %s.", (*sandbox).block),
-	"unblock":  onPeople("No longer blocked: %s.", (*sandbox).unblock),
+	"unfollow": usersAction("Unfollowed: %s.", (*sandbox).unfollow),
+	"block":    usersAction("Blocked: %s.", (*sandbox).block),
+	"unblock":  usersAction("Unblocked: %s.", (*sandbox).unblock),
 	"tag":      (*sandbox).tag,
 	"untag":    (*sandbox).untag,
 	"newtag":   (*sandbox).newTag,
@@ -37,10 +37,11 @@ var actions = map[string]action{
 	"save":     (*sandbox).save,
 }
 
-// maxForm is far more than a list of openids takes that a person has.
+// maxForm is the maximum size of a form, far above that of a typed list of openids.
 const maxForm = 8 << 20
 
-// post does an action and sends the browser back to the page. What is refused is shown at once: a reload does no harm.
+// post executes an action and redirects the browser to the page. An error is shown without a redirect: reloading the
+// page then repeats an action that changed nothing.
 func (s *sandbox) post(w http.ResponseWriter, r *http.Request, act action) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	done, part, err := "", "", r.ParseForm()
@@ -61,11 +62,11 @@ func (s *sandbox) post(w http.ResponseWriter, r *http.Request, act action) {
 		render(w, http.StatusUnprocessableEntity, p)
 		return
 	}
-	leaveNote(w, done)
+	setFlash(w, done)
 	http.Redirect(w, r, (&url.URL{Path: "/", RawQuery: back.query(), Fragment: part}).String(), http.StatusSeeOther)
 }
 
-// The parts of the page.
+// The parts of the page, as URL fragments.
 const (
 	partPeople = "people"
 	partTags   = "tags"
@@ -74,32 +75,32 @@ const (
 	partClock  = "clock"
 )
 
-// maxFollow is how many followers one form adds.
+// maxFollow is the maximum number of followers that one form adds.
 const maxFollow = 100_000
 
-var openIDForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// follow adds the followers that are named, or else so many synthetic ones.
+// follow adds the given openids as followers, or a number of synthetic ones.
 func (s *sandbox) follow(form url.Values) (done, part string, err error) {
 	ids := strings.Fields(form.Get("openids"))
 	for _, id := range ids {
-		if !openIDForm.MatchString(id) {
-			return "", "", fmt.Errorf("%q is no openid: letters, digits, - and _ only", id)
+		if !openIDPattern.MatchString(id) {
+			return "", "", fmt.Errorf("%q is not an openid: use letters, digits, - and _ only", id)
 		}
 	}
 	if len(ids) == 0 {
 		n, err := strconv.Atoi(form.Get("count"))
 		if err != nil || n < 1 || n > maxFollow {
-			return "", "", fmt.Errorf("how many followers? From 1 to %d, or name their openids", maxFollow)
+			return "", "", fmt.Errorf("enter a number of followers from 1 to %d, or their openids", maxFollow)
 		}
-		ids = s.strangers(n)
+		ids = s.newOpenIDs(n)
 	}
 	s.account.Follow(ids...)
-	return "Follow now: " + count(ids) + ".", partPeople, nil
+	return "Added followers: " + count(ids) + ".", partPeople, nil
 }
 
-// strangers are synthetic openids that the account does not know.
-func (s *sandbox) strangers(n int) []string {
+// newOpenIDs returns n synthetic openids that the account does not know.
+func (s *sandbox) newOpenIDs(n int) []string {
 	ids := make([]string, 0, n)
 	t := s.account.Totals()
 	for i := t.Followers + t.Left; len(ids) < n; i++ {
@@ -115,10 +116,10 @@ func (s *sandbox) knows(openID string) bool {
 	return known
 }
 
-// onPeople makes an action of a change to those who are chosen.
-func onPeople(done string, change func(*sandbox, []string) error) action {
+// usersAction returns an action that applies change to the selected users.
+func usersAction(done string, change func(*sandbox, []string) error) action {
 	return func(s *sandbox, form url.Values) (string, string, error) {
-		ids, err := s.chosen(form)
+		ids, err := s.selected(form)
 		if err == nil {
 			err = change(s, ids)
 		}
@@ -126,13 +127,13 @@ func onPeople(done string, change func(*sandbox, []string) error) action {
 	}
 }
 
-// chosen are the openids that are ticked, or else the first so many of the list that the page shows.
-func (s *sandbox) chosen(form url.Values) ([]string, error) {
+// selected returns the openids that are ticked, or else the first ones of the list on the page.
+func (s *sandbox) selected(form url.Values) ([]string, error) {
 	ids := form["openid"]
 	if first := strings.TrimSpace(form.Get("first")); len(ids) == 0 && first != "" {
 		n, err := strconv.Atoi(first)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("the first how many? %q is no number from 1 on", first)
+			return nil, fmt.Errorf("first: %q is not a positive number", first)
 		}
 		query, _ := url.ParseQuery(form.Get("back"))
 		for _, u := range readFilter(query).find(s.account, n) {
@@ -140,11 +141,11 @@ func (s *sandbox) chosen(form url.Values) ([]string, error) {
 		}
 	}
 	if len(ids) == 0 {
-		return nil, errors.New("nobody is chosen: tick people in the list, or say how many from its beginning")
+		return nil, errors.New("no users selected: tick users in the list, or enter how many of the first ones")
 	}
 	for _, id := range ids {
 		if !s.knows(id) {
-			return nil, fmt.Errorf("the account does not know the openid %q", id)
+			return nil, fmt.Errorf("unknown openid %q", id)
 		}
 	}
 	return ids, nil
@@ -160,17 +161,17 @@ func (s *sandbox) block(ids []string) error {
 	return nil
 }
 
-// unblock goes by way of a snapshot, since the account has no other way that is not an API call: what a call changes
-// in that moment is lost.
+// unblock changes a snapshot and loads it, since the account has no other way to unblock without an API call. Changes
+// by concurrent calls are lost.
 func (s *sandbox) unblock(ids []string) error {
-	chosen := make(map[string]bool, len(ids))
+	unblocked := make(map[string]bool, len(ids))
 	for _, id := range ids {
-		chosen[id] = true
+		unblocked[id] = true
 	}
 	snap := s.account.Snapshot()
 	for i := range snap.Users {
 		u := &snap.Users[i]
-		u.Blocked = u.Blocked && !chosen[u.OpenID]
+		u.Blocked = u.Blocked && !unblocked[u.OpenID]
 	}
 	text, err := json.Marshal(snap)
 	if err != nil {
@@ -184,9 +185,9 @@ func (s *sandbox) newTag(form url.Values) (done, part string, err error) {
 	name := form.Get("name")
 	err = try(func() { id = s.account.AddTag(name) })
 	if err != nil {
-		return "", "", fmt.Errorf("no tag %q: %w", name, err)
+		return "", "", fmt.Errorf("cannot create the tag %q: %w", name, err)
 	}
-	return fmt.Sprintf("There is tag %d %q now.", id, name), partTags, nil
+	return fmt.Sprintf("Created tag %d %q.", id, name), partTags, nil
 }
 
 // maxTagsOfUser is the platform's limit.
@@ -202,32 +203,32 @@ func (s *sandbox) tag(form url.Values) (done, part string, err error) {
 }
 
 func (s *sandbox) untag(form url.Values) (done, part string, err error) {
-	return s.retag(form, "Taken tag %s from: %s.", func(ids []int, id int) []int {
+	return s.retag(form, "Removed tag %s from: %s.", func(ids []int, id int) []int {
 		return slices.DeleteFunc(ids, func(have int) bool { return have == id })
 	})
 }
 
-// retag changes the tags of those who are chosen: of all, or of nobody.
+// retag changes the tags of the selected users. If it fails for one of them, it changes none.
 func (s *sandbox) retag(form url.Values, done string, change func(ids []int, id int) []int) (string, string, error) {
-	ids, err := s.chosen(form)
+	ids, err := s.selected(form)
 	if err != nil {
 		return "", "", err
 	}
 	tags := s.tags()
 	i := slices.IndexFunc(tags, func(t wechatuser.Tag) bool { return strconv.Itoa(t.ID) == form.Get("tag") })
 	if i < 0 {
-		return "", "", errors.New("which tag? Choose one, or make one first")
+		return "", "", errors.New("no tag selected: choose a tag, or create one first")
 	}
 	users := make([]wechatuser.UserInfo, len(ids))
 	for n, id := range ids {
 		u, _ := s.account.User(id)
 		if !u.Subscribed() {
-			return "", "", fmt.Errorf("%s does not follow", id)
+			return "", "", fmt.Errorf("%s is not a follower", id)
 		}
 		u = withoutDefaults(u)
 		u.TagIDList = change(u.TagIDList, tags[i].ID)
 		if len(u.TagIDList) > maxTagsOfUser {
-			return "", "", fmt.Errorf("%s has %d tags, which is the most: %w", id, maxTagsOfUser, wechatuser.CodeTooManyTagsOnUser)
+			return "", "", fmt.Errorf("%s has %d tags, the maximum: %w", id, maxTagsOfUser, wechatuser.CodeTooManyTagsOnUser)
 		}
 		users[n] = u
 	}
@@ -235,7 +236,7 @@ func (s *sandbox) retag(form url.Values, done string, change func(ids []int, id 
 	return fmt.Sprintf(done, tags[i].Name, count(ids)), partPeople, nil
 }
 
-// withoutDefaults takes away what the account says of everybody, so that it goes on to say it by itself.
+// withoutDefaults clears the fields that the account fills in itself.
 func withoutDefaults(u wechatuser.UserInfo) wechatuser.UserInfo {
 	if u.SubscribeScene == wechatuser.SceneSearch {
 		u.SubscribeScene = ""
@@ -251,7 +252,7 @@ func withoutDefaults(u wechatuser.UserInfo) wechatuser.UserInfo {
 
 func (s *sandbox) revoke(url.Values) (done, part string, err error) {
 	s.account.ExpireTokens()
-	return "All access tokens are refused now with 40001.", partTokens, nil
+	return "Revoked all access tokens: calls with them now fail with 40001.", partTokens, nil
 }
 
 var faultKinds = []wechatusertest.FaultKind{
@@ -259,7 +260,7 @@ var faultKinds = []wechatusertest.FaultKind{
 	wechatusertest.FaultDropAnswer, wechatusertest.FaultCutBody, wechatusertest.FaultGarbage,
 }
 
-// fault reads a fault; a field that its kind does not have may hold anything.
+// fault adds a fault. It ignores the fields that the kind of fault does not use.
 func (s *sandbox) fault(form url.Values) (done, part string, err error) {
 	in := fields{form: form}
 	f := wechatusertest.Fault{
@@ -273,47 +274,47 @@ func (s *sandbox) fault(form url.Values) (done, part string, err error) {
 		f.Status, f.Body = in.int("status"), form.Get("body")
 	}
 	if f.Probability == 0 {
-		in.refuse("probability", "above 0")
+		in.fail("probability", "above 0")
 	}
 	if err := cmp.Or(in.err, f.Check()); err != nil {
 		return "", "", err
 	}
 	s.account.Fault(f)
-	return "Ordered: " + f.String() + ".", partFaults, nil
+	return "Added fault: " + f.String() + ".", partFaults, nil
 }
 
 func (s *sandbox) clear(url.Values) (done, part string, err error) {
 	s.account.ClearFaults()
-	return "No faults any more.", partFaults, nil
+	return "Cleared all faults.", partFaults, nil
 }
 
 func (s *sandbox) advance(form url.Values) (done, part string, err error) {
 	in := fields{form: form}
 	d := in.duration("by")
 	if in.err == nil && d <= 0 {
-		in.refuse("by", "a time such as 90s, 5m or 2h, and forwards")
+		in.fail("by", "a positive duration such as 90s, 5m or 2h")
 	}
 	if in.err != nil {
 		return "", "", in.err
 	}
 	s.account.Advance(d)
-	return "The account's clock is " + d.String() + " further.", partClock, nil
+	return "Advanced the clock by " + d.String() + ".", partClock, nil
 }
 
 func (s *sandbox) save(url.Values) (done, part string, err error) {
 	if s.state.path == "" {
-		return "", "", errors.New("there is no file to save to: start the sandbox with -state account.json")
+		return "", "", errors.New("no file to save to: start the sandbox with -state account.json")
 	}
 	return "Saved to " + s.state.path + ".", "", s.state.save()
 }
 
-// fields reads the fields of a form, and keeps what was wrong first. An empty field is 0.
+// fields parses the fields of a form, and keeps the first error. An empty field is 0.
 type fields struct {
 	form url.Values
 	err  error
 }
 
-func (f *fields) refuse(name, want string) {
+func (f *fields) fail(name, want string) {
 	if f.err == nil {
 		f.err = fmt.Errorf("%s: %q is not %s", name, f.form.Get(name), want)
 	}
@@ -322,7 +323,7 @@ func (f *fields) refuse(name, want string) {
 func (f *fields) int(name string) int {
 	n, err := strconv.Atoi(cmp.Or(strings.TrimSpace(f.form.Get(name)), "0"))
 	if err != nil {
-		f.refuse(name, "a whole number")
+		f.fail(name, "a whole number")
 	}
 	return n
 }
@@ -334,7 +335,7 @@ func (f *fields) float(name string, empty float64) float64 {
 	}
 	x, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		f.refuse(name, "a number")
+		f.fail(name, "a number")
 	}
 	return x
 }
@@ -342,15 +343,15 @@ func (f *fields) float(name string, empty float64) float64 {
 func (f *fields) duration(name string) time.Duration {
 	d, err := time.ParseDuration(cmp.Or(strings.TrimSpace(f.form.Get(name)), "0"))
 	if err != nil {
-		f.refuse(name, "a time such as 300ms or 2h")
+		f.fail(name, "a duration such as 300ms or 2h")
 	}
 	return d
 }
 
-// count says how many openids there are, or which it is.
+// count returns the openid if there is only one, and their number otherwise.
 func count(ids []string) string {
 	if len(ids) == 1 {
 		return ids[0]
 	}
-	return number(len(ids)) + " people"
+	return number(len(ids)) + " users"
 }

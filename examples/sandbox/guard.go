@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// guard keeps other sites in the browser away from the page: those that post to it, and those whose name was made to
-// point at this machine (DNS rebinding).
+// guard protects the page from other sites in the browser: from cross-site posts, and from sites whose name resolves to
+// this machine (DNS rebinding).
 type guard struct {
 	name    string     // host of -addr
-	addr    netip.Addr // that was listened on
-	exposed bool       // other machines reach it
+	addr    netip.Addr // of the listener
+	exposed bool       // not a loopback address
 	origins *http.CrossOriginProtection
 }
 
@@ -27,7 +27,7 @@ func newGuard(addr string, listening net.Addr) *guard {
 	return g
 }
 
-// check says why a request is refused; nil if it is not.
+// check returns an error if the request must be rejected.
 func (g *guard) check(r *http.Request) error {
 	if !g.isOurs(r.Host) {
 		return errHost
@@ -35,7 +35,7 @@ func (g *guard) check(r *http.Request) error {
 	return g.origins.Check(r)
 }
 
-// isOurs reports whether a Host header names this machine. The port is not compared: it may be forwarded.
+// isOurs reports whether a Host header names this machine. It ignores the port, which may be forwarded.
 func (g *guard) isOurs(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -48,8 +48,8 @@ func (g *guard) isOurs(host string) bool {
 	if err != nil {
 		return false
 	}
-	// Nobody can make an address point elsewhere, so that each will do where all of the machine's are listened on.
+	// An IP address cannot be rebound, so any of them is accepted if the listener uses all addresses of the machine.
 	return addr.IsLoopback() || addr.Unmap() == g.addr || g.addr.IsUnspecified()
 }
 
-var errHost = errors.New("the page answers to localhost and to the address that it listens on, not to this Host")
+var errHost = errors.New("the page accepts only localhost and its listen address as Host")

@@ -10,7 +10,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// sandbox is the account with its page.
+// sandbox serves the account and its page.
 type sandbox struct {
 	account *wechatusertest.Server
 	quirks  wechatusertest.Quirks
@@ -20,18 +20,19 @@ type sandbox struct {
 	mu sync.Mutex // one action at a time
 }
 
-// handler gives the page "/" and paths below /sandbox/, and all others to the account.
+// handler returns a handler that serves the page at "/" and below /sandbox/, and the account at all other paths.
 func (s *sandbox) handler() http.Handler {
 	static, err := fs.Sub(files, "static")
 	if err != nil {
-		panic(err) // it is in the program
+		panic(err) // the folder is embedded
 	}
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", s.show)
 	pages.Handle("GET /sandbox/static/", http.StripPrefix("/sandbox/static/", http.FileServerFS(static)))
 	for name, act := range actions {
 		pages.HandleFunc("POST /sandbox/"+name, func(w http.ResponseWriter, r *http.Request) { s.post(w, r, act) })
-		pages.Handle("GET /sandbox/"+name, http.RedirectHandler("/", http.StatusSeeOther)) // a refused form's address, typed again
+		// The browser shows this URL after a failed form; reloading it leads back to the page.
+		pages.Handle("GET /sandbox/"+name, http.RedirectHandler("/", http.StatusSeeOther))
 	}
 	pages.Handle("/", s.account)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,32 +41,35 @@ func (s *sandbox) handler() http.Handler {
 			return
 		}
 		if err := s.guard.check(r); err != nil {
-			http.Error(w, "Refused: "+err.Error()+".", http.StatusForbidden)
+			http.Error(w, "Rejected: "+err.Error()+".", http.StatusForbidden)
 			return
 		}
 		pages.ServeHTTP(w, r)
 	})
 }
 
-// isPagePath keeps the account's paths as they came, since a ServeMux would redirect those that it finds untidy.
+// isPagePath reports whether a path may belong to the page. All others go to the account as they are, since a ServeMux
+// would redirect paths that are not clean.
 func isPagePath(path string) bool { return path == "/" || strings.HasPrefix(path, "/sandbox/") }
 
-// noteCookie carries what an action has done over the redirect to the page.
-const noteCookie = "sandbox-note"
+// flashCookie passes the result of an action to the page across the redirect.
+const flashCookie = "sandbox-note"
 
-func leaveNote(w http.ResponseWriter, text string) {
+func setFlash(w http.ResponseWriter, text string) {
 	http.SetCookie(w, &http.Cookie{
-		Name: noteCookie, Value: base64.RawURLEncoding.EncodeToString([]byte(text)), Path: "/", MaxAge: 60,
+		Name: flashCookie, Value: base64.RawURLEncoding.EncodeToString([]byte(text)), Path: "/", MaxAge: 60,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	})
 }
 
-func takeNote(w http.ResponseWriter, r *http.Request) string {
-	c, err := r.Cookie(noteCookie)
+func takeFlash(w http.ResponseWriter, r *http.Request) string {
+	c, err := r.Cookie(flashCookie)
 	if err != nil {
 		return ""
 	}
-	http.SetCookie(w, &http.Cookie{Name: noteCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, &http.Cookie{
+		Name: flashCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
 	text, err := base64.RawURLEncoding.DecodeString(c.Value)
 	if err != nil {
 		return ""

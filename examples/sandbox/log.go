@@ -12,7 +12,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// callLog writes a line for each call.
+// callLog writes one line per call.
 type callLog struct {
 	secret string
 
@@ -28,7 +28,7 @@ func (l *callLog) write(r wechatusertest.Request) {
 	fmt.Fprintf(&b, "%s %s ", r.Time.In(beijing).Format("2006-01-02 15:04:05.000"), apiOf(r))
 	switch {
 	case r.Status == 0:
-		b.WriteString("no-answer ")
+		b.WriteString("no-response ")
 	case r.Status != 200:
 		fmt.Fprintf(&b, "http=%d ", r.Status)
 	}
@@ -39,13 +39,13 @@ func (l *callLog) write(r wechatusertest.Request) {
 	if r.Fault != "" {
 		fmt.Fprintf(&b, " fault=%q", r.Fault)
 	}
-	fmt.Fprintf(&b, " %s\n", short(r.Duration))
+	fmt.Fprintf(&b, " %s\n", formatDuration(r.Duration))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, _ = io.WriteString(l.w, b.String())
 }
 
-// beijing is where the platform's days begin.
+// beijing is the time zone of the platform, whose quotas are reset at midnight.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
 func apiOf(r wechatusertest.Request) string {
@@ -55,12 +55,12 @@ func apiOf(r wechatusertest.Request) string {
 	return r.API
 }
 
-// pathOf is the path as it may be shown: a caller may have written anything there.
+// pathOf returns the path of a call, redacted and quoted unless it is that of an API: a caller may send anything.
 func pathOf(r wechatusertest.Request, secret string) string {
 	if r.API != "" {
 		return r.Path
 	}
-	path := strconv.Quote(hide(r.Path, secret))
+	path := strconv.Quote(redact(r.Path, secret))
 	path = path[1 : len(path)-1]
 	if len(path) > 200 {
 		path = path[:200] + "…"
@@ -70,12 +70,13 @@ func pathOf(r wechatusertest.Request, secret string) string {
 
 var tokenForm = regexp.MustCompile(`\d+_[\w-]{100,}`)
 
-// hide masks the secret and access tokens where they do not belong. Where they do, the account has masked them.
-func hide(text, secret string) string {
+// redact removes the secret and access tokens from places where they do not belong. Where they do belong, the account
+// has redacted them.
+func redact(text, secret string) string {
 	return tokenForm.ReplaceAllString(strings.ReplaceAll(text, secret, "xxxx"), "xxxx")
 }
 
-func short(d time.Duration) string {
+func formatDuration(d time.Duration) string {
 	if d < time.Millisecond {
 		return d.Round(time.Microsecond).String()
 	}

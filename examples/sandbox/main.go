@@ -1,8 +1,8 @@
-// Sandbox serves an account in memory on a port, for programs in any language, with a page to look at it.
+// Sandbox serves an in-memory Official Account on a port, for programs in any language, with a web page to inspect it.
 //
 //	go run ./examples/sandbox -addr 127.0.0.1:8080 -fans 1000 -state account.json -quirks wild -log
 //
-// It prints the base URL, and serves until it is stopped. README.md has the flags and the page.
+// It prints the base URL and serves until it is stopped. README.md describes the flags and the page.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends, and saves the account then.
+// run serves until ctx is done, and then saves the account.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	set, err := parse(args, stderr)
 	if err != nil {
@@ -50,10 +50,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if sb.guard.exposed {
 		fmt.Fprintln(stderr, exposedWarning)
 	}
-	greet(stdout, listener.Addr(), sb)
+	printBanner(stdout, listener.Addr(), sb)
 	err = serve(ctx, listener, sb.handler())
-	if saved := state.save(); saved != nil {
-		return errors.Join(err, saved)
+	if saveErr := state.save(); saveErr != nil {
+		return errors.Join(err, saveErr)
 	}
 	if state.path != "" {
 		fmt.Fprintln(stdout, "Saved the account to", state.path)
@@ -61,26 +61,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return err
 }
 
-const exposedWarning = "warning: this address is not loopback: who reaches it can read and change the account"
+const exposedWarning = "warning: not a loopback address: anyone who can reach it can read and change the account"
 
-func greet(w io.Writer, addr net.Addr, sb *sandbox) {
-	base, appID, secret := "http://"+reachable(addr), sb.account.AppID, sb.account.Secret
-	fmt.Fprintf(w, "%s\n\nAn Official Account in memory: app ID %s, %d followers. The page is at %s/\n\n",
+func printBanner(w io.Writer, addr net.Addr, sb *sandbox) {
+	base, appID, secret := "http://"+dialAddress(addr), sb.account.AppID, sb.account.Secret
+	fmt.Fprintf(w, "%s\n\nIn-memory Official Account: app ID %s, %d followers. The web page is at %s/\n\n",
 		base, appID, sb.account.Totals().Followers, base)
 	fmt.Fprintf(w, "  curl '%s/cgi-bin/token?grant_type=client_credential&appid=%s&secret=%s'\n", base, appID, secret)
 	fmt.Fprintf(w, "  curl '%s/cgi-bin/user/get?access_token=ACCESS_TOKEN'\n\n", base)
-	fmt.Fprintln(w, "In an SDK, put the base URL in the place of https://api.weixin.qq.com. Ctrl-C stops it.")
+	fmt.Fprintln(w, "In an SDK, replace https://api.weixin.qq.com with the base URL. Press Ctrl-C to stop.")
 }
 
-// reachable is the address to call: one that stands for all of the machine's is not.
-func reachable(addr net.Addr) string {
+// dialAddress returns the address to connect to: loopback if the listener uses all addresses of the machine.
+func dialAddress(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
 	}
 	return addr.String()
 }
 
-// grace is how long calls under way may take when the sandbox stops.
+// grace is the time for calls in flight to complete when the sandbox stops.
 const grace = 5 * time.Second
 
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
@@ -92,10 +92,10 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 		return err
 	case <-ctx.Done():
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	graceCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := srv.Shutdown(ending); err != nil {
-		_ = srv.Close() // whoever still waits has lost patience with us too
+	if err := srv.Shutdown(graceCtx); err != nil {
+		_ = srv.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err

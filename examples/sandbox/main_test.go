@@ -31,7 +31,7 @@ const (
 	testSecret = "SENTINEL0SECRET0SENTINEL0SECRET0"
 )
 
-// output can be written to and read at the same time.
+// output is a buffer that is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -49,11 +49,11 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// running is a sandbox that serves.
+// running is a sandbox that is serving.
 type running struct {
 	base   string
 	stderr *output
-	stop   func() (stdout string, err error) // as SIGTERM does
+	stop   func() (stdout string, err error) // like SIGTERM
 }
 
 // start runs the sandbox on a free port.
@@ -64,7 +64,8 @@ func start(t *testing.T, args ...string) running {
 	stderr := &output{}
 	var err error
 	go func() {
-		err = run(ctx, append([]string{"-addr", "127.0.0.1:0", "-appid", testAppID, "-secret", testSecret}, args...), w, stderr)
+		args = append([]string{"-addr", "127.0.0.1:0", "-appid", testAppID, "-secret", testSecret}, args...)
+		err = run(ctx, args, w, stderr)
 		_ = w.Close()
 	}()
 	stdout := bufio.NewReader(r)
@@ -81,7 +82,7 @@ func start(t *testing.T, args ...string) running {
 	})
 	t.Cleanup(func() {
 		_, err := stop()
-		assert.NoError(t, err, "it stops in peace")
+		assert.NoError(t, err, "it stops without an error")
 	})
 	return running{base: strings.TrimSpace(base), stderr: stderr, stop: stop}
 }
@@ -107,7 +108,7 @@ func (r running) get(t *testing.T, path string) (body, contentType string) {
 	return string(data), resp.Header.Get("Content-Type")
 }
 
-// TestPlainRequests talks to the sandbox as curl would.
+// Requests without an SDK, such as those of curl.
 func TestPlainRequests(t *testing.T) {
 	sb := start(t, "-fans", "3")
 
@@ -117,52 +118,54 @@ func TestPlainRequests(t *testing.T) {
 	token := strings.Split(body, `"`)[3]
 
 	body, _ = sb.get(t, "/cgi-bin/user/get?access_token="+token)
-	assert.Regexp(t, `^\{"total":3,"count":3,"data":\{"openid":\["o[\w-]{27}","o[\w-]{27}","o[\w-]{27}"\]\},"next_openid":"o[\w-]{27}"\}$`, body)
+	assert.Regexp(t, `^\{"total":3,"count":3,"data":\{"openid":\["o[\w-]{27}","o[\w-]{27}","o[\w-]{27}"\]\},`+
+		`"next_openid":"o[\w-]{27}"\}$`, body)
 
 	body, _ = sb.get(t, "/cgi-bin/user/get?access_token=WRONG")
-	assert.Regexp(t, `^\{"errcode":40001,"errmsg":"invalid credential.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"\}$`, body)
+	assert.Regexp(t,
+		`^\{"errcode":40001,"errmsg":"invalid credential.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"\}$`, body)
 
 	body, contentType = sb.get(t, "/")
 	assert.Equal(t, "text/html; charset=utf-8", contentType)
 	assert.Contains(t, body, "at <code>"+sb.base+"</code>")
 }
 
-func TestRefusals(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
 	for name, c := range map[string]struct {
 		args []string
-		says string
+		want string
 	}{
-		"an argument":       {[]string{"serve"}, `"serve": there are flags only`},
+		"an argument":       {[]string{"serve"}, `unexpected argument "serve"`},
 		"an unknown flag":   {[]string{"-port", "1"}, "-port"},
 		"no app ID":         {[]string{"-appid", ""}, "must not be empty"},
-		"followers":         {[]string{"-fans", "-1"}, "must not be below 0"},
-		"latency":           {[]string{"-latency", "-1s"}, "must not be below 0"},
+		"followers":         {[]string{"-fans", "-1"}, "must not be negative"},
+		"latency":           {[]string{"-latency", "-1s"}, "must not be negative"},
 		"a port in use":     {[]string{"-addr", taken.Addr().String()}, "in use"},
 		"no address":        {[]string{"-addr", "nowhere"}, "nowhere"},
 		"not even a number": {[]string{"-fans", "many"}, "many"},
-		"quirks":            {[]string{"-quirks", "mild"}, "it is strict, wild or wild:seed"},
+		"quirks":            {[]string{"-quirks", "mild"}, "it must be strict, wild or wild:seed"},
 		"a wild seed":       {[]string{"-quirks", "wild:x"}, "invalid syntax"},
-		"whitelist":         {[]string{"-whitelist", "127.0.0.1,home"}, `"home" is no IP address`},
-		"a quota":           {[]string{"-quotas", "some"}, `"some" is not as /cgi-bin/user/get=500`},
-		"a quota below 0":   {[]string{"-quotas", "/cgi-bin/user/get=-1"}, "is not as"},
-		"a minute's quota":  {[]string{"-quotas", "/cgi-bin/user/get=1/x"}, "is not as"},
-		"a quota's path":    {[]string{"-quotas", "/cgi-bin/user/gets=1"}, `the nearest one is "/cgi-bin/user/get"`},
-		"no such folder":    {[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "the account was not saved"},
+		"whitelist":         {[]string{"-whitelist", "127.0.0.1,home"}, `"home"`},
+		"a quota":           {[]string{"-quotas", "some"}, `"some" must be like /cgi-bin/user/get=500`},
+		"a quota below 0":   {[]string{"-quotas", "/cgi-bin/user/get=-1"}, "must be like"},
+		"a minute's quota":  {[]string{"-quotas", "/cgi-bin/user/get=1/x"}, "must be like"},
+		"a quota's path":    {[]string{"-quotas", "/cgi-bin/user/gets=1"}, `"/cgi-bin/user/get"`},
+		"no such folder":    {[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "cannot save the account"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.ErrorContains(t, run(t.Context(), c.args, io.Discard, io.Discard), c.says)
+			assert.ErrorContains(t, run(t.Context(), c.args, io.Discard, io.Discard), c.want)
 		})
 	}
 }
 
-// TestState: what one run leaves, the next one begins with.
-func TestState(t *testing.T) {
+// The next run starts with the account that the previous run has saved.
+func TestStateIsKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "account.json")
 	first := start(t, "-fans", "5", "-state", file)
-	assert.FileExists(t, file, "that it can be written shows at once")
+	assert.FileExists(t, file, "it is created at the start")
 	c := first.client(t)
 	tag, err := c.CreateTag(t.Context(), "会员")
 	require.NoError(t, err)
@@ -184,50 +187,50 @@ func TestState(t *testing.T) {
 	_, err = second.stop()
 	require.NoError(t, err)
 
-	again, err := os.ReadFile(file)
+	savedAgain, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(saved), string(again), "nothing has changed, -fans is for a new file")
+	assert.Equal(t, string(saved), string(savedAgain), "unchanged: -fans is ignored")
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*"))
 	require.NoError(t, err)
 	assert.Equal(t, []string{file}, left, "no temporary files")
 }
 
-// ended is a context with which a sandbox that should not start stops at once.
-func ended(t *testing.T) context.Context {
+// canceled returns a context that is done, so that a sandbox that should not have started stops at once.
+func canceled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
 }
 
-func TestBrokenState(t *testing.T) {
+func TestInvalidState(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "account.json")
-	broken := "{\"tags\":[],\n\"users\":[{\"openid\":\"\"}]}"
-	require.NoError(t, os.WriteFile(file, []byte(broken), 0o600))
+	invalid := "{\"tags\":[],\n\"users\":[{\"openid\":\"\"}]}"
+	require.NoError(t, os.WriteFile(file, []byte(invalid), 0o600))
 
-	err := run(ended(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
+	err := run(canceled(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
 
-	require.ErrorContains(t, err, file+" holds no account")
-	require.ErrorContains(t, err, "line 2: a user without openid")
+	require.ErrorContains(t, err, file+" is not a valid account")
+	require.ErrorContains(t, err, "line 2: ")
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, broken, string(text))
+	assert.Equal(t, invalid, string(text))
 }
 
-// TestUnreadableState: what cannot be opened is not taken for missing.
+// A file that cannot be opened is not treated as missing.
 func TestUnreadableState(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "account.json")
-	if err := os.Symlink("account.json", file); err != nil { // a link to itself stops root too
+	if err := os.Symlink("account.json", file); err != nil { // a link to itself fails for root too
 		t.Skip(err)
 	}
 
-	err := run(ended(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
+	err := run(canceled(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
 
 	require.ErrorContains(t, err, "-state: open "+file)
 	_, err = os.Readlink(file)
 	assert.NoError(t, err, "it is not replaced")
 }
 
-// TestStateKeepsItsMode: a file that others must not read stays so.
+// A file that only its owner may read keeps its mode.
 func TestStateKeepsItsMode(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "account.json")
 	require.NoError(t, os.WriteFile(file, []byte("{}"), 0o600))
@@ -240,8 +243,8 @@ func TestStateKeepsItsMode(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-// TestWild: a job gets through the platform's bad day, and the log says what it met.
-func TestWild(t *testing.T) {
+// Lists are complete in spite of the quirks, and the log shows the errors.
+func TestWildQuirks(t *testing.T) {
 	sb := start(t, "-fans", "400", "-quirks", "wild:3", "-pagesize", "20", "-log")
 	c := sb.client(t)
 
@@ -263,8 +266,8 @@ func TestLog(t *testing.T) {
 	_, err := c.GetFans(t.Context(), "")
 	require.NoError(t, err)
 	_, err = c.GetUserInfo(t.Context(), "oNOBODY")
-	var refused *wechatuser.Error
-	require.ErrorAs(t, err, &refused)
+	var apiErr *wechatuser.Error
+	require.ErrorAs(t, err, &apiErr)
 	body, _ := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
 	token := strings.Split(body, `"`)[3]
 	_, _ = sb.get(t, "/cgi-bin/odd%0Apath/"+token+"/"+testSecret)
@@ -280,7 +283,7 @@ func TestLog(t *testing.T) {
 	for i, form := range []string{
 		"getStableAccessToken errcode=0 POST /cgi-bin/stable_token ",
 		"getFans errcode=0 GET /cgi-bin/user/get ",
-		"userInfo errcode=40003 GET /cgi-bin/user/info rid=" + refused.RID + " ",
+		"userInfo errcode=40003 GET /cgi-bin/user/info rid=" + apiErr.RID + " ",
 		"getAccessToken errcode=0 GET /cgi-bin/token ",
 		`\(unknown\) errcode=40066 GET /cgi-bin/odd\\npath/xxxx/xxxx rid=[\w-]+ `,
 	} {
@@ -290,22 +293,25 @@ func TestLog(t *testing.T) {
 	assert.NotContains(t, text, token)
 }
 
-// TestLogLine has what a test cannot bring about at will.
+// Lines for what is hard to provoke with requests.
 func TestLogLine(t *testing.T) {
 	at := time.Date(2026, 3, 10, 4, 0, 0, 0, time.UTC)
-	call := wechatusertest.Request{Time: at, Duration: 812_345, API: "getFans", Method: "GET", Path: "/cgi-bin/user/get", Fault: wechatusertest.FaultDropAnswer}
+	call := wechatusertest.Request{
+		Time: at, Duration: 812_345, API: "getFans", Method: "GET", Path: "/cgi-bin/user/get",
+		Fault: wechatusertest.FaultDropAnswer,
+	}
 	var out bytes.Buffer
 	log := &callLog{w: &out, secret: testSecret}
 	log.write(call)
 	call.Status, call.Fault, call.Duration = 502, wechatusertest.FaultHTTP, 1_234_567_890
 	log.write(call)
-	assert.Equal(t, `2026-03-10 12:00:00.000 getFans no-answer errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
+	assert.Equal(t, `2026-03-10 12:00:00.000 getFans no-response errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
 2026-03-10 12:00:00.000 getFans http=502 errcode=0 GET /cgi-bin/user/get fault="http" 1.2346s
 `, out.String())
 	assert.Len(t, pathOf(wechatusertest.Request{Path: strings.Repeat("/", 500)}, testSecret), 200+len("…"))
 }
 
-// TestLatency: calls take up to so long, on a clock of their own.
+// Calls take at most the given latency.
 func TestLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set, err := parse([]string{"-latency", "30ms", "-fans", "1"}, io.Discard)
@@ -315,13 +321,13 @@ func TestLatency(t *testing.T) {
 		c := account.Client()
 		var longest time.Duration
 		for range 50 {
-			began := time.Now()
+			start := time.Now()
 			_, err := c.GetTags(t.Context())
 			require.NoError(t, err)
-			longest = max(longest, time.Since(began))
+			longest = max(longest, time.Since(start))
 		}
 		assert.Greater(t, longest, 10*time.Millisecond)
-		assert.LessOrEqual(t, longest, 60*time.Millisecond, "that of the token too")
+		assert.LessOrEqual(t, longest, 60*time.Millisecond, "the first call includes a token request")
 	})
 }
 
@@ -353,8 +359,8 @@ func TestWhitelist(t *testing.T) {
 	assert.Contains(t, body, "127.0.0.1")
 }
 
-// TestExposed: an address that others reach is warned of, and the printed one works all the same.
-func TestExposed(t *testing.T) {
+// An address that is not loopback causes a warning, and the printed address works.
+func TestExposedAddress(t *testing.T) {
 	sb := start(t, "-addr", "0.0.0.0:0")
 	assert.Regexp(t, regexp.MustCompile(`^http://127\.0\.0\.1:\d+$`), sb.base)
 	assert.Contains(t, sb.stderr.String(), exposedWarning)

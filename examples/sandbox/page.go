@@ -28,29 +28,29 @@ var (
 	}).ParseFS(files, "templates/page.html"))
 )
 
-// page is what the template shows.
+// page holds the data of the template.
 type page struct {
-	Self    string // address of the page, with what it shows of the followers
-	Query   string // of Self
+	Self    string // URL of the page, with the filter of the followers
+	Query   string // query of Self
 	Base    string
 	AppID   string
 	Warning string
-	Done    string // what an action did
-	Failed  string // why it did not
-	State   string // file
+	Done    string // result of the last action
+	Failed  string // error of the last action
+	State   string // name of the state file
 
 	Now    string
 	Totals wechatusertest.Totals
-	Calls  int // ever
+	Calls  int // since the start
 	Quirks []string
 	People people
-	Tags   []wechatuser.Tag // the platform's star tag first
+	Tags   []wechatuser.Tag // the platform's star tag is first
 	Tokens []token
-	Quotas []wechatusertest.QuotaState // of paths with calls or a limit
+	Quotas []wechatusertest.QuotaState // of the APIs with calls or a limit
 	Faults []wechatusertest.Fault
-	Last   []call // the newest first
+	Last   []call // newest first
 
-	Form  url.Values // what the fields hold: what was refused, or where to begin
+	Form  url.Values // values of the fields: those of a failed form, or the defaults
 	Paths []wechatusertest.QuotaState
 	Kinds []wechatusertest.FaultKind
 	Codes []wechatuser.Code
@@ -59,8 +59,8 @@ type page struct {
 type people struct {
 	filter
 	List  []person
-	More  string // address of the next page, empty on the last
-	First string // address of the first page, empty on it
+	Next  string // URL of the next page, empty on the last one
+	First string // URL of the first page, empty on that page
 }
 
 type person struct {
@@ -69,9 +69,9 @@ type person struct {
 }
 
 type token struct {
-	Masked, Kind string
-	Ends         time.Time
-	Replaced     bool // which is why it ends
+	Redacted, Kind string
+	ExpiresAt      time.Time
+	Replaced       bool // a newer token has shortened its life
 }
 
 type call struct {
@@ -79,15 +79,16 @@ type call struct {
 	Status                  int
 	Code                    int
 	Meaning, MeaningZH      string
-	RID, Fault, Took, From  string
-	Asked                   string // query and body
+	RID, Fault              string
+	Duration, ClientIP      string
+	Request                 string // query and body
 }
 
-// show writes the page.
+// show serves the page.
 func (s *sandbox) show(w http.ResponseWriter, r *http.Request) {
 	p := s.page(readFilter(r.URL.Query()))
 	p.Base = "http://" + r.Host
-	p.Done = takeNote(w, r)
+	p.Done = takeFlash(w, r)
 	render(w, http.StatusOK, p)
 }
 
@@ -100,21 +101,25 @@ func render(w http.ResponseWriter, status int, p *page) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "+
+		"img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // who has gone does not mind
+	_, _ = body.WriteTo(w) // fails only if the client has disconnected
 }
 
-// page is the account as it is now.
+// page returns the current state of the account.
 func (s *sandbox) page(f filter) *page {
 	a := s.account
 	p := &page{
 		Self: f.link(), Query: f.query(), AppID: a.AppID, State: s.state.path,
 		Now: moment(a.Now()), Totals: a.Totals(), Quirks: quirkNames(s.quirks),
 		Tags: s.tags(), Tokens: tokens(a.Tokens()), Faults: a.Faults(), Paths: a.Quotas(),
-		Form:  url.Values{"path": {"*"}, "kind": {"errcode"}, "code": {"-1"}, "status": {"502"}, "times": {"1"}, "probability": {"1"}, "after": {"0"}, "count": {"10"}},
+		Form: url.Values{
+			"path": {"*"}, "kind": {"errcode"}, "code": {"-1"}, "status": {"502"},
+			"times": {"1"}, "probability": {"1"}, "after": {"0"}, "count": {"10"},
+		},
 		Kinds: faultKinds, Codes: wechatuser.Codes(),
 	}
 	if s.guard.exposed {
@@ -133,7 +138,7 @@ func (s *sandbox) page(f filter) *page {
 	return p
 }
 
-// starTag is the platform's own tag that followers can have.
+// starTag is the ID of the platform's built-in tag for followers.
 const starTag = 2
 
 func (s *sandbox) tags() []wechatuser.Tag {
@@ -141,17 +146,17 @@ func (s *sandbox) tags() []wechatuser.Tag {
 	return append([]wechatuser.Tag{star}, s.account.Tags()...)
 }
 
-// filter chooses who is shown.
+// filter selects the users of the list.
 type filter struct {
-	Text  string // part of openid, unionid, remark or nickname
+	Text  string // part of the openid, unionid, remark or nickname
 	TagID int
-	Show  string // "" for followers, or "blocked" or "left"
-	After string // openid before the page
+	Show  string // "" for followers, "blocked" or "left"
+	After string // cursor: the openid before the first one of the page
 }
 
 func readFilter(q url.Values) filter {
 	f := filter{Text: strings.TrimSpace(q.Get("q")), Show: q.Get("show"), After: q.Get("after")}
-	f.TagID, _ = strconv.Atoi(q.Get("tag")) // anything else is no filter
+	f.TagID, _ = strconv.Atoi(q.Get("tag")) // an invalid value is no filter
 	if f.Show != "blocked" && f.Show != "left" {
 		f.Show = ""
 	}
@@ -171,7 +176,7 @@ func (f filter) query() string {
 	return q.Encode()
 }
 
-// link is the address of the page that shows them.
+// link returns the URL of the page with this filter.
 func (f filter) link() string {
 	return (&url.URL{Path: "/", RawQuery: f.query(), Fragment: partPeople}).String()
 }
@@ -184,17 +189,17 @@ func (f filter) find(a *wechatusertest.Server, limit int) []wechatusertest.UserS
 	})
 }
 
-// shownPeople are the people on a page.
-const shownPeople = 50
+// pageSize is the number of users on a page.
+const pageSize = 50
 
 func (s *sandbox) people(f filter, tags []wechatuser.Tag) people {
 	p := people{filter: f}
-	found := f.find(s.account, shownPeople+1)
-	if len(found) > shownPeople {
-		found = found[:shownPeople]
+	found := f.find(s.account, pageSize+1)
+	if len(found) > pageSize {
+		found = found[:pageSize]
 		next := f
-		next.After = found[shownPeople-1].OpenID
-		p.More = next.link()
+		next.After = found[pageSize-1].OpenID
+		p.Next = next.link()
 	}
 	if f.After != "" {
 		first := f
@@ -216,12 +221,12 @@ func (s *sandbox) people(f filter, tags []wechatuser.Tag) people {
 func tokens(states []wechatusertest.TokenState) []token {
 	list := make([]token, len(states))
 	for i, t := range states {
-		list[i] = token{Masked: t.Masked, Kind: "legacy", Ends: t.Expires}
+		list[i] = token{Redacted: t.Masked, Kind: "legacy", ExpiresAt: t.Expires}
 		if t.Stable {
 			list[i].Kind = "stable"
 		}
 		if !t.Revoked.IsZero() {
-			list[i].Ends, list[i].Replaced = t.Revoked, true
+			list[i].ExpiresAt, list[i].Replaced = t.Revoked, true
 		}
 	}
 	return list
@@ -230,27 +235,28 @@ func tokens(states []wechatusertest.TokenState) []token {
 func newCall(r wechatusertest.Request, secret string) call {
 	c := call{
 		Time: r.Time.In(beijing).Format(time.TimeOnly), API: apiOf(r), Method: r.Method, Path: pathOf(r, secret),
-		Status: r.Status, Code: int(r.Errcode), RID: r.RID, Fault: string(r.Fault), Took: short(r.Duration), From: r.ClientIP,
+		Status: r.Status, Code: int(r.Errcode), RID: r.RID, Fault: string(r.Fault),
+		Duration: formatDuration(r.Duration), ClientIP: r.ClientIP,
 	}
 	if r.Errcode != 0 {
 		c.Meaning, c.MeaningZH = cmp.Or(r.Errcode.Meaning(), r.Errcode.Text()), r.Errcode.MeaningZH()
 	}
-	var asked []string
+	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(r.Query)) {
-		asked = append(asked, name+"="+strings.Join(r.Query[name], ","))
+		parts = append(parts, name+"="+strings.Join(r.Query[name], ","))
 	}
 	if r.Body != nil {
 		var body bytes.Buffer
 		enc := json.NewEncoder(&body)
 		enc.SetEscapeHTML(false)
-		_ = enc.Encode(r.Body) // it was JSON before
-		asked = append(asked, strings.TrimSpace(body.String()))
+		_ = enc.Encode(r.Body) // it was decoded from JSON
+		parts = append(parts, strings.TrimSpace(body.String()))
 	}
-	c.Asked = hide(strings.Join(asked, "\n"), secret)
+	c.Request = redact(strings.Join(parts, "\n"), secret)
 	return c
 }
 
-// quirkNames are the quirks that the account has, such as "SystemBusy 0.02".
+// quirkNames lists the quirks of the account, such as "SystemBusy 0.02".
 func quirkNames(q wechatusertest.Quirks) []string {
 	var names []string
 	v := reflect.ValueOf(q)
@@ -269,7 +275,7 @@ func quirkNames(q wechatusertest.Quirks) []string {
 
 func moment(t time.Time) string { return t.In(beijing).Format(time.DateTime) }
 
-// number is n with commas.
+// number formats n with commas.
 func number(n int) string {
 	text := strconv.Itoa(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -19,7 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// newSandbox is a sandbox without a socket.
+// newSandbox returns a sandbox without a socket.
 func newSandbox(t *testing.T, args ...string) *sandbox {
 	t.Helper()
 	set, err := parse(append([]string{"-appid", testAppID, "-secret", testSecret}, args...), io.Discard)
@@ -46,7 +46,7 @@ func request(method, path string, form url.Values) *http.Request {
 	return r
 }
 
-// body is the page.
+// body returns the page.
 func (s *sandbox) body(t *testing.T, path string) string {
 	t.Helper()
 	w := s.serve(request(http.MethodGet, path, nil))
@@ -54,7 +54,7 @@ func (s *sandbox) body(t *testing.T, path string) string {
 	return w.Body.String()
 }
 
-// do posts a form, and gives what the page says after the redirect.
+// do posts a form, and returns the message on the page after the redirect.
 func (s *sandbox) do(t *testing.T, action string, form url.Values) (done, location string) {
 	t.Helper()
 	w := s.serve(request(http.MethodPost, "/sandbox/"+action, form))
@@ -67,12 +67,12 @@ func (s *sandbox) do(t *testing.T, action string, form url.Values) (done, locati
 	}
 	page := s.serve(r)
 	require.Equal(t, http.StatusOK, page.Code)
-	assert.Contains(t, page.Header().Get("Set-Cookie"), "Max-Age=0", "it is said once")
+	assert.Contains(t, page.Header().Get("Set-Cookie"), "Max-Age=0", "the message is shown once")
 	return part(page.Body.String(), "done"), location
 }
 
-// refuses posts a form that changes nothing, and gives what the page says.
-func (s *sandbox) refuses(t *testing.T, action string, form url.Values) (failed, page string) {
+// doFails posts an invalid form, asserts that it changes nothing, and returns the error on the page.
+func (s *sandbox) doFails(t *testing.T, action string, form url.Values) (failed, page string) {
 	t.Helper()
 	before := s.account.Snapshot()
 	faults := s.account.Faults()
@@ -83,11 +83,11 @@ func (s *sandbox) refuses(t *testing.T, action string, form url.Values) (failed,
 	return part(w.Body.String(), "failed"), w.Body.String()
 }
 
-// part is the text of an element without others in it but <b>.
+// part returns the text of the element with an ID.
 func part(page, id string) string {
 	_, rest, _ := strings.Cut(page, `id="`+id+`">`)
 	text, _, _ := strings.Cut(rest, "</p>")
-	return html.UnescapeString(strings.TrimPrefix(text, "<b>Not done.</b> "))
+	return html.UnescapeString(strings.TrimPrefix(text, "<b>Failed:</b> "))
 }
 
 func TestPageOfAnEmptyAccount(t *testing.T) {
@@ -103,13 +103,16 @@ func TestPageOfAnEmptyAccount(t *testing.T) {
 	assert.Empty(t, p.Quirks)
 	assert.Equal(t, []wechatuser.Tag{{ID: 2, Name: "星标组"}}, p.Tags)
 	page := s.body(t, "/")
-	for _, text := range []string{"Nobody follows yet", "No calls yet", "None is good", "none (strict)", "<p class=\"empty\">None.</p>", "Nothing used"} {
+	for _, text := range []string{
+		"No followers yet.", "No calls yet. In an SDK", "No valid token.", "none (strict)",
+		`<p class="empty">None.</p>`, `<p class="empty">No calls yet.</p>`,
+	} {
 		assert.Contains(t, page, text)
 	}
 }
 
-// TestPages walks through all followers as a person does who clicks "next page".
-func TestPages(t *testing.T) {
+// Following the links to the next page shows every follower once.
+func TestPagination(t *testing.T) {
 	s := newSandbox(t, "-fans", "3017")
 	var seen []string
 	address, pages := "/", 0
@@ -121,7 +124,7 @@ func TestPages(t *testing.T) {
 		for _, one := range p.People.List {
 			seen = append(seen, one.OpenID)
 		}
-		address = p.People.More
+		address = p.People.Next
 		pages++
 	}
 	assert.Equal(t, s.account.OpenIDs(), seen)
@@ -130,8 +133,8 @@ func TestPages(t *testing.T) {
 	page := s.body(t, "/")
 	assert.Contains(t, page, "<b>3,017</b> followers")
 	assert.Contains(t, page, `href="/?after=`+wechatusertest.OpenID(49)+`#people" rel="next"`)
-	exactly := newSandbox(t, "-fans", "50")
-	assert.Empty(t, exactly.page(filter{}).People.More)
+	onePage := newSandbox(t, "-fans", "50")
+	assert.Empty(t, onePage.page(filter{}).People.Next)
 }
 
 func TestFilters(t *testing.T) {
@@ -165,19 +168,19 @@ func TestFilters(t *testing.T) {
 	p := s.page(filter{TagID: vip})
 	assert.Equal(t, []wechatuser.Tag{{ID: vip, Name: "vip", Count: 2}}, p.People.List[0].Tags)
 	assert.Contains(t, s.body(t, "/?tag=100"), `<option value="100" selected>vip (2)</option>`)
-	assert.Contains(t, s.body(t, "/?show=left"), `<span class="badge">left</span>`)
-	assert.Contains(t, s.body(t, "/?tag=99"), "Nobody matches")
+	assert.Contains(t, s.body(t, "/?show=left"), `<span class="badge">unfollowed</span>`)
+	assert.Contains(t, s.body(t, "/?tag=99"), "No matches.")
 }
 
-// TestCalls: a refusal is shown with its rid and what it means, and no token or secret.
-func TestCalls(t *testing.T) {
+// A failed call is shown with its rid and meaning, without tokens and secrets.
+func TestRecentCalls(t *testing.T) {
 	s := newSandbox(t, "-quotas", "/cgi-bin/user/get=1")
 	c := s.account.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{}))
 	_, err := c.GetFans(t.Context(), "")
 	require.NoError(t, err)
 	_, err = c.GetFans(t.Context(), "")
-	var refused *wechatuser.Error
-	require.ErrorAs(t, err, &refused)
+	var apiErr *wechatuser.Error
+	require.ErrorAs(t, err, &apiErr)
 	s.account.Fault(wechatusertest.Fault{Path: "/cgi-bin/tags/get", Kind: wechatusertest.FaultHTTP, Status: 502})
 	_, err = c.GetTags(t.Context())
 	require.Error(t, err)
@@ -190,23 +193,23 @@ func TestCalls(t *testing.T) {
 	odd, last, first := p.Last[0], p.Last[1], p.Last[len(p.Last)-1]
 	assert.Equal(t, "(unknown)", odd.API)
 	assert.Equal(t, "/cgi-bin/xxxx/xxxx", odd.Path)
-	assert.Equal(t, "odd=xxxx", odd.Asked)
+	assert.Equal(t, "odd=xxxx", odd.Request)
 	assert.Equal(t, 502, last.Status)
 	assert.Equal(t, "http", last.Fault)
 	assert.Equal(t, "getStableAccessToken", first.API)
-	assert.Contains(t, first.Asked, `"secret":"xxxx"`)
+	assert.Contains(t, first.Request, `"secret":"xxxx"`)
 	over := p.Last[len(p.Last)-3]
 	assert.Equal(t, 45009, over.Code)
-	assert.Equal(t, refused.RID, over.RID)
+	assert.Equal(t, apiErr.RID, over.RID)
 	assert.Equal(t, wechatuser.CodeDailyQuotaExceeded.Meaning(), over.Meaning)
 	assert.Equal(t, []string{"stable"}, kinds(p.Tokens))
 
 	page := s.body(t, "/")
-	assert.Contains(t, page, refused.RID)
+	assert.Contains(t, page, apiErr.RID)
 	assert.Contains(t, page, `<span class="full">1</span> of 1`)
 	assert.NotContains(t, page, testSecret)
 	assert.NotContains(t, page, token)
-	assert.Equal(t, len(p.Last), p.Calls+1, "all but the unknown path; the page's own requests are no calls")
+	assert.Equal(t, len(p.Last), p.Calls+1, "the unknown path and the page itself are not counted")
 }
 
 func kinds(list []token) (kinds []string) {
@@ -222,7 +225,8 @@ func kinds(list []token) (kinds []string) {
 func TestTokens(t *testing.T) {
 	s := newSandbox(t)
 	for range 2 {
-		_ = s.serve(request(http.MethodGet, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret, nil))
+		query := "?grant_type=client_credential&appid=" + testAppID + "&secret=" + testSecret
+		_ = s.serve(request(http.MethodGet, "/cgi-bin/token"+query, nil))
 	}
 	_ = s.account.AccessToken()
 	assert.Equal(t, []string{"legacy replaced", "legacy", "stable"}, kinds(s.page(filter{}).Tokens))
@@ -237,23 +241,27 @@ func TestQuirks(t *testing.T) {
 	assert.Contains(t, s.body(t, "/"), `<li class="badge">SystemBusy 0.02</li>`)
 }
 
-// TestScript: what people write is text on the page, wherever it comes up.
-func TestScript(t *testing.T) {
+// User input is escaped everywhere on the page.
+func TestScriptInjection(t *testing.T) {
 	const evil = `<script>alert(1)</script>"'`
 	s := newSandbox(t, "-fans", "0")
-	s.account.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE" + evil, Remark: evil, Nickname: evil, TagIDList: []int{s.account.AddTag(`"><script>`)}})
+	tag := s.account.AddTag(`"><script>`)
+	s.account.AddUsers(wechatuser.UserInfo{
+		OpenID: "oFAKE" + evil, Remark: evil, Nickname: evil, TagIDList: []int{tag},
+	})
 	_ = s.serve(request(http.MethodPost, "/cgi-bin/x?a="+url.QueryEscape(evil), url.Values{"b": {evil}}))
-	_ = s.serve(httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8080/cgi-bin/%3Cscript%3Ealert(1)", strings.NewReader(`{"a":"<script>alert(1)"}`)))
+	_ = s.serve(httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8080/cgi-bin/%3Cscript%3Ealert(1)",
+		strings.NewReader(`{"a":"<script>alert(1)"}`)))
 
-	refused, failedPage := s.refuses(t, "newtag", url.Values{"name": {evil + evil}})
-	assert.Contains(t, refused, "<script>", "escaped in the page, see below")
+	failed, failedPage := s.doFails(t, "newtag", url.Values{"name": {evil + evil}})
+	assert.Contains(t, failed, "<script>", "unescaped here, escaped in the page below")
 
-	noted := request(http.MethodGet, "/?q="+url.QueryEscape(evil), nil)
+	withFlash := request(http.MethodGet, "/?q="+url.QueryEscape(evil), nil)
 	w := httptest.NewRecorder()
-	leaveNote(w, evil)
-	noted.AddCookie(w.Result().Cookies()[0])
-	for _, page := range []string{s.body(t, "/"), failedPage, s.serve(noted).Body.String()} {
-		assert.Equal(t, 1, strings.Count(page, "<script"), "the page's own")
+	setFlash(w, evil)
+	withFlash.AddCookie(w.Result().Cookies()[0])
+	for _, page := range []string{s.body(t, "/"), failedPage, s.serve(withFlash).Body.String()} {
+		assert.Equal(t, 1, strings.Count(page, "<script"), "the script of the page")
 		assert.Contains(t, page, "&lt;script&gt;")
 	}
 	r := s.serve(request(http.MethodGet, "/", nil))
@@ -263,8 +271,8 @@ func TestScript(t *testing.T) {
 	assert.NotContains(t, policy, "unsafe")
 }
 
-// TestOtherSites: pages of other sites can neither post nor, by a name of theirs for this machine, read.
-func TestOtherSites(t *testing.T) {
+// Other sites can neither post forms nor read the page by DNS rebinding.
+func TestCrossSiteRequests(t *testing.T) {
 	s := newSandbox(t, "-fans", "1")
 	post := func(change func(*http.Request)) int {
 		r := request(http.MethodPost, "/sandbox/follow", url.Values{"count": {"1"}})
@@ -289,7 +297,7 @@ func TestOtherSites(t *testing.T) {
 	r.Host = "evil.example"
 	w := s.serve(r)
 	assert.Equal(t, http.StatusForbidden, w.Code)
-	assert.Contains(t, w.Body.String(), "not to this Host")
+	assert.Contains(t, w.Body.String(), "as Host")
 
 	assert.Equal(t, http.StatusSeeOther, post(func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") }))
 	assert.Equal(t, http.StatusSeeOther, post(func(*http.Request) {}), "curl sends neither header")
@@ -298,7 +306,10 @@ func TestOtherSites(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	for addr, want := range map[string]map[string]bool{
-		"127.0.0.1:8080":   {"127.0.0.1:8080": true, "127.0.0.1": true, "localhost:99": true, "[::1]:8080": true, "192.0.2.1:8080": false, "sandbox": false, "": false},
+		"127.0.0.1:8080": {
+			"127.0.0.1:8080": true, "127.0.0.1": true, "localhost:99": true, "[::1]:8080": true,
+			"192.0.2.1:8080": false, "sandbox": false, "": false,
+		},
 		"192.0.2.1:8080":   {"192.0.2.1:8080": true, "192.0.2.2:8080": false, "localhost": true},
 		"0.0.0.0:8080":     {"192.0.2.1:8080": true, "evil.example": false, "localhost": true},
 		":8080":            {"192.0.2.1:8080": true, "": false},
@@ -321,21 +332,22 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestPathsOfTheAccount: all but the page's own paths are answered as the platform does, untidy ones too.
-func TestPathsOfTheAccount(t *testing.T) {
+// All paths but those of the page go to the account, even if they are not clean.
+func TestAccountPaths(t *testing.T) {
 	s := newSandbox(t)
 	for _, c := range []struct{ method, path string }{
-		{"GET", "/nothing"}, {"POST", "/"}, {"GET", "//"}, {"GET", "/cgi-bin/../"}, {"GET", "/sandbox"}, {"GET", "/sandbox/nothing"},
+		{"GET", "/nothing"}, {"POST", "/"}, {"GET", "//"}, {"GET", "/cgi-bin/../"}, {"GET", "/sandbox"},
+		{"GET", "/sandbox/nothing"},
 		{"POST", "/sandbox/nothing"}, {"DELETE", "/sandbox/follow"}, {"GET", "/favicon.ico"},
 	} {
 		w := s.serve(request(c.method, c.path, nil))
 		assert.Equal(t, http.StatusOK, w.Code, c)
-		var answer struct{ Errcode int }
-		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer), "%v: %s", c, w.Body)
-		assert.Equal(t, 40066, answer.Errcode, c)
+		var resp struct{ Errcode int }
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &resp), "%v: %s", c, w.Body)
+		assert.Equal(t, 40066, resp.Errcode, c)
 	}
 	r := request(http.MethodGet, "/cgi-bin/user/get?access_token="+s.account.AccessToken(), nil)
-	r.Host = "sandbox:8080" // as a container calls it
+	r.Host = "sandbox:8080" // such as from another container
 	assert.Contains(t, s.serve(r).Body.String(), `"total":1000`)
 
 	assert.Equal(t, "/", s.serve(request(http.MethodGet, "/sandbox/follow", nil)).Header().Get("Location"))
@@ -345,8 +357,8 @@ func TestPathsOfTheAccount(t *testing.T) {
 }
 
 func TestSave(t *testing.T) {
-	without := newSandbox(t)
-	failed, page := without.refuses(t, "save", url.Values{})
+	noFile := newSandbox(t)
+	failed, page := noFile.doFails(t, "save", url.Values{})
 	assert.Contains(t, failed, "-state account.json")
 	assert.Contains(t, page, "<button disabled")
 
@@ -358,7 +370,7 @@ func TestSave(t *testing.T) {
 	require.NoError(t, other.state.open())
 	assert.Empty(t, s.account.Snapshot().Diff(other.account.Snapshot()))
 
-	lost := newSandbox(t, "-state", filepath.Join(t.TempDir(), "gone", "account.json"))
-	failed, _ = lost.refuses(t, "save", url.Values{})
-	assert.Contains(t, failed, "the account was not saved")
+	noFolder := newSandbox(t, "-state", filepath.Join(t.TempDir(), "gone", "account.json"))
+	failed, _ = noFolder.doFails(t, "save", url.Values{})
+	assert.Contains(t, failed, "cannot save the account")
 }

@@ -12,15 +12,21 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// settings are what the flags say.
+// settings holds the flags.
 type settings struct {
 	addr, appID, secret string
 	fans, pageSize      int
 	state               string
 	quirks              wechatusertest.Quirks
 	log                 bool
-	options             []wechatusertest.Option // of seed, whitelist and quotas
+	options             []wechatusertest.Option // for -seed, -whitelist and -quotas
 }
+
+const usage = `Sandbox serves an in-memory Official Account on a port, with a web page to inspect it.
+
+  go run ./examples/sandbox -addr 127.0.0.1:8080
+
+`
 
 func parse(args []string, stderr io.Writer) (settings, error) {
 	var (
@@ -29,25 +35,32 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		seed    uint64
 	)
 	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
-	flags.StringVar(&set.appID, "appid", "wx0000000000000000", "app ID of the account")
-	flags.StringVar(&set.secret, "secret", strings.Repeat("0", 32), "app secret of the account")
-	flags.IntVar(&set.fans, "fans", 1000, "number of followers, unless -state has an account")
-	flags.StringVar(&set.state, "state", "", "`file` with the account: read at the start if it is there, written at the end")
-	flags.DurationVar(&latency, "latency", 0, "how long a call takes at most, such as 30ms")
-	flags.Uint64Var(&seed, "seed", 0, "another `number`, another run of what happens with a probability")
-	flags.IntVar(&set.pageSize, "pagesize", 0, "openids in a page of a list, so that a small account has many; 0 for the platform's")
-	flags.BoolVar(&set.log, "log", false, "write a line for each call to stderr")
-	flags.Func("quirks", "`strict`, the platform at its best, or wild, on a bad day; wild:7 is another bad day", func(text string) (err error) {
+	flags.SetOutput(io.Discard) // main prints the error
+	flags.Usage = func() {
+		flags.SetOutput(stderr)
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free port")
+	flags.StringVar(&set.appID, "appid", "wx0000000000000000", "app `ID` of the account")
+	flags.StringVar(&set.secret, "secret", strings.Repeat("0", 32), "app `secret` of the account")
+	flags.IntVar(&set.fans, "fans", 1000, "`number` of followers, ignored if the -state file exists")
+	flags.StringVar(&set.state, "state", "", "`file` with the account: loaded at the start if it exists, saved at the end")
+	flags.DurationVar(&latency, "latency", 0, "maximum latency of a call, such as 30ms")
+	flags.Uint64Var(&seed, "seed", 0, "`seed` of the random numbers, for what happens with a probability")
+	flags.IntVar(&set.pageSize, "pagesize", 0, "`number` of openids per page of a list; 0 means that of the platform")
+	flags.BoolVar(&set.log, "log", false, "log each call to stderr")
+	quirksUsage := "`quirks` of the platform: strict, wild, or wild:7 for wild with seed 7 (default strict)"
+	flags.Func("quirks", quirksUsage, func(text string) (err error) {
 		set.quirks, err = parseQuirks(text)
 		return err
 	})
-	flags.Func("whitelist", "`addresses` that get tokens, such as 127.0.0.1,203.0.113.0/24", func(text string) error {
+	whitelistUsage := "`addresses` that may fetch tokens, such as 127.0.0.1,203.0.113.0/24"
+	flags.Func("whitelist", whitelistUsage, func(text string) error {
 		set.options = append(set.options, wechatusertest.WithIPWhitelist(strings.Split(text, ",")...))
 		return nil
 	})
-	flags.Func("quotas", "documented, or `path=a day[/a minute],…` such as /cgi-bin/user/get=5", func(text string) error {
+	flags.Func("quotas", "documented, or `path=day[/minute],…` such as /cgi-bin/user/get=5", func(text string) error {
 		options, err := parseQuotas(text)
 		set.options = append(set.options, options...)
 		return err
@@ -57,11 +70,11 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return set, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return set, fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	case set.appID == "" || set.secret == "":
 		return set, errors.New("-appid and -secret must not be empty")
 	case set.fans < 0 || set.pageSize < 0 || latency < 0:
-		return set, errors.New("-fans, -pagesize and -latency must not be below 0")
+		return set, errors.New("-fans, -pagesize and -latency must not be negative")
 	}
 	if latency > 0 {
 		set.quirks.Latency = latency
@@ -81,7 +94,7 @@ func parseQuirks(text string) (wechatusertest.Quirks, error) {
 		seed, err := strconv.ParseUint(number, 10, 64)
 		return wechatusertest.Wild(seed), err
 	}
-	return wechatusertest.Quirks{}, errors.New("it is strict, wild or wild:seed")
+	return wechatusertest.Quirks{}, errors.New("it must be strict, wild or wild:seed")
 }
 
 func parseQuotas(text string) ([]wechatusertest.Option, error) {
@@ -98,18 +111,20 @@ func parseQuotas(text string) ([]wechatusertest.Option, error) {
 			perMinute, err = strconv.Atoi(minute)
 		}
 		if !found || err != nil || perDay < 0 || perMinute < 0 {
-			return nil, fmt.Errorf("%q is not as /cgi-bin/user/get=500 or /cgi-bin/user/get=500/60", one)
+			return nil, fmt.Errorf("%q must be like /cgi-bin/user/get=500 or /cgi-bin/user/get=500/60", one)
 		}
 		options = append(options, wechatusertest.WithQuota(path, perDay, perMinute))
 	}
 	return options, nil
 }
 
-// shownCalls is how many of the last calls the page has.
+// shownCalls is the number of calls on the page.
 const shownCalls = 50
 
-// account makes the account. Options given here go after those of the flags.
-func (set settings) account(stderr io.Writer, more ...wechatusertest.Option) (account *wechatusertest.Server, err error) {
+// account creates the account. The options more are applied after those of the flags.
+func (set settings) account(
+	stderr io.Writer, more ...wechatusertest.Option,
+) (account *wechatusertest.Server, err error) {
 	options := append(set.options,
 		wechatusertest.WithoutListener(), wechatusertest.WithAccount(set.appID, set.secret),
 		wechatusertest.WithFans(set.fans), wechatusertest.WithPageSize(set.pageSize),
@@ -121,16 +136,16 @@ func (set settings) account(stderr io.Writer, more ...wechatusertest.Option) (ac
 	return account, err
 }
 
-// try runs what panics when its caller has asked for something impossible, as wechatusertest does; here that is the
-// person at the keyboard, who wants an error.
+// try calls f and returns a panic of wechatusertest as an error. Such a panic reports an invalid argument, which here
+// is the user's input.
 func try(f func()) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
 		case string:
 			text := strings.TrimPrefix(p, "wechatusertest: ")
-			if _, what, found := strings.Cut(text, ": "); found { // after the name of the Go function
-				text = what
+			if _, rest, found := strings.Cut(text, ": "); found { // drops the name of the Go function
+				text = rest
 			}
 			err = errors.New(strings.TrimPrefix(text, "wechatuser: "))
 		default:

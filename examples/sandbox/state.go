@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// stateFile keeps the account from one run to the next. Without a path it does nothing.
+// stateFile persists the account between runs. Without a path it does nothing.
 type stateFile struct {
 	path    string
 	account *wechatusertest.Server
@@ -19,8 +19,8 @@ type stateFile struct {
 	mu sync.Mutex
 }
 
-// open loads the account if the file is there. If not, it is written: better now than after a day's work to learn that
-// it cannot be.
+// open loads the account from the file. If the file does not exist, open creates it, so that a path that cannot be
+// written is reported at the start.
 func (s *stateFile) open() error {
 	if s.path == "" {
 		return nil
@@ -34,12 +34,12 @@ func (s *stateFile) open() error {
 	}
 	defer file.Close()
 	if err := s.account.Load(file); err != nil {
-		return fmt.Errorf("-state: %s holds no account, and stays as it is: %w", s.path, err)
+		return fmt.Errorf("-state: %s is not a valid account and was not changed: %w", s.path, err)
 	}
 	return nil
 }
 
-// save replaces the file as a whole, so that nobody ever sees half of it.
+// save replaces the file atomically.
 func (s *stateFile) save() error {
 	if s.path == "" {
 		return nil
@@ -47,7 +47,7 @@ func (s *stateFile) save() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.replace(); err != nil {
-		return fmt.Errorf("the account was not saved: %w", err)
+		return fmt.Errorf("cannot save the account: %w", err)
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (s *stateFile) replace() error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // which is not there any more if all went well
+	defer os.Remove(file.Name()) // already renamed on success
 	err = errors.Join(s.account.Save(file), file.Chmod(mode), file.Sync(), file.Close())
 	if err != nil {
 		return err

@@ -11,14 +11,14 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// demoFile is the file of the demo.
+// demoFile is the content of demo.txt.
 //
 //go:embed demo.txt
 var demoFile string
 
 const demoTag = "会员"
 
-// demo works on an account in memory, with a file of its own unless there is another.
+// demo synchronizes an in-memory account, with demo.txt unless cfg names a file.
 func demo(ctx context.Context, cfg config, out io.Writer) error {
 	var m *members
 	var err error
@@ -32,11 +32,13 @@ func demo(ctx context.Context, cfg config, out io.Writer) error {
 	}
 	cfg.tag = cmp.Or(cfg.tag, demoTag)
 	srv := demoAccount()
-	fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
+	fmt.Fprintf(out, "Using an in-memory account with %d followers. "+
+		"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n\n", len(srv.OpenIDs()))
 	return synchronize(ctx, srv.Client(), cfg, m, out)
 }
 
-// demoAccount has a tag of which demo.txt names most members, and somebody whom demo.txt names and who has left.
+// demoAccount returns an account with a tag most of whose members are in demo.txt. One openid of demo.txt is a former
+// follower.
 func demoAccount() *wechatusertest.Server {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200))
 	srv.AddTag(demoTag, srv.OpenIDs()[:8]...)

@@ -1,10 +1,10 @@
-// Sync makes the members of a tag those that a file names. It says what it would change, and changes it with -apply.
+// Sync makes the members of a tag match a file of openids. It is a dry run unless -apply is given.
 //
-//	go run ./examples/sync                                         # on an account in memory, with demo.txt
-//	go run ./examples/sync -tag 会员 -file members.txt         # says what it would do
-//	go run ./examples/sync -tag 会员 -file members.txt -apply  # does it
+//	go run ./examples/sync                                     # in-memory account, with demo.txt
+//	go run ./examples/sync -tag 会员 -file members.txt         # dry run
+//	go run ./examples/sync -tag 会员 -file members.txt -apply  # change the account
 //
-// As it is, it works on an account in memory. With WECHAT_APPID and WECHAT_SECRET set it works on the real one.
+// With WECHAT_APPID and WECHAT_SECRET set, it uses the real account.
 package main
 
 import (
@@ -28,18 +28,18 @@ func main() {
 	}
 }
 
-const usage = `Sync makes the members of a tag those that a file names.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Sync makes the members of a tag match a file of openids.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
-  go run ./examples/sync -tag 会员 -file members.txt          says what it would do
-  go run ./examples/sync -tag 会员 -file members.txt -apply   does it
+  go run ./examples/sync -tag 会员 -file members.txt          dry run
+  go run ./examples/sync -tag 会员 -file members.txt -apply   change the account
 
-The file has one openid a line, or in the first column of a CSV. Blank lines and lines that begin with # are passed over.
-The exit status is 1 if the file is broken, or if anybody was refused.
+The file has one openid per line, or is a CSV file with the openids in its first column. Blank lines and lines that
+begin with # are skipped. The exit status is 1 if the file is invalid or an openid is rejected.
 
 `
 
-// config is what the flags say.
+// config holds the flags.
 type config struct {
 	tag, file          string
 	apply, keep, force bool
@@ -55,11 +55,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case appID == "" && secret == "":
 		return demo(ctx, cfg, stdout)
 	case appID == "":
-		return errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	case cfg.tag == "" || cfg.file == "":
-		return errors.New("say which tag and which file: -tag 会员 -file members.txt")
+		return errors.New("-tag and -file are required, such as -tag 会员 -file members.txt")
 	}
 	members, err := openMembers(cfg.file)
 	if err != nil {
@@ -81,16 +81,16 @@ func parse(args []string, stderr io.Writer) (cfg config, err error) {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&cfg.tag, "tag", "", "`name` of the tag; one that does not exist is made")
+	flags.StringVar(&cfg.tag, "tag", "", "`name` of the tag, created if it does not exist")
 	flags.StringVar(&cfg.file, "file", "", "`file` of openids")
-	flags.BoolVar(&cfg.apply, "apply", false, "change the account; without it the program only says what it would do")
-	flags.BoolVar(&cfg.keep, "keep", false, "remove nobody")
-	flags.BoolVar(&cfg.force, "force", false, "remove more than half of the members")
+	flags.BoolVar(&cfg.apply, "apply", false, "change the account; without it, the run is a dry run")
+	flags.BoolVar(&cfg.keep, "keep", false, "do not remove members")
+	flags.BoolVar(&cfg.force, "force", false, "allow removing more than half of the members")
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
 	}
 	if flags.NArg() > 0 {
-		return cfg, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return cfg, fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	return cfg, nil
 }

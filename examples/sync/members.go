@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// members are the openids of a file, each once, in its order.
+// members holds the openids of a file without duplicates, in the order of the file.
 type members struct {
-	file    string
-	openIDs []string
-	lines   map[string]int // where an openid is first
-	doubles int
+	file       string
+	openIDs    []string
+	lines      map[string]int // line of the first occurrence
+	duplicates int
 }
 
 func openMembers(name string) (*members, error) {
@@ -29,13 +29,14 @@ func openMembers(name string) (*members, error) {
 	return readMembers(filepath.Base(name), f)
 }
 
-// likeOpenID is what openids look like. It is not documented; this much tells them from names and telephone numbers.
-var likeOpenID = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
+// openIDPattern matches what looks like an openid. The format is not documented; the pattern only rules out names and
+// phone numbers.
+var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
-// readMembers reads a list or a CSV. Its error names all lines that are wrong.
+// readMembers reads a list of openids or a CSV file. The error lists the invalid lines.
 func readMembers(name string, r io.Reader) (*members, error) {
 	m := &members{file: name, lines: make(map[string]int)}
-	in := csv.NewReader(withoutByteOrderMark(r))
+	in := csv.NewReader(skipByteOrderMark(r))
 	in.Comment, in.FieldsPerRecord, in.TrimLeadingSpace, in.ReuseRecord = '#', -1, true, true
 	var bad []string
 	for first := true; ; first = false {
@@ -43,8 +44,8 @@ func readMembers(name string, r io.Reader) (*members, error) {
 		if err == io.EOF {
 			break
 		}
-		if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) {
-			bad = append(bad, fmt.Sprintf("line %d: %v", wrong.StartLine, wrong.Err))
+		if parseErr := (*csv.ParseError)(nil); errors.As(err, &parseErr) {
+			bad = append(bad, fmt.Sprintf("line %d: %v", parseErr.StartLine, parseErr.Err))
 			continue
 		}
 		if err != nil {
@@ -53,22 +54,22 @@ func readMembers(name string, r io.Reader) (*members, error) {
 		line, _ := in.FieldPos(0)
 		switch id := strings.TrimSpace(record[0]); {
 		case id == "" && len(record) == 1, strings.HasPrefix(id, "#"), first && strings.EqualFold(id, "openid"):
-		case !likeOpenID.MatchString(id):
-			bad = append(bad, fmt.Sprintf("line %d: %.60q is no openid", line, id))
+		case !openIDPattern.MatchString(id):
+			bad = append(bad, fmt.Sprintf("line %d: %.60q is not an openid", line, id))
 		case m.lines[id] > 0:
-			m.doubles++
+			m.duplicates++
 		default:
 			m.openIDs = append(m.openIDs, id)
 			m.lines[id] = line
 		}
 	}
 	if len(bad) > 0 {
-		return nil, fmt.Errorf("%s has bad lines, and nothing was sent:\n  %s", name, strings.Join(few(bad, 20), "\n  "))
+		return nil, fmt.Errorf("%s has invalid lines; nothing was sent:\n  %s", name, strings.Join(firstN(bad, 20), "\n  "))
 	}
 	return m, nil
 }
 
-func withoutByteOrderMark(r io.Reader) io.Reader {
+func skipByteOrderMark(r io.Reader) io.Reader {
 	b := bufio.NewReader(r)
 	if begin, _ := b.Peek(3); string(begin) == "\ufeff" {
 		_, _ = b.Discard(3)
@@ -76,8 +77,8 @@ func withoutByteOrderMark(r io.Reader) io.Reader {
 	return b
 }
 
-// few is the first n of a list, and how many more there are.
-func few(list []string, n int) []string {
+// firstN returns the first n elements of a list, and an element that says how many more there are.
+func firstN(list []string, n int) []string {
 	if len(list) <= n {
 		return list
 	}

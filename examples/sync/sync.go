@@ -13,19 +13,18 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// plan is what there is to do.
+// plan holds the changes to make.
 type plan struct {
-	tag         *wechatuser.Tag // nil if there is none yet
-	has         int             // members
+	tag         *wechatuser.Tag // nil if it does not exist
+	members     int             // current number
 	add, remove []string
 	unchanged   int
 }
 
-// tooMuch reports whether the plan takes the tag off more than half of its members, as a file that is not the right one
-// would.
-func (p *plan) tooMuch() bool { return 2*len(p.remove) > p.has }
+// removesMajority reports whether the plan removes more than half of the members, as the wrong file would.
+func (p *plan) removesMajority() bool { return 2*len(p.remove) > p.members }
 
-// synchronize says what there is to do, and does it if it may.
+// synchronize prints the plan, and applies it if cfg allows it.
 func synchronize(ctx context.Context, c *wechatuser.Client, cfg config, m *members, out io.Writer) error {
 	p, err := compare(ctx, c, cfg, m)
 	if err != nil {
@@ -34,13 +33,14 @@ func synchronize(ctx context.Context, c *wechatuser.Client, cfg config, m *membe
 	p.print(out, cfg, m)
 	switch {
 	case p.tag != nil && len(p.add)+len(p.remove) == 0:
-		fmt.Fprintln(out, "\nThere is nothing to do.")
+		fmt.Fprintln(out, "\nNothing to do.")
 		return nil
 	case !cfg.apply:
-		fmt.Fprintln(out, "\nNothing was changed. To change it, give -apply.")
+		fmt.Fprintln(out, "\nDry run, nothing changed. Use -apply to apply the changes.")
 		return nil
-	case p.tooMuch() && !cfg.force:
-		return fmt.Errorf("nothing was changed: %d of %d members are more than half; if they are to go, give -force", len(p.remove), p.has)
+	case p.removesMajority() && !cfg.force:
+		return fmt.Errorf("nothing changed: %d of %d members would be removed, more than half; use -force to allow it",
+			len(p.remove), p.members)
 	}
 	return p.apply(ctx, c, cfg, m, out)
 }
@@ -59,7 +59,7 @@ func compare(ctx context.Context, c *wechatuser.Client, cfg config, m *members) 
 		return nil, err
 	}
 	p := &plan{
-		tag: &tags[i], has: report.Unchanged + len(report.ToRemove),
+		tag: &tags[i], members: report.Unchanged + len(report.ToRemove),
 		add: report.ToAdd, remove: report.ToRemove, unchanged: report.Unchanged,
 	}
 	if cfg.keep {
@@ -69,27 +69,27 @@ func compare(ctx context.Context, c *wechatuser.Client, cfg config, m *members) 
 }
 
 func (p *plan) print(out io.Writer, cfg config, m *members) {
-	fmt.Fprintf(out, "%s names %d openids", m.file, len(m.openIDs))
-	if m.doubles > 0 {
-		fmt.Fprintf(out, ", and %d of them again", m.doubles)
+	fmt.Fprintf(out, "%s has %d openids", m.file, len(m.openIDs))
+	if m.duplicates > 0 {
+		fmt.Fprintf(out, " and %d duplicates", m.duplicates)
 	}
 	if p.tag == nil {
-		fmt.Fprintf(out, ". There is no tag %q: -apply makes it.\n\n", cfg.tag)
+		fmt.Fprintf(out, ". The tag %q does not exist; -apply creates it.\n\n", cfg.tag)
 	} else {
-		fmt.Fprintf(out, ". The tag %q has %d members.\n\n", p.tag.Name, p.has)
+		fmt.Fprintf(out, ". The tag %q has %d members.\n\n", p.tag.Name, p.members)
 	}
 	line := func(what string, n int, openIDs []string) {
-		text := fmt.Sprintf("  %-10s %6d  %s", what, n, strings.Join(few(openIDs, 3), ", "))
+		text := fmt.Sprintf("  %-10s %6d  %s", what, n, strings.Join(firstN(openIDs, 3), ", "))
 		fmt.Fprintln(out, strings.TrimRight(text, " "))
 	}
 	line("to add", len(p.add), p.add)
 	line("to remove", len(p.remove), p.remove)
 	line("unchanged", p.unchanged, nil)
 	if cfg.keep {
-		line("kept", p.has-p.unchanged, nil)
+		line("kept", p.members-p.unchanged, nil)
 	}
-	if p.tooMuch() {
-		fmt.Fprintf(out, "\nMore than half of the members would be removed: -apply does that only with -force.\n")
+	if p.removesMajority() {
+		fmt.Fprintf(out, "\nMore than half of the members would be removed; -apply requires -force for that.\n")
 	}
 }
 
@@ -106,33 +106,34 @@ func (p *plan) apply(ctx context.Context, c *wechatuser.Client, cfg config, m *m
 		opts = append(opts, wechatuser.WithoutRemoval())
 	}
 	report, err := c.SyncTag(ctx, tag.ID, wechatuser.OpenIDs(m.openIDs...), opts...)
-	fmt.Fprintf(out, "\n%d added, %d removed, %d unchanged, %d refused, %d calls.\n",
-		report.Added.Applied, report.Removed.Applied, report.Unchanged, len(report.Added.Failed)+len(report.Removed.Failed), report.Calls)
-	printRefused(out, "could not be added", report.Added.Failed, m)
-	printRefused(out, "could not be removed", report.Removed.Failed, m)
+	fmt.Fprintf(out, "\n%d added, %d removed, %d unchanged, %d rejected. API calls: %d.\n",
+		report.Added.Applied, report.Removed.Applied, report.Unchanged,
+		len(report.Added.Failed)+len(report.Removed.Failed), report.Calls)
+	printRejected(out, "could not be added", report.Added.Failed, m)
+	printRejected(out, "could not be removed", report.Removed.Failed, m)
 	return err
 }
 
-// printRefused names the openids that were refused, those of one errcode together.
-func printRefused(out io.Writer, what string, failed []wechatuser.OpenIDError, m *members) {
+// printRejected prints the rejected openids, grouped by errcode.
+func printRejected(out io.Writer, what string, failed []wechatuser.OpenIDError, m *members) {
 	type reason struct {
-		code wechatuser.Code // 0 for an error that is not the platform's
+		code wechatuser.Code // 0 if the error is not from the platform
 		text string
 	}
 	groups := make(map[reason][]string)
 	for _, f := range failed {
-		why := reason{text: f.Err.Error()}
+		key := reason{text: f.Err.Error()}
 		if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
-			why = reason{e.Code, fmt.Sprintf("%d, %s: %s", e.Code, e.Code.Meaning(), e.Code.Remedy())}
+			key = reason{e.Code, fmt.Sprintf("%d, %s: %s", e.Code, e.Code.Meaning(), e.Code.Remedy())}
 		}
 		id := f.OpenID
 		if line := m.lines[id]; line > 0 {
 			id += fmt.Sprintf("  line %d", line)
 		}
-		groups[why] = append(groups[why], id)
+		groups[key] = append(groups[key], id)
 	}
 	byCode := func(a, b reason) int { return cmp.Or(cmp.Compare(a.code, b.code), cmp.Compare(a.text, b.text)) }
-	for _, why := range slices.SortedFunc(maps.Keys(groups), byCode) {
-		fmt.Fprintf(out, "\n%d %s: %s\n  %s\n", len(groups[why]), what, why.text, strings.Join(groups[why], "\n  "))
+	for _, key := range slices.SortedFunc(maps.Keys(groups), byCode) {
+		fmt.Fprintf(out, "\n%d %s: %s\n  %s\n", len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
 	}
 }

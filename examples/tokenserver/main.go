@@ -1,11 +1,11 @@
-// Tokenserver hands out the access token of an account to the other programs of a company. It alone has the app secret
-// and a place in the IP whitelist; package tokenclient is what the others use.
+// Tokenserver serves the access token of an account to the other programs of a company. Only this server needs the app
+// secret and an entry in the IP whitelist; the other programs use package tokenclient.
 //
 //	TOKENSERVER_KEY=… go run ./examples/tokenserver -addr 127.0.0.1:8081
 //
-// Beyond loopback it needs a certificate: -addr :8443 -cert cert.pem -certkey key.pem. As it is, it has the token of an
-// account in memory; with WECHAT_APPID and WECHAT_SECRET set, of the real one. Where a Redis is at hand, redisstore
-// shares the token without a service of its own.
+// An address other than loopback requires a certificate: -addr :8443 -cert cert.pem -certkey key.pem. By default it
+// serves the token of an in-memory account; with WECHAT_APPID and WECHAT_SECRET set, that of the real account. If there
+// is a Redis server, redisstore shares the token without a service of its own.
 package main
 
 import (
@@ -35,11 +35,11 @@ func main() {
 	}
 }
 
-// minKey is the least length of the key, which gives as much as the app secret does.
+// minKey is the minimum length of the key, which protects as much as the app secret does.
 const minKey = 32
 
-const usage = `Tokenserver hands out the access token of an account to the other programs of a company, who have TOKENSERVER_KEY.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Tokenserver serves the access token of an account to other programs that have TOKENSERVER_KEY.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
   TOKENSERVER_KEY=… go run ./examples/tokenserver -addr 127.0.0.1:8081
 
@@ -53,18 +53,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	addr := flags.String("addr", "127.0.0.1:8081", "address to listen on; port 0 picks a free one")
-	cert := flags.String("cert", "", "`file` of the certificate")
-	certKey := flags.String("certkey", "", "`file` of its key")
+	addr := flags.String("addr", "127.0.0.1:8081", "`address` to listen on; port 0 picks a free port")
+	cert := flags.String("cert", "", "`file` with the TLS certificate")
+	certKey := flags.String("certkey", "", "`file` with its private key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	key := os.Getenv("TOKENSERVER_KEY")
 	if len(key) < minKey {
-		return fmt.Errorf("set TOKENSERVER_KEY to at least %d characters, such as those of: openssl rand -hex 32", minKey)
+		return fmt.Errorf("set TOKENSERVER_KEY to at least %d characters, such as the output of: openssl rand -hex 32",
+			minKey)
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	c, err := newClient(stdout, wechatuser.WithLogger(log))
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if at, ok := listener.Addr().(*net.TCPAddr); *cert == "" && (!ok || !at.IP.IsLoopback()) {
 		_ = listener.Close()
-		return errors.New("the token must not travel in the clear: give -cert and -certkey, or a loopback -addr")
+		return errors.New("the token must not be sent in plain text: set -cert and -certkey, or a loopback -addr")
 	}
 	srv := &http.Server{
 		Handler: newServer(c, key, log).routes(), ReadHeaderTimeout: 5 * time.Second,
@@ -92,31 +93,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			served <- srv.Serve(listener)
 		}
 	}()
-	fmt.Fprintf(stdout, "%s has the token of the account %s. Ctrl-C stops it.\n", listener.Addr(), c.AppID())
+	fmt.Fprintf(stdout, "%s serves the token of the account %s. Press Ctrl-C to stop.\n", listener.Addr(), c.AppID())
 	select {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
+	if err := srv.Shutdown(shutdownCtx); err != nil {
 		return srv.Close()
 	}
 	return nil
 }
 
-// newClient is the client of the real account, or of one in memory.
+// newClient returns a client for the real account, or for an in-memory account.
 func newClient(out io.Writer, opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
 	switch {
 	case appID == "" && secret == "":
-		fmt.Fprintln(out, "An account in memory without followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+		fmt.Fprintln(out, "Using an in-memory account without followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 		return wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(opts...), nil
 	case appID == "":
-		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return nil, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return nil, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	return wechatuser.New(appID, secret, opts...)
 }

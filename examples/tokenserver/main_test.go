@@ -41,7 +41,7 @@ const (
 	domainIP    = "/cgi-bin/get_api_domain_ip"
 )
 
-// local serves requests without a socket.
+// local is a transport that calls a handler, without a socket.
 type local struct{ http.Handler }
 
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -50,20 +50,22 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
-// company is an account, its token service, and the log of all its programs.
+// company is an account, its token server, and the log of all programs.
 type company struct {
 	account *wechatusertest.Server
-	service http.Handler
+	server  http.Handler
 	log     *slog.Logger
-	tokens  []string // that must not be in the log
+	tokens  []string // must not be in the log
 }
 
 func newCompany(t *testing.T) *company {
 	t.Helper()
-	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))
+	account := wechatusertest.NewServer(
+		wechatusertest.WithoutListener(), wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))
 	var buf bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c := &company{account, newServer(account.Client(wechatuser.WithLogger(log)), key, log).routes(), log, []string{account.AccessToken()}}
+	server := newServer(account.Client(wechatuser.WithLogger(log)), key, log)
+	c := &company{account, server.routes(), log, []string{account.AccessToken()}}
 	t.Cleanup(func() {
 		require.NotEmpty(t, buf.String())
 		for _, hidden := range append(c.tokens, account.AccessToken(), secret, key) {
@@ -73,12 +75,13 @@ func newCompany(t *testing.T) *company {
 	return c
 }
 
-// process is a program that gets its tokens from the service. It does not have the secret.
+// process returns the client of a program that fetches its tokens from the server, without the app secret.
 func (c *company) process(t *testing.T) *wechatuser.Client {
 	t.Helper()
-	src, err := tokenclient.New("http://127.0.0.1", key, local{c.service})
+	src, err := tokenclient.New("http://127.0.0.1", key, local{c.server})
 	require.NoError(t, err)
-	p, err := wechatuser.New("wxTEST", "", wechatuser.WithTokenSource(src), wechatuser.WithTransport(c.account.Transport()), wechatuser.WithLogger(c.log))
+	p, err := wechatuser.New("wxTEST", "", wechatuser.WithTokenSource(src),
+		wechatuser.WithTransport(c.account.Transport()), wechatuser.WithLogger(c.log))
 	require.NoError(t, err)
 	return p
 }
@@ -100,7 +103,7 @@ func TestProcessesShareOneToken(t *testing.T) {
 	assert.Equal(t, ta.AccessToken, tb.AccessToken)
 }
 
-func TestRevokedTokenHealsWithOneRenewal(t *testing.T) {
+func TestRevokedTokenIsRefreshedOnce(t *testing.T) {
 	c := newCompany(t)
 	processes := []*wechatuser.Client{c.process(t), c.process(t)}
 	for _, p := range processes {
@@ -118,16 +121,16 @@ func TestRevokedTokenHealsWithOneRenewal(t *testing.T) {
 	}
 	wg.Wait()
 
-	assert.Equal(t, 2, c.account.Calls(stableToken), "the first one, and one more for 40 calls")
+	assert.Equal(t, 2, c.account.Calls(stableToken), "the first token, and one more for 40 calls")
 }
 
-// TestFalseAlarm is about a program that says of a good token that it was refused.
-func TestFalseAlarm(t *testing.T) {
+// A program reports a valid token as rejected.
+func TestFalseReport(t *testing.T) {
 	c := newCompany(t)
 	p := c.process(t)
 	before, err := p.Token(t.Context())
 	require.NoError(t, err)
-	src, err := tokenclient.New("http://127.0.0.1", key, local{c.service})
+	src, err := tokenclient.New("http://127.0.0.1", key, local{c.server})
 	require.NoError(t, err)
 
 	for range 5 {
@@ -138,62 +141,63 @@ func TestFalseAlarm(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, before.AccessToken, after.AccessToken)
 	assert.Equal(t, 1, c.account.Calls(stableToken))
-	assert.Equal(t, 1, c.account.Calls(domainIP), "it is not tried again and again")
+	assert.Equal(t, 1, c.account.Calls(domainIP), "it is checked once")
 
 	c.account.ExpireTokens()
-	status, _ := c.ask(t, "POST", "/token/refused", "Bearer "+key, `{"access_token":"an older one"}`)
+	status, _ := c.do(t, "POST", "/token/refused", "Bearer "+key, `{"access_token":"an older one"}`)
 	assert.Equal(t, http.StatusOK, status)
-	assert.Equal(t, 1, c.account.Calls(domainIP), "nobody uses that one any more")
+	assert.Equal(t, 1, c.account.Calls(domainIP), "an older token is not checked")
 }
 
-func (c *company) ask(t *testing.T, method, path, bearer, body string) (int, map[string]any) {
+func (c *company) do(t *testing.T, method, path, bearer, body string) (int, map[string]any) {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	req.Header.Set("Authorization", bearer)
 	rec := httptest.NewRecorder()
-	c.service.ServeHTTP(rec, req)
+	c.server.ServeHTTP(rec, req)
 	var out map[string]any
 	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &out))
 	assert.Equal(t, "no-store", rec.Header().Get("Cache-Control"))
 	return rec.Code, out
 }
 
-func TestKey(t *testing.T) {
+func TestKeyIsRequired(t *testing.T) {
 	c := newCompany(t)
 	for _, bearer := range []string{"", "Bearer ", "Bearer wrong", key, "Bearer " + key + "x"} {
 		for _, request := range []string{"GET /token", "POST /token/refused", "GET /elsewhere"} {
 			method, path, _ := strings.Cut(request, " ")
-			status, out := c.ask(t, method, path, bearer, "")
+			status, out := c.do(t, method, path, bearer, "")
 			assert.Equal(t, http.StatusUnauthorized, status, request)
 			assert.Equal(t, map[string]any{"error": "wrong key"}, out)
 		}
 	}
 	assert.Zero(t, c.account.Calls(stableToken))
 
-	status, out := c.ask(t, "GET", "/token", "Bearer "+key, "")
+	status, out := c.do(t, "GET", "/token", "Bearer "+key, "")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, c.account.AccessToken(), out["access_token"])
 	assert.InDelta(t, 7200, out["expires_in"], 60)
 
-	status, _ = c.ask(t, "POST", "/token/refused", "Bearer "+key, "{}")
+	status, _ = c.do(t, "POST", "/token/refused", "Bearer "+key, "{}")
 	assert.Equal(t, http.StatusBadRequest, status)
 }
 
-func TestNoToken(t *testing.T) {
+func TestTokenIsUnavailable(t *testing.T) {
 	c := newCompany(t)
 	c.account.FailNext(stableToken, wechatuser.CodeIPNotAllowed, 1)
 
 	_, err := c.process(t).GetTags(t.Context())
 
-	assert.ErrorContains(t, err, "tokenclient: status 502: wechatuser: getStableAccessToken: 40164", "it says what is wrong at the service")
+	assert.ErrorContains(t, err, "tokenclient: status 502: wechatuser: getStableAccessToken: 40164",
+		"the error of the server's request")
 }
 
 func TestRun(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "set TOKENSERVER_KEY")
-	assert.ErrorContains(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard), "there are flags only")
+	assert.ErrorContains(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard), "unexpected argument")
 	t.Setenv("TOKENSERVER_KEY", key)
 	err := run(t.Context(), []string{"-addr", "0.0.0.0:0"}, io.Discard, io.Discard)
-	assert.ErrorContains(t, err, "the token must not travel in the clear")
+	assert.ErrorContains(t, err, "the token must not be sent in plain text")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
@@ -205,7 +209,7 @@ func TestRun(t *testing.T) {
 	assert.Contains(t, line, "Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 	line, err = in.ReadString('\n')
 	require.NoError(t, err)
-	assert.Regexp(t, `has the token of the account wx\w+\.`, line)
+	assert.Regexp(t, `serves the token of the account wx\w+\.`, line)
 	addr, _, _ := strings.Cut(line, " ")
 	tr := &http.Transport{DisableKeepAlives: true}
 	src, err := tokenclient.New("http://"+addr, key, tr)
@@ -225,10 +229,10 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Tokenserver (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("TOKENSERVER_KEY", key)
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")

@@ -14,102 +14,102 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// server hands out the access token of one account.
+// server serves the access token of one account.
 //
-//	GET  /token           the token of now
-//	POST /token/refused   the token of now, after {"access_token": …} was refused by WeChat
+//	GET  /token           returns the current token
+//	POST /token/refused   reports that WeChat rejected {"access_token": …}, and returns the current token
 //
-// Both answer {"access_token": …, "expires_in": seconds}, to whoever has the key: Authorization: Bearer KEY.
+// Both return {"access_token": …, "expires_in": seconds} and require the key: Authorization: Bearer KEY.
 type server struct {
 	wechat *wechatuser.Client
 	key    [sha256.Size]byte
 	log    *slog.Logger
 
-	trying chan struct{} // holds one element while a token is tried, and guards what follows
-	proven string        // the token that WeChat took when it was tried
-	at     time.Time     // when
+	checking   chan struct{} // has capacity 1; held while a token is checked, and guards the fields below
+	verified   string        // the token that WeChat accepted in the last check
+	verifiedAt time.Time
 }
 
-// tryPause is how long a token that WeChat took is not tried again, whoever says that it was refused.
-const tryPause = 10 * time.Second
+// recheckInterval is the time after a successful check in which the same token is not checked again.
+const recheckInterval = 10 * time.Second
 
 func newServer(c *wechatuser.Client, key string, log *slog.Logger) *server {
-	return &server{wechat: c, key: sha256.Sum256([]byte(key)), log: log, trying: make(chan struct{}, 1)}
+	return &server{wechat: c, key: sha256.Sum256([]byte(key)), log: log, checking: make(chan struct{}, 1)}
 }
 
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /token", func(w http.ResponseWriter, r *http.Request) {
 		t, err := s.wechat.Token(r.Context())
-		s.reply(w, r, t, err)
+		s.respond(w, r, t, err)
 	})
 	mux.HandleFunc("POST /token/refused", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
 			AccessToken string `json:"access_token"`
 		}
 		if json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&in) != nil || in.AccessToken == "" {
-			fail(w, http.StatusBadRequest, "the body is not {\"access_token\": …}")
+			writeError(w, http.StatusBadRequest, "the body must be {\"access_token\": …}")
 			return
 		}
 		t, err := s.replace(r.Context(), in.AccessToken)
-		s.reply(w, r, t, err)
+		s.respond(w, r, t, err)
 	})
 	return s.authorized(mux)
 }
 
-// replace gives another token than the refused one, if that is the token of now and WeChat refuses it indeed. It tries
-// it with a small call, and the client does the rest: it renews a token that is refused, once, for all who wait. A client
-// that is wrong about a token thus ends it for nobody.
-func (s *server) replace(ctx context.Context, refused string) (wechatuser.Token, error) {
+// replace returns the current token, after refreshing it if it is the rejected one and WeChat really rejects it. It
+// checks the token with a small call, and the SDK refreshes a rejected token once for all concurrent calls. A false
+// report thus does not invalidate the token for others.
+func (s *server) replace(ctx context.Context, rejected string) (wechatuser.Token, error) {
 	select {
-	case s.trying <- struct{}{}:
-		defer func() { <-s.trying }()
+	case s.checking <- struct{}{}:
+		defer func() { <-s.checking }()
 	case <-ctx.Done():
 		return wechatuser.Token{}, ctx.Err()
 	}
 	t, err := s.wechat.Token(ctx)
-	if err != nil || t.AccessToken != refused || s.proven == refused && time.Since(s.at) < tryPause {
+	if err != nil || t.AccessToken != rejected || s.verified == rejected && time.Since(s.verifiedAt) < recheckInterval {
 		return t, err
 	}
 	if _, err := s.wechat.GetAPIDomainIP(ctx); err != nil {
 		return wechatuser.Token{}, err
 	}
 	if t, err = s.wechat.Token(ctx); err == nil {
-		s.proven, s.at = t.AccessToken, time.Now()
+		s.verified, s.verifiedAt = t.AccessToken, time.Now()
 	}
 	return t, err
 }
 
-// authorized lets in who has the key.
+// authorized rejects requests without the key.
 func (s *server) authorized(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		sum := sha256.Sum256([]byte(key))
 		if !found || subtle.ConstantTimeCompare(sum[:], s.key[:]) != 1 {
-			fail(w, http.StatusUnauthorized, "wrong key")
+			writeError(w, http.StatusUnauthorized, "wrong key")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (s *server) reply(w http.ResponseWriter, r *http.Request, t wechatuser.Token, err error) {
+func (s *server) respond(w http.ResponseWriter, r *http.Request, t wechatuser.Token, err error) {
 	if err != nil {
-		s.log.WarnContext(r.Context(), "no token", "route", r.Pattern, "error", err)
-		fail(w, http.StatusBadGateway, err.Error()) // errors of the SDK hold no secret
+		s.log.WarnContext(r.Context(), "no token available", "route", r.Pattern, "error", err)
+		writeError(w, http.StatusBadGateway, err.Error()) // errors of the SDK contain no secret
 		return
 	}
 	seconds := int64(time.Until(t.ExpiresAt) / time.Second)
-	write(w, http.StatusOK, map[string]any{"access_token": t.AccessToken, "expires_in": seconds})
+	writeJSON(w, http.StatusOK, map[string]any{"access_token": t.AccessToken, "expires_in": seconds})
 }
 
-func fail(w http.ResponseWriter, status int, text string) {
-	write(w, status, map[string]string{"error": text})
+func writeError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, map[string]string{"error": text})
 }
 
-func write(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // an error means that the caller has gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the client has disconnected
 }

@@ -1,11 +1,10 @@
-// Webservice puts followers and their tags behind a small HTTP API of one's own. It shows what such a service needs: one
-// client for all requests, HTTP statuses for the errors of the SDK, a health check that costs no call, and an end that
-// waits for the requests under way.
+// Webservice is a small HTTP API for followers and their tags. It shows what such a service needs: one client for all
+// requests, HTTP statuses for the SDK's errors, a health check without API calls, and a graceful shutdown.
 //
 //	go run ./examples/webservice -addr 127.0.0.1:8080
 //
-// As it is, it serves an account in memory. With WECHAT_APPID and WECHAT_SECRET set it serves the real one. Whoever
-// reaches the port may read and tag followers: put it behind your own authentication.
+// By default it uses an in-memory account; with WECHAT_APPID and WECHAT_SECRET set, it uses the real account. Anyone
+// who can reach the port can read and tag followers: put it behind your own authentication.
 package main
 
 import (
@@ -36,8 +35,8 @@ func main() {
 	}
 }
 
-const usage = `Webservice puts followers and their tags behind a small HTTP API of one's own.
-The account is the one of WECHAT_APPID and WECHAT_SECRET, or else one in memory.
+const usage = `Webservice is a small HTTP API for followers and their tags.
+It uses the account of WECHAT_APPID and WECHAT_SECRET if they are set, and an in-memory account otherwise.
 
   go run ./examples/webservice -addr 127.0.0.1:8080
 
@@ -51,13 +50,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	addr := flags.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
-	grace := flags.Duration("grace", 15*time.Second, "`time` that requests under way have to end when the service is stopped")
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free port")
+	grace := flags.Duration("grace", 15*time.Second, "time for requests in flight to complete on shutdown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q, see -help", flags.Arg(0))
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	svc := newService(log)
@@ -70,34 +69,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "http://%s serves the account %s. Ctrl-C stops it.\n  %s\n",
+	fmt.Fprintf(stdout, "http://%s serves the account %s. Press Ctrl-C to stop.\n  %s\n",
 		listener.Addr(), svc.wechat.AppID(), strings.Join(paths, "\n  "))
 	return serve(ctx, listener, svc.routes(), *grace)
 }
 
-// newClient is the client of the real account, or of one in memory.
+// newClient returns a client for the real account, or for an in-memory account.
 func newClient(out io.Writer, svc *service, log *slog.Logger) (*wechatuser.Client, error) {
-	opts := []wechatuser.Option{wechatuser.WithLogger(log), wechatuser.WithInterceptor(svc.remember)}
+	opts := []wechatuser.Option{wechatuser.WithLogger(log), wechatuser.WithInterceptor(svc.recordOutcome)}
 	appID, secret := os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET")
 	switch {
 	case appID == "" && secret == "":
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(10))
 		srv.AddTag("会员")
 		srv.AddTag("vip")
-		fmt.Fprintf(out, "An account in memory with %d followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n"+
+		fmt.Fprintf(out, "Using an in-memory account with %d followers. "+
+			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n"+
 			"One follower is %s; the tags are 会员 and vip.\n", len(srv.OpenIDs()), srv.OpenIDs()[0])
 		return srv.Client(opts...), nil
 	case appID == "":
-		return nil, errors.New("WECHAT_SECRET is set, and WECHAT_APPID is not")
+		return nil, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
 	case secret == "":
-		return nil, errors.New("WECHAT_APPID is set, and WECHAT_SECRET is not")
+		return nil, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
 	}
 	return wechatuser.New(appID, secret, opts...)
 }
 
-// serve serves until ctx ends. Requests under way then have some time to end by themselves.
+// serve serves requests until ctx is done. Requests in flight then have the grace period to complete, after which they
+// are cancelled.
 func serve(ctx context.Context, listener net.Listener, h http.Handler, grace time.Duration) error {
-	// Not ctx: a signal must not cancel the calls that it lets end.
+	// Not derived from ctx: the signal must not cancel requests in flight.
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	srv := &http.Server{
@@ -112,16 +113,16 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, grace tim
 		return err
 	case <-ctx.Done():
 	}
-	patience, stop := context.WithTimeout(requests, grace)
+	graceCtx, stop := context.WithTimeout(requests, grace)
 	defer stop()
-	if err := srv.Shutdown(patience); err != nil {
+	if err := srv.Shutdown(graceCtx); err != nil {
 		cancel()
-		last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		lastCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer stop()
-		if srv.Shutdown(last) != nil { // to answer those that were cancelled
+		if srv.Shutdown(lastCtx) != nil { // lets the cancelled requests send a response
 			_ = srv.Close()
 		}
-		return fmt.Errorf("requests under way were cancelled after %v", grace)
+		return fmt.Errorf("requests in flight were cancelled after %v", grace)
 	}
 	return nil
 }

@@ -44,10 +44,11 @@ type fixture struct {
 
 func newFixture(t *testing.T, opts ...wechatuser.Option) *fixture {
 	t.Helper()
-	account := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(3), wechatusertest.WithAccount("wxTEST", secret))
+	account := wechatusertest.NewServer(
+		wechatusertest.WithoutListener(), wechatusertest.WithFans(3), wechatusertest.WithAccount("wxTEST", secret))
 	var log bytes.Buffer
 	svc := newService(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	opts = append(opts, wechatuser.WithLogger(svc.log), wechatuser.WithInterceptor(svc.remember),
+	opts = append(opts, wechatuser.WithLogger(svc.log), wechatuser.WithInterceptor(svc.recordOutcome),
 		wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
 	svc.wechat = account.Client(opts...)
 	t.Cleanup(func() {
@@ -58,32 +59,32 @@ func newFixture(t *testing.T, opts ...wechatuser.Option) *fixture {
 	return &fixture{svc, account, &log}
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   map[string]any
 }
 
-func (f *fixture) do(t *testing.T, method, path string) answer {
+func (f *fixture) do(t *testing.T, method, path string) response {
 	t.Helper()
 	rec := httptest.NewRecorder()
 	f.routes().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, path, nil))
 	for _, hidden := range []string{secret, f.account.AccessToken()} {
 		assert.NotContains(t, rec.Body.String(), hidden)
 	}
-	a := answer{status: rec.Code, header: rec.Header()}
-	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &a.body), rec.Body.String())
-	return a
+	res := response{status: rec.Code, header: rec.Header()}
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &res.body), rec.Body.String())
+	return res
 }
 
 func TestFollower(t *testing.T) {
 	f := newFixture(t)
 
-	a := f.do(t, "GET", "/followers/"+openID)
+	res := f.do(t, "GET", "/followers/"+openID)
 
-	assert.Equal(t, http.StatusOK, a.status)
-	assert.Equal(t, openID, a.body["openid"])
-	assert.EqualValues(t, 1, a.body["subscribe"])
+	assert.Equal(t, http.StatusOK, res.status)
+	assert.Equal(t, openID, res.body["openid"])
+	assert.EqualValues(t, 1, res.body["subscribe"])
 }
 
 func TestTag(t *testing.T) {
@@ -96,13 +97,13 @@ func TestTag(t *testing.T) {
 	}
 
 	assert.Equal(t, []string{openID}, f.account.TagFans(vip))
-	assert.Equal(t, 1, f.account.Calls("/cgi-bin/tags/get"), "the names of tags are remembered")
+	assert.Equal(t, 1, f.account.Calls("/cgi-bin/tags/get"), "tag IDs are cached")
 
 	require.NoError(t, f.wechat.DeleteTag(t.Context(), vip))
 	assert.Equal(t, http.StatusNotFound, f.do(t, "PUT", path).status)
-	again := f.account.AddTag("会员")
-	assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status, "and forgotten where they are wrong")
-	assert.Equal(t, []string{openID}, f.account.TagFans(again))
+	recreated := f.account.AddTag("会员")
+	assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status, "a wrong ID is dropped from the cache")
+	assert.Equal(t, []string{openID}, f.account.TagFans(recreated))
 }
 
 func TestNotFound(t *testing.T) {
@@ -110,7 +111,7 @@ func TestNotFound(t *testing.T) {
 	f.account.AddTag("vip")
 	f.account.Unfollow(wechatusertest.OpenID(1))
 	for _, request := range []string{
-		"GET /followers/" + wechatusertest.OpenID(1),               // has left
+		"GET /followers/" + wechatusertest.OpenID(1),               // former follower
 		"GET /followers/oFAKEnobody",                               // 40003
 		"PUT /followers/" + wechatusertest.OpenID(1) + "/tags/vip", // 50005
 		"PUT /followers/" + wechatusertest.ForeignOpenID(0) + "/tags/vip",
@@ -119,7 +120,7 @@ func TestNotFound(t *testing.T) {
 		method, path, _ := strings.Cut(request, " ")
 		assert.Equal(t, http.StatusNotFound, f.do(t, method, path).status, request)
 	}
-	assert.Empty(t, grep(f.log, "request failed"), "that is no trouble")
+	assert.Empty(t, grep(f.log, "request failed"), "these are the caller's errors")
 	assert.Equal(t, "ok", f.do(t, "GET", "/healthz").body["wechat"])
 }
 
@@ -132,38 +133,45 @@ func grep(log *bytes.Buffer, what string) string {
 	return ""
 }
 
-func TestTroubles(t *testing.T) {
+// failNext makes the next call fail with an errcode.
+func failNext(code wechatuser.Code) func(*wechatusertest.Server) {
+	return func(s *wechatusertest.Server) { s.FailNext("*", code, 1) }
+}
+
+func TestErrorResponses(t *testing.T) {
 	for name, c := range map[string]struct {
-		arrange    func(*wechatusertest.Server)
+		setup      func(*wechatusertest.Server)
 		status     int
 		retryAfter string
 		errcode    wechatuser.Code
 		health     string
 	}{
-		"minute's quota": {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeMinuteQuotaExceeded, 1) }, 429, "61", 45011, "quota"},
-		"day's quota":    {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeDailyQuotaExceeded, 1) }, 503, "3601", 45009, "quota"},
-		"busy":           {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeSystemBusy, 1) }, 502, "", -1, "unreachable"},
-		"no right":       {func(s *wechatusertest.Server) { s.FailNext("*", wechatuser.CodeAPIUnauthorized, 1) }, 502, "", 48001, "refused"},
-		"unknown code":   {func(s *wechatusertest.Server) { s.FailNext("*", 99999, 1) }, 502, "", 99999, "refused"},
+		"minute quota": {failNext(wechatuser.CodeMinuteQuotaExceeded), 429, "61", 45011, "quota"},
+		"daily quota":  {failNext(wechatuser.CodeDailyQuotaExceeded), 503, "3601", 45009, "quota"},
+		"busy":         {failNext(wechatuser.CodeSystemBusy), 502, "", -1, "unreachable"},
+		"no right":     {failNext(wechatuser.CodeAPIUnauthorized), 502, "", 48001, "refused"},
+		"unknown code": {failNext(99999), 502, "", 99999, "refused"},
 		"whitelist": {func(s *wechatusertest.Server) {
 			s.FailNext("/cgi-bin/stable_token", wechatuser.CodeIPNotAllowed, 1)
 		}, 502, "", 40164, "refused"},
-		"gateway":   {func(s *wechatusertest.Server) { s.FailNextHTTP("*", 502, "<html>"+secret, 1) }, 502, "", 0, "unreachable"},
-		"no answer": {func(s *wechatusertest.Server) { s.DropAnswers("*", 1) }, 502, "", 0, "unreachable"},
+		"gateway": {func(s *wechatusertest.Server) {
+			s.FailNextHTTP("*", 502, "<html>"+secret, 1)
+		}, 502, "", 0, "unreachable"},
+		"no response": {func(s *wechatusertest.Server) { s.DropAnswers("*", 1) }, 502, "", 0, "unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.now = func() time.Time { return time.Date(2026, 1, 1, 15, 0, 0, 0, time.UTC) } // 23 o'clock in Beijing
-			c.arrange(f.account)
+			f.now = func() time.Time { return time.Date(2026, 1, 1, 15, 0, 0, 0, time.UTC) } // 23:00 in Beijing
+			c.setup(f.account)
 
-			a := f.do(t, "GET", "/followers/"+openID)
+			res := f.do(t, "GET", "/followers/"+openID)
 
-			assert.Equal(t, c.status, a.status)
-			assert.Equal(t, c.retryAfter, a.header.Get("Retry-After"))
-			assert.NotEmpty(t, a.body["error"])
+			assert.Equal(t, c.status, res.status)
+			assert.Equal(t, c.retryAfter, res.header.Get("Retry-After"))
+			assert.NotEmpty(t, res.body["error"])
 			if c.errcode != 0 {
-				assert.EqualValues(t, c.errcode, a.body["errcode"])
-				assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, a.body["rid"])
+				assert.EqualValues(t, c.errcode, res.body["errcode"])
+				assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, res.body["rid"])
 			}
 			assert.Equal(t, c.status >= 500, grep(f.log, "request failed") != "")
 			assert.Equal(t, c.health, f.do(t, "GET", "/healthz").body["wechat"])
@@ -171,23 +179,25 @@ func TestTroubles(t *testing.T) {
 	}
 }
 
-func TestHealthCostsNothing(t *testing.T) {
+func TestHealthMakesNoCalls(t *testing.T) {
 	f := newFixture(t)
 
-	a := f.do(t, "GET", "/healthz")
+	res := f.do(t, "GET", "/healthz")
 
-	assert.Equal(t, http.StatusOK, a.status)
-	assert.Equal(t, "not called yet", a.body["wechat"])
+	assert.Equal(t, http.StatusOK, res.status)
+	assert.Equal(t, "not called yet", res.body["wechat"])
 	assert.Zero(t, f.account.Calls("*"))
 	assert.Zero(t, f.account.Calls("/cgi-bin/stable_token"))
 }
 
-// gate holds calls up until it is opened, and tells when one has come to it.
+// gate is an interceptor that blocks calls until it is opened, and signals that a call has reached it.
 type gate struct{ reached, open chan struct{} }
 
 func newGate() *gate { return &gate{make(chan struct{}, 1), make(chan struct{})} }
 
-func (g *gate) intercept(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+func (g *gate) intercept(
+	ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+) (wechatuser.Result, error) {
 	if call.API == "userInfo" {
 		g.reached <- struct{}{}
 		select {
@@ -198,20 +208,22 @@ func (g *gate) intercept(ctx context.Context, call wechatuser.Call, next func(co
 	return next(ctx)
 }
 
-// start serves the fixture on a port, and asks for a follower.
-func (f *fixture) start(t *testing.T, grace time.Duration) (addr string, stop func(), served, asked chan error, status chan int) {
+// start serves the fixture on a port, and sends one request to it.
+func (f *fixture) start(
+	t *testing.T, grace time.Duration,
+) (addr string, stop func(), served, sent chan error, status chan int) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	addr = listener.Addr().String()
-	served, asked, status = make(chan error, 1), make(chan error, 1), make(chan int, 1)
+	served, sent, status = make(chan error, 1), make(chan error, 1), make(chan int, 1)
 	go func() { served <- serve(ctx, listener, f.routes(), grace) }()
 	go func() {
 		hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		req, err := http.NewRequest("GET", "http://"+addr+"/followers/"+openID, nil)
 		if err != nil {
-			asked <- err
+			sent <- err
 			return
 		}
 		resp, err := hc.Do(req)
@@ -219,15 +231,15 @@ func (f *fixture) start(t *testing.T, grace time.Duration) (addr string, stop fu
 			status <- resp.StatusCode
 			err = resp.Body.Close()
 		}
-		asked <- err
+		sent <- err
 	}()
-	return addr, stop, served, asked, status
+	return addr, stop, served, sent, status
 }
 
-func TestShutdownWaitsForCalls(t *testing.T) {
+func TestShutdownWaitsForRequests(t *testing.T) {
 	g := newGate()
 	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
-	addr, stop, served, asked, status := f.start(t, time.Minute)
+	addr, stop, served, sent, status := f.start(t, time.Minute)
 	<-g.reached
 
 	stop()
@@ -237,25 +249,25 @@ func TestShutdownWaitsForCalls(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, 10*time.Second, time.Millisecond, "nobody else is let in")
+	}, 10*time.Second, time.Millisecond, "no new connections are accepted")
 	close(g.open)
 
 	assert.NoError(t, <-served)
-	assert.NoError(t, <-asked)
+	assert.NoError(t, <-sent)
 	assert.Equal(t, http.StatusOK, <-status)
 }
 
-func TestShutdownCancelsWhatLastsTooLong(t *testing.T) {
+func TestShutdownCancelsSlowRequests(t *testing.T) {
 	g := newGate()
 	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
-	_, stop, served, asked, status := f.start(t, time.Millisecond)
+	_, stop, served, sent, status := f.start(t, time.Millisecond)
 	<-g.reached
 
-	stop() // and the gate stays closed
+	stop() // the gate stays closed
 
-	assert.ErrorContains(t, <-served, "requests under way were cancelled after 1ms")
-	assert.NoError(t, <-asked)
-	assert.Equal(t, http.StatusServiceUnavailable, <-status, "it hears of it")
+	assert.ErrorContains(t, <-served, "requests in flight were cancelled after 1ms")
+	assert.NoError(t, <-sent)
+	assert.Equal(t, http.StatusServiceUnavailable, <-status, "the client gets a response")
 	assert.Zero(t, f.account.Calls("/cgi-bin/user/info"))
 }
 
@@ -270,9 +282,10 @@ func TestRun(t *testing.T) {
 		lines[i], err = in.ReadString('\n')
 		require.NoError(t, err)
 	}
-	assert.Contains(t, lines[0], "An account in memory with 10 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
+	assert.Contains(t, lines[0],
+		"Using an in-memory account with 10 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.")
 	assert.Contains(t, lines[1], openID)
-	assert.Regexp(t, `^http://127\.0\.0\.1:\d+ serves the account wx\w+\. Ctrl-C stops it\.\n$`, lines[2])
+	assert.Regexp(t, `^http://127\.0\.0\.1:\d+ serves the account wx\w+\. Press Ctrl-C to stop\.\n$`, lines[2])
 	assert.Equal(t, "  PUT /followers/{openid}/tags/{name}\n", lines[4])
 	base, _, _ := strings.Cut(lines[2], " ")
 
@@ -297,10 +310,10 @@ func TestUsage(t *testing.T) {
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
 	assert.Regexp(t, `^Webservice (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
-	assert.Equal(t, help.String(), bad.String(), "the error is for main to print")
+	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 
-func TestHalfACredential(t *testing.T) {
+func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "wxTEST")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
 	t.Setenv("WECHAT_APPID", "")
@@ -311,8 +324,9 @@ func TestHalfACredential(t *testing.T) {
 func TestPaths(t *testing.T) {
 	f := newFixture(t)
 
-	a := f.do(t, "GET", "/")
+	res := f.do(t, "GET", "/")
 
-	assert.Equal(t, http.StatusOK, a.status)
-	assert.Equal(t, []any{"GET /followers/{openid}", "PUT /followers/{openid}/tags/{name}", "GET /healthz"}, a.body["paths"])
+	assert.Equal(t, http.StatusOK, res.status)
+	want := []any{"GET /followers/{openid}", "PUT /followers/{openid}/tags/{name}", "GET /healthz"}
+	assert.Equal(t, want, res.body["paths"])
 }

@@ -21,18 +21,18 @@ type service struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	lastErr atomic.Pointer[error] // of the last call, for the health check; nil before it
+	lastErr atomic.Pointer[error] // of the last call, for the health check; nil if there was none
 
 	mu     sync.Mutex
-	tagIDs map[string]int // by name, as the platform last told
+	tagIDs map[string]int // by name, from the last tag list
 }
 
 func newService(log *slog.Logger) *service { return &service{log: log, now: time.Now} }
 
-// requestTimeout is below what load balancers usually allow, so that the answer says what happened.
+// requestTimeout is below the usual timeout of load balancers, so that the response says what happened.
 const requestTimeout = 20 * time.Second
 
-// The paths of the API.
+// The routes of the API.
 const (
 	followerPath = "GET /followers/{openid}"
 	tagPath      = "PUT /followers/{openid}/tags/{name}"
@@ -52,25 +52,25 @@ func (s *service) routes() http.Handler {
 			defer cancel()
 			body, err := handle(ctx, r)
 			if err != nil {
-				s.fail(w, r, err)
+				s.writeError(w, r, err)
 				return
 			}
-			reply(w, http.StatusOK, body)
+			writeJSON(w, http.StatusOK, body)
 		})
 	}
 	mux.HandleFunc(healthPath, s.health)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string][]string{"paths": paths})
+		writeJSON(w, http.StatusOK, map[string][]string{"paths": paths})
 	})
 	return mux
 }
 
 var (
-	errNotFollower = errors.New("this openid is not a follower's")
-	errNoTag       = errors.New("there is no tag of this name")
+	errNotFollower = errors.New("the openid does not follow the account")
+	errNoTag       = errors.New("there is no tag with this name")
 )
 
-// follower gives the profile of one follower.
+// follower returns the profile of one follower.
 func (s *service) follower(ctx context.Context, r *http.Request) (any, error) {
 	user, err := s.wechat.GetUserInfo(ctx, r.PathValue("openid"))
 	if err == nil && !user.Subscribed() {
@@ -79,8 +79,8 @@ func (s *service) follower(ctx context.Context, r *http.Request) (any, error) {
 	return user, err
 }
 
-// tag gives a follower a tag. It makes no tag, so that a typing error does not take one of the account's
-// 100; where any name will do, use EnsureTag.
+// tag adds a tag to a follower. It does not create tags, so that a typo does not use up one of the account's 100. To
+// create missing tags, use EnsureTag.
 func (s *service) tag(ctx context.Context, r *http.Request) (any, error) {
 	openID, name := r.PathValue("openid"), r.PathValue("name")
 	id, err := s.tagID(ctx, name)
@@ -89,13 +89,13 @@ func (s *service) tag(ctx context.Context, r *http.Request) (any, error) {
 	}
 	err = s.wechat.BatchTagging(ctx, id, []string{openID})
 	if errors.Is(err, wechatuser.CodeInvalidTagID) {
-		s.forgetTags() // somebody has deleted it
+		s.forgetTags() // the tag was deleted
 		err = errNoTag
 	}
 	return map[string]any{"openid": openID, "tag": name}, err
 }
 
-// tagID asks the platform only for a name that it has not told before.
+// tagID returns the ID of a tag. It fetches the tag list only for an unknown name.
 func (s *service) tagID(ctx context.Context, name string) (int, error) {
 	s.mu.Lock()
 	id, known := s.tagIDs[name]
@@ -126,8 +126,8 @@ func (s *service) forgetTags() {
 	s.tagIDs = nil
 }
 
-// remember is an interceptor that keeps the outcome of the last call.
-func (s *service) remember(
+// recordOutcome is an interceptor that keeps the error of the last call.
+func (s *service) recordOutcome(
 	ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
 ) (wechatuser.Result, error) {
 	res, err := next(ctx)
@@ -135,35 +135,35 @@ func (s *service) remember(
 	return res, err
 }
 
-// health makes no call: an orchestrator asks every few seconds, and the platform counts calls. It
-// says what the last call met, with status 200 all the same, since a restart would mend nothing.
+// health reports the outcome of the last call. It makes no call, since orchestrators check every few seconds and calls
+// are limited. The status is always 200, since a restart would not fix a failing call.
 func (s *service) health(w http.ResponseWriter, _ *http.Request) {
 	state := "not called yet"
 	if last := s.lastErr.Load(); last != nil {
 		if state = "ok"; *last != nil {
 			_, p := s.describe(*last)
-			state = cmp.Or(p.Class, "ok") // a wrong openid is no trouble
+			state = cmp.Or(p.Class, "ok") // an invalid openid is the caller's error
 		}
 	}
-	reply(w, http.StatusOK, map[string]string{"status": "ok", "wechat": state})
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "wechat": state})
 }
 
-// problem is the body of an answer that is no success. Code and RID are the platform's.
+// problem is the body of an error response. Code and RID are those of the platform.
 type problem struct {
 	Error string          `json:"error"`
-	Class string          `json:"class,omitempty"` // of troubles that are not the request's
+	Class string          `json:"class,omitempty"` // empty if the request was at fault
 	Code  wechatuser.Code `json:"errcode,omitempty"`
 	RID   string          `json:"rid,omitempty"`
 
 	retryAfter time.Duration
 }
 
-// describe turns an error into an HTTP status. What it says of troubles between this service and WeChat is for the
-// caller to report, with the errcode and the rid; the error as it is goes to the log.
+// describe maps an error to an HTTP status and a body. For problems between this service and WeChat, the body has only
+// what the caller needs to report them, with errcode and rid; the full error is logged.
 func (s *service) describe(err error) (status int, p problem) {
-	var refused *wechatuser.Error
-	if errors.As(err, &refused) {
-		p.Code, p.RID = refused.Code, refused.RID
+	var apiErr *wechatuser.Error
+	if errors.As(err, &apiErr) {
+		p.Code, p.RID = apiErr.Code, apiErr.RID
 	}
 	switch {
 	case errors.Is(err, errNoTag), errors.Is(err, errNotFollower):
@@ -177,10 +177,10 @@ func (s *service) describe(err error) (status int, p problem) {
 		p.Error = p.Code.Meaning()
 		return http.StatusConflict, p
 	case errors.Is(err, wechatuser.CodeDailyQuotaExceeded):
-		p.Error, p.Class, p.retryAfter = "the day's calls are used up", "quota", s.untilTomorrow()
+		p.Error, p.Class, p.retryAfter = "the daily quota is exhausted", "quota", s.untilTomorrow()
 		return http.StatusServiceUnavailable, p
 	case errors.Is(err, wechatuser.ErrRateLimited):
-		p.Error, p.Class, p.retryAfter = "too many calls at the moment", "quota", time.Minute
+		p.Error, p.Class, p.retryAfter = "too many calls", "quota", time.Minute
 		if re := (*wechatuser.ResponseError)(nil); errors.As(err, &re) && re.RetryAfter > 0 {
 			p.retryAfter = re.RetryAfter
 		}
@@ -189,27 +189,27 @@ func (s *service) describe(err error) (status int, p problem) {
 		p.Error = "the request was cancelled"
 		return http.StatusServiceUnavailable, p
 	case errors.Is(err, context.DeadlineExceeded):
-		p.Error, p.Class = "WeChat did not answer in time", "unreachable"
+		p.Error, p.Class = "WeChat did not respond in time", "unreachable"
 		return http.StatusGatewayTimeout, p
 	case errors.Is(err, wechatuser.ErrTemporary):
-		p.Error, p.Class = "WeChat can't be reached or is busy", "unreachable"
+		p.Error, p.Class = "WeChat cannot be reached or is busy", "unreachable"
 		return http.StatusBadGateway, p
 	case errors.As(err, new(*wechatuser.ArgumentError)):
 		p.Error = "the openid or the tag is malformed"
 		return http.StatusBadRequest, p
 	}
-	p.Error, p.Class = "WeChat refuses this service", "refused" // the secret, the whitelist, the account's rights
+	p.Error, p.Class = "WeChat rejected the call of this service", "refused" // secret, whitelist or the account's rights
 	return http.StatusBadGateway, p
 }
 
-// untilTomorrow is the time to midnight in Beijing, when the day's quotas begin anew.
+// untilTomorrow returns the time until midnight in Beijing, when the daily quotas are reset.
 func (s *service) untilTomorrow() time.Duration {
 	now := s.now().In(time.FixedZone("UTC+8", 8*60*60))
 	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, now.Location())
 	return midnight.Sub(now)
 }
 
-func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *service) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status, p := s.describe(err)
 	if status >= http.StatusInternalServerError {
 		s.log.WarnContext(r.Context(), "request failed", "route", r.Pattern, "status", status, "error", err)
@@ -217,11 +217,11 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter/time.Second)+1))
 	}
-	reply(w, status, p)
+	writeJSON(w, status, p)
 }
 
-func reply(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // an error means that the caller has gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the client has disconnected
 }

@@ -4,14 +4,14 @@ import "context"
 
 // chunk is a part of the input.
 type chunk[R any] struct {
-	// items are in input order. An ID that is in flight already shares its Item, so that it is sent once.
+	// items are in input order. An ID that is already in flight shares the Item there, so that it is sent once.
 	items []*Item[R]
-	// toSend never grows beyond its capacity, as items point into it.
+	// toSend never grows beyond its capacity, since items point into it.
 	toSend []Item[R]
 	done   chan struct{} // closed when no item of toSend will change any more
 }
 
-// spareItems limits the items of a chunk, in chunk sizes, for inputs that repeat IDs or hold invalid ones.
+// spareItems limits the items of a chunk, in chunk sizes, where the input has equal or invalid IDs.
 const spareItems = 16
 
 func newChunk[R any](size int) *chunk[R] {
@@ -31,7 +31,7 @@ func (c *chunk[R]) isDone() bool {
 	}
 }
 
-// work finds the outcome of each item of a chunk, or stops the job.
+// work finds the outcome of each item of a chunk, or else stops the job.
 func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 	items := make([]*Item[R], len(c.toSend))
 	for i := range items {
@@ -42,7 +42,7 @@ func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 	if err == nil {
 		return
 	}
-	reason := j.stop(err)
+	reason := j.stop(ctx, err)
 	for _, item := range items {
 		if item.Status == Pending && item.MayBeApplied {
 			item.Status, item.Err = Unknown, reason
@@ -54,7 +54,7 @@ func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 // calls, and never more than 2n-1, retries not counted.
 //
 // blamed says that one of the items is known to be to blame, so that a call with all of them would be wasted. accepted
-// reports that the platform did not blame any of them. After an error, which stops the job, some may be Pending.
+// reports that none of them is to blame. After an error, which stops the job, some items may be Pending.
 func (j *Job[R]) resolve(ctx context.Context, items []*Item[R], blamed bool, retries *int) (accepted bool, err error) {
 	if !blamed || len(items) == 1 {
 		var action Action
@@ -77,8 +77,8 @@ func (j *Job[R]) resolve(ctx context.Context, items []*Item[R], blamed bool, ret
 	return false, err
 }
 
-// call makes one call and its retries. Without an error each item has its outcome. With an error, call returns the
-// items that the last attempt was about, and whether to Split them or to Stop.
+// call makes one call and its retries. Without an error, each item has its outcome. With an error, call returns the
+// items of the last retry, and whether to Split them or to Stop.
 func (j *Job[R]) call(ctx context.Context, items []*Item[R], retries *int) ([]*Item[R], Action, error) {
 	v, err := j.Gate.Do(j.stopped, retries, func() (Verdict, error) {
 		err := j.Send(ctx, items)

@@ -208,7 +208,7 @@ func TestRetryOfSomeItems(t *testing.T) {
 			[][]string{ids(4), {"id0", "id1", "id3"}, {"id0"}}, []Status{Pending, Pending, done, Pending},
 		},
 	} {
-		in(t, func(t *testing.T, _ func() time.Duration) {
+		withClock(t, func(t *testing.T, _ func() time.Duration) {
 			a := &api{send: scripted(tt.verdicts...)}
 			j := a.job(4, 1)
 			j.Gate = retrying(tt.retries)
@@ -229,7 +229,7 @@ func TestRetryOfSomeItems(t *testing.T) {
 
 // Retries end in a bisection of the items that are left, and in it no retry is left either.
 func TestRetriesOfAChunkAreShared(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		a := &api{send: func(_ context.Context, ids []string) error {
 			if slices.Contains(ids, "id2") || slices.Contains(ids, "id7") {
 				return fail("busy", Verdict{Action: Retry, Exhausted: Split})
@@ -285,7 +285,7 @@ func TestStopWithUnknownOutcome(t *testing.T) {
 
 // What a call may have done is not forgotten when a later one stops the job.
 func TestPendingItemsThatMayBeAppliedBecomeUnknown(t *testing.T) {
-	in(t, func(t *testing.T, _ func() time.Duration) {
+	withClock(t, func(t *testing.T, _ func() time.Duration) {
 		hold := Verdict{Action: Hold, After: time.Second, MayBeApplied: true}
 		a := &api{send: scripted(Verdict{Action: Split}, hold, Verdict{})}
 		j := a.job(4, 1)
@@ -300,7 +300,7 @@ func TestPendingItemsThatMayBeAppliedBecomeUnknown(t *testing.T) {
 }
 
 func TestMayBeAppliedIsKeptWithALaterOutcome(t *testing.T) {
-	in(t, func(t *testing.T, _ func() time.Duration) {
+	withClock(t, func(t *testing.T, _ func() time.Duration) {
 		retry := Verdict{Action: Retry, MayBeApplied: true}
 		a := &api{send: scripted(retry, Verdict{Action: Reject})}
 		j := a.job(2, 1)
@@ -315,7 +315,7 @@ func TestMayBeAppliedIsKeptWithALaterOutcome(t *testing.T) {
 
 // Where a call is retried for some items, all of them may be applied, and those that it does not name are done.
 func TestMayBeAppliedWithFailedItems(t *testing.T) {
-	in(t, func(t *testing.T, _ func() time.Duration) {
+	withClock(t, func(t *testing.T, _ func() time.Duration) {
 		retry := Verdict{Action: Retry, MayBeApplied: true, Failed: []string{"id1"}}
 		a := &api{send: scripted(retry, Verdict{})}
 		j := a.job(2, 1)
@@ -333,6 +333,9 @@ func TestUnknownDoesNotGoWithOtherActions(t *testing.T) {
 		require.NoError(t, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
 		assert.Equal(t, []Status{Rejected}, a.statuses())
 	}
+	a := &api{send: scripted(Verdict{Action: Split, Unknown: true}, Verdict{})}
+	require.Error(t, a.job(2, 1).Run(t.Context(), input(ids(2), nil)))
+	assert.Equal(t, []Status{Pending, Pending}, a.statuses())
 }
 
 func TestErrorOfTheVerdictIsThatOfTheItem(t *testing.T) {

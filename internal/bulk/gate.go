@@ -10,19 +10,19 @@ import (
 	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// Gate decides when the next call may be made. Several jobs can share one, and are then held together. It is safe for
-// concurrent use. The zero Gate is open and allows no retries.
+// Gate decides when the next call may be made. Jobs that share a gate are held together. It is safe for concurrent use.
+// The zero Gate is open and allows no retries.
 type Gate struct {
-	// MaxRetries is how often a chunk is retried. Calls that were held do not count.
+	// MaxRetries is how often a chunk is retried. Retries after a hold do not count.
 	MaxRetries int
-	// Delay returns the pause before a retry, counted from 1. It is required where MaxRetries is not 0.
+	// Delay returns the pause before a retry, counted from 1. It is required if MaxRetries is not 0.
 	Delay func(retry int) time.Duration
 
 	mu        sync.Mutex
 	notBefore time.Time // of the next call
 }
 
-// Wait waits until a call may be made. It returns an error if ctx ends before.
+// Wait waits until a call may be made. It returns the error of ctx if that ends first.
 func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		g.mu.Lock()
@@ -34,8 +34,8 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Hold lets no call through for d, which never shortens a longer hold. It does not wait. If ctx has a deadline that
-// comes first, or at the same time, Hold changes nothing and returns an error that wraps context.DeadlineExceeded and
+// Hold lets no call through for d from now on; a hold that ends later stays. It does not wait. If the deadline of ctx
+// is not after the end of the hold, Hold changes nothing and returns an error that wraps context.DeadlineExceeded and
 // cause.
 func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
 	at := time.Now().Add(d)
@@ -50,11 +50,11 @@ func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
 	return nil
 }
 
-// Do makes a call as often as its verdicts ask for: it waits for the gate, calls, and does so again after Retry and
-// Hold. left is how many retries are left, MaxRetries at first; Do counts it down.
+// Do waits for the gate and makes a call, and retries it as its verdicts say. left is the number of retries left,
+// MaxRetries at first; Do counts it down.
 //
-// It returns nil when a call succeeds. Otherwise it returns the last error with its verdict, in which Exhausted has
-// replaced Retry. When ctx ends during a wait, or before the end of a hold, the verdict is to Stop.
+// It returns a nil error once the call succeeds. Otherwise it returns the last error and its verdict, in which
+// Exhausted has replaced Retry. If ctx ends during a wait, or will end before a hold does, the verdict is to Stop.
 func (g *Gate) Do(ctx context.Context, left *int, call func() (Verdict, error)) (Verdict, error) {
 	for {
 		if err := g.Wait(ctx); err != nil {

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 var errBroken = errors.New("broken")
 
-// in runs f with a clock of its own.
-func in(t *testing.T, f func(t *testing.T, elapsed func() time.Duration)) {
+// withClock runs f in a bubble with a clock of its own.
+func withClock(t *testing.T, f func(t *testing.T, elapsed func() time.Duration)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -23,7 +24,7 @@ func in(t *testing.T, f func(t *testing.T, elapsed func() time.Duration)) {
 }
 
 func TestGateIsOpenAtFirst(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		require.NoError(t, new(Gate).Wait(t.Context()))
 		assert.Zero(t, elapsed())
 	})
@@ -38,7 +39,7 @@ func TestWaitFailsWhenTheContextHasEnded(t *testing.T) {
 }
 
 func TestHoldHoldsEveryCaller(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		var g Gate
 		require.NoError(t, g.Hold(t.Context(), time.Minute, errBroken))
 		assert.Zero(t, elapsed(), "Hold itself does not wait")
@@ -63,15 +64,21 @@ func TestHoldIsExtendedAndNeverShortened(t *testing.T) {
 		{0, time.Minute},
 		{-time.Hour, time.Minute},
 	} {
-		in(t, func(t *testing.T, elapsed func() time.Duration) {
-			var g Gate
+		withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+			var (
+				g       Gate
+				waiters sync.WaitGroup
+			)
 			require.NoError(t, g.Hold(t.Context(), time.Minute, errBroken))
-			go func() {
-				time.Sleep(10 * time.Second)
-				assert.NoError(t, g.Hold(t.Context(), tt.second, errBroken))
-			}()
-			require.NoError(t, g.Wait(t.Context()))
-			assert.Equal(t, tt.want, elapsed(), "those who wait already wait on")
+			wait := func(who string) {
+				assert.NoError(t, g.Wait(t.Context()))
+				assert.Equal(t, tt.want, elapsed(), who)
+			}
+			waiters.Go(func() { wait("who waits already") })
+			time.Sleep(10 * time.Second)
+			require.NoError(t, g.Hold(t.Context(), tt.second, errBroken))
+			waiters.Go(func() { wait("who comes later") })
+			waiters.Wait()
 		})
 	}
 }
@@ -83,7 +90,7 @@ func TestHoldFailsWhereTheDeadlineComesFirst(t *testing.T) {
 		time.Minute + 1: true,
 		time.Hour:       true,
 	} {
-		in(t, func(t *testing.T, elapsed func() time.Duration) {
+		withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var g Gate
@@ -105,7 +112,7 @@ func TestHoldFailsWhereTheDeadlineComesFirst(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		var g Gate
 		require.NoError(t, g.Hold(t.Context(), time.Minute, errBroken))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -127,7 +134,7 @@ func script(verdicts ...Verdict) (call func() (Verdict, error), calls *int) {
 }
 
 func TestDoCallsOnceWhereThatIsEnough(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		for _, v := range []Verdict{{}, {Action: Split}, {Action: Reject}, {Action: Stop, Unknown: true}, {Action: 99}} {
 			call, calls := script(v)
 			left := 5
@@ -152,7 +159,7 @@ func retrying(retries int) *Gate {
 }
 
 func TestDoRetriesWithGrowingDelays(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		retry := Verdict{Action: Retry, Exhausted: Split}
 		g := retrying(5)
 		left := g.MaxRetries
@@ -190,7 +197,7 @@ func TestDoWithoutRetries(t *testing.T) {
 }
 
 func TestDoHoldsWithoutALimit(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		holds := make([]Verdict, 100)
 		for i := range holds {
 			holds[i] = Verdict{Action: Hold, After: time.Minute}
@@ -207,7 +214,7 @@ func TestDoHoldsWithoutALimit(t *testing.T) {
 }
 
 func TestDoWaitsForTheGateBeforeEachAttempt(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		g := retrying(1)
 		require.NoError(t, g.Hold(t.Context(), time.Minute, errBroken))
 		left := 1
@@ -225,7 +232,7 @@ func TestDoWaitsForTheGateBeforeEachAttempt(t *testing.T) {
 }
 
 func TestDoReturnsTheErrorOfTheVerdict(t *testing.T) {
-	in(t, func(t *testing.T, _ func() time.Duration) {
+	withClock(t, func(t *testing.T, _ func() time.Duration) {
 		better := errors.New("better")
 		for _, v := range []Verdict{{Err: better}, {Action: Split, Err: better}, {Action: Retry, Err: better}} {
 			call, _ := script(v)
@@ -255,7 +262,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		"during a delay":           {Verdict{Action: Retry, Exhausted: Reject}, time.Second, 1, time.Second, false},
 		"before the end of a hold": {Verdict{Action: Hold, After: time.Hour}, time.Second, 1, 0, true},
 	} {
-		in(t, func(t *testing.T, elapsed func() time.Duration) {
+		withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 			ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 			defer cancel()
 			g := &Gate{MaxRetries: 5, Delay: func(int) time.Duration { return time.Minute }}
@@ -269,7 +276,7 @@ func TestDoEndsWithItsContext(t *testing.T) {
 			assert.Equal(t, tt.after, elapsed(), name)
 		})
 	}
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		left := 0

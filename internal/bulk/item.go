@@ -19,8 +19,8 @@ type Item[R any] struct {
 	Status Status
 	// Err is why the item is Rejected, Invalid or Unknown; nil otherwise.
 	Err error
-	// MayBeApplied says that a call with the item failed in such a way that it may have been applied all the same. A
-	// later call may have settled the matter: see Status.
+	// MayBeApplied reports that a call with the item failed and may have been applied anyway. A later call may have
+	// decided the matter: see Status.
 	MayBeApplied bool
 	// Result is set by Job.Send.
 	Result R
@@ -32,15 +32,15 @@ func setStatus[R any](items []*Item[R], status Status, err error) {
 	}
 }
 
-// remaining returns the items that a call did not process, and marks the others as Done.
+// remaining returns the items that a call did not process, those of failed, and marks the others as Done.
 func remaining[R any](items []*Item[R], failed []string) []*Item[R] {
-	var left []*Item[R]
+	var rest []*Item[R]
 	for _, item := range items {
 		if slices.Contains(failed, item.ID) {
-			left = append(left, item)
+			rest = append(rest, item)
 		} else {
 			item.Status = Done
 		}
 	}
-	return left
+	return rest
 }

@@ -1,6 +1,6 @@
-// Package bulk applies an API call that takes a limited number of IDs to any number of them: in chunks, some at a time,
-// with the outcome of each ID in input order. It knows nothing of the platform: what a call does and what its errors
-// mean is given to it.
+// Package bulk makes an API call that takes a limited number of IDs for any number of them: in chunks, several at a
+// time, with the outcome of each ID in input order. It knows nothing of the platform: what a call does and what its
+// errors mean is given to it.
 package bulk
 
 import (
@@ -13,19 +13,19 @@ import (
 	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// Job takes IDs from an input, cuts them into chunks, works on some chunks at a time, and delivers each ID in input
-// order. It runs once. All fields but Progress are required.
+// Job takes IDs from an input, cuts them into chunks, works on several chunks at a time, and delivers each ID with its
+// outcome in input order. It runs once. All exported fields but Progress are required.
 //
-// The input, Validate, Deliver and Progress run in the goroutine that called Run. Send and Classify run in up to
-// Concurrency others, of which none is left when Run returns. A few chunks are in memory: at most 2·Concurrency, and
-// the one that is being filled.
+// The input, Validate, Deliver and Progress run in the goroutine that called Run. Send and Classify run concurrently in
+// up to Concurrency others, none of which is left when Run returns. At most 2*Concurrency chunks are in memory, and the
+// one that is being filled.
 //
 // R is what a call returns for an item.
 type Job[R any] struct {
 	Gate        *Gate
 	ChunkSize   int // at least 1
 	Concurrency int // at least 1
-	// Validate returns why an ID is not to be sent, nil if it may be.
+	// Validate returns why an ID must not be sent, nil if it may.
 	Validate func(id string) error
 	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items.
 	Send func(ctx context.Context, items []*Item[R]) error
@@ -34,7 +34,7 @@ type Job[R any] struct {
 	Deliver func(*Item[R]) bool
 	// Classify returns what an error of Send means. ctx ends when no new call may be made.
 	Classify func(ctx context.Context, err error) Verdict
-	// Progress is called after each chunk with the number of items that have an outcome, and with Cursor.
+	// Progress, if not nil, is called after each chunk with the number of items that have an outcome, and with Cursor.
 	Progress func(done int, cursor string)
 
 	stopped context.Context // ends when no new call may be made; those under way go on
@@ -55,16 +55,16 @@ type Job[R any] struct {
 	cursorFixed bool   // a gap was delivered
 }
 
-// Cursor returns the last ID of the input up to which each outcome is final, which is where to go on; "" if there is
-// none. Items that are Pending or Unknown are not final, and an Invalid one is no cursor.
+// Cursor returns the last ID of the input up to which every outcome is final, or "" if there is none: another job can
+// continue after it. Pending and Unknown are not final. An Invalid ID is never the cursor.
 func (j *Job[R]) Cursor() string { return j.cursor }
 
-// Run runs the job. Its error is why the job ended before its input did, or without a final outcome for each item: the
-// first error that stopped it or that of the caller's context, the error of the input, or both. That Deliver returned
-// false is no error.
+// Run runs the job. It returns why the job ended before its input did, or without a final outcome for each item: the
+// first error that stopped it, or that of the caller's context; the error of the input; or both. It is no error that
+// Deliver returned false.
 //
-// After a stop no new call is made, and Run waits for those under way. When the input fails, the items before the error
-// are still worked on.
+// After a stop no new call is made, and Run waits for those under way. After an error of the input, the items before it
+// are still processed.
 func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error {
 	ctx, cancel := context.WithCancel(caller)
 	j.stopped, j.cancel = context.WithCancel(ctx)
@@ -111,14 +111,15 @@ func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error
 	}
 }
 
-// stop ends the job and returns the reason it ends for, which is the first one given.
-func (j *Job[R]) stop(reason error) error {
+// stop lets no new call begin, and returns the reason that the job ends with: the first one given. Errors that follow
+// from the end of ctx are not the reason, even if they come before stopped has ended with it.
+func (j *Job[R]) stop(ctx context.Context, reason error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.stopped.Err() == nil {
+	if ctx.Err() == nil && j.stopped.Err() == nil {
 		j.reason = reason
-		j.cancel()
 	}
+	j.cancel()
 	return cmp.Or(j.reason, reason)
 }
 
@@ -186,7 +187,7 @@ func (j *Job[R]) deliverFirst() bool {
 		if item.Status == Pending || item.Status == Unknown {
 			j.gaps, j.cursorFixed = true, true
 		}
-		if !j.cursorFixed && item.Status != Invalid { // a new job could not begin after that
+		if !j.cursorFixed && item.Status != Invalid { // no other job could continue after that
 			j.cursor = item.ID
 		}
 		if !j.Deliver(item) {

@@ -250,7 +250,7 @@ func TestCursorStaysAtAGapThoughLaterChunksAreDone(t *testing.T) {
 }
 
 func TestHoldHoldsAllCallsOfAllJobsOnTheGate(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		var (
 			gate    Gate
 			mu      sync.Mutex
@@ -292,20 +292,20 @@ func TestHoldHoldsAllCallsOfAllJobsOnTheGate(t *testing.T) {
 }
 
 func TestHoldBeyondTheDeadlineStopsTheJob(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		a := &api{send: scripted(Verdict{Action: Hold, After: time.Minute})}
-		err := a.job(2, 1).Run(ctx, input(ids(4), nil))
+		err := a.job(2, 1).Run(ctx, input(ids(2), nil))
 		assert.EqualError(t, err, "context deadline exceeded before the next call may be made: failure 1")
 		assert.Zero(t, elapsed())
-		assert.Equal(t, []Status{Pending, Pending, Pending, Pending}, a.statuses())
+		assert.Equal(t, []Status{Pending, Pending}, a.statuses())
 	})
 }
 
 // After a stop no call begins, and those under way are left alone.
 func TestStopWaitsForTheCallsUnderWay(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		stop := fail("stop", Verdict{})
 		a := new(api)
 		a.send = func(ctx context.Context, ids []string) error {
@@ -379,7 +379,7 @@ func TestStopEndsWaits(t *testing.T) {
 		"a hold":  {Action: Hold, After: time.Hour},
 		"a delay": {Action: Retry, Exhausted: Split},
 	} {
-		in(t, func(t *testing.T, elapsed func() time.Duration) {
+		withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 			a := &api{send: func(_ context.Context, ids []string) error {
 				if ids[0] == "id0" {
 					return fail("wait", v)
@@ -406,6 +406,7 @@ func TestStopEndsWaits(t *testing.T) {
 func TestClassifySeesThatTheJobWasStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{send: func(ctx context.Context, ids []string) error {
+			time.Sleep(time.Second)
 			if ids[0] == "id1" {
 				time.Sleep(time.Second)
 			}
@@ -418,6 +419,7 @@ func TestClassifySeesThatTheJobWasStopped(t *testing.T) {
 			return Verdict{}
 		}
 		assert.EqualError(t, j.Run(t.Context(), input(ids(2), nil)), "id0")
+		assert.Len(t, a.calls, 2)
 	})
 }
 
@@ -441,10 +443,13 @@ func TestInputThatFails(t *testing.T) {
 	assert.Same(t, gone, new(api).job(3, 2).Run(t.Context(), in))
 	assert.Equal(t, 1, asked, "no item is taken after an error")
 
-	a := &api{send: scripted(Verdict{})}
-	err := a.job(3, 2).Run(t.Context(), input(ids(2), gone))
-	assert.EqualError(t, err, "failure 1; and the input: the database is gone")
-	assert.ErrorIs(t, err, gone)
+	// An error of the input is not lost when the job fails too. One of a context need not be that of the job's.
+	for _, inputErr := range []error{gone, context.DeadlineExceeded} {
+		a := &api{send: scripted(Verdict{})}
+		err := a.job(3, 2).Run(t.Context(), input(ids(2), inputErr))
+		assert.EqualError(t, err, "failure 1; and the input: "+inputErr.Error())
+		assert.ErrorIs(t, err, inputErr)
+	}
 }
 
 func TestJobEndsWithItsContext(t *testing.T) {
@@ -477,6 +482,7 @@ func TestJobEndsWithItsContext(t *testing.T) {
 				}
 			}
 			<-ctx.Done()
+			synctest.Wait() // for the contexts made from it
 			yield("", ctx.Err())
 		}
 	}
@@ -518,6 +524,17 @@ func TestJobEndsWithItsContext(t *testing.T) {
 			assert.EqualError(t, err, "context canceled: shutting down", "not twice")
 		})
 	})
+	t.Run("while the input fails", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		a := &api{send: waits}
+		err := a.job(2, 2).Run(ctx, func(yield func(string, error) bool) {
+			_ = yield("id0", nil)
+			cancel()
+			yield("", errBroken)
+		})
+		assert.EqualError(t, err, "context canceled; and the input: broken")
+		assert.ErrorIs(t, err, errBroken)
+	})
 	t.Run("after the last item", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a := new(api)
@@ -533,8 +550,20 @@ func TestJobEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// A call can return before the end of its context has reached the contexts made from it.
+func TestErrorsAfterTheEndOfTheContextAreNotTheReason(t *testing.T) {
+	j := new(api).job(2, 2)
+	j.stopped, j.cancel = context.WithCancel(t.Context())
+	defer j.cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, errBroken, j.stop(ctx, errBroken), "why an item of the call has no outcome")
+	assert.Equal(t, context.Canceled, j.stopReason(ctx))
+	assert.Error(t, j.stopped.Err(), "no call begins in between")
+}
+
 func TestDeliverEndsTheJobAtOnce(t *testing.T) {
-	in(t, func(t *testing.T, elapsed func() time.Duration) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
 		a := new(api)
 		a.send = func(ctx context.Context, ids []string) error {
 			if ids[0] == "id0" {
@@ -554,7 +583,7 @@ func TestDeliverEndsTheJobAtOnce(t *testing.T) {
 			assert.NoError(t, j.Run(t.Context(), input(ids(n), nil)), "the caller knows")
 			assert.Equal(t, ids(2), got)
 			assert.Zero(t, a.running, "calls under way were canceled, and waited for")
-			assert.LessOrEqual(t, len(a.calls), 3)
+			assert.LessOrEqual(t, len(a.calls), 1+3, "no other than the first, and those under way")
 			assert.Empty(t, a.progress)
 		}
 		assert.Zero(t, elapsed())
@@ -642,36 +671,35 @@ func goroutine() string {
 	return fmt.Sprint(number)
 }
 
-// A job that goes on keeps neither the chunks that were delivered nor, with an error of theirs, their neighbors.
+// A job keeps neither the chunks that it has delivered nor, with an error of theirs, their items.
 func TestDeliveredChunksAreForgotten(t *testing.T) {
 	const size = 4
-	a := &api{send: rejects("id2")}
-	j := a.job(size, 1)
-	var (
-		kept   []error
-		chunks []weak.Pointer[Item[string]]
-		n      int
-	)
-	j.Deliver = func(item *Item[string]) bool {
-		if item.Err != nil {
-			kept = append(kept, item.Err)
+	for _, concurrency := range []int{1, 3} {
+		a := &api{send: rejects("id2", "id9")}
+		j := a.job(size, concurrency)
+		var (
+			kept   []error
+			chunks []weak.Pointer[Item[string]]
+			n      int
+		)
+		j.Deliver = func(item *Item[string]) bool {
+			if item.Err != nil {
+				kept = append(kept, item.Err)
+			}
+			if n%size == 0 {
+				chunks = append(chunks, weak.Make(item))
+			}
+			n++
+			return true
 		}
-		if n%size == 0 {
-			chunks = append(chunks, weak.Make(item))
+		j.Progress = func(int, string) {
+			if len(chunks) > 1 {
+				runtime.GC()
+				assert.Nil(t, chunks[len(chunks)-2].Value(), "the chunk before the last one")
+			}
 		}
-		n++
-		return true
+		require.NoError(t, j.Run(t.Context(), input(ids(10*size), nil)))
+		assert.Len(t, kept, 2)
+		assert.Empty(t, j.inFlight)
 	}
-	j.Progress = func(done int, _ string) {
-		if done != 4*size {
-			return
-		}
-		runtime.GC()
-		for i, chunk := range chunks[:2] {
-			assert.Nil(t, chunk.Value(), "chunk %d", i)
-		}
-	}
-	require.NoError(t, j.Run(t.Context(), input(ids(10*size), nil)))
-	assert.Len(t, kept, 1)
-	assert.Empty(t, j.inFlight)
 }

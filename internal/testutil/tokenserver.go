@@ -123,8 +123,8 @@ func (a *TokenServer) serveCall(req *http.Request) Reply {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls = append(a.calls, time.Now())
-	refused := a.RejectAll || a.RejectGetTags && strings.HasSuffix(req.URL.Path, "/tags/get")
-	if t := req.URL.Query().Get("access_token"); refused || !a.valid[t] || !time.Now().Before(a.expires[t]) {
+	rejected := a.RejectAll || a.RejectGetTags && strings.HasSuffix(req.URL.Path, "/tags/get")
+	if t := req.URL.Query().Get("access_token"); rejected || !a.valid[t] || !time.Now().Before(a.expires[t]) {
 		return RespondCode(cmp.Or(a.RejectCode, wechatuser.CodeInvalidCredential))
 	}
 	if req.Method == http.MethodGet {

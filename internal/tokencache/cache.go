@@ -85,8 +85,8 @@ func (c *Cache) ForceRefresh(ctx context.Context) (Token, error) {
 	return c.token(ctx, requirement{force: true})
 }
 
-// Accepted reports to the cache that a call succeeded with this token. If new tokens were rejected in a row, that ends
-// the growing pauses between their refreshes. It takes a lock once in the life of a token.
+// Accepted tells the cache that a call succeeded with this token. That ends the growing pauses between refreshes, which
+// begin when new tokens are rejected too. It takes a lock once in the life of a token.
 func (c *Cache) Accepted(accessToken string) {
 	t := c.current.Load()
 	if t == nil || t.accepted.Load() || t.AccessToken != accessToken {

@@ -40,6 +40,35 @@ func TestFreshTokenIsReadWithoutLockAndAllocation(t *testing.T) {
 	}
 }
 
+// Whatever changes the cache does so with the lock.
+func TestChangesTakeTheLock(t *testing.T) {
+	for name, change := range map[string]func(c testCache){
+		"allow":    func(c testCache) { _ = c.allow() },
+		"Accepted": func(c testCache) { c.Accepted(c.Current().AccessToken) },
+		"join":     func(c testCache) { _, _ = c.join(t.Context(), requirement{}) },
+		"complete": func(c testCache) { _ = c.complete(&flight{err: errDown}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCache(t, &platform{})
+			c.get(t)
+			c.mu.Lock()
+			changed := make(chan struct{})
+			go func() {
+				defer close(changed)
+				change(c)
+			}()
+			select {
+			case <-changed:
+				t.Error("changed without the lock")
+			case <-time.After(5 * time.Millisecond):
+			}
+			c.mu.Unlock()
+			<-changed
+		})
+	}
+}
+
 func TestOneFetchForManyCallers(t *testing.T) {
 	bubble(t, kinds, func(t *testing.T, kind Kind) {
 		p := &platform{delay: 30 * time.Millisecond}
@@ -578,7 +607,7 @@ func TestLimitOfRequests(t *testing.T) {
 		time.Sleep(6*time.Second - 1)
 		_, err := c.Get(t.Context())
 		require.Equal(t, &LimitError{Wait: 1, Last: errDown}, err)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		down = false
 		assert.Equal(t, "T1", name(c.get(t)))
 	})

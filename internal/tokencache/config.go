@@ -31,7 +31,7 @@ func (t Token) Format(f fmt.State, _ rune) {
 // Kind is a kind of token, or a way to fetch one.
 type Kind int
 
-// The kinds of token. They are independent of each other: each has its own token.
+// The kinds of token. A stable and a legacy token exist side by side, and do not affect each other.
 const (
 	Stable       Kind = iota // one token for all who ask, the same until shortly before it expires
 	StableForced             // as Stable, but replaces the token even if it is good

@@ -118,15 +118,15 @@ func (c *Cache) log(ctx context.Context, f *flight, err error, d time.Duration) 
 	case f.force:
 		reason = "forced"
 	case f.rejected != "":
-		reason = "refused"
+		reason = "rejected"
 	}
 	from := "store"
 	if f.fetched {
 		from = "wechat"
 	}
-	level, msg, result := slog.LevelInfo, "wechatuser: token renewed", slog.Time("expires", f.token.ExpiresAt)
+	level, msg, result := slog.LevelInfo, "wechatuser: token refreshed", slog.Time("expires", f.token.ExpiresAt)
 	if err != nil {
-		level, msg, result = slog.LevelWarn, "wechatuser: token renewal failed", slog.String("error", err.Error())
+		level, msg, result = slog.LevelWarn, "wechatuser: token refresh failed", slog.String("error", err.Error())
 	}
 	c.cfg.Logger.LogAttrs(ctx, level, msg, slog.String("key", c.cfg.Key), slog.String("reason", reason),
 		slog.String("from", from), slog.Duration("duration", d), result)

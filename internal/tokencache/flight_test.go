@@ -361,17 +361,17 @@ func TestEachRefreshIsLogged(t *testing.T) {
 		}
 		renewed := func(reason string) string {
 			return fmt.Sprintf("level=INFO msg=%q key=%s reason=%s from=wechat duration=1.5s expires=%s",
-				"wechatuser: token renewed", testKey, reason, c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
+				"wechatuser: token refreshed", testKey, reason, c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		failed := func(reason string) string {
 			return fmt.Sprintf("level=WARN msg=%q key=%s reason=%s from=wechat duration=1.5s error=%q",
-				"wechatuser: token renewal failed", testKey, reason, errDown)
+				"wechatuser: token refresh failed", testKey, reason, errDown)
 		}
 		first := c.get(t)
 		expect(renewed("due"))
 		_, err := c.Refresh(t.Context(), first.AccessToken)
 		require.NoError(t, err)
-		expect(renewed("refused"))
+		expect(renewed("rejected"))
 		forced, err := c.ForceRefresh(t.Context())
 		require.NoError(t, err)
 		expect(renewed("forced"))
@@ -385,7 +385,7 @@ func TestEachRefreshIsLogged(t *testing.T) {
 		expect(failed("due"))
 		_, err = c.Refresh(t.Context(), forced.AccessToken)
 		require.ErrorIs(t, err, errDown)
-		expect(failed("refused"))
+		expect(failed("rejected"))
 	})
 }
 
@@ -397,7 +397,7 @@ func TestTokenOfTheStoreIsLoggedAsSuch(t *testing.T) {
 		fetched, err := c.Refresh(t.Context(), "another")
 		require.NoError(t, err)
 		assert.False(t, fetched)
-		assert.Contains(t, c.logged.String(), "reason=refused from=store")
+		assert.Contains(t, c.logged.String(), "reason=rejected from=store")
 	})
 }
 
@@ -420,6 +420,17 @@ func TestLogHandlerMayUseTheCache(t *testing.T) {
 		_, err := c.Get(t.Context())
 		require.Equal(t, failure, err)
 		require.NoError(t, inner)
+	})
+}
+
+// A flight is complete, and its line in the log, when its callers return.
+func TestCallersReturnAfterTheirFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, &platform{})
+		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(time.Second) }))
+		start := time.Now()
+		c.get(t)
+		assert.Equal(t, time.Second, time.Since(start))
 	})
 }
 

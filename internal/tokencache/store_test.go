@@ -504,6 +504,7 @@ func TestStoreHasTheValuesOfTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore()
 		deadlines := map[string]time.Duration{}
+		var contexts []context.Context
 		store.before = func(ctx context.Context, op string) error {
 			if op == "unlock" {
 				return nil
@@ -512,6 +513,7 @@ func TestStoreHasTheValuesOfTheContext(t *testing.T) {
 			end, ok := ctx.Deadline()
 			assert.True(t, ok, op)
 			deadlines[op] = time.Until(end)
+			contexts = append(contexts, ctx)
 			return ctx.Err()
 		}
 		c := newCache(t, &platform{}, withStore(store))
@@ -523,5 +525,8 @@ func TestStoreHasTheValuesOfTheContext(t *testing.T) {
 		assert.Equal(t, map[string]time.Duration{
 			"load": 2 * time.Second, "save": 2 * time.Second, "delete T1": 2 * time.Second, "lock": 15 * time.Second,
 		}, deadlines)
+		for _, ctx := range contexts {
+			assert.ErrorIs(t, ctx.Err(), context.Canceled, "it ends with its operation")
+		}
 	})
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long a page may take for anything.
-const patience = 20 * time.Second
+// timeout is the maximum time to wait for the browser or the page.
+const timeout = 20 * time.Second
 
-// tab is a page in a headless Chromium, which is spoken to in the DevTools protocol over a pipe.
+// tab is a page in a headless Chromium, controlled by the DevTools protocol over a pipe.
 // https://chromedevtools.github.io/devtools-protocol/
 type tab struct {
 	t       *testing.T
@@ -30,7 +30,7 @@ type tab struct {
 	next     int
 	waiting  map[int]chan message
 	requests []string // URLs
-	troubles []string // errors in the console, and what the page threw
+	errors   []string // errors in the console and uncaught exceptions
 }
 
 type message struct {
@@ -53,42 +53,44 @@ func findChromium(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("no Chromium")
 	}
-	require.FailNow(t, "There is no Chromium in PATH: apt-get install chromium, or brew install --cask chromium. With -short the test is skipped.")
+	require.FailNow(t, "Chromium is not in PATH: apt-get install chromium, or brew install --cask chromium. "+
+		"With -short the test is skipped.")
 	return ""
 }
 
-// openTab starts a Chromium of its own, with an empty profile.
+// openTab starts a new Chromium process with an empty profile.
 func openTab(t *testing.T) *tab {
 	t.Helper()
 	chromium := findChromium(t)
 	profile, err := os.MkdirTemp("", "sandbox-browser")
 	require.NoError(t, err)
-	theirIn, ourOut, err := os.Pipe()
+	childIn, out, err := os.Pipe()
 	require.NoError(t, err)
-	ourIn, theirOut, err := os.Pipe()
+	in, childOut, err := os.Pipe()
 	require.NoError(t, err)
 	cmd := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900",
 		"--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
-	cmd.ExtraFiles = []*os.File{theirIn, theirOut}
+	cmd.ExtraFiles = []*os.File{childIn, childOut}
 	require.NoError(t, cmd.Start())
-	require.NoError(t, errors.Join(theirIn.Close(), theirOut.Close()))
+	require.NoError(t, errors.Join(childIn.Close(), childOut.Close()))
 
-	b := &tab{t: t, to: ourOut, waiting: make(map[int]chan message)}
+	b := &tab{t: t, to: out, waiting: make(map[int]chan message)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		b.read(ourIn)
+		b.read(in)
 	}()
 	t.Cleanup(func() {
 		b.session = ""
 		if _, err := b.call("Browser.close", nil); err != nil {
 			_ = cmd.Process.Kill()
 		}
-		_ = cmd.Wait() // a browser that was told to end has no exit status of interest
+		_ = cmd.Wait() // the exit status does not matter
 		<-read
-		assert.NoError(t, errors.Join(ourIn.Close(), ourOut.Close()))
-		assert.EventuallyWithT(t, func(c *assert.CollectT) { assert.NoError(c, os.RemoveAll(profile)) }, patience, 50*time.Millisecond)
+		assert.NoError(t, errors.Join(in.Close(), out.Close()))
+		removed := func(c *assert.CollectT) { assert.NoError(c, os.RemoveAll(profile)) }
+		assert.EventuallyWithT(t, removed, timeout, 50*time.Millisecond)
 	})
 
 	var target struct{ TargetID string }
@@ -102,7 +104,7 @@ func openTab(t *testing.T) *tab {
 	return b
 }
 
-// read hands out what the browser says, until it ends.
+// read dispatches the messages of the browser until it exits.
 func (b *tab) read(from *os.File) {
 	in := bufio.NewReader(from)
 	for {
@@ -115,51 +117,51 @@ func (b *tab) read(from *os.File) {
 			continue
 		}
 		b.mu.Lock()
-		if answer, ok := b.waiting[m.ID]; ok {
-			answer <- m
+		if reply, ok := b.waiting[m.ID]; ok {
+			reply <- m
 			delete(b.waiting, m.ID)
 		} else {
-			b.note(m)
+			b.record(m)
 		}
 		b.mu.Unlock()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, answer := range b.waiting {
-		close(answer)
+	for _, reply := range b.waiting {
+		close(reply)
 	}
 	b.waiting = nil
 }
 
-// note keeps the events of interest.
-func (b *tab) note(m message) {
+// record keeps requests and errors.
+func (b *tab) record(m message) {
 	var event struct {
 		Type    string
 		Request struct{ URL string }
 		Entry   struct{ Level, Text, URL string }
 	}
-	_ = json.Unmarshal(m.Params, &event) // an event without these fields has none of interest
+	_ = json.Unmarshal(m.Params, &event) // events without these fields are ignored
 	switch {
 	case m.Method == "Network.requestWillBeSent":
 		b.requests = append(b.requests, event.Request.URL)
 	case m.Method == "Runtime.exceptionThrown",
 		m.Method == "Runtime.consoleAPICalled" && event.Type == "error",
 		m.Method == "Log.entryAdded" && event.Entry.Level == "error":
-		b.troubles = append(b.troubles, string(m.Params))
+		b.errors = append(b.errors, string(m.Params))
 	}
 }
 
 func (b *tab) call(method string, params any) (json.RawMessage, error) {
-	answer := make(chan message, 1)
+	reply := make(chan message, 1)
 	b.mu.Lock()
 	if b.waiting == nil {
 		b.mu.Unlock()
-		return nil, errors.New("the browser has ended")
+		return nil, errors.New("the browser has exited")
 	}
 	b.next++
 	text, err := json.Marshal(map[string]any{"id": b.next, "method": method, "params": params, "sessionId": b.session})
 	if err == nil {
-		b.waiting[b.next] = answer
+		b.waiting[b.next] = reply
 		_, err = b.to.Write(append(text, 0))
 	}
 	b.mu.Unlock()
@@ -167,16 +169,16 @@ func (b *tab) call(method string, params any) (json.RawMessage, error) {
 		return nil, err
 	}
 	select {
-	case m, ok := <-answer:
+	case m, ok := <-reply:
 		switch {
 		case !ok:
-			return nil, errors.New("the browser has ended")
+			return nil, errors.New("the browser has exited")
 		case m.Error != nil:
 			return nil, fmt.Errorf("%s: %s", method, m.Error.Message)
 		}
 		return m.Result, nil
-	case <-time.After(patience):
-		return nil, fmt.Errorf("%s: no answer", method)
+	case <-time.After(timeout):
+		return nil, fmt.Errorf("%s: no response", method)
 	}
 }
 
@@ -189,7 +191,7 @@ func (b *tab) must(result any, method string, params any) {
 	}
 }
 
-// eval runs JavaScript in the page, which need not allow its own.
+// eval evaluates JavaScript in the page, even if the page may not run scripts.
 func (b *tab) eval(result any, script string, args ...any) error {
 	quoted := make([]any, len(args))
 	for i, arg := range args {
@@ -199,46 +201,48 @@ func (b *tab) eval(result any, script string, args ...any) error {
 		}
 		quoted[i] = text
 	}
-	raw, err := b.call("Runtime.evaluate", map[string]any{"expression": fmt.Sprintf(script, quoted...), "returnByValue": true})
+	raw, err := b.call("Runtime.evaluate",
+		map[string]any{"expression": fmt.Sprintf(script, quoted...), "returnByValue": true})
 	if err != nil {
 		return err
 	}
-	var answer struct {
+	var out struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails *struct{ Exception struct{ Description string } }
 	}
-	switch err := json.Unmarshal(raw, &answer); {
+	switch err := json.Unmarshal(raw, &out); {
 	case err != nil:
 		return err
-	case answer.ExceptionDetails != nil:
-		return errors.New(answer.ExceptionDetails.Exception.Description)
+	case out.ExceptionDetails != nil:
+		return errors.New(out.ExceptionDetails.Exception.Description)
 	}
-	return json.Unmarshal(answer.Result.Value, result)
+	return json.Unmarshal(out.Result.Value, result)
 }
 
 func (b *tab) open(url string) {
 	b.t.Helper()
 	b.must(nil, "Page.navigate", map[string]any{"url": url})
-	b.sees("body > footer", "")
+	b.waitFor("body > footer", "")
 }
 
-// text is what a part of the page says, each space a single one; empty if it is not there.
+// text returns the text of an element with spaces collapsed, or "" if it does not exist.
 func (b *tab) text(selector string) string {
 	var text string
-	if err := b.eval(&text, `document.readyState === "complete" ? document.querySelector(%s)?.innerText ?? "" : ""`, selector); err != nil {
-		return "" // such as between two pages
+	script := `document.readyState === "complete" ? document.querySelector(%s)?.innerText ?? "" : ""`
+	if err := b.eval(&text, script, selector); err != nil {
+		return "" // such as while a page is loading
 	}
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// sees waits until a part of the page says something.
-func (b *tab) sees(selector, text string) {
+// waitFor waits until an element contains a text.
+func (b *tab) waitFor(selector, text string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool { got := b.text(selector); return got != "" && strings.Contains(got, text) },
-		patience, 50*time.Millisecond, "%q in %s", text, selector)
+		timeout, 50*time.Millisecond, "%q in %s", text, selector)
 }
 
-// click clicks with the mouse what a person would see there.
+// click clicks an element with the mouse. It fails the test if another element covers it.
 func (b *tab) click(selector string) {
 	b.t.Helper()
 	var at struct {
@@ -252,13 +256,14 @@ func (b *tab) click(selector string) {
 		const top = document.elementFromPoint(x, y);
 		return {x, y, on: it.contains(top) ? "" : String(top?.outerHTML)};
 	})()`, selector))
-	require.Empty(b.t, at.On, "something else is where %s should be", selector)
+	require.Empty(b.t, at.On, "another element covers %s", selector)
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
-		b.must(nil, "Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1})
+		b.must(nil, "Input.dispatchMouseEvent",
+			map[string]any{"type": kind, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1})
 	}
 }
 
-// fill types into a field, in place of what was there, or chooses from a list.
+// fill replaces the text of a field, or selects an option of a list.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
 	var typed bool

@@ -25,12 +25,13 @@ const (
 	secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
 )
 
-// startSandbox builds the sandbox and runs it as a process. stop ends it as Ctrl-C does.
+// startSandbox builds the sandbox and runs it as a process. stop stops it like Ctrl-C.
 func startSandbox(t *testing.T, args ...string) (base string, stop func()) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "sandbox.exe")
-	built, err := exec.Command("go", "build", "-o", program, "github.com/wechatuser/wechatuser/examples/sandbox").CombinedOutput()
-	require.NoError(t, err, "%s", built)
+	const pkg = "github.com/wechatuser/wechatuser/examples/sandbox"
+	out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 	cmd := exec.Command(program, append([]string{"-addr", "127.0.0.1:0", "-appid", appID, "-secret", secret}, args...)...)
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
@@ -60,28 +61,28 @@ func newClient(t *testing.T, base string) *wechatuser.Client {
 	return c
 }
 
-// TestByHand does what a person does with the page, while an SDK works on the account.
-func TestByHand(t *testing.T) {
+// All forms of the page, used while an SDK works on the account.
+func TestForms(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "account.json")
 	base, stop := startSandbox(t, "-fans", "120", "-state", state)
 	c := newClient(t, base)
 	b := openTab(t)
 	b.open(base + "/")
-	b.sees("#totals", "120 followers")
+	b.waitFor("#totals", "120 followers")
 
 	b.fill("#follow [name=count]", "30")
 	b.click("#follow button")
-	b.sees("#done", "Follow now: 30 people.")
-	b.sees("#totals", "150 followers")
+	b.waitFor("#done", "Added followers: 30 users.")
+	b.waitFor("#totals", "150 followers")
 
 	b.fill("#newtag [name=name]", "会员")
 	b.click("#newtag button")
-	b.sees("#done", `There is tag 100 "会员" now.`)
+	b.waitFor("#done", `Created tag 100 "会员".`)
 	b.click("#choose tbody tr:nth-child(2) label")
 	b.click("#choose tbody tr:nth-child(3) label")
 	b.fill("#choose select[name=tag]", "100")
 	b.click("#choose button:not([formaction])")
-	b.sees("#done", "Tagged with 会员: 2 people.")
+	b.waitFor("#done", "Tagged with 会员: 2 users.")
 	fans, err := c.GetTagFans(t.Context(), 100, "")
 	require.NoError(t, err)
 	assert.Len(t, fans.OpenIDs, 2)
@@ -89,32 +90,32 @@ func TestByHand(t *testing.T) {
 	b.fill("#fault [name=path]", "/cgi-bin/user/get")
 	b.fill("#fault [name=code]", "45009")
 	b.click("#fault button")
-	b.sees("#faultlist", "errcode 45009 to 1 calls of /cgi-bin/user/get")
+	b.waitFor("#faultlist", "errcode 45009")
 	_, err = c.GetFans(t.Context(), "")
-	var refused *wechatuser.Error
-	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, wechatuser.CodeDailyQuotaExceeded, refused.Code)
-	b.sees("#calls tbody tr:first-child", refused.RID) // without a reload
-	b.sees("#calls tbody tr:first-child", "45009")
-	b.sees("#faultlist", "None.")
+	var apiErr *wechatuser.Error
+	require.ErrorAs(t, err, &apiErr)
+	assert.Equal(t, wechatuser.CodeDailyQuotaExceeded, apiErr.Code)
+	b.waitFor("#calls tbody tr:first-child", apiErr.RID) // without a reload
+	b.waitFor("#calls tbody tr:first-child", "45009")
+	b.waitFor("#faultlist", "None.")
 
 	b.click("#revoke button")
-	b.sees("#tokenlist", "None is good.")
+	b.waitFor("#tokenlist", "No valid token.")
 	_, err = c.GetTags(t.Context())
-	require.NoError(t, err, "the SDK renews the token")
-	b.sees("#tokenlist", "stable")
-	b.sees("#calls tbody tr:nth-child(1)", "getTags 0")
-	b.sees("#calls tbody tr:nth-child(2)", "getStableAccessToken 0")
-	b.sees("#calls tbody tr:nth-child(3)", "getTags 40001")
+	require.NoError(t, err, "the SDK refreshes the token")
+	b.waitFor("#tokenlist", "stable")
+	b.waitFor("#calls tbody tr:nth-child(1)", "getTags 0")
+	b.waitFor("#calls tbody tr:nth-child(2)", "getStableAccessToken 0")
+	b.waitFor("#calls tbody tr:nth-child(3)", "getTags 40001")
 
-	b.click("#more")
-	b.sees("#choose nav", "first page")
+	b.click("#next")
+	b.waitFor("#choose nav", "first page")
 	b.click(".save button")
-	b.sees("#done", "Saved to "+state)
-	b.sees("#choose nav", "first page") // it is where it was
+	b.waitFor("#done", "Saved to "+state)
+	b.waitFor("#choose nav", "first page") // still on the same page
 
 	assert.NotContains(t, b.text("html"), secret)
-	b.isAtPeace(base)
+	b.assertNoErrors(base)
 	stop()
 	saved, err := os.ReadFile(state)
 	require.NoError(t, err)
@@ -122,7 +123,7 @@ func TestByHand(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(string(saved), `"tagid_list":[100]`))
 }
 
-// TestWithoutScripts shows that the script is for comfort only.
+// The page works without JavaScript.
 func TestWithoutScripts(t *testing.T) {
 	base, _ := startSandbox(t, "-fans", "3")
 	b := openTab(t)
@@ -131,43 +132,44 @@ func TestWithoutScripts(t *testing.T) {
 
 	b.fill("#choose [name=first]", "2")
 	b.click(`#choose [formaction="/sandbox/block"]`)
-	b.sees("#done", "Blocked: 2 people.")
+	b.waitFor("#done", "Blocked: 2 users.")
 	b.click("#totals li:nth-child(3) a")
-	b.sees("#totals li:nth-child(3)", "2")
+	b.waitFor("#totals li:nth-child(3)", "2")
 	b.click("#choose tbody tr:nth-child(1) input")
 	b.click(`#choose [formaction="/sandbox/unblock"]`)
-	b.sees("#done", "No longer blocked: oFAKE")
-	b.sees("#totals li:nth-child(3)", "1")
+	b.waitFor("#done", "Unblocked: oFAKE")
+	b.waitFor("#totals li:nth-child(3)", "1")
 
 	blocked, err := newClient(t, base).GetBlacklist(t.Context(), "")
 	require.NoError(t, err)
 	assert.Equal(t, 1, blocked.Total)
-	b.isAtPeace(base)
+	b.assertNoErrors(base)
 }
 
-// TestFitsAPhone: nothing is wider than the screen, so that the page does not move sideways.
-func TestFitsAPhone(t *testing.T) {
+// The page does not scroll sideways at any screen width.
+func TestScreenWidths(t *testing.T) {
 	base, _ := startSandbox(t, "-quirks", "wild")
 	c := newClient(t, base)
 	_, err := c.CreateTag(t.Context(), strings.Repeat("会", 10))
 	require.NoError(t, err)
 	b := openTab(t)
 	for _, width := range []int{320, 390, 800, 1280} {
-		b.must(nil, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+		b.must(nil, "Emulation.setDeviceMetricsOverride",
+			map[string]any{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
 		b.open(base + "/")
 		var wide int
 		require.NoError(t, b.eval(&wide, `document.documentElement.scrollWidth`))
 		assert.LessOrEqual(t, wide, width)
 	}
-	b.isAtPeace(base)
+	b.assertNoErrors(base)
 }
 
-// isAtPeace: no errors in the console, and no request to anywhere else.
-func (b *tab) isAtPeace(base string) {
+// assertNoErrors asserts that there were no errors in the console, and no requests to other hosts.
+func (b *tab) assertNoErrors(base string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	assert.Empty(b.t, b.troubles)
+	assert.Empty(b.t, b.errors)
 	require.NotEmpty(b.t, b.requests)
 	for _, url := range b.requests {
 		assert.True(b.t, strings.HasPrefix(url, base+"/") && !strings.HasPrefix(url, base+"/favicon"), url)

@@ -1,18 +1,19 @@
-// Keeps the parts of the page that follow the account up to date. Without it, reload the page.
+// Refreshes the parts of the page that show the state of the account. Without this script, reload the page.
 'use strict';
 async function refresh() {
   try {
     if (document.hidden) return;
-    const answer = await fetch(document.body.dataset.self);
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const response = await fetch(document.body.dataset.self);
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
     for (const part of document.querySelectorAll('[data-live]')) {
       const now = fresh.getElementById(part.id);
-      const inUse = part.querySelector('details[open]') || getSelection().containsNode(part, true) && !getSelection().isCollapsed;
+      const selected = getSelection().containsNode(part, true) && !getSelection().isCollapsed;
+      const inUse = part.querySelector('details[open]') || selected;
       if (now && !inUse && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
     }
   } catch {
-    // The sandbox has stopped: the page stays as it was last.
+    // The sandbox has stopped: keep the last state.
   } finally {
     setTimeout(refresh, 2000);
   }

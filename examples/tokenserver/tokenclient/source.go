@@ -1,10 +1,10 @@
-// Package tokenclient takes access tokens from a token service over HTTP:
+// Package tokenclient fetches access tokens from a token server over HTTP:
 //
 //	src, err := tokenclient.New("https://tokens.example.com", key, nil)
 //	…
 //	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(src))
 //
-// The program that uses it needs no app secret, and its address no place in the IP whitelist.
+// The program needs no app secret, and its address need not be in the IP whitelist.
 package tokenclient
 
 import (
@@ -24,12 +24,12 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Source is a token service. It is safe for concurrent use, and one token request at a time is under way.
+// Source is a client of the token server. It is safe for concurrent use, and sends one request at a time.
 type Source struct {
 	base, key string
 	hc        *http.Client
-	current   atomic.Pointer[held]
-	asking    chan struct{} // holds one element while somebody asks
+	current   atomic.Pointer[cachedToken]
+	sem       chan struct{} // has capacity 1; held during a request
 }
 
 var (
@@ -37,33 +37,33 @@ var (
 	_ wechatuser.TokenInvalidator = (*Source)(nil)
 )
 
-// held is the token at hand.
-type held struct {
+// cachedToken is the last token fetched.
+type cachedToken struct {
 	wechatuser.Token
-	askAt time.Time // when to ask for the next one
+	refreshAt time.Time
 }
 
 const (
-	askAhead = 2 * time.Minute // before the end; by then the service has a new token
-	askPause = 5 * time.Second // after a question that brought nothing new
-	timeout  = 10 * time.Second
+	refreshAhead  = 2 * time.Minute // before the token expires; the server has a new one by then
+	retryInterval = 5 * time.Second // after a request that returned no new token
+	timeout       = 10 * time.Second
 )
 
-// New makes a Source for the service at this address, which must be https or a loopback address: key and token travel
-// in the clear otherwise. A nil transport is http.DefaultTransport.
+// New returns a Source for the server at a base URL, which must be https or a loopback address: otherwise key and token
+// would be sent in plain text. If transport is nil, it uses http.DefaultTransport.
 func New(base, key string, transport http.RoundTripper) (*Source, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.User != nil {
-		return nil, errors.New("tokenclient: the address of the service is not one like https://host")
+		return nil, errors.New("tokenclient: the base URL must be like https://host")
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, fmt.Errorf("tokenclient: %s: plain http is for loopback addresses only", u.Host)
+		return nil, fmt.Errorf("tokenclient: %s: plain http is allowed for loopback addresses only", u.Host)
 	}
 	return &Source{
-		base: strings.TrimSuffix(base, "/"), key: key, asking: make(chan struct{}, 1),
+		base: strings.TrimSuffix(base, "/"), key: key, sem: make(chan struct{}, 1),
 		hc: &http.Client{
 			Transport: transport, Timeout: timeout,
-			// A redirect would carry the token elsewhere.
+			// A redirect would send key and token elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
@@ -74,81 +74,82 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Format keeps key and token out of whatever prints the Source.
+// Format prints the Source without key and token.
 func (s *Source) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "tokenclient.Source("+s.base+")")
 }
 
-// Token answers from memory, and asks the service when the token is about to end. Until that end the old one serves where
-// the service is down.
+// Token returns the cached token. It fetches the next one shortly before the token expires; if the server is down, it
+// returns the old one until then.
 func (s *Source) Token(ctx context.Context) (wechatuser.Token, error) {
 	cur := s.current.Load()
-	if cur != nil && time.Now().Before(cur.askAt) {
+	if cur != nil && time.Now().Before(cur.refreshAt) {
 		return cur.Token, nil
 	}
 	if cur != nil && time.Now().Before(cur.ExpiresAt) {
 		select {
-		case s.asking <- struct{}{}:
+		case s.sem <- struct{}{}:
 		default:
-			return cur.Token, nil // somebody is asking, and this one is still good
+			return cur.Token, nil // a request is in flight, and this token is still valid
 		}
-		defer s.asked()
-		next, err := s.ask(ctx, http.MethodGet, "/token", nil)
+		defer s.unlock()
+		next, err := s.fetch(ctx, http.MethodGet, "/token", nil)
 		if err != nil {
-			s.hold(cur.Token)
-			return cur.Token, nil //nolint:nilerr // the next call asks again
+			s.cache(cur.Token)
+			return cur.Token, nil //nolint:nilerr // a later call retries
 		}
 		return next, nil
 	}
-	if err := s.wait(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return wechatuser.Token{}, err
 	}
-	defer s.asked()
+	defer s.unlock()
 	if cur := s.current.Load(); cur != nil && time.Now().Before(cur.ExpiresAt) {
-		return cur.Token, nil // brought by who asked before
+		return cur.Token, nil // fetched by the previous holder of the lock
 	}
-	return s.ask(ctx, http.MethodGet, "/token", nil)
+	return s.fetch(ctx, http.MethodGet, "/token", nil)
 }
 
-// Invalidate tells the service that WeChat refused a token. The answer is the token to use from now on.
-func (s *Source) Invalidate(ctx context.Context, refused wechatuser.Token) error {
-	if err := s.wait(ctx); err != nil {
+// Invalidate reports to the server that WeChat rejected a token, and caches the token that it returns.
+func (s *Source) Invalidate(ctx context.Context, rejected wechatuser.Token) error {
+	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	defer s.asked()
-	if cur := s.current.Load(); cur != nil && cur.AccessToken != refused.AccessToken {
-		return nil // told before, by another call
+	defer s.unlock()
+	if cur := s.current.Load(); cur != nil && cur.AccessToken != rejected.AccessToken {
+		return nil // already reported
 	}
-	_, err := s.ask(ctx, http.MethodPost, "/token/refused", map[string]string{"access_token": refused.AccessToken})
+	in := map[string]string{"access_token": rejected.AccessToken}
+	_, err := s.fetch(ctx, http.MethodPost, "/token/refused", in)
 	return err
 }
 
-func (s *Source) wait(ctx context.Context) error {
+func (s *Source) lock(ctx context.Context) error {
 	select {
-	case s.asking <- struct{}{}:
+	case s.sem <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (s *Source) asked() { <-s.asking }
+func (s *Source) unlock() { <-s.sem }
 
-// hold plans when to ask again.
-func (s *Source) hold(t wechatuser.Token) {
+// cache stores a token, and schedules the next request.
+func (s *Source) cache(t wechatuser.Token) {
 	now := time.Now()
-	askAt := t.ExpiresAt.Add(-askAhead)
-	if soon := now.Add(askPause); askAt.Before(soon) {
-		askAt = soon
+	refreshAt := t.ExpiresAt.Add(-refreshAhead)
+	if soon := now.Add(retryInterval); refreshAt.Before(soon) {
+		refreshAt = soon
 	}
-	if askAt.After(t.ExpiresAt) {
-		askAt = t.ExpiresAt
+	if refreshAt.After(t.ExpiresAt) {
+		refreshAt = t.ExpiresAt
 	}
-	s.current.Store(&held{t, askAt})
+	s.current.Store(&cachedToken{t, refreshAt})
 }
 
-// ask makes one request. Its errors name the service, and hold neither key nor token.
-func (s *Source) ask(ctx context.Context, method, path string, in any) (wechatuser.Token, error) {
+// fetch sends one request. Its errors contain neither key nor token.
+func (s *Source) fetch(ctx context.Context, method, path string, in any) (wechatuser.Token, error) {
 	var body bytes.Buffer
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
@@ -161,7 +162,7 @@ func (s *Source) ask(ctx context.Context, method, path string, in any) (wechatus
 	}
 	req.Header.Set("Authorization", "Bearer "+s.key)
 	req.Header.Set("Content-Type", "application/json")
-	asked := time.Now()
+	sent := time.Now()
 	resp, err := s.hc.Do(req)
 	if err != nil {
 		return wechatuser.Token{}, fmt.Errorf("tokenclient: %w", err)
@@ -177,10 +178,10 @@ func (s *Source) ask(ctx context.Context, method, path string, in any) (wechatus
 	case resp.StatusCode != http.StatusOK:
 		return wechatuser.Token{}, fmt.Errorf("tokenclient: status %d: %s", resp.StatusCode, out.Error)
 	case err != nil || out.AccessToken == "" || out.ExpiresIn <= 0:
-		return wechatuser.Token{}, errors.New("tokenclient: the answer is no token") // and must not be shown
+		return wechatuser.Token{}, errors.New("tokenclient: no token in the response") // the body may hold one
 	}
-	// Seconds, and not a time: the clocks of two machines differ.
-	t := wechatuser.Token{AccessToken: out.AccessToken, ExpiresAt: asked.Add(time.Duration(out.ExpiresIn) * time.Second)}
-	s.hold(t)
+	// The server sends seconds, not a time: its clock may differ from this one.
+	t := wechatuser.Token{AccessToken: out.AccessToken, ExpiresAt: sent.Add(time.Duration(out.ExpiresIn) * time.Second)}
+	s.cache(t)
 	return t, nil
 }

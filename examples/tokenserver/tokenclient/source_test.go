@@ -23,15 +23,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const key = "SENTINEL-KEY"
 
-// service answers with token-1, token-2…, each good for an hour.
-type service struct {
-	asked atomic.Int32
-	down  atomic.Bool
-	delay time.Duration
+// server responds with token-1, token-2…, each valid for an hour.
+type server struct {
+	requests atomic.Int32
+	down     atomic.Bool
+	delay    time.Duration
 }
 
-func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
-	n := s.asked.Add(1)
+func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := s.requests.Add(1)
 	select {
 	case <-time.After(s.delay):
 	case <-r.Context().Done():
@@ -40,10 +40,10 @@ func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.down.Load() {
 		return nil, errors.New("connection refused")
 	}
-	return answer(http.StatusOK, fmt.Sprintf(`{"access_token":"token-%d","expires_in":3600}`, n)), nil
+	return response(http.StatusOK, fmt.Sprintf(`{"access_token":"token-%d","expires_in":3600}`, n)), nil
 }
 
-func answer(status int, body string) *http.Response {
+func response(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
 }
 
@@ -54,21 +54,26 @@ func newSource(t *testing.T, rt http.RoundTripper) *tokenclient.Source {
 	return src
 }
 
-func TestAddress(t *testing.T) {
-	for _, base := range []string{"https://tokens.example.com", "http://127.0.0.1:8081", "http://[::1]:8081", "http://localhost"} {
+func TestBaseURL(t *testing.T) {
+	for _, base := range []string{
+		"https://tokens.example.com", "http://127.0.0.1:8081", "http://[::1]:8081", "http://localhost",
+	} {
 		_, err := tokenclient.New(base, key, nil)
 		assert.NoError(t, err, base)
 	}
-	for _, base := range []string{"", "tokens", "http://tokens.example.com", "http://192.0.2.1", "ftp://127.0.0.1", "https://user:SENTINEL-PASSWORD@example.com"} {
+	for _, base := range []string{
+		"", "tokens", "http://tokens.example.com", "http://192.0.2.1", "ftp://127.0.0.1",
+		"https://user:SENTINEL-PASSWORD@example.com",
+	} {
 		_, err := tokenclient.New(base, key, nil)
 		require.Error(t, err, base)
 		assert.NotContains(t, err.Error(), "SENTINEL")
 	}
 }
 
-func TestOneQuestionForAll(t *testing.T) {
+func TestConcurrentCallsShareOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{delay: time.Second}
+		s := &server{delay: time.Second}
 		src := newSource(t, s)
 		var wg sync.WaitGroup
 		for range 100 {
@@ -79,13 +84,13 @@ func TestOneQuestionForAll(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		assert.EqualValues(t, 1, s.asked.Load())
+		assert.EqualValues(t, 1, s.requests.Load())
 	})
 }
 
-func TestLifeOfAToken(t *testing.T) {
+func TestTokenIsRefreshedBeforeExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(service)
+		s := new(server)
 		src := newSource(t, s)
 		expect := func(want string) {
 			t.Helper()
@@ -103,7 +108,7 @@ func TestLifeOfAToken(t *testing.T) {
 		s.down.Store(true)
 		expect("token-2")
 		expect("token-2")
-		assert.EqualValues(t, 3, s.asked.Load(), "a service that is down is not asked by each call")
+		assert.EqualValues(t, 3, s.requests.Load(), "not every call contacts an unavailable server")
 		time.Sleep(59 * time.Second)
 		expect("token-2")
 		time.Sleep(2 * time.Second)
@@ -112,22 +117,22 @@ func TestLifeOfAToken(t *testing.T) {
 	})
 }
 
-func TestInvalidate(t *testing.T) {
+func TestInvalidateIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{delay: time.Second}
+		s := &server{delay: time.Second}
 		src := newSource(t, s)
-		refused, err := src.Token(t.Context())
+		rejected, err := src.Token(t.Context())
 		require.NoError(t, err)
 		var wg sync.WaitGroup
 		for range 100 {
-			wg.Go(func() { assert.NoError(t, src.Invalidate(t.Context(), refused)) })
+			wg.Go(func() { assert.NoError(t, src.Invalidate(t.Context(), rejected)) })
 		}
 		wg.Wait()
-		assert.EqualValues(t, 2, s.asked.Load(), "it is told once")
+		assert.EqualValues(t, 2, s.requests.Load(), "it is reported once")
 		token, err := src.Token(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, "token-2", token.AccessToken)
-		assert.EqualValues(t, 2, s.asked.Load(), "the answer was the next token")
+		assert.EqualValues(t, 2, s.requests.Load(), "the response was the next token")
 	})
 }
 
@@ -135,15 +140,15 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestErrorsHoldNoSecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	for name, rt := range map[string]roundTripper{
-		"no answer": func(*http.Request) (*http.Response, error) { return nil, errors.New("reset") },
-		"refused":   func(*http.Request) (*http.Response, error) { return answer(401, `{"error":"wrong key"}`), nil },
-		"half a token": func(*http.Request) (*http.Response, error) {
-			return answer(200, `{"access_token":"SENTINEL-TOKEN","expires_`), nil
+		"no response": func(*http.Request) (*http.Response, error) { return nil, errors.New("reset") },
+		"wrong key":   func(*http.Request) (*http.Response, error) { return response(401, `{"error":"wrong key"}`), nil },
+		"truncated token": func(*http.Request) (*http.Response, error) {
+			return response(200, `{"access_token":"SENTINEL-TOKEN","expires_`), nil
 		},
-		"no time": func(*http.Request) (*http.Response, error) {
-			return answer(200, `{"access_token":"SENTINEL-TOKEN"}`), nil
+		"no expiry": func(*http.Request) (*http.Response, error) {
+			return response(200, `{"access_token":"SENTINEL-TOKEN"}`), nil
 		},
 		"redirect": redirect,
 	} {
@@ -159,7 +164,7 @@ func redirect(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != "tokens.example.com" {
 		return nil, errors.New("SENTINEL: the redirect was followed")
 	}
-	resp := answer(307, "")
+	resp := response(307, "")
 	resp.Header.Set("Location", "https://elsewhere.example.com")
 	return resp, nil
 }
