@@ -148,8 +148,8 @@ type RateLimit struct {
 
 // RIDInfo is what the platform recorded about a failed call. Tokens and the app secret are redacted in its texts.
 type RIDInfo struct {
-	InvokedAt time.Time
-	Cost      time.Duration
+	InvokedAt    time.Time
+	Cost         time.Duration
 	RequestURL   string // the query of the request
 	RequestBody  string
 	ResponseBody string

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,20 +133,18 @@ func (e *stackError) Format(f fmt.State, _ rune) {
 
 // echoes are the forms in which a text can quote a request.
 var echoes = map[string]func(u string) string{
-	"as it is":   func(u string) string { return u },
-	"unescaped":  unescaped,
-	"JSON":       func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
-	"lower case": func(u string) string { return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u) },
-	"path":       func(u string) string { return url.PathEscape(unescaped(u)) },
-	"query":      url.QueryEscape,
-	"named":      func(string) string { return "access_token=" + testutil.Token[:20] },
-	"token cut":  func(string) string { return "for " + testutil.Token[:len(testutil.Token)-4] },
-	"secret cut": func(string) string { return `{"x":"` + testutil.Secret[:len(testutil.Secret)-4] },
-	"first 8":    func(string) string { return testutil.Token[:8] + "\n" + testutil.Secret[:8] },
-	"last 8": func(string) string {
-		return testutil.Token[len(testutil.Token)-8:] + testutil.Secret[len(testutil.Secret)-8:]
-	},
-	"the middle":  func(string) string { return testutil.Token[9:17] + " " + testutil.Secret[10:18] },
+	"as it is":    func(u string) string { return u },
+	"unescaped":   unescaped,
+	"JSON":        func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
+	"lower case":  func(u string) string { return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u) },
+	"path":        func(u string) string { return url.PathEscape(unescaped(u)) },
+	"query":       url.QueryEscape,
+	"named":       perSecret(func(secret string) string { return "access_token=" + secret[:20] }),
+	"end cut":     perSecret(func(secret string) string { return `{"x":"` + secret[:len(secret)-4] }),
+	"start cut":   perSecret(func(secret string) string { return secret[4:] + `","y":` }),
+	"first 8":     perSecret(func(secret string) string { return secret[:8] + "\n" }),
+	"last 8":      perSecret(func(secret string) string { return secret[len(secret)-8:] + "\n" }),
+	"the middle":  perSecret(func(secret string) string { return secret[9:17] + "\n" }),
 	"upper case":  func(u string) string { return strings.ToUpper(unescaped(u)) },
 	"lines":       func(u string) string { return joined(unescaped(u), 10, "\r\n") },
 	"short lines": func(u string) string { return joined(unescaped(u), 3, "\n\t") },
@@ -164,6 +163,18 @@ var echoes = map[string]func(u string) string{
 	"base64, 1":   func(u string) string { return base64.StdEncoding.EncodeToString([]byte("-" + unescaped(u))) },
 	"base64, 2":   func(u string) string { return base64.RawURLEncoding.EncodeToString([]byte("--" + unescaped(u))) },
 	"base64, cut": func(u string) string { return base64.StdEncoding.EncodeToString([]byte(unescaped(u)))[7:] },
+}
+
+// perSecret returns a form of each secret in a request.
+func perSecret(form func(secret string) string) func(u string) string {
+	return func(u string) (text string) {
+		for _, secret := range []string{testutil.Token, testutil.Secret} {
+			if strings.Contains(unescaped(u), secret) {
+				text += form(secret)
+			}
+		}
+		return text
+	}
 }
 
 // joined splits a text after each n bytes.
@@ -300,12 +311,20 @@ type failingReader struct{ err error }
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestNoSecretLeaks(t *testing.T) {
-	calls := []testutil.APICall{
-		testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "UpdateRemark"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "CreateTag"), testutil.CallOf(t, "GetRIDInfo"), testutil.CallOf(t, "ChangeOpenID"),
-		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
+	var calls []testutil.APICall // the first ones take every fault, the others a share
+	for _, name := range []string{
+		"GetTags", "ClearQuotaByAppSecret", "Token", "Token/WithLegacyToken",
+		"RefreshToken", "UpdateRemark", "BatchTagging", "CreateTag", "GetRIDInfo", "ChangeOpenID",
+	} {
+		calls = append(calls, testutil.CallOf(t, name))
 	}
-	for name, transport := range faults(t) {
-		for _, call := range calls {
+	all := faults(t)
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		transport := all[name]
+		for j, call := range calls {
+			if !testutil.Full() && j >= 2 && i%len(calls) != j && !strings.HasPrefix(name, "new token") {
+				continue
+			}
 			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
 				continue // only this code takes it
 			}
@@ -369,7 +388,9 @@ func TestErrorsOfATransport(t *testing.T) {
 		&url.Error{Op: "Get", URL: "https://example.com", Err: refused},
 	} {
 		err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
-		require.ErrorIs(t, err, cause)
+		if ue := (*url.Error)(nil); !errors.As(cause, &ue) { // which is taken off
+			require.ErrorIs(t, err, cause)
+		}
 		var (
 			open *openError
 			op   *net.OpError
@@ -558,8 +579,10 @@ func TestErrorsOfAClientThatIsATokenSource(t *testing.T) {
 		err := testutil.GetTags(t.Context(), c)
 		require.ErrorIs(t, err, wechatuser.ErrRateLimited)
 		require.ErrorIs(t, err, wechatuser.CodeSystemBusy)
+		start := time.Now()
 		_, err = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
-		require.ErrorContains(t, err, "no more token requests")
+		require.ErrorIs(t, err, wechatuser.CodeSystemBusy)
+		assert.GreaterOrEqual(t, time.Since(start), time.Second, "a job waits for the limit, which it finds in the error")
 	})
 }
 
@@ -570,7 +593,7 @@ func TestErrorsOfATokenStore(t *testing.T) {
 			t.Run(family+"/"+op, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					hidden := &sentError{&http.Request{URL: &url.URL{RawQuery: testutil.Token + testutil.Secret}}}
-					store := &failingStore{TokenStore: wechatuser.NewMemoryTokenStore(), op: op, err: fmt.Errorf("%s %s: %w", testutil.Token[4:], testutil.Secret[4:], hidden)}
+					store := &failingStore{TokenStore: wechatuser.NewMemoryTokenStore(), op: op, err: hidden}
 					var log bytes.Buffer
 					s := testutil.ByPath{
 						testutil.PathStableToken: testutil.Play(testutil.RespondJSON(testutil.TokenBody)),
@@ -594,25 +617,28 @@ func TestErrorsOfATokenStore(t *testing.T) {
 
 type failingStore struct {
 	wechatuser.TokenStore
-	op  string
-	err error
+	op    string
+	err   error
+	token string // which the client knows
 }
 
 func (s *failingStore) fail(op string) error {
 	if op == s.op {
-		return s.err
+		return fmt.Errorf("%s %s: %w", s.token, testutil.Secret[4:], s.err)
 	}
 	return nil
 }
 
 func (s *failingStore) Load(ctx context.Context, key string) (wechatuser.Token, error) {
-	if err := s.fail("load"); err != nil {
-		return wechatuser.Token{AccessToken: testutil.Token}, err
+	if s.op == "load" {
+		s.token = testutil.Token[4:]
+		return wechatuser.Token{AccessToken: testutil.Token}, s.fail("load")
 	}
 	return s.TokenStore.Load(ctx, key)
 }
 
 func (s *failingStore) Save(ctx context.Context, key string, t wechatuser.Token) error {
+	s.token = testutil.Token[4:]
 	return cmp.Or(s.fail("save"), s.TokenStore.Save(ctx, key, t))
 }
 

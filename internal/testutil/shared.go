@@ -52,6 +52,8 @@ var (
 	hexRun   = regexp.MustCompile(`(?:[0-9A-Fa-f][\s:]?){15,}[0-9A-Fa-f]`)
 	base64ed = regexp.MustCompile(`[A-Za-z0-9+/_-]{11,}`)
 	numbers  = regexp.MustCompile(`(?:\b(?:0x[0-9A-Fa-f]{1,2}|[0-9]{1,3})\b[\s,]*){8,}`)
+	oneLine  = strings.NewReplacer("\n", "", "\r", "", " ", "")
+	toStd    = strings.NewReplacer("-", "+", "_", "/") // base64url to base64
 	oneOf    = regexp.MustCompile(`[0-9A-Fa-fx]+`)
 )
 
@@ -87,8 +89,8 @@ func decodings(text string) (all []string) {
 			add(string(data))
 		}
 	}
-	for _, run := range base64ed.FindAllString(squeezeLines(text), -1) {
-		run = strings.NewReplacer("-", "+", "_", "/").Replace(run)
+	for _, run := range base64ed.FindAllString(oneLine.Replace(text), -1) {
+		run = toStd.Replace(run)
 		for skip := range 4 {
 			part := run[skip:]
 			data, _ := base64.RawStdEncoding.DecodeString(part[:len(part)/4*4])
@@ -114,10 +116,6 @@ func squeeze(text string) string {
 		}
 		return -1
 	}, text)
-}
-
-func squeezeLines(text string) string {
-	return strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(text)
 }
 
 // Reach returns all texts that can be reached from a value, also in unexported fields: what a printer finds that
