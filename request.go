@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"net/url"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -40,6 +41,11 @@ type response interface {
 	ResponseEnvelope() *wire.Envelope
 	// missingField names the field that a success must have, if it is missing or empty.
 	missingField() string
+}
+
+// redactable is a response with texts that can show a secret.
+type redactable interface {
+	redact(secrets redact.Redactor)
 }
 
 // okResponse is the response of a write.
