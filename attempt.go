@@ -34,7 +34,7 @@ type outcome struct {
 	response     response // after a success
 	err          error    // otherwise
 	mayBeApplied bool     // the platform may have applied it
-	otherHost    bool     // another host can be tried at once
+	retryAtOnce  bool     // on another host, or on a new connection
 	retryAfter   time.Duration
 	failed       []string // openids that were not processed, if the verdict is partial
 }
@@ -71,7 +71,7 @@ func (o *outcome) retryable(ep *endpoint) bool {
 	case notSent, retryLater:
 		return true
 	case unknown:
-		return ep.retry != retryNever && (o.otherHost || o.retryAfter <= maxRetryAfter)
+		return ep.retry != retryNever && (o.retryAtOnce || o.retryAfter <= maxRetryAfter)
 	case partial:
 		return len(o.failed) > 0
 	case final, tokenRejected:
@@ -113,8 +113,9 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body)
+	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body, c.repeatable(req.ep))
 	defer resp.Release()
+	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
 	secrets := newRedactor(c.secret(), token.AccessToken)
 
@@ -133,11 +134,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		default:
 			o.verdict = notSent
 		}
-		o.otherHost = c.sender.Hosts.MarkDown(host)
+		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
 	case err != nil || resp.Status < 200 || resp.Status > 299:
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
-			o.otherHost = c.sender.Hosts.MarkDown(host)
+			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
 		} else {
 			c.sender.Hosts.MarkUp(host)
 		}
@@ -146,6 +147,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		o = decode(req, res, &resp, secrets)
 	}
 	return o
+}
+
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
+func (c *caller) repeatable(ep *endpoint) bool {
+	return ep.retry != retryNever && c.retry.MaxAttempts > 1
 }
 
 // decode returns the outcome of an attempt with a success status.

@@ -2,6 +2,7 @@ package wechatuser
 
 import (
 	"net/url"
+	"sync/atomic"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -20,6 +21,8 @@ type request struct {
 	bodyFor func(openIDs []string) ([]byte, error)
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// sent counts the requests that were sent; nil for none.
+	sent *atomic.Int64
 }
 
 // url returns the URL of the request, which contains the token.
