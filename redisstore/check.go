@@ -103,6 +103,8 @@ func reasonOf(err error) string {
 		return "this Redis is a node of a Cluster: use redis.NewClusterClient"
 	case has("No such master", "all sentinels specified in configuration are unreachable"):
 		return "Sentinel does not know the primary: check the addresses and the MasterName"
+	case has("CLUSTERDOWN"):
+		return "the Cluster does not serve this key: see CLUSTER INFO"
 	case has("OOM command not allowed"):
 		return "Redis is out of memory: raise maxmemory"
 	case has("MISCONF"):
@@ -119,10 +121,10 @@ func reasonOf(err error) string {
 		return "the server is not Redis: check address and port"
 	case errors.Is(err, io.EOF) || has("connection reset", "broken pipe"):
 		return "the server closed the connection: if it uses TLS, set TLSConfig; otherwise check that it is Redis"
-	case has("no response within"):
-		return "Redis does not respond: check address, firewall and load"
-	case errors.As(err, &network) || has("dial "):
+	case errors.As(err, &network) && !network.Timeout(), has("dial "):
 		return "Redis can't be reached: check address, port and firewall"
+	case errors.As(err, &network), has("no response within"):
+		return "Redis does not respond: check address, port and load, and whether it uses TLS"
 	case errors.Is(err, redis.ErrClosed):
 		return "the go-redis client is closed"
 	}
