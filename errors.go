@@ -90,10 +90,19 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(attemptsNote(e.Attempts))
 	b.WriteString(e.note())
-	if remedy := e.Code.Remedy(); remedy != "" {
+	if remedy := e.Remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
+}
+
+// Remedy returns what to do about the error, in English: that of its Code, or a better one for this call. It is empty
+// for an unknown code.
+func (e *Error) Remedy() string {
+	if e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API) { // ClearQuota needs a token
+		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
+	}
+	return e.Code.Remedy()
 }
 
 // Is reports whether target is the Code or a class of the error.
@@ -251,6 +260,13 @@ func (e *tokenLimitError) Unwrap() error { return e.LimitError }
 func (e *tokenLimitError) Is(target error) bool {
 	return (classTemporary | classRateLimited).has(target)
 }
+
+// abandonedError is a token refresh that took too long, with its class.
+type abandonedError struct{ *tokencache.AbandonedError }
+
+func (e *abandonedError) Unwrap() error { return e.AbandonedError }
+
+func (e *abandonedError) Is(target error) bool { return classTemporary.has(target) }
 
 // argumentError returns the error for an argument that is wrong.
 func argumentError(api, field, format string, args ...any) error {

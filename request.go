@@ -2,6 +2,7 @@ package wechatuser
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -19,6 +20,8 @@ type request struct {
 	bodyFor func(openIDs []string) ([]byte, error)
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// received is called with each response of the platform that is a success; nil for none.
+	received func(r response, sentAt time.Time)
 }
 
 // url returns the URL of the request, which contains the token.
