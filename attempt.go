@@ -95,7 +95,8 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
 func tokenError(api string, attempts int, err error) error {
-	if te := (*TransportError)(nil); backoff.IsContextErr(err) && !errors.As(err, &te) {
+	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
+	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
 		return &TransportError{API: api, Attempts: attempts, Err: err}
 	}
 	return err

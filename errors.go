@@ -261,13 +261,6 @@ func (e *tokenLimitError) Is(target error) bool {
 	return (classTemporary | classRateLimited).has(target)
 }
 
-// abandonedError is a token refresh that took too long, with its class.
-type abandonedError struct{ *tokencache.AbandonedError }
-
-func (e *abandonedError) Unwrap() error { return e.AbandonedError }
-
-func (e *abandonedError) Is(target error) bool { return classTemporary.has(target) }
-
 // argumentError returns the error for an argument that is wrong.
 func argumentError(api, field, format string, args ...any) error {
 	return &ArgumentError{API: api, Field: field, Reason: fmt.Sprintf(format, args...)}

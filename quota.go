@@ -17,9 +17,6 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 	_, err := call[okResponse](ctx, &c.caller, request{ep: &endpoints[clearQuota]}, struct {
 		AppID string `json:"appid"`
 	}{c.appID})
-	if err == nil {
-		c.tokens.forget() // that the quota of the token endpoint is used up
-	}
 	return err
 }
 
@@ -39,7 +36,7 @@ func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 		Secret string `json:"appsecret"`
 	}{c.appID, c.secret()})
 	if err == nil {
-		c.tokens.forget()
+		c.tokens.forget() // that the quota of the token endpoint is used up
 	}
 	return err
 }

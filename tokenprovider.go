@@ -63,13 +63,10 @@ func (p platformProvider) accepted(t Token) { p.cache.Accepted(t.AccessToken) }
 
 func (p platformProvider) forget() { p.cache.Forget() }
 
-// providerError adds the classes to the errors of the cache's own limits.
+// providerError adds the classes to the error of the cache's own limit.
 func providerError(err error) error {
-	switch e := err.(type) { //nolint:errorlint // one that is wrapped came through here already
-	case *tokencache.LimitError:
-		return &tokenLimitError{e}
-	case *tokencache.AbandonedError:
-		return &abandonedError{e}
+	if limit, ok := err.(*tokencache.LimitError); ok { //nolint:errorlint // one that is wrapped came through here already
+		return &tokenLimitError{limit}
 	}
 	return err
 }

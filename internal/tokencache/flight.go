@@ -76,8 +76,11 @@ func (e *AbandonedError) Error() string {
 		"an interceptor, the transport or the token store does not return", e.After, e.Step)
 }
 
-// Timeout returns true.
+// Timeout returns true, as a net.Error.
 func (e *AbandonedError) Timeout() bool { return true }
+
+// Temporary returns true, as a net.Error.
+func (e *AbandonedError) Temporary() bool { return true }
 
 // worker carries out a flight, in a goroutine of its own. The goroutine can outlive the flight, if that is abandoned.
 type worker struct {
