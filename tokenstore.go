@@ -42,8 +42,9 @@ type TokenBudget interface {
 	AllowForced(ctx context.Context, key string) (bool, error)
 }
 
-// ErrUnreadableToken is matched by the error of a [TokenStore] that has a value which is not a token, or which it
-// cannot decrypt. The client then fetches a token and saves it in its place.
+// ErrUnreadableToken is matched by the error of a [TokenStore] whose value is not a token and was written by none of
+// its processes. The client then fetches a token, and saves it in place of that value. A value that is encrypted with
+// another key is a different error: to replace it would disturb the processes that have that key.
 var ErrUnreadableToken = tokencache.ErrUnreadable
 
 // NewMemoryTokenStore returns a [TokenStore] for the clients of one process. It is a [TokenLocker] and a [TokenBudget]

@@ -93,7 +93,8 @@ func (s *Store) loadForeign(ctx context.Context, name string) (wechatuser.Token,
 	}
 	token := r.value
 	if strings.HasPrefix(token, `"`) && json.Unmarshal([]byte(r.value), &token) != nil || !isToken(token) {
-		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: not plain text", name)
+		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: %w: not plain text",
+			name, wechatuser.ErrUnreadableToken)
 	}
 	return wechatuser.Token{AccessToken: token, ExpiresAt: start.Add(r.ttl).Round(0)}, nil
 }

@@ -177,7 +177,11 @@ func (w *worker) delete(rejected string) error {
 	w.step("deleting a token from the token store")
 	ctx, cancel := context.WithTimeout(w.ctx, storeTimeout)
 	defer cancel()
-	return w.c.store.Delete(ctx, Token{AccessToken: rejected})
+	err := w.c.store.Delete(ctx, Token{AccessToken: rejected})
+	if errors.Is(err, ErrUnreadable) {
+		return nil // then it is not the rejected token
+	}
+	return err
 }
 
 // save stores a token. A failure is logged only: the token is good whether or not other processes learn of it.
