@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -97,7 +98,8 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
 func tokenError(api string, attempts int, err error) error {
-	if te := (*TransportError)(nil); backoff.IsContextErr(err) && !errors.As(err, &te) {
+	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
+	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
 		return &TransportError{API: api, Attempts: attempts, Err: err}
 	}
 	return err
@@ -312,7 +314,14 @@ func (c *caller) logAttempt(ctx context.Context, req *request, res *Result, d ti
 	if err != nil {
 		attrs = append(attrs, slog.String("error", errorForLog(err)))
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+	if !isTokenAPI(req.ep.api) {
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+		return
+	}
+	// Calls wait for this one. They must not wait for a log handler, which may make calls itself.
+	record := slog.NewRecord(time.Now(), slog.LevelDebug, "wechatuser: attempt", 0)
+	record.AddAttrs(attrs...)
+	tokencache.Later(ctx, func() { _ = c.logger.Handler().Handle(context.WithoutCancel(ctx), record) })
 }
 
 // errorForLog returns the text of an error without what can show an openid: the body of a foreign response, and a URL.

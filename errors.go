@@ -91,10 +91,19 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(attemptsNote(e.Attempts))
 	b.WriteString(e.note())
-	if remedy := e.Code.Remedy(); remedy != "" {
+	if remedy := e.Remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
+}
+
+// Remedy returns what to do about the error, in English: that of its Code, or a better one for this call. It is empty
+// for an unknown code.
+func (e *Error) Remedy() string {
+	if e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API) { // ClearQuota needs a token
+		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
+	}
+	return e.Code.Remedy()
 }
 
 // Is reports whether target is the Code or a class of the error.

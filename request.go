@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -23,6 +24,8 @@ type request struct {
 	beforeSend func() error
 	// sent counts the requests that were sent; nil for none.
 	sent *atomic.Int64
+	// received is called with each response of the platform that is a success; nil for none.
+	received func(r response, sentAt time.Time)
 }
 
 // url returns the URL of the request, which contains the token.
