@@ -350,7 +350,9 @@ func (s *server) clusterPort() string { return s.args[slices.Index(s.args, "--cl
 
 func waitForCluster(t *testing.T, node *server) {
 	t.Helper()
-	eventually(t, pollInterval, func() bool { return strings.Contains(cli(node.port, "cluster", "info"), "cluster_state:ok") })
+	eventually(t, pollInterval, func() bool {
+		return strings.Contains(cli(node.port, "cluster", "info"), "cluster_state:ok")
+	})
 }
 
 // hashTag is a prefix that puts all keys into one slot, which the node with that index owns.
@@ -375,8 +377,8 @@ func TestCluster(t *testing.T) {
 				t.Parallel()
 				srv := newPlatform(t)
 				workers := startWorkers(t, processes, workerConfig{
-					URL: srv.URL, Redis: addrs, Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
-					User: "limited", Password: "password", Prefix: prefix,
+					URL: srv.URL, Redis: addrs, User: "limited", Password: "password", Prefix: prefix,
+					Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
 				})
 				for range 2 { // at a cold start, and after a revocation
 					waitForSharedRenewal(t, srv, path, workers)
