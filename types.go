@@ -104,7 +104,18 @@ func (u *UserInfo) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" { // by convention, this changes nothing
 		return nil
 	}
-	return wire.Unmarshal(data, (*profile)(u))
+	if err := wire.Unmarshal(data, (*profile)(u)); err != nil || u.TagIDList == nil || len(u.TagIDList) > 0 {
+		return err
+	}
+	// Responses have an empty list for null, and MarshalJSON has null for a nil list, which is to be nil again.
+	var list struct {
+		TagIDs *[]int `json:"tagid_list"`
+	}
+	err := wire.Unmarshal(data, &list)
+	if list.TagIDs == nil {
+		u.TagIDList = nil
+	}
+	return err
 }
 
 // Subscribed reports whether the user follows the account.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -176,11 +177,14 @@ func (p *parser) skipItems(depth int) bool {
 
 // wrong reports that the value at p cannot be read, and goes past it.
 func (p *parser) wrong(want string) status {
-	found := p.found()
+	problem := ""
+	if p.problem == nil {
+		problem = p.found() + " where " + want + " is expected"
+	}
 	if !p.skip(0) {
 		return broken
 	}
-	return p.fail(found + " where " + want + " is expected")
+	return p.fail(problem)
 }
 
 // fail sets the problem of a value that p has gone past, unless there is one already.
@@ -267,10 +271,20 @@ func (p *parser) string() (text []byte, ok bool) {
 	return text, true
 }
 
+// stringLen returns the length of the rest of a string, with its quote.
+func (p *parser) stringLen(start int) int {
+	rest := parser{data: p.data, pos: start - 1}
+	rest.skipString()
+	return rest.pos - start
+}
+
 // unescape goes past the string that begins at start and has its first backslash at end, and returns its text.
 func (p *parser) unescape(start, end int) (text []byte, ok bool) {
 	text = p.scratch[:0]
 	for end < len(p.data) {
+		if cap(text)-len(text) < end-start+utf8.UTFMax {
+			text = slices.Grow(text, p.stringLen(start)) // no text is longer than it is with its escapes
+		}
 		text = append(text, p.data[start:end]...)
 		if p.data[end] == '"' {
 			p.scratch, p.pos = text, end+1
