@@ -83,10 +83,10 @@ const wholeNumber = "a whole number"
 
 // whole goes past a whole number, which can be in quotes.
 func (p *parser) whole() (int64, status) {
+	c := p.next()
 	if n, ok := p.short(); ok {
 		return n, fine
 	}
-	c := p.next()
 	var literal []byte
 	switch {
 	case c == '"':

@@ -22,14 +22,6 @@ type field struct {
 	read  *reader
 }
 
-// of returns the field of this struct.
-func (f *field) of(v reflect.Value) reflect.Value {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0])
-	}
-	return v.FieldByIndex(f.index)
-}
-
 // maxUnknown is how many unknown fields of an object are kept.
 const maxUnknown = 64
 
@@ -113,7 +105,7 @@ func (o *object) lookup(name []byte) *field {
 
 // member is a member of an object that was read: its name, and what it is in the struct.
 type member struct {
-	quoted []byte // the name as it is in the body, with its quotes
+	quoted []byte // the name as it is in the body, with its quotes and the colon
 	field  *field // nil if it is unknown
 	keep   bool   // it is unknown, and the struct has a place for it
 	name   string // if it is kept
@@ -127,10 +119,10 @@ const (
 	maxAhead = 3 // that many names are compared, as an object can lack some
 )
 
-// member goes past a name. k is the position of the name in the object, and order where the order of the last object
+// member goes past a name and the colon. k is the position of the name in the object, and order where the order of the last object
 // begins; it returns the position of the name in that order. The member is valid until the next call.
 func (p *parser) member(o *object, order, k int) (m *member, at int) {
-	if p.next() != '"' {
+	if p.peek() != '"' && p.nextAfterSpace() != '"' {
 		return nil, 0
 	}
 	if order != noOrder {
@@ -156,10 +148,14 @@ func (p *parser) member(o *object, order, k int) (m *member, at int) {
 	default:
 		m = &p.order[order+k]
 	}
-	*m = member{quoted: p.data[start:p.pos], field: o.lookup(name)}
+	*m = member{field: o.lookup(name)}
 	if m.field == nil && o.unknown != nil && !isEnvelope(string(name)) {
 		m.keep, m.name = true, p.copy(name)
 	}
+	if !p.take(':') {
+		return nil, 0
+	}
+	m.quoted = p.data[start:p.pos]
 	return m, k
 }
 
@@ -180,12 +176,18 @@ func (p *parser) object(o *object, v reflect.Value, order int) status {
 	outcome := fine
 	for k := 0; ; k++ {
 		m, at := p.member(o, order, k)
-		if m == nil || !p.take(':') {
+		if m == nil {
 			return broken
 		}
 		k = at
 		if f := m.field; f != nil { // nothing of m is used after this: reading a list moves the order
-			switch f.read.field(p, f.of(v)) {
+			var target reflect.Value
+			if len(f.index) == 1 {
+				target = v.Field(f.index[0])
+			} else {
+				target = v.FieldByIndex(f.index)
+			}
+			switch f.read.field(p, target) {
 			case broken:
 				return broken
 			case wrong:
@@ -195,7 +197,9 @@ func (p *parser) object(o *object, v reflect.Value, order int) status {
 		} else if !p.unknown(o, v, *m) {
 			return broken
 		}
-		if more, ok := p.more('}'); !ok {
+		if p.peek() == ',' {
+			p.pos++
+		} else if more, ok := p.more('}'); !ok {
 			return broken
 		} else if !more {
 			return outcome
@@ -254,6 +258,11 @@ func (p *parser) objects(item *object, v reflect.Value) status {
 	order := len(p.order)
 	outcome := p.objectItems(item, v, order)
 	p.order = p.order[:order]
+	if n := v.Len(); v.Cap() > n+n/2 { // the beginning of the list was not like the rest
+		exact := reflect.MakeSlice(v.Type(), n, n)
+		reflect.Copy(exact, v)
+		v.Set(exact)
+	}
 	return outcome
 }
 
@@ -283,22 +292,23 @@ func (p *parser) objectItems(item *object, v reflect.Value, order int) status {
 }
 
 // sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the first
-// name of the first object, and not more than fit into a few times the rest of the body. It counts once in a body, so
-// that a body of many lists is not read as often.
+// name of the first object, judging by the beginning of the list, and not more than fit into a few times the rest of the
+// body. It looks at one list of a body, so that a body of many lists is not read as often.
 func (p *parser) sizeOfObjects(itemSize int) int {
-	rest := p.data[p.pos:]
 	if p.sized || p.next() != '{' {
 		return 0
 	}
 	p.sized = true
-	open := bytes.IndexByte(rest, '"')
-	if open < 0 {
+	rest := p.data[p.pos:]
+	sample := rest[:min(len(rest), 4<<10)]
+	start := bytes.IndexByte(sample, '"')
+	end := 1 + bytes.IndexByte(sample[start+1:], '"') // from start on
+	if start < 0 || end <= 0 || end > 64 {
 		return 0
 	}
-	end := bytes.IndexByte(rest[open+1:], '"')
-	if end < 0 || end > 64 {
-		return 0
+	n := bytes.Count(sample, sample[start:start+end+1])
+	if len(sample) < len(rest) {
+		n = (n + 1) * len(rest) / len(sample)
 	}
-	name := rest[open : open+1+end+1]
-	return min(bytes.Count(rest, name), maxObjects, 1+4*len(rest)/max(itemSize, 1))
+	return min(n, maxObjects, 1+4*len(rest)/max(itemSize, 1))
 }

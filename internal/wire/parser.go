@@ -50,27 +50,31 @@ const (
 
 // next goes past white space and returns the byte there, or 0 at the end.
 func (p *parser) next() byte {
-	if p.pos < len(p.data) && p.data[p.pos] > ' ' {
-		return p.data[p.pos]
+	if c := p.peek(); c > ' ' {
+		return c
 	}
 	return p.nextAfterSpace()
+}
+
+// peek returns the byte at p, or 0 at the end. It is short enough to be inlined.
+func (p *parser) peek() byte {
+	if p.pos < len(p.data) {
+		return p.data[p.pos]
+	}
+	return 0
 }
 
 func (p *parser) nextAfterSpace() byte {
 	const spaces = 0x2020202020202020
 	for p.pos < len(p.data) {
 		switch c := p.data[p.pos]; c {
-		case ' ':
-			for rest := p.data[p.pos:]; len(rest) >= 8 && binary.LittleEndian.Uint64(rest) == spaces; rest = p.data[p.pos:] {
-				p.pos += 8
-			}
-			if p.pos < len(p.data) && p.data[p.pos] == ' ' {
-				p.pos++
-			}
-		case '\n', '\r', '\t':
+		case ' ', '\n', '\r', '\t':
 			p.pos++
 		default:
 			return c
+		}
+		for n := 8; n == 8 && p.pos+8 <= len(p.data); p.pos += n { // a body that is spread out has many spaces
+			n = bits.TrailingZeros64(binary.LittleEndian.Uint64(p.data[p.pos:])^spaces) / 8
 		}
 	}
 	return 0
@@ -92,7 +96,11 @@ func (p *parser) atEnd() bool {
 
 // more goes past the comma or the end, which is a bracket, after an item or a member.
 func (p *parser) more(end byte) (more, ok bool) {
-	switch p.next() {
+	c := p.peek()
+	if c <= ' ' {
+		c = p.nextAfterSpace()
+	}
+	switch c {
 	case ',':
 		p.pos++
 		return true, true
@@ -132,6 +140,9 @@ func (p *parser) skip(depth int) bool {
 	case c == 'n':
 		return p.word("null")
 	default:
+		if _, ok := p.short(); ok {
+			return true
+		}
 		_, ok := p.number()
 		return ok
 	}
@@ -143,10 +154,7 @@ func (p *parser) skipObject(depth int) bool {
 		return true
 	}
 	for {
-		if p.next() != '"' {
-			return false
-		}
-		if !p.skipString() || !p.take(':') || !p.skip(depth+1) {
+		if p.peek() != '"' && p.nextAfterSpace() != '"' || !p.skipString() || !p.take(':') || !p.skip(depth+1) {
 			return false
 		}
 		if more, ok := p.more('}'); !more {

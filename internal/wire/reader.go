@@ -29,6 +29,7 @@ func (k kind) first() byte {
 // reader reads a value into a variable that can be set.
 type reader struct {
 	kind    kind
+	first   byte // of a value, 0 for a number
 	pointer bool
 	object  *object // of a struct
 	// read goes past a value, and sets the variable unless the value is of another kind.
@@ -39,7 +40,19 @@ type reader struct {
 
 // field reads the value of a field, which can be an empty one of another kind.
 func (r *reader) field(p *parser, v reflect.Value) status {
-	if c := p.next(); c != r.kind.first() && (c > '9' || c < '-') && p.empty(r.kind) {
+	c := p.peek()
+	if c <= ' ' {
+		c = p.nextAfterSpace()
+	}
+	switch {
+	case c == '"' && r.kind == textKind && !r.pointer: // most fields are texts
+		text, ok := p.string()
+		if !ok {
+			return broken
+		}
+		v.SetString(p.copy(text))
+		return fine
+	case c != r.first && (c > '9' || c < '-') && p.empty(r.kind):
 		r.clear(v)
 		return fine
 	}
@@ -59,6 +72,12 @@ func readerOf(t reflect.Type) *reader {
 }
 
 func newReader(t reflect.Type) *reader {
+	r := newReaderOf(t)
+	r.first = r.kind.first()
+	return r
+}
+
+func newReaderOf(t reflect.Type) *reader {
 	r := &reader{clear: reflect.Value.SetZero}
 	if t == reflect.TypeFor[ErrCode]() {
 		r.kind, r.read = codeKind, readInt
@@ -113,9 +132,12 @@ func readText(p *parser, v reflect.Value) status {
 }
 
 func readInt(p *parser, v reflect.Value) status {
-	n, st := p.whole()
-	if st != fine {
-		return st
+	n, ok := p.short()
+	if !ok {
+		var st status
+		if n, st = p.whole(); st != fine {
+			return st
+		}
 	}
 	if v.OverflowInt(n) { // an int can be shorter
 		return p.fail(problemTooLarge)
