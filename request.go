@@ -2,7 +2,9 @@ package wechatuser
 
 import (
 	"net/url"
+	"sync/atomic"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -19,6 +21,8 @@ type request struct {
 	bodyFor func(openIDs []string) ([]byte, error)
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// sent counts the requests that were sent; nil for none.
+	sent *atomic.Int64
 }
 
 // url returns the URL of the request, which contains the token.
@@ -40,6 +44,11 @@ type response interface {
 	ResponseEnvelope() *wire.Envelope
 	// missingField names the field that a success must have, if it is missing or empty.
 	missingField() string
+}
+
+// redactable is a response with texts that can show a secret.
+type redactable interface {
+	redact(secrets redact.Redactor)
 }
 
 // okResponse is the response of a write.
