@@ -168,7 +168,7 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return rejection(req, res, Code(code), env, secrets)
 	}
 	if err != nil {
-		return foreignResponse(req, res, resp, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
+		return foreignResponse(req, res, resp, err, secrets)
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
@@ -179,9 +179,13 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 	return outcome{response: decoded}
 }
 
+// maxErrMsg is how much of an errmsg is searched for secrets. ParseMessage shortens it further, so that a secret that is
+// cut here is not seen.
+const maxErrMsg = 32 << 10
+
 // rejection returns the outcome of an attempt whose response has an errcode.
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
-	msg := wire.ParseMessage(secrets.Text(env.ErrMsg))
+	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
 	// Only openids that were sent can have failed, whatever the response says.
 	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })

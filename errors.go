@@ -12,6 +12,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
+	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
 // Classes of errors, for errors.Is. A [Code] matches its classes, and so do the errors of this package.
@@ -216,7 +217,7 @@ func (e *ResponseError) Unwrap() error { return e.Err }
 // Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
 func (e *ResponseError) Is(target error) bool {
 	set := e.mark.class()
-	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
+	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {

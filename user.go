@@ -21,7 +21,7 @@ func WithLang(lang Lang) UserInfoOption {
 
 type userInfoResponse struct {
 	wire.Envelope
-	UserInfo
+	profile // without the methods of UserInfo, which would leave out the envelope
 }
 
 func (r *userInfoResponse) missingField() string { return missingIf("openid", r.OpenID == "") }
@@ -51,7 +51,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if err != nil {
 		return nil, err
 	}
-	return &res.UserInfo, nil
+	return (*UserInfo)(&res.profile), nil
 }
 
 type batchUserInfoResponse struct {
