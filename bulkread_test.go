@@ -96,7 +96,7 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 		},
 		"another openid in place of a missing one": func(a *batchResponse, asked int) {
 			if len(a.Users) < asked {
-				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
+				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "subscribe": 1, "unionid": "union-stranger"})
 			}
 		},
 	} {

@@ -31,6 +31,9 @@ var (
 	ErrTemporary error = classTemporary
 	// ErrAmbiguous: the platform may or may not have applied this write; no response tells.
 	ErrAmbiguous error = classAmbiguous
+	// ErrUnproven: the response to [Client.BatchUserInfo] may have profiles, or UnionIDs, of other users than it says.
+	// [Client.BulkUserInfo] finds out which are right.
+	ErrUnproven error = classUnproven
 )
 
 // mark is what the errors of calls share: whether the platform may have applied the call in spite of the error.
@@ -173,13 +176,20 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
+	broken   bool // a list that is broken JSON: a part of it may be sound
+	unproven bool // see ErrUnproven
+
 	mark
 }
 
 // Error returns one line with the call, the status, what was wrong and the beginning of the body.
 func (e *ResponseError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wechatuser: %s: not a response of the platform: HTTP status %d", e.API, e.StatusCode)
+	what := "not a response of the platform"
+	if e.unproven {
+		what = "a response that cannot be trusted"
+	}
+	fmt.Fprintf(&b, "wechatuser: %s: %s: HTTP status %d", e.API, what, e.StatusCode)
 	if e.ContentType != "" {
 		b.WriteString(" " + e.ContentType)
 	}
@@ -197,9 +207,12 @@ func (e *ResponseError) Error() string {
 // Unwrap returns what was wrong with the response.
 func (e *ResponseError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
+// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, [ErrAmbiguous] and [ErrUnproven].
 func (e *ResponseError) Is(target error) bool {
 	set := e.mark.class()
+	if e.unproven {
+		return (set | classUnproven).has(target)
+	}
 	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
 		set |= classTemporary
 	}

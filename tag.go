@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -43,7 +44,14 @@ func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	if err := ep.checkTagName(name); err != nil {
 		return nil, err
 	}
-	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep}, tagBody[newTag]{newTag{name}})
+	check := func(resp response, _ []byte) error {
+		// A name without the white space around it would still be this one.
+		if got := resp.(*tagResponse).Tag.Name; got != "" && strings.TrimSpace(got) != strings.TrimSpace(name) {
+			return errors.New("the response has a tag of another name")
+		}
+		return nil
+	}
+	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep, check: check}, tagBody[newTag]{newTag{name}})
 	if err == nil {
 		return res.Tag, nil
 	}

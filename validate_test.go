@@ -230,7 +230,7 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 		})
 	}
 
-	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[],"result_list":[]}`))
+	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[` + testutil.AliceBody + `],"result_list":[{"ori_openid":"` + testutil.Alice + `"}]}`))
 	_, err := testutil.NewClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: testutil.Alice}}, 100))
 	require.NoError(t, err)
 	_, err = testutil.NewClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{testutil.Alice}, 100))
