@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -93,10 +94,32 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(attemptsNote(e.Attempts))
 	b.WriteString(e.note())
-	if remedy := e.Code.Remedy(); remedy != "" {
+	if remedy := e.remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
+}
+
+// remedy is that of the code, as far as it is one for this call.
+func (e *Error) remedy() string {
+	switch {
+	case e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API): // ClearQuota needs a token
+		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
+	case e.Code == CodeInvalidCredential && e.class()&classCredential != 0:
+		return "check the app secret"
+	}
+	return e.Code.Remedy()
+}
+
+// ClientIP returns the IP address that the platform saw the request come from. It is in the message of
+// [CodeIPNotAllowed], and perhaps of other codes; where it is not, ClientIP returns the zero Addr, which is not valid.
+func (e *Error) ClientIP() netip.Addr {
+	for _, word := range strings.FieldsFunc(e.Message, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
+		if addr, err := netip.ParseAddr(word); err == nil {
+			return addr.Unmap()
+		}
+	}
+	return netip.Addr{}
 }
 
 // Is reports whether target is the Code or a class of the error.
