@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -185,16 +186,17 @@ func TestNoForeignUnionID(t *testing.T) {
 			case known:
 				require.NoError(t, err, setting)
 				require.Equal(t, openIDs[i], user.OpenID, setting)
+				if want.unionID == "" && p.last == lastNoUnionID && p.whole {
+					require.Empty(t, user.UnionID, setting)
+					break // where nobody has a UnionID, the last profile of a mixed-up response lacks nothing
+				}
 				if want.follows && user.Subscribe == 0 { // in a response in which everybody seems to have left
-					require.Equal(t, wechatuser.UserInfo{OpenID: openIDs[i]}, user, setting)
+					require.Empty(t, user.UnionID+user.Remark, setting)
 					require.Equal(t, lastNotFollowing, p.last, setting)
 					lost++
 					break
 				}
 				require.Equal(t, want.unionID, user.UnionID, setting)
-				if want.unionID == "" && p.last == lastNoUnionID && p.whole {
-					break // where nobody has a UnionID, the last profile of a mixed-up response lacks nothing
-				}
 				require.Equal(t, want.follows, user.Subscribed(), setting)
 				if want.follows {
 					require.Equal(t, openIDs[i], user.Remark, setting)
@@ -283,5 +285,145 @@ func TestCostOfProof(t *testing.T) {
 			t.Logf("%-28s %5.2f calls, at most %d", row.name, mean, most)
 			assert.LessOrEqual(t, mean, row.atMost)
 		})
+	}
+}
+
+// A report of 2024-09: 300 openids, of which the 11th is well-formed and nobody's. The response has all openids that were
+// asked for, and each UnionID from the 11th on is that of the next one.
+func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
+	for _, last := range []lastShape{lastNoUnionID, lastNotFollowing, lastAbsent} {
+		p, openIDs := newMixingPlatform(rand.New(rand.NewPCG(1, 1)), 299, 0, 0, 0)
+		nobody := wechatusertest.ForeignOpenID(7)
+		openIDs = slices.Insert(openIDs, 10, nobody)
+		p.last = last
+		c := testutil.NewClient(t, p)
+		i := 0
+		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+			if i == 10 {
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one)
+				assert.Equal(t, nobody, one.OpenID)
+			} else {
+				require.NoError(t, err)
+				assert.Equal(t, p.users[openIDs[i]].unionID, user.UnionID)
+			}
+			i++
+		}
+		assert.Equal(t, 300, i)
+		assert.LessOrEqual(t, p.calls, 3+15)
+		assert.GreaterOrEqual(t, p.foreign, 89, "the platform sent them")
+	}
+}
+
+// What the end of a batch may look like, and is right.
+func TestProfilesThatAreRight(t *testing.T) {
+	const follower = `{"subscribe":1,"openid":"%s","subscribe_time":1700000000,"unionid":"u%[1]s"}`
+	without := func(id string) string {
+		return fmt.Sprintf(`{"subscribe":1,"openid":"%s","subscribe_time":1700000000}`, id)
+	}
+	with := func(id string) string { return fmt.Sprintf(follower, id) }
+	left := func(id string) string { return fmt.Sprintf(`{"subscribe":0,"openid":"%s"}`, id) }
+	answer := func(profiles ...string) string { return `{"user_info_list":[` + strings.Join(profiles, ",") + `]}` }
+	a, b := testutil.Alice, testutil.Bob
+	for name, tc := range map[string]struct {
+		body  string
+		right bool
+	}{
+		"both with a UnionID":           {answer(with(a), with(b)), true},
+		"nobody has a UnionID":          {answer(without(a), without(b)), true},
+		"both have left":                {answer(left(a), left(b)), true},
+		"the first has left":            {answer(left(a), with(b)), true},
+		"another order":                 {answer(with(b), with(a)), true},
+		"the last has left":             {answer(with(a), left(b)), false},
+		"the last has no UnionID":       {answer(with(a), without(b)), false},
+		"the first has no UnionID":      {answer(without(a), with(b)), false},
+		"left, in another order":        {answer(left(b), with(a)), false},
+		"the same UnionID":              {answer(with(a), strings.Replace(with(b), "u"+b, "u"+a, 1)), false},
+		"a UnionID without following":   {answer(strings.Replace(left(a), "}", `,"unionid":"u"}`, 1), with(b)), false},
+		"a follower without a time":     {answer(with(a), fmt.Sprintf(`{"subscribe":1,"openid":"%s","unionid":"u%[1]s"}`, b)), false},
+		"one absent":                    {answer(with(a)), false},
+		"one twice":                     {answer(with(a), with(b), with(b)), false},
+		"one twice, another absent":     {answer(with(a), with(a)), false},
+		"a stranger's":                  {answer(with(a), with("oSTRANGER")), false},
+		"a stranger's beside them":      {answer(with(a), with(b), with("oSTRANGER")), false},
+		"null":                          {`{"user_info_list":[null,` + with(a) + `]}`, false},
+		"an empty object":               {answer(`{}`, with(b)), false},
+		"does not say whether he left":  {answer(`{"openid":"`+a+`"}`, with(b)), false},
+		"says so in another field only": {answer(`{"openid":"`+a+`","remark":"subscribe"}`, with(b)), false},
+		"no profile":                    {answer(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testutil.Play(testutil.RespondJSON(tc.body))
+			users, err := testutil.NewClient(t, s).BatchUserInfo(t.Context(), []wechatuser.UserQuery{{OpenID: a}, {OpenID: b}})
+			assert.Equal(t, 1, s.Count(), "it would be the same again")
+			if tc.right {
+				require.NoError(t, err)
+				assert.Len(t, users, 2)
+				return
+			}
+			require.ErrorIs(t, err, wechatuser.ErrUnproven)
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re)
+			assert.Empty(t, re.Snippet, "whose profiles they are is not known")
+			assert.Nil(t, users)
+		})
+	}
+}
+
+// Openids that are asked for twice may be answered once or twice.
+func TestBatchWithAnOpenIDTwice(t *testing.T) {
+	query := []wechatuser.UserQuery{{OpenID: testutil.Alice}, {OpenID: testutil.Alice}}
+	for n, right := range []bool{false, true, true, false} {
+		body := `{"user_info_list":[` + strings.Join(slices.Repeat([]string{testutil.AliceBody}, n), ",") + `]}`
+		users, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).BatchUserInfo(t.Context(), query)
+		assert.Equal(t, right, err == nil, "%d profiles", n)
+		if right {
+			assert.Len(t, users, n)
+		}
+	}
+}
+
+// A job that gets profiles twice, strangers' or empty ones names whom they are missing for.
+func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
+	good := func(id string) map[string]any {
+		return map[string]any{"subscribe": 1, "openid": id, "subscribe_time": 1, "unionid": "u" + id}
+	}
+	for name, bad := range map[string]func(id string) []any{
+		"twice":              func(id string) []any { return []any{good(id), good(id)} },
+		"a stranger's":       func(string) []any { return []any{good("oSTRANGER")} },
+		"a stranger's too":   func(id string) []any { return []any{good(id), good("oSTRANGER")} },
+		"null":               func(string) []any { return []any{nil} },
+		"an empty object":    func(string) []any { return []any{map[string]any{}} },
+		"without subscribe":  func(id string) []any { return []any{map[string]any{"openid": id}} },
+		"no profile":         func(string) []any { return nil },
+		"somebody else, too": func(id string) []any { return []any{good(testutil.Alice), good(id)} },
+	} {
+		openIDs := testutil.OpenIDs(150)
+		c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			list := []any{}
+			for _, id := range openIDs {
+				switch {
+				case !strings.Contains(testutil.PeekBody(req), id):
+				case id == openIDs[42]:
+					list = append(list, bad(id)...)
+				default:
+					list = append(list, good(id))
+				}
+			}
+			return respondWith(req, map[string]any{"user_info_list": list})
+		}))
+		i := 0
+		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+			if i == 42 {
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one, name)
+				assert.Equal(t, openIDs[42], one.OpenID, name)
+			} else {
+				require.NoError(t, err, name)
+				assert.Equal(t, "u"+openIDs[i], user.UnionID, name)
+			}
+			i++
+		}
+		assert.Equal(t, 150, i, name)
 	}
 }
