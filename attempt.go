@@ -182,7 +182,7 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
 	}
 	if req.check != nil {
-		if err := req.check(decoded, resp.Body); err != nil {
+		if err := req.check(req.subject, decoded, resp.Body); err != nil {
 			o := foreignResponse(req, res, resp, err, secrets)
 			if re, ok := o.err.(*ResponseError); ok && errors.Is(err, errUnproven) { //nolint:errorlint // just made
 				re.unproven, re.Snippet = true, ""

@@ -135,6 +135,8 @@ func (r bulkRead[R]) run(
 type found[R any] struct {
 	result R
 	seen   evidence
+	// mistrusted: a response with the openid could not be trusted, whatever the order of its openids.
+	mistrusted bool
 }
 
 // maxBroken is how many openids in a row, each alone, may have a response that is broken. A broken profile is rare: so
@@ -143,10 +145,10 @@ const maxBroken = 16
 
 // send asks about the openids of some items and sets their results.
 func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[found[R]]) error {
-	if len(items) == 1 && items[0].Result.seen.asked { // it may be nobody's, which the call for one user tells
-		result, err := r.askOne(ctx, items[0].ID)
+	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil { // it may be nobody's, which the call for one user tells
+		result, err := r.askOne(ctx, one.ID)
 		if err == nil {
-			items[0].Result.result = *result
+			one.Result.result = *result
 		}
 		return err
 	}
@@ -167,7 +169,13 @@ func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[fou
 	if err != nil {
 		return err
 	}
-	return r.match(order, results)
+	err = r.match(order, results)
+	if errors.Is(err, errNotInResponse) || errors.Is(err, errMixedUp) {
+		for _, item := range items {
+			item.Result.mistrusted = true
+		}
+	}
+	return err
 }
 
 func rank(seen evidence) int {

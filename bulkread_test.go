@@ -124,7 +124,7 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)
 				assert.Equal(t, input[i], one.OpenID, name)
-				assert.ErrorContains(t, err, "no result for this openid", name)
+				assert.ErrorIs(t, err, wechatuser.CodeInvalidOpenID, name)
 			} else {
 				require.NoError(t, err, name)
 				assert.Equal(t, input[i], user.OpenID, name)

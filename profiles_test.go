@@ -400,6 +400,9 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 	} {
 		openIDs := testutil.OpenIDs(150)
 		c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == testutil.PathUserInfo { // asks for the one that is wrong
+				return testutil.RespondCode(40003)(req)
+			}
 			list := []any{}
 			for _, id := range openIDs {
 				switch {

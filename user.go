@@ -27,6 +27,16 @@ type userInfoResponse struct {
 
 func (r *userInfoResponse) missingField() string { return missingIf("openid", r.OpenID == "") }
 
+func checkUserInfo(openID string, resp response, body []byte) error {
+	switch user := &resp.(*userInfoResponse).UserInfo; {
+	case user.OpenID != openID:
+		return errors.New("the response has the profile of another openid")
+	case user.Subscribe == 0 && lacksSubscribe([]UserInfo{*user}, body):
+		return errNoSubscribe
+	}
+	return nil
+}
+
 // GetUserInfo returns the profile of one user.
 //
 // For a former follower it returns no error, and Subscribe is 0. The platform rejects an openid of another account with
@@ -48,16 +58,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if cfg.lang != "" {
 		query += "&lang=" + url.QueryEscape(string(cfg.lang))
 	}
-	check := func(resp response, body []byte) error {
-		switch user := &resp.(*userInfoResponse).UserInfo; {
-		case user.OpenID != openID:
-			return errors.New("the response has the profile of another openid")
-		case lacksSubscribe([]UserInfo{*user}, body):
-			return errNoSubscribe
-		}
-		return nil
-	}
-	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query, check: check}, nil)
+	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query, check: checkUserInfo, subject: openID}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob boo
 		list[i] = item(u)
 	}
 	var incomplete atomic.Bool // an interceptor may run a call twice at a time
-	req := request{ep: ep, check: func(resp response, body []byte) error {
+	req := request{ep: ep, check: func(_ string, resp response, body []byte) error {
 		got := resp.(*batchUserInfoResponse).Users
 		lacks := lacksSubscribe(got, body)
 		incomplete.Store(lacks)
@@ -213,7 +214,7 @@ func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	if ofJob {
 		req.items = len(openIDs)
 	} else {
-		req.check = func(resp response, _ []byte) error {
+		req.check = func(_ string, resp response, _ []byte) error {
 			results := resp.(*changeOpenIDResponse).Results
 			return matchOpenIDs(len(openIDs), func(i int) string { return openIDs[i] },
 				len(results), func(i int) string { return results[i].From })

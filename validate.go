@@ -87,8 +87,8 @@ func (e *endpoint) checkText(field, text string) error {
 	switch {
 	case !utf8.ValidString(text):
 		return e.argumentError(field, "not valid UTF-8")
-	case strings.ContainsFunc(text, unicode.IsControl):
-		// JSON has to escape most of them, and the platform stores the escape: \u0001 would be six characters.
+	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 }):
+		// JSON has to escape it, and the platform stores the escape: \u0001 would be six characters.
 		return e.argumentError(field, "%q contains a control character, which the platform does not store as one", text)
 	case len(text) > maxNameBytes:
 		return e.argumentError(field, "%q has %d bytes of UTF-8, at most %d are allowed (a Chinese character has 3)",

@@ -273,7 +273,7 @@ func TestInvisibleCharactersAreNamed(t *testing.T) {
 // JSON has no way to write most control characters but escapes, which the platform stores as they stand.
 func TestControlCharactersInNames(t *testing.T) {
 	c := testutil.NewClient(t, testutil.Play())
-	for _, name := range []string{"\x01", "a\x00", "a\nb", "a\tb", "\x7f", "\u0085"} {
+	for _, name := range []string{"\x01", "a\x00", "a\nb", "a\tb", "\x1f"} {
 		_, createErr := c.CreateTag(t.Context(), name)
 		_, ensureErr := c.EnsureTag(t.Context(), name)
 		for _, err := range []error{
