@@ -400,7 +400,10 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 	} {
 		openIDs := testutil.OpenIDs(150)
 		c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if req.URL.Path == testutil.PathUserInfo { // asks for the one that is wrong
+			if req.URL.Path == testutil.PathUserInfo {
+				if id := req.URL.Query().Get("openid"); id != openIDs[42] {
+					return respondWith(req, good(id))
+				}
 				return testutil.RespondCode(40003)(req)
 			}
 			list := []any{}
