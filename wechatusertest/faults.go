@@ -86,7 +86,7 @@ func (f Fault) Check() error {
 	case !(f.Probability >= 0 && f.Probability <= 1):
 		return fmt.Errorf("the Probability of a fault must be from 0 to 1, not %v", f.Probability)
 	case f.After < 0 || f.Times < 0 || f.Delay < 0 || f.For < 0:
-		return errors.New("After, Times, Delay and For of a fault must not be negative")
+		return errors.New("a fault's After, Times, Delay and For must not be negative")
 	}
 	return nil
 }
