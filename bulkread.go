@@ -25,8 +25,12 @@ import (
 //		// use user
 //	}
 //
-// Such an openid costs up to 14 more calls, because the response of a call with it cannot be trusted: it may have
-// somebody else's UnionID. Any other error ends the loop. The list is stopped by the same errors as
+// Such an openid costs up to 15 more calls, because the response of a call with it cannot be trusted: it may have
+// somebody else's UnionID. No UnionID is returned that a response does not prove. So a batch that ends with a user who has
+// left, or in which some followers have a UnionID and others have none, is asked for twice; docs/bulk.md has the costs,
+// and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected openid.
+//
+// Any other error ends the loop. The list is stopped by the same errors as
 // [Client.BulkTagging], and waits for the next minute in the same cases. It can be resumed after the last openid that
 // the loop got.
 //
@@ -57,7 +61,7 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 // in the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
 // For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
-// goes on. Otherwise it works like [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform converts
+// goes on. Otherwise it works like [Client.BulkUserInfo], but trusts the results; see [Client.ChangeOpenID] for when the platform converts
 // openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.

@@ -102,7 +102,7 @@
 //   - Errors have HTTP status 200. The Content-Type is "application/json; encoding=utf-8", and "/" is written as "\/".
 //     Errors and writes return errcode and errmsg, reads do not. errmsg ends with "hint" and "rid"; the rid contains
 //     the time.
-//   - The page sizes of user/get and getblacklist. The openid of a cursor is not part of its page. The last page has a
+//   - The page size of user/get. The openid of a cursor is not part of its page. The last page has a
 //     next_openid. An empty page has no "data".
 //   - The limits of each call and their errcodes. The length of tag names and remarks is counted in bytes. \uXXXX in a
 //     remark is stored as these six characters. Tag ids start at 100. "tagId" in place of "tagid" fails with 45159.
@@ -131,7 +131,8 @@
 //     Removing a tag and unblocking succeed. Unfollowing removes all tags; remark, block and position in the list
 //     remain.
 //   - A remark of exactly 30 bytes is allowed, and an empty one clears it. \uXXXX in a tag name is decoded.
-//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order of
+//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids, those of getblacklist 1,000: the
+//     platform's page says so, and an older one says 10,000. All lists are in the order of
 //     the first follow, and no openid appears twice.
 //   - groupid is the id of the first tag. The star tag counts towards the 20 tags of a user, but not towards the 100 of
 //     an account.

@@ -66,7 +66,7 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 func WithoutListener() Option { return func(c *config) { c.noListener = true } }
 
 // WithPageSize limits the pages of all lists to n openids, so that a small account has many pages. By default pages
-// have 10,000 openids, and 1,000 in the blacklist, as on the platform.
+// have 10,000 openids, and 1,000 in the blacklist, as the platform's pages say.
 func WithPageSize(n int) Option { return func(c *config) { c.pageSize = max(n, 0) } }
 
 // WithQuota limits the calls of a path per day and per minute; 0 means no limit. Further calls fail with 45009 (day) or
