@@ -83,7 +83,7 @@ type bulkRead[R any] struct {
 	ask func(ctx context.Context, openIDs []string) ([]R, error)
 	// judge reports whether the results may be mixed up, as [isSuspect] does, and askOne asks about one openid that was
 	// in such a response. Both are nil if no response is known to be.
-	judge  func(results []R, inOrder bool, seen []*evidence) bool
+	judge  func(results []R, inOrder bool, seen func(i int) *evidence) bool
 	askOne func(ctx context.Context, openID string) (*R, error)
 	openID func(*R) string
 	failed func(*OpenIDError) R // what the loop gets along with such an error
@@ -189,37 +189,45 @@ func rank(seen evidence) int {
 	return 0
 }
 
-// match sets the result of each item, by its openid: the platform guarantees no order.
+// match sets the result of each item, by its openid: the platform guarantees no order. It changes the order of items to
+// that of the results.
 func (r bulkRead[R]) match(items []*bulk.Item[found[R]], results []R) error {
 	if len(results) != len(items) {
 		return errNotInResponse
 	}
-	unmatched := make(map[string]*bulk.Item[found[R]], len(items))
-	for _, item := range items {
-		unmatched[item.ID] = item
-	}
-	matched := make([]*bulk.Item[found[R]], len(items))
-	seen := make([]*evidence, len(items))
-	askedBefore, inOrder := true, true
-	for i := range results {
-		openID := r.openID(&results[i])
-		item := unmatched[openID]
-		if item == nil {
-			return errNotInResponse
-		}
-		delete(unmatched, openID)
-		inOrder = inOrder && items[i] == item
+	inOrder, askedBefore := true, true
+	for i, item := range items {
+		inOrder = inOrder && r.openID(&results[i]) == item.ID
 		askedBefore = askedBefore && item.Result.seen.asked
-		matched[i], seen[i] = item, &item.Result.seen
 	}
+	if !inOrder && !r.sort(items, results) {
+		return errNotInResponse
+	}
+	seen := func(i int) *evidence { return &items[i].Result.seen }
 	if r.judge != nil && r.judge(results, inOrder, seen) {
 		if askedBefore {
 			return errMixedUp
 		}
 		return errSuspect
 	}
-	for i, item := range matched {
+	for i, item := range items {
 		item.Result.result = results[i]
 	}
 	return nil
+}
+
+// sort puts items into the order of their results. It reports false unless each has one result.
+func (r bulkRead[R]) sort(items []*bulk.Item[found[R]], results []R) bool {
+	unmatched := make(map[string]*bulk.Item[found[R]], len(items))
+	for _, item := range items {
+		unmatched[item.ID] = item
+	}
+	for i := range results {
+		openID := r.openID(&results[i])
+		if items[i] = unmatched[openID]; items[i] == nil {
+			return false
+		}
+		delete(unmatched, openID)
+	}
+	return true
 }

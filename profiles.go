@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 )
 
@@ -45,11 +46,11 @@ type evidence struct {
 }
 
 // isSuspect reports whether the profiles of a response, one for each openid, may be mixed up. inOrder says that they
-// are in the order of the openids asked for. seen, if not nil, holds what an earlier response said about each openid;
-// isSuspect replaces it by what this one says.
+// are in the order of the openids asked for. seen, if not nil, returns what an earlier response said about the user of
+// profile i; isSuspect replaces it by what this one says.
 //
 // A profile asked for alone is never suspect: there is nobody else's to take.
-func isSuspect(users []UserInfo, inOrder bool, seen []*evidence) (suspect bool) {
+func isSuspect(users []UserInfo, inOrder bool, seen func(i int) *evidence) (suspect bool) {
 	if len(users) < 2 {
 		return false
 	}
@@ -57,13 +58,14 @@ func isSuspect(users []UserInfo, inOrder bool, seen []*evidence) (suspect bool) 
 	for i := range users {
 		all |= partsOf(&users[i])
 	}
-	owners := make(map[string]string, len(users)) // of UnionIDs
+	var owners unionIDs
 	for i := range users {
 		u, has := &users[i], partsOf(&users[i])
 		now := evidence{asked: true, bare: has != all, follows: has&followsAccount != 0}
 		var before evidence
 		if seen != nil {
-			before, *seen[i] = *seen[i], now
+			e := seen(i)
+			before, *e = *e, now
 		}
 		switch isLast := i == len(users)-1; {
 		case now.bare && (isLast || !inOrder): // as the last one of a mixed-up response
@@ -73,27 +75,43 @@ func isSuspect(users []UserInfo, inOrder bool, seen []*evidence) (suspect bool) 
 		case u.UnionID != "" && !now.follows: // the platform sends none for a former follower
 			suspect = true
 		}
-		if u.UnionID != "" {
-			if owner, taken := owners[u.UnionID]; taken && owner != u.OpenID {
-				suspect = true
-			}
-			owners[u.UnionID] = u.OpenID
+		if u.UnionID != "" && !owners.add(users, i) {
+			suspect = true
 		}
 	}
 	return suspect
 }
 
+// unionIDs is a set of the UnionIDs of up to [MaxUserInfoBatch] profiles that needs no memory of its own.
+type unionIDs [256]uint8 // the place of a profile, counted from 1, at a hash of its UnionID
+
+var unionIDSeed = maphash.MakeSeed()
+
+// add adds the UnionID of users[i]. It reports false if another openid has the same.
+func (s *unionIDs) add(users []UserInfo, i int) bool {
+	at := uint8(maphash.String(unionIDSeed, users[i].UnionID))
+	for ; s[at] != 0; at++ {
+		if other := &users[s[at]-1]; other.UnionID == users[i].UnionID {
+			return other.OpenID == users[i].OpenID
+		}
+	}
+	s[at] = uint8(i + 1)
+	return true
+}
+
 // checkBatch returns an errUnproven if the profiles of a response are not one for each that was asked for, or may be
 // mixed up.
 func checkBatch(asked []UserQuery, users []UserInfo) error {
-	err := matchOpenIDs(len(asked), func(i int) string { return asked[i].OpenID },
-		len(users), func(i int) string { return users[i].OpenID })
-	if err != nil {
-		return fmt.Errorf("%w; %w", err, errUnproven)
-	}
 	inOrder := len(users) == len(asked)
-	for i := range users {
-		inOrder = inOrder && users[i].OpenID == asked[i].OpenID
+	for i := 0; i < len(users) && inOrder; i++ {
+		inOrder = users[i].OpenID == asked[i].OpenID
+	}
+	if !inOrder {
+		err := matchOpenIDs(len(asked), func(i int) string { return asked[i].OpenID },
+			len(users), func(i int) string { return users[i].OpenID })
+		if err != nil {
+			return fmt.Errorf("%w; %w", err, errUnproven)
+		}
 	}
 	if isSuspect(users, inOrder, nil) {
 		return fmt.Errorf("it looks like one that is mixed up: its last profile is empty, or one has no UnionID and others have; %w", errUnproven)
