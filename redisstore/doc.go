@@ -25,7 +25,8 @@
 // # What is stored in Redis
 //
 // The token is stored under "wechatuser:token:stable:" or "wechatuser:token:legacy:" followed by the app ID. The same
-// key followed by ":lock" holds the random name of the lock's holder. No key and no value contains the app secret.
+// key followed by ":lock" holds the random name of the lock's holder, and followed by ":forced" the times of the last
+// forced refreshes. No key and no value contains the app secret.
 // For two hours the token is as good as a password: restrict read access to it, or use [WithEncryption]. A tracing
 // hook of go-redis that records statements records tokens too; redisotel.WithDBStatement(false) disables that.
 package redisstore
