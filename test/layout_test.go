@@ -34,9 +34,9 @@ var floors = [][]string{
 	{"tokenprovider.go"},
 	{"call.go"},
 	{"attempt.go"},
-	{"options.go", "joboptions.go", "validate.go"},
+	{"options.go", "joboptions.go", "validate.go", "profiles.go"},
 	{"errors.go"},
-	{"request.go", "codetable.go", "interceptor.go"},
+	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go"},
 	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go"},
 	{"doc.go"},
 }
