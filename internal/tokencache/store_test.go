@@ -430,6 +430,29 @@ func TestLegacyTokenWithoutItsStore(t *testing.T) {
 	})
 }
 
+// A store that is required may be slow: without it a refresh fails.
+func TestSlowStoreOfLegacyTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		stored := tok("stored", time.Hour)
+		store.set(stored)
+		store.before = func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(requiredTime - time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		legacy := newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		assert.Equal(t, stored, legacy.get(t))
+		start := time.Now()
+		stable := newCache(t, &platform{}, withStore(store))
+		assert.Equal(t, "T1", name(stable.get(t)), "it goes on without the store")
+		assert.Equal(t, 2*storeTimeout, time.Since(start), "load and save")
+	})
+}
+
 func TestLegacyTokenThatCannotBeReadWithTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, store := &platform{}, newFakeStore()
