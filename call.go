@@ -36,6 +36,9 @@ func call[R any, P interface {
 
 // do sends a request through the whole pipeline. Without an error there is a response.
 func (c *caller) do(ctx context.Context, req request) (response, error) {
+	if !isTokenAPI(req.ep.api) {
+		ctx, req.sent = takeCounter(ctx)
+	}
 	if len(c.interceptors) > 0 {
 		return c.intercept(ctx, req)
 	}
@@ -183,8 +186,8 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		last = o.err
 		applied = applied || req.ep.write && o.mayBeApplied
 		partly = partly && o.verdict != partial
-		if !isTokenAPI(req.ep.api) && (res.StatusCode != 0 || o.mayBeApplied) {
-			countSent(ctx)
+		if req.sent != nil && (res.StatusCode != 0 || o.mayBeApplied) {
+			req.sent.Add(1)
 		}
 		if !req.ep.noAuth && showsGoodToken(&o, res.Code) {
 			c.tokens.accepted(token)
@@ -208,7 +211,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 			return o.response, res, o.err
 		}
 		pause := max(c.retry.delay(retry), o.retryAfter)
-		if o.otherHost {
+		if o.retryAtOnce {
 			pause = 0
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
@@ -253,14 +256,18 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 
 type sentKey struct{}
 
-// countCalls returns a context whose requests are counted, and the counter. Token requests do not count.
+// countCalls returns a context whose API requests are counted, and the counter.
 func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
 	sent := new(atomic.Int64)
 	return context.WithValue(ctx, sentKey{}, sent), sent
 }
 
-func countSent(ctx context.Context) {
-	if sent, ok := ctx.Value(sentKey{}).(*atomic.Int64); ok {
-		sent.Add(1)
+// takeCounter returns the counter of ctx, nil if there is none, and a context without it: calls that an interceptor, a
+// limiter or a token source makes of its own, and token requests, do not count.
+func takeCounter(ctx context.Context) (context.Context, *atomic.Int64) {
+	sent, _ := ctx.Value(sentKey{}).(*atomic.Int64)
+	if sent == nil {
+		return ctx, nil
 	}
+	return context.WithValue(ctx, sentKey{}, (*atomic.Int64)(nil)), sent
 }

@@ -2,8 +2,10 @@ package wechatuser
 
 import (
 	"net/url"
+	"sync/atomic"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -20,6 +22,8 @@ type request struct {
 	bodyFor func(openIDs []string) ([]byte, error)
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// sent counts the requests that were sent; nil for none.
+	sent *atomic.Int64
 	// received is called with each response of the platform that is a success; nil for none.
 	received func(r response, sentAt time.Time)
 }
@@ -43,6 +47,11 @@ type response interface {
 	ResponseEnvelope() *wire.Envelope
 	// missingField names the field that a success must have, if it is missing or empty.
 	missingField() string
+}
+
+// redactable is a response with texts that can show a secret.
+type redactable interface {
+	redact(secrets redact.Redactor)
 }
 
 // okResponse is the response of a write.
