@@ -921,3 +921,21 @@ func TestLockThatComesTooLate(t *testing.T) {
 		assert.Empty(t, store.lock)
 	})
 }
+
+// A look takes any token but the rejected one, also one that expires earlier.
+func TestLookForAnotherTokenThanTheRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := &platform{}, newFakeStore()
+		stubborn(p)
+		c := newCache(t, p, withStore(store), withoutForced)
+		rejected := c.get(t).AccessToken
+		_, err := c.Refresh(t.Context(), rejected)
+		require.ErrorIs(t, err, ErrNoOtherToken)
+		store.set(tok("other", time.Hour))
+		fetched, err := c.Refresh(t.Context(), rejected)
+		require.NoError(t, err)
+		assert.False(t, fetched)
+		assert.Equal(t, "other", name(c.get(t)))
+		assert.Len(t, p.requests(), 2)
+	})
+}
