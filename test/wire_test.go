@@ -410,3 +410,18 @@ func TestSnippet(t *testing.T) {
 		})
 	}
 }
+
+// A body at the limit, in what it has of one thing, costs an error of a few KiB.
+func TestHugeMessage(t *testing.T) {
+	for name, text := range map[string]string{"text": "x", "control characters": "\x01", "hints": "hint: [rid: "} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"errcode":48001,"errmsg":"` + strings.Repeat(text, (15<<20)/len(text)) + ` rid: ` + testutil.RID + `"}`
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
+			assert.Equal(t, testutil.RID, e.RID, "the rid is at the end")
+			assert.Less(t, len(err.Error()), 4<<10)
+		})
+	}
+}

@@ -899,3 +899,25 @@ func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
 		assert.Greater(t, failures[1], "10")
 	})
 }
+
+// slowLock is a store whose lock succeeds late, whatever happens to its context.
+type slowLock struct{ *fakeStore }
+
+func (s slowLock) Lock(ctx context.Context) (func(), error) {
+	time.Sleep(3 * time.Second)
+	return s.fakeStore.Lock(context.WithoutCancel(ctx))
+}
+
+// A lock that is acquired after the token was found is released.
+func TestLockThatComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := newCache(t, &platform{}, withStore(slowLock{store}))
+		time.AfterFunc(time.Second, func() { store.set(tok("stored", time.Hour)) })
+		assert.Equal(t, "stored", name(c.get(t)))
+		time.Sleep(3 * time.Second)
+		ops := store.did()
+		assert.Equal(t, []string{"lock", "unlock"}, ops[len(ops)-2:])
+		assert.Empty(t, store.lock)
+	})
+}
