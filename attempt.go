@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -34,7 +36,7 @@ type outcome struct {
 	response     response // after a success
 	err          error    // otherwise
 	mayBeApplied bool     // the platform may have applied it
-	otherHost    bool     // another host can be tried at once
+	retryAtOnce  bool     // on another host, or on a new connection
 	retryAfter   time.Duration
 	failed       []string // openids that were not processed, if the verdict is partial
 }
@@ -71,7 +73,7 @@ func (o *outcome) retryable(ep *endpoint) bool {
 	case notSent, retryLater:
 		return true
 	case unknown:
-		return ep.retry != retryNever && (o.otherHost || o.retryAfter <= maxRetryAfter)
+		return ep.retry != retryNever && (o.retryAtOnce || o.retryAfter <= maxRetryAfter)
 	case partial:
 		return len(o.failed) > 0
 	case final, tokenRejected:
@@ -97,7 +99,8 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
 func tokenError(api string, attempts int, err error) error {
-	if te := (*TransportError)(nil); backoff.IsContextErr(err) && !errors.As(err, &te) {
+	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
+	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
 		return &TransportError{API: api, Attempts: attempts, Err: err}
 	}
 	return err
@@ -113,8 +116,9 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body)
+	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body, c.repeatable(req.ep))
 	defer resp.Release()
+	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
 	secrets := newRedactor(c.secret(), token.AccessToken)
 
@@ -133,11 +137,15 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		default:
 			o.verdict = notSent
 		}
-		o.otherHost = c.sender.Hosts.MarkDown(host)
-	case err != nil || resp.Status < 200 || resp.Status > 299:
+		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
+	case err == nil && !isSuccess(resp.Status) && hasErrcode(resp.Body): // it is the platform's, whatever the status
+		c.sender.Hosts.MarkUp(host)
+		o = decode(req, res, &resp, secrets)
+		o.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
+	case err != nil || !isSuccess(resp.Status):
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
-			o.otherHost = c.sender.Hosts.MarkDown(host)
+			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
 		} else {
 			c.sender.Hosts.MarkUp(host)
 		}
@@ -148,7 +156,25 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	return o
 }
 
-// decode returns the outcome of an attempt with a success status.
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
+func (c *caller) repeatable(ep *endpoint) bool {
+	return ep.retry != retryNever && c.retry.MaxAttempts > 1
+}
+
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
+
+// hasErrcode reports whether a body is the platform's, with an errcode other than 0.
+func hasErrcode(body []byte) bool {
+	var env wire.Envelope
+	if wire.CheckObject(body) != nil {
+		return false
+	}
+	_ = wire.Unmarshal(body, &env) // the errcode counts, whatever is wrong with the rest
+	code, _ := env.Code()
+	return code != 0
+}
+
+// decode returns the outcome of an attempt whose response is the platform's, or has a success status.
 func decode(req *request, res *Result, resp *transport.Response, secrets redact.Redactor) outcome {
 	if err := wire.CheckObject(resp.Body); err != nil {
 		return foreignResponse(req, res, resp, err, secrets)
@@ -160,10 +186,20 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return rejection(req, res, Code(code), env, secrets)
 	}
 	if err != nil {
-		return foreignResponse(req, res, resp, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
+		return brokenList(req, resp, foreignResponse(req, res, resp, err, secrets))
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
+	}
+	if req.check != nil {
+		if err := req.check(req.subject, decoded, resp.Body); err != nil {
+			o := foreignResponse(req, res, resp, err, secrets)
+			if re, ok := o.err.(*ResponseError); ok && errors.Is(err, errUnproven) { //nolint:errorlint // just made
+				re.unproven, re.Snippet = true, ""
+				o.verdict = final // it would be the same again
+			}
+			return o
+		}
 	}
 	if r, ok := decoded.(redactable); ok {
 		r.redact(secrets.Prepared())
@@ -171,9 +207,29 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 	return outcome{response: decoded}
 }
 
+// brokenList marks the error of a response that is broken inside a list of items, if the caller will ask for them in
+// parts. It is not retried then, unless the item is alone.
+//
+// What was cut off has no end, and what another server sent has no such list.
+func brokenList(req *request, resp *transport.Response, o outcome) outcome {
+	re, ok := o.err.(*ResponseError) //nolint:errorlint // just made
+	if !ok || req.items == 0 || !bytes.Contains(resp.Body, []byte(`_list"`)) || !bytes.HasSuffix(bytes.TrimSpace(resp.Body), []byte("}")) {
+		return o
+	}
+	re.broken = true
+	if req.items > 1 {
+		o.verdict = final
+	}
+	return o
+}
+
+// maxErrMsg is how much of an errmsg is searched for secrets. ParseMessage shortens it further, so that a secret that is
+// cut here is not seen.
+const maxErrMsg = 32 << 10
+
 // rejection returns the outcome of an attempt whose response has an errcode.
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
-	msg := wire.ParseMessage(secrets.Text(env.ErrMsg))
+	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
 	// Only openids that were sent can have failed, whatever the response says.
 	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
@@ -306,7 +362,14 @@ func (c *caller) logAttempt(ctx context.Context, req *request, res *Result, d ti
 	if err != nil {
 		attrs = append(attrs, slog.String("error", errorForLog(err)))
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+	if !isTokenAPI(req.ep.api) {
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+		return
+	}
+	// Calls wait for this one. They must not wait for a log handler, which may make calls itself.
+	record := slog.NewRecord(time.Now(), slog.LevelDebug, "wechatuser: attempt", 0)
+	record.AddAttrs(attrs...)
+	tokencache.Later(ctx, func() { _ = c.logger.Handler().Handle(context.WithoutCancel(ctx), record) })
 }
 
 // errorForLog returns the text of an error without what can show an openid: the body of a foreign response, and a URL.

@@ -20,7 +20,8 @@ type BulkReport struct {
 	Applied int
 	// Failed has the others, each with its error, in the order of the input. It grows with the number of failures.
 	Failed []OpenIDError
-	// Calls is the number of API requests that were sent, including retries but not token requests.
+	// Calls is the number of API requests that were sent, including retries but not token requests, nor calls that an
+	// interceptor makes of its own.
 	Calls int
 	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the
 	// previous run. To finish a job that was stopped, run it again with the input that comes after the first

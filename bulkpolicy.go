@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
@@ -26,6 +27,8 @@ type policy struct {
 	tagID int // the tag that the calls are about, negative for none
 	gate  *bulk.Gate
 
+	broken atomic.Int32 // items alone whose response was broken, since the last response that was not
+
 	asking   chan struct{} // has one element while a call asks for the tags
 	tagKnown bool          // tagFound is valid
 	tagFound bool
@@ -44,6 +47,9 @@ func newPolicy(c *Client, tagID int) *policy {
 func (p *policy) classify(ctx, stopped context.Context, err error) bulk.Verdict {
 	if hold := holdAfter(err); hold > 0 {
 		return bulk.Verdict{Action: bulk.Hold, After: hold, MayBeApplied: errors.Is(err, ErrAmbiguous)}
+	}
+	if errors.Is(err, errSuspect) {
+		return bulk.Verdict{Action: bulk.Hold} // for no time at all
 	}
 	v := bulk.Verdict{Action: bulk.Stop, MayBeApplied: errors.Is(err, ErrAmbiguous)}
 	if blamesOpenID(err) {
@@ -85,6 +91,14 @@ func holdAfter(err error) time.Duration {
 	return 0
 }
 
+var (
+	// errSuspect: the profiles of a response may be mixed up, and the same openids have to be asked for once more, in
+	// another order.
+	errSuspect = errors.New("the profiles of the platform's response may be mixed up")
+	// errMixedUp: the profiles of both responses may be.
+	errMixedUp = errors.New("the profiles of the platform's response are mixed up: one of its openids may belong to another account")
+)
+
 // errNotInResponse: a response does not tell which result is whose. The platform is known to leave out openids that it
 // does not know, and then to mix up the others.
 var errNotInResponse = errors.New("the platform's response has no result for this openid, which may belong to another account")
@@ -93,7 +107,9 @@ var errNotInResponse = errors.New("the platform's response has no result for thi
 func blamesOpenID(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
-		return errors.Is(err, errNotInResponse)
+		var response *ResponseError
+		return errors.Is(err, errNotInResponse) || errors.Is(err, errMixedUp) || errors.Is(err, errNoSubscribe) ||
+			errors.As(err, &response) && response.broken
 	}
 	switch e.Code {
 	case CodeInvalidOpenID, CodeInvalidOpenIDList, CodeOpenIDMismatch, CodeUserNotFound, CodeRequireSubscribe,

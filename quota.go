@@ -21,7 +21,7 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 }
 
 // ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
-// endpoint is used up. It is never retried.
+// endpoint is used up. The client then asks for a token again at once. It is never retried.
 //
 // clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
 func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
@@ -35,6 +35,9 @@ func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
 	}{c.appID, c.secret()})
+	if err == nil {
+		c.tokens.forget() // that the quota of the token endpoint is used up
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -31,6 +32,14 @@ type tagResponse struct {
 
 func (r *tagResponse) missingField() string { return missingIf("tag", r.Tag == nil || r.Tag.ID == 0) }
 
+func checkNewTag(name string, resp response, _ []byte) error {
+	// A name without the white space around it would still be this one.
+	if got := resp.(*tagResponse).Tag.Name; got != "" && strings.TrimSpace(got) != strings.TrimSpace(name) {
+		return errors.New("the response has a tag of another name")
+	}
+	return nil
+}
+
 // CreateTag creates a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has at most 100 tags.
 //
 // The platform rejects a name that is taken with [CodeInvalidTagName]; [Client.EnsureTag] returns the tag of that name.
@@ -43,7 +52,7 @@ func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	if err := ep.checkTagName(name); err != nil {
 		return nil, err
 	}
-	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep}, tagBody[newTag]{newTag{name}})
+	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep, check: checkNewTag, subject: name}, tagBody[newTag]{newTag{name}})
 	if err == nil {
 		return res.Tag, nil
 	}

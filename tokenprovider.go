@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/tokencache"
@@ -23,12 +24,20 @@ func newTokenProvider(c *caller) tokenProvider {
 	// The two kinds of token exist side by side and must not be mixed. No key contains the secret.
 	key := "wechatuser:token:" + name + ":" + c.appID
 	cfg := tokencache.Config{
-		Key: key, Kind: kind, Fetch: c.fetchToken, WithoutForced: c.noForced, Lasting: isLastingTokenFailure, Logger: c.logger,
+		Key: key, Kind: kind, Fetch: c.fetchToken, Limit: c.refreshLimit(), WithoutForced: c.noForced,
+		Lasting: isLastingTokenFailure, Logger: c.logger,
 	}
 	if c.tokenStore != nil {
 		cfg.Store = storeAdapter{c.tokenStore, key, c.secret}
 	}
 	return platformProvider{tokencache.New(cfg)}
+}
+
+// refreshLimit returns how long a token refresh may stand still: an attempt, the longest pause after it, and a margin.
+// That is 80 seconds by default. It ends what is stuck, such as a transport that ignores its context.
+func (c *caller) refreshLimit() time.Duration {
+	const margin, day = 10 * time.Second, 24 * time.Hour
+	return min(c.timeout, day) + min(max(c.retry.MaxDelay, maxRetryAfter), day) + margin
 }
 
 // platformProvider has tokens of the platform, in a cache and perhaps in a TokenStore.
@@ -50,6 +59,8 @@ func (p platformProvider) forceRefresh(ctx context.Context) (Token, error) {
 }
 
 func (p platformProvider) accepted(t Token) { p.cache.Accepted(t.AccessToken) }
+
+func (p platformProvider) forget() { p.cache.Forget() }
 
 // providerError adds the classes to the error of the cache's own limit.
 func providerError(err error) error {
@@ -104,6 +115,14 @@ func (s storeAdapter) redact(err error, token string) error {
 	return newRedactor(s.secret(), token).Error(err)
 }
 
+func (s storeAdapter) AllowForced(ctx context.Context) (bool, error) {
+	budget, ok := s.store.(TokenBudget)
+	if !ok {
+		return true, nil
+	}
+	return budget.AllowForced(ctx, s.key)
+}
+
 // tokenResponse is the response of both token endpoints.
 type tokenResponse struct {
 	wire.Envelope
@@ -115,6 +134,8 @@ func (r *tokenResponse) missingField() string {
 	switch {
 	case r.AccessToken == "":
 		return "access_token"
+	case !tokencache.IsTokenText(r.AccessToken):
+		return "access_token without spaces and control characters"
 	case r.ExpiresIn <= 0:
 		return "expires_in above 0"
 	}
@@ -124,11 +145,12 @@ func (r *tokenResponse) missingField() string {
 // fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from
 // inside the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
 func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
-	var requested time.Time // the token's life begins then, not when the response is read
-	req := request{ep: &endpoints[stableToken], beforeSend: func() error {
-		requested = time.Now()
-		return providerError(allow())
-	}}
+	var sent sync.Map // when the request of each response was sent: an interceptor can send two at once
+	req := request{
+		ep:         &endpoints[stableToken],
+		beforeSend: func() error { return providerError(allow()) },
+		received:   func(r response, sentAt time.Time) { sent.Store(r, sentAt) },
+	}
 	var in any
 	switch kind {
 	case tokencache.Legacy:
@@ -144,8 +166,10 @@ func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow fun
 	if err != nil {
 		return tokencache.Token{}, err
 	}
-	// Round removes the monotonic clock, which stops while a machine sleeps.
-	expires := requested.Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
+	// The token's life begins when it is requested, not when the response is read. Round removes the monotonic clock,
+	// which stops while a machine sleeps.
+	sentAt, _ := sent.Load(res)
+	expires := sentAt.(time.Time).Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
 	return tokencache.Token{AccessToken: res.AccessToken, ExpiresAt: expires}, nil
 }
 
@@ -176,6 +200,9 @@ func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error
 		return Token{}, fmt.Errorf("wechatuser: token source: %w", p.redact(ctx, err, t.AccessToken, rejected))
 	case t.AccessToken == "":
 		return Token{}, errors.New("wechatuser: token source: it returned an empty token and no error")
+	case !tokencache.IsTokenText(t.AccessToken):
+		return Token{}, errors.New("wechatuser: token source: it returned a token with a space or a control character, " +
+			"such as the newline at the end of a file")
 	}
 	return t, nil
 }
@@ -198,6 +225,8 @@ func (p sourceProvider) redact(ctx context.Context, err error, tokens ...string)
 }
 
 func (p sourceProvider) accepted(Token) {}
+
+func (p sourceProvider) forget() {}
 
 func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
 	if _, ok := p.src.(TokenInvalidator); !ok {

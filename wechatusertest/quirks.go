@@ -30,9 +30,13 @@ type Quirks struct {
 	// kind of hint, without the rid or without the text.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl does not escape control characters in strings, which makes the JSON invalid. The platform does so with
-	// text that was entered in its console. https://github.com/node-webot/co-wechat-api/issues/63
+	// RawControl does not escape control characters in strings that JSON has no short escape for, which makes the JSON
+	// invalid. The platform does so with text that was entered in its console.
+	// https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
+	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such
+	// profile breaks the JSON of its whole batch. https://github.com/node-webot/co-wechat-api/issues/63
+	RawQuotes bool
 
 	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.
 	// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
@@ -44,9 +48,16 @@ type Quirks struct {
 	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 	ShortBatch bool
-	// MixedUnionIDs attaches unionids to the wrong profiles when ShortBatch leaves out openids, as in the same report.
-	// It needs ShortBatch.
+	// MixedUnionIDs makes batchget return all openids, also unknown ones, with unionids or whole profiles that belong to
+	// the openids after the unknown one, as in the same report. The last profile has no unionid then, or is that of
+	// somebody who does not follow, or is left out: that is not known. With ShortBatch, one of both happens.
 	MixedUnionIDs bool
+	// NoFullBatch fails a batchget of exactly 100 openids with 40032, as for some accounts.
+	// https://developers.weixin.qq.com/community/develop/doc/000aa036d84d7095c422dee1166800
+	NoFullBatch bool
+	// BareEmptyTag makes user/tag/get answer with {"count":0} for a page without openids.
+	// https://github.com/wechatpy/wechatpy/issues/273
+	BareEmptyTag bool
 
 	// TagCountLag is the maximum age of the counts in tags/get. It is 10 hours on the platform.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw0SIktDDzsAwre-41Yoi2n8
@@ -69,6 +80,10 @@ type Quirks struct {
 	// NoTokenOverlap revokes a legacy token as soon as another one is fetched. Without it, the old token remains valid
 	// for 5 minutes.
 	NoTokenOverlap bool
+	// TokenOutlivesForce keeps the newest stable token valid after a forced refresh, until the next one. The platform's
+	// page advises two forced refreshes after a leak, 30 seconds apart, since the token before may remain valid.
+	// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+	TokenOutlivesForce bool
 	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
@@ -85,10 +100,10 @@ func Wild(seed uint64) Quirks {
 		Seed: seed,
 
 		HTMLErrors: 0.01, SystemBusy: 0.02, Latency: 2 * time.Millisecond,
-		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true,
-		ShortPages: 0.3, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true,
+		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true, RawQuotes: true,
+		ShortPages: 0.3, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
 		TagCountLag: 10 * time.Hour, FalseInvalidTag: 0.05, ConcurrentTagging: true, PartialTagging: 0.05,
-		DeletableTags: true, NoTokenOverlap: true, UnusedQuota: true,
+		DeletableTags: true, NoTokenOverlap: true, TokenOutlivesForce: true, UnusedQuota: true,
 	}
 }
 

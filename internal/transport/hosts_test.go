@@ -45,7 +45,7 @@ func TestOneCallTriesAHostAfterItsCooldown(t *testing.T) {
 		h.MarkDown(0)
 		time.Sleep(cooldown - 1)
 		assert.Equal(t, 1, h.Pick(), "the cooldown lasts")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		var tried atomic.Int64
 		var wg sync.WaitGroup
 		for range 100 {
@@ -70,5 +70,16 @@ func TestAHostWhoseCooldownIsOverCanBeTriedAtOnce(t *testing.T) {
 		h.MarkDown(0)
 		time.Sleep(cooldown)
 		assert.True(t, h.MarkDown(1), "the cooldown of the other one is over")
+	})
+}
+
+// Setting the clock of the machine back by an hour must not make a cooldown an hour longer.
+func TestCooldownDoesNotDependOnTheWallClock(t *testing.T) {
+	assert.Contains(t, NewHosts([]string{"https://a"}).began.String(), "m=", "a monotonic reading")
+	synctest.Test(t, func(t *testing.T) {
+		h := threeHosts()
+		time.Sleep(time.Minute)
+		h.MarkDown(1)
+		assert.EqualValues(t, time.Minute+cooldown, h.downUntil[1].Load(), "since the beginning, not since 1970")
 	})
 }
