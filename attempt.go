@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -32,7 +36,7 @@ type outcome struct {
 	response     response // after a success
 	err          error    // otherwise
 	mayBeApplied bool     // the platform may have applied it
-	otherHost    bool     // another host can be tried at once
+	retryAtOnce  bool     // on another host, or on a new connection
 	retryAfter   time.Duration
 	failed       []string // openids that were not processed, if the verdict is partial
 }
@@ -69,7 +73,7 @@ func (o *outcome) retryable(ep *endpoint) bool {
 	case notSent, retryLater:
 		return true
 	case unknown:
-		return ep.retry != retryNever && (o.otherHost || o.retryAfter <= maxRetryAfter)
+		return ep.retry != retryNever && (o.retryAtOnce || o.retryAfter <= maxRetryAfter)
 	case partial:
 		return len(o.failed) > 0
 	case final, tokenRejected:
@@ -95,7 +99,8 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
 func tokenError(api string, attempts int, err error) error {
-	if te := (*TransportError)(nil); backoff.IsContextErr(err) && !errors.As(err, &te) {
+	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
+	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
 		return &TransportError{API: api, Attempts: attempts, Err: err}
 	}
 	return err
@@ -111,17 +116,18 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body)
+	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body, c.repeatable(req.ep))
 	defer resp.Release()
+	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
-	secrets := redact.New(c.secret(), token.AccessToken)
+	secrets := newRedactor(c.secret(), token.AccessToken)
 
 	switch {
 	case err != nil && (resp.Status == 0 || timed.Err() != nil):
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err) // net/http returns the cause alone
 		}
-		o.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: secrets.Error(err)}
+		o.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: secrets.Trusting(context.Cause(ctx)).Error(err)}
 		o.mayBeApplied = sent
 		switch {
 		case ctx.Err() != nil: // the caller has left; it says nothing about the host
@@ -131,7 +137,7 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		default:
 			o.verdict = notSent
 		}
-		o.otherHost = c.sender.Hosts.MarkDown(host)
+		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
 	case err == nil && !isSuccess(resp.Status) && hasErrcode(resp.Body): // it is the platform's, whatever the status
 		c.sender.Hosts.MarkUp(host)
 		o = decode(req, res, &resp, secrets)
@@ -139,7 +145,7 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	case err != nil || !isSuccess(resp.Status):
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
-			o.otherHost = c.sender.Hosts.MarkDown(host)
+			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
 		} else {
 			c.sender.Hosts.MarkUp(host)
 		}
@@ -163,6 +169,11 @@ func hasErrcode(body []byte) bool {
 	return code != 0
 }
 
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
+func (c *caller) repeatable(ep *endpoint) bool {
+	return ep.retry != retryNever && c.retry.MaxAttempts > 1
+}
+
 // decode returns the outcome of an attempt whose response is the platform's, or has a success status.
 func decode(req *request, res *Result, resp *transport.Response, secrets redact.Redactor) outcome {
 	if err := wire.CheckObject(resp.Body); err != nil {
@@ -175,8 +186,7 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return rejection(req, res, Code(code), env, secrets)
 	}
 	if err != nil {
-		o := foreignResponse(req, res, resp, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
-		return brokenList(req, resp, o)
+		return brokenList(req, resp, foreignResponse(req, res, resp, err, secrets))
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
@@ -190,6 +200,9 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 			}
 			return o
 		}
+	}
+	if r, ok := decoded.(redactable); ok {
+		r.redact(secrets.Prepared())
 	}
 	return outcome{response: decoded}
 }
@@ -210,9 +223,13 @@ func brokenList(req *request, resp *transport.Response, o outcome) outcome {
 	return o
 }
 
+// maxErrMsg is how much of an errmsg is searched for secrets. ParseMessage shortens it further, so that a secret that is
+// cut here is not seen.
+const maxErrMsg = 32 << 10
+
 // rejection returns the outcome of an attempt whose response has an errcode.
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
-	msg := wire.ParseMessage(secrets.Text(env.ErrMsg))
+	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
 	// Only openids that were sent can have failed, whatever the response says.
 	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
@@ -243,32 +260,62 @@ func foreignResponse(req *request, res *Result, resp *transport.Response, cause 
 	return o
 }
 
-// maxSnippet is the number of characters of a body that an error shows.
-const maxSnippet = 200
-
 func newResponseError(api string, attempts int, resp *transport.Response, cause error, secrets redact.Redactor) *ResponseError {
 	if cause == nil {
 		cause = errors.New(statusText(resp.Status))
 	}
-	return &ResponseError{
+	secrets = secrets.Prepared()
+	e := &ResponseError{
 		API: api, StatusCode: resp.Status, Attempts: attempts,
 		RetryAfter:  parseRetryAfter(resp.Header.Get("Retry-After")),
-		ContentType: secrets.Text(resp.Header.Get("Content-Type")),
-		Snippet:     snippet(api, resp.Body, secrets),
+		ContentType: resp.Header.Get("Content-Type"),
 		Err:         secrets.Error(cause),
 	}
+	if isTokenAPI(api) {
+		e.ContentType, _, _ = mime.ParseMediaType(e.ContentType)
+		e.Snippet = describeBody(resp.Body, secrets)
+	} else {
+		e.Snippet = snippet(resp.Body, secrets)
+	}
+	e.ContentType = secrets.Text(e.ContentType)
+	return e
 }
 
+const (
+	maxSnippet = 200      // characters of a body that an error shows
+	maxTitle   = 100      // characters of a title
+	maxLooked  = 64 << 10 // bytes of a body that are looked at
+)
+
 // snippet returns the beginning of a body, without secrets.
-func snippet(api string, body []byte, secrets redact.Redactor) string {
-	body = body[:min(len(body), transport.MaxBody>>6)]
-	text := secrets.Text(strings.ToValidUTF8(string(body), "\uFFFD"))
-	isHTML := strings.HasPrefix(strings.TrimSpace(text), "<")
-	if isTokenAPI(api) && (strings.Contains(text, "access_token") || strings.Contains(text, `"`) && !isHTML) {
-		return "" // what looks like JSON, or a part of it, may contain a token that nobody knows yet
+func snippet(body []byte, secrets redact.Redactor) string {
+	text := secrets.Text(strings.ToValidUTF8(string(body[:min(len(body), maxLooked)]), "\uFFFD"))
+	return shorten(text, maxSnippet)
+}
+
+// describeBody returns what an error can tell of the body of a token request, which may hold a token that nobody knows
+// yet, in any form: its length and, of an HTML page, the title.
+func describeBody(body []byte, secrets redact.Redactor) string {
+	if len(body) == 0 {
+		return ""
 	}
-	if runes := []rune(text[:min(len(text), 4*(maxSnippet+1))]); len(runes) > maxSnippet {
-		return string(runes[:maxSnippet]) + "…"
+	text := fmt.Sprintf("a body of %d bytes", len(body))
+	if m := htmlTitle.FindSubmatch(body[:min(len(body), maxLooked)]); m != nil {
+		title := strings.Join(strings.Fields(strings.ToValidUTF8(string(m[1]), "\uFFFD")), " ")
+		text += fmt.Sprintf(", titled %q", shorten(longWord.ReplaceAllString(secrets.Text(title), "***"), maxTitle))
+	}
+	return text
+}
+
+var (
+	htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>([^<]*)`)
+	longWord  = regexp.MustCompile(`[A-Za-z0-9_+/=-]{20,}`) // as a token is, and no word of a title
+)
+
+// shorten returns the first n characters of a text.
+func shorten(text string, n int) string {
+	if runes := []rune(text[:min(len(text), utf8.UTFMax*(n+1))]); len(runes) > n {
+		return string(runes[:n]) + "…"
 	}
 	return text
 }
@@ -315,7 +362,14 @@ func (c *caller) logAttempt(ctx context.Context, req *request, res *Result, d ti
 	if err != nil {
 		attrs = append(attrs, slog.String("error", errorForLog(err)))
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+	if !isTokenAPI(req.ep.api) {
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+		return
+	}
+	// Calls wait for this one. They must not wait for a log handler, which may make calls itself.
+	record := slog.NewRecord(time.Now(), slog.LevelDebug, "wechatuser: attempt", 0)
+	record.AddAttrs(attrs...)
+	tokencache.Later(ctx, func() { _ = c.logger.Handler().Handle(context.WithoutCancel(ctx), record) })
 }
 
 // errorForLog returns the text of an error without what can show an openid: the body of a foreign response, and a URL.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -34,20 +36,88 @@ func call[R any, P interface {
 
 // do sends a request through the whole pipeline. Without an error there is a response.
 func (c *caller) do(ctx context.Context, req request) (response, error) {
+	if !isTokenAPI(req.ep.api) {
+		ctx, req.sent = takeCounter(ctx)
+	}
 	if len(c.interceptors) > 0 {
-		return c.runInterceptors(ctx, req)
+		return c.intercept(ctx, req)
 	}
 	resp, _, err := c.waitLimiter(ctx, req)
 	return resp, err
 }
 
+// intercept sends a request through the interceptors, and then through the rest of the pipeline.
+func (c *caller) intercept(ctx context.Context, req request) (response, error) {
+	send := func(ctx context.Context) (response, Result, error) { return c.waitLimiter(ctx, req) }
+	if isTokenAPI(req.ep.api) {
+		return c.passInterceptors(ctx, &req, send)
+	}
+	return c.runInterceptors(ctx, &req, send)
+}
+
+// send is the pipeline behind the interceptors.
+type send func(context.Context) (response, Result, error)
+
+// interceptorPatience is how long a token request waits for the interceptors to let it through.
+const interceptorPatience = 5 * time.Second
+
+// How a token request is sent.
+const (
+	undecided int32 = iota
+	intercepted
+	passed
+)
+
+// passInterceptors is runInterceptors for a token request. If no interceptor has let it through after a while, it goes
+// on without them: an interceptor that limits how many calls run at once holds it back while the calls that it has let
+// through wait for the token.
+func (c *caller) passInterceptors(ctx context.Context, req *request, send send) (response, error) {
+	type result struct {
+		resp response
+		err  error
+	}
+	var way atomic.Int32
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan result, 1)
+	go func() {
+		r := result{err: fmt.Errorf("wechatuser: %s: an interceptor ended without a result", req.ep.api)} // runtime.Goexit
+		defer func() { done <- r }()
+		r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
+			if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
+				return nil, Result{}, errPassed
+			}
+			return send(ctx)
+		})
+	}()
+	select {
+	case r := <-done:
+		return r.resp, r.err
+	case <-time.After(interceptorPatience):
+	}
+	if !way.CompareAndSwap(undecided, passed) {
+		r := <-done
+		return r.resp, r.err
+	}
+	cancel(errPassed)
+	tokencache.Later(ctx, func() {
+		c.logger.LogAttrs(context.WithoutCancel(ctx), slog.LevelWarn,
+			"wechatuser: token request sent without the interceptors, which held it back",
+			slog.String("api", req.ep.api), slog.String("app_id", c.appID), slog.Duration("after", interceptorPatience))
+	})
+	resp, _, err := send(ctx)
+	return resp, err
+}
+
+var errPassed = errors.New("wechatuser: the token request was sent without the interceptors, which held it back: calls wait for it")
+
 // runInterceptors runs the interceptors around the rest of the pipeline. One of them may call next twice, also at the
 // same time, or leave it running.
-func (c *caller) runInterceptors(ctx context.Context, req request) (response, error) {
+func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	var resp atomic.Pointer[response]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
 	next := func(ctx context.Context) (Result, error) {
-		got, res, err := c.waitLimiter(ctx, req)
+		got, res, err := send(ctx)
 		if err == nil {
 			resp.Store(&got)
 		}
@@ -108,14 +178,18 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 
 		// Attempt: one request to one host.
 		res.Attempts++
+		sentAt := time.Now()
 		o := c.attempt(ctx, &req, token, &res)
+		if o.err == nil && req.received != nil {
+			req.received(o.response, sentAt)
+		}
 		last = o.err
 		applied = applied || req.ep.write && o.mayBeApplied
 		partly = partly && o.verdict != partial
-		if !isTokenAPI(req.ep.api) && (res.StatusCode != 0 || o.mayBeApplied) {
-			countSent(ctx)
+		if req.sent != nil && (res.StatusCode != 0 || o.mayBeApplied) {
+			req.sent.Add(1)
 		}
-		if o.err == nil && !req.ep.noAuth {
+		if !req.ep.noAuth && showsGoodToken(&o, res.Code) {
 			c.tokens.accepted(token)
 		}
 
@@ -127,7 +201,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 				refreshes = maxRefreshes
 			}
 			if err != nil {
-				return nil, res, c.refreshError(&req, res.Attempts, err, last)
+				return nil, res, c.refreshError(ctx, &req, res.Attempts, err, last)
 			}
 			continue
 		}
@@ -137,7 +211,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 			return o.response, res, o.err
 		}
 		pause := max(c.retry.delay(retry), o.retryAfter)
-		if o.otherHost {
+		if o.retryAtOnce {
 			pause = 0
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
@@ -159,10 +233,20 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 	}
 }
 
+// showsGoodToken reports whether the platform accepted the token of an attempt. A response that rejects something else,
+// such as an openid, shows that too.
+func showsGoodToken(o *outcome, code Code) bool {
+	return o.err == nil ||
+		code != 0 && o.verdict != tokenRejected && o.verdict != unknown && code.class()&(classInvalidToken|classCredential) == 0
+}
+
 // refreshError returns the error of a call whose token was rejected and could not be refreshed.
-func (c *caller) refreshError(req *request, attempts int, err, rejection error) error {
+func (c *caller) refreshError(ctx context.Context, req *request, attempts int, err, rejection error) error {
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
+	}
+	if c.tokenSource != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; and another token could not be had: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
 		err = newTokenLimitError(limit.Wait, rejection)
@@ -172,14 +256,18 @@ func (c *caller) refreshError(req *request, attempts int, err, rejection error) 
 
 type sentKey struct{}
 
-// countCalls returns a context whose requests are counted, and the counter. Token requests do not count.
+// countCalls returns a context whose API requests are counted, and the counter.
 func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
 	sent := new(atomic.Int64)
 	return context.WithValue(ctx, sentKey{}, sent), sent
 }
 
-func countSent(ctx context.Context) {
-	if sent, ok := ctx.Value(sentKey{}).(*atomic.Int64); ok {
-		sent.Add(1)
+// takeCounter returns the counter of ctx, nil if there is none, and a context without it: calls that an interceptor, a
+// limiter or a token source makes of its own, and token requests, do not count.
+func takeCounter(ctx context.Context) (context.Context, *atomic.Int64) {
+	sent, _ := ctx.Value(sentKey{}).(*atomic.Int64)
+	if sent == nil {
+		return ctx, nil
 	}
+	return context.WithValue(ctx, sentKey{}, (*atomic.Int64)(nil)), sent
 }

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
+	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
 // Classes of errors, for errors.Is. A [Code] matches its classes, and so do the errors of this package.
@@ -94,14 +96,15 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(attemptsNote(e.Attempts))
 	b.WriteString(e.note())
-	if remedy := e.remedy(); remedy != "" {
+	if remedy := e.Remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
 }
 
-// remedy is that of the code, as far as it is one for this call.
-func (e *Error) remedy() string {
+// Remedy returns what to do about the error, in English: that of its Code, or a better one for this call. It is empty
+// for an unknown code.
+func (e *Error) Remedy() string {
 	switch {
 	case e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API): // ClearQuota needs a token
 		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
@@ -146,13 +149,14 @@ func isTokenAPI(api string) bool {
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
 // It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
-// [net.Error].
+// [net.Error], [*net.OpError] and others of the standard library, but not [*url.Error]. Of an error of any other type,
+// which can hold the request, only the text is kept, and what errors.Is says of it.
 type TransportError struct {
 	// API is the official name of the call.
 	API string
 	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
-	// Err is the cause. It contains no secret and not the URL of the request.
+	// Err is the cause. No secret is in it, in whatever way it is printed or taken apart.
 	Err error
 
 	mark
@@ -188,9 +192,10 @@ type ResponseError struct {
 	API string
 	// StatusCode is the HTTP status.
 	StatusCode int
-	// ContentType is the header of the response.
+	// ContentType is the header of the response, without parameters if it is that of a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which token and secret are redacted.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold a
+	// token, it is only the length of the body and the title of an HTML page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error
@@ -221,7 +226,11 @@ func (e *ResponseError) Error() string {
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
-	if e.Snippet != "" {
+	switch {
+	case e.Snippet == "":
+	case isTokenAPI(e.API):
+		b.WriteString(": " + e.Snippet)
+	default:
 		fmt.Fprintf(&b, ": %q", e.Snippet)
 	}
 	return oneLine(b.String())
@@ -236,7 +245,7 @@ func (e *ResponseError) Is(target error) bool {
 	if e.unproven {
 		return (set | classUnproven).has(target)
 	}
-	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
+	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {
@@ -286,6 +295,36 @@ func (e *tokenLimitError) Unwrap() error { return e.LimitError }
 
 func (e *tokenLimitError) Is(target error) bool {
 	return (classTemporary | classRateLimited).has(target)
+}
+
+// newRedactor returns a Redactor that keeps the errors of this package, which may come from another client.
+func newRedactor(secrets ...string) redact.Redactor {
+	return redact.New(secrets...).Rebuilding(rebuildError)
+}
+
+// rebuildError returns a copy of an error of this package without secrets.
+func rebuildError(r redact.Redactor, err error) (error, bool) {
+	switch e := err.(type) { //nolint:errorlint // r walks the chain
+	case Code, class:
+		return err, true
+	case *Error:
+		c := *e
+		c.API, c.Message, c.RID, c.Hint = r.Text(e.API), r.Text(e.Message), r.Text(e.RID), r.Text(e.Hint)
+		return &c, true
+	case *TransportError:
+		c := *e
+		c.API, c.Err = r.Text(e.API), r.Error(e.Err)
+		return &c, true
+	case *ResponseError:
+		c := *e
+		c.API, c.ContentType, c.Snippet, c.Err = r.Text(e.API), r.Text(e.ContentType), r.Text(e.Snippet), r.Error(e.Err)
+		return &c, true
+	case *ArgumentError:
+		return &ArgumentError{API: r.Text(e.API), Field: r.Text(e.Field), Reason: r.Text(e.Reason)}, true
+	case *tokenLimitError:
+		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
+	}
+	return nil, false
 }
 
 // argumentError returns the error for an argument that is wrong.

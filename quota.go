@@ -21,7 +21,7 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 }
 
 // ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
-// endpoint is used up. It is never retried.
+// endpoint is used up. The client then asks for a token again at once. It is never retried.
 //
 // clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
 func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
@@ -35,6 +35,9 @@ func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
 	}{c.appID, c.secret()})
+	if err == nil {
+		c.tokens.forget() // that the quota of the token endpoint is used up
+	}
 	return err
 }
 
@@ -111,8 +114,15 @@ type ridResponse struct {
 
 func (r *ridResponse) missingField() string { return missingIf("request", r.Request == nil) }
 
+// redact redacts what the platform recorded: a request has a token or the secret, a response perhaps a new token.
+func (r *ridResponse) redact(secrets redact.Redactor) {
+	for _, text := range []*string{&r.Request.RequestURL, &r.Request.RequestBody, &r.Request.ResponseBody, &r.Request.ClientIP} {
+		*text = secrets.Text(*text)
+	}
+}
+
 // GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its
-// [*Error].
+// [*Error]. Secrets in it are redacted.
 //
 // getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
 func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
@@ -126,12 +136,12 @@ func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, secrets := res.Request, redact.New(c.secret())
+	r := res.Request
 	return &RIDInfo{
 		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
-		RequestURL:   secrets.Text(r.RequestURL),
-		RequestBody:  secrets.Text(r.RequestBody),
-		ResponseBody: secrets.Text(r.ResponseBody),
+		RequestURL:   r.RequestURL,
+		RequestBody:  r.RequestBody,
+		ResponseBody: r.ResponseBody,
 		ClientIP:     r.ClientIP,
 	}, nil
 }

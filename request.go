@@ -2,7 +2,10 @@ package wechatuser
 
 import (
 	"net/url"
+	"sync/atomic"
+	"time"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -25,6 +28,10 @@ type request struct {
 	items int
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// sent counts the requests that were sent; nil for none.
+	sent *atomic.Int64
+	// received is called with each response of the platform that is a success; nil for none.
+	received func(r response, sentAt time.Time)
 }
 
 // url returns the URL of the request, which contains the token.
@@ -46,6 +53,11 @@ type response interface {
 	ResponseEnvelope() *wire.Envelope
 	// missingField names the field that a success must have, if it is missing or empty.
 	missingField() string
+}
+
+// redactable is a response with texts that can show a secret.
+type redactable interface {
+	redact(secrets redact.Redactor)
 }
 
 // okResponse is the response of a write.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
-	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -24,12 +24,20 @@ func newTokenProvider(c *caller) tokenProvider {
 	// The two kinds of token exist side by side and must not be mixed. No key contains the secret.
 	key := "wechatuser:token:" + name + ":" + c.appID
 	cfg := tokencache.Config{
-		Key: key, Kind: kind, Fetch: c.fetchToken, WithoutForced: c.noForced, Lasting: isLastingTokenFailure, Logger: c.logger,
+		Key: key, Kind: kind, Fetch: c.fetchToken, Limit: c.refreshLimit(), WithoutForced: c.noForced,
+		Lasting: isLastingTokenFailure, Logger: c.logger,
 	}
 	if c.tokenStore != nil {
-		cfg.Store = storeAdapter{c.tokenStore, key}
+		cfg.Store = storeAdapter{c.tokenStore, key, c.secret}
 	}
 	return platformProvider{tokencache.New(cfg)}
+}
+
+// refreshLimit returns how long a token refresh may stand still: an attempt, the longest pause after it, and a margin.
+// That is 80 seconds by default. It ends what is stuck, such as a transport that ignores its context.
+func (c *caller) refreshLimit() time.Duration {
+	const margin, day = 10 * time.Second, 24 * time.Hour
+	return min(c.timeout, day) + min(max(c.retry.MaxDelay, maxRetryAfter), day) + margin
 }
 
 // platformProvider has tokens of the platform, in a cache and perhaps in a TokenStore.
@@ -52,6 +60,8 @@ func (p platformProvider) forceRefresh(ctx context.Context) (Token, error) {
 
 func (p platformProvider) accepted(t Token) { p.cache.Accepted(t.AccessToken) }
 
+func (p platformProvider) forget() { p.cache.Forget() }
+
 // providerError adds the classes to the error of the cache's own limit.
 func providerError(err error) error {
 	if limit, ok := err.(*tokencache.LimitError); ok { //nolint:errorlint // one that is wrapped came through here already
@@ -66,23 +76,24 @@ func isLastingTokenFailure(err error) bool {
 	return errors.As(err, &e) && (e.Code.isPermanentTokenFailure() || e.Code == CodeDailyQuotaExceeded)
 }
 
-// storeAdapter is one key of a TokenStore as the store of a cache.
+// storeAdapter is one key of a TokenStore as the store of a cache. It redacts the errors of the store.
 type storeAdapter struct {
-	store TokenStore
-	key   string
+	store  TokenStore
+	key    string
+	secret func() string
 }
 
 func (s storeAdapter) Load(ctx context.Context) (tokencache.Token, error) {
 	t, err := s.store.Load(ctx, s.key)
-	return tokencache.Token(t), err
+	return tokencache.Token(t), s.redact(ctx, err, t.AccessToken)
 }
 
 func (s storeAdapter) Save(ctx context.Context, t tokencache.Token) error {
-	return s.store.Save(ctx, s.key, Token(t))
+	return s.redact(ctx, s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
 }
 
 func (s storeAdapter) Delete(ctx context.Context, rejected tokencache.Token) error {
-	return s.store.Delete(ctx, s.key, Token(rejected))
+	return s.redact(ctx, s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
 }
 
 func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
@@ -94,7 +105,22 @@ func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
 	if err == nil && unlock == nil {
 		unlock = func() {}
 	}
-	return unlock, err
+	return unlock, s.redact(ctx, err, "")
+}
+
+func (s storeAdapter) redact(ctx context.Context, err error, token string) error {
+	if err == nil {
+		return nil
+	}
+	return newRedactor(s.secret(), token).Trusting(context.Cause(ctx)).Error(err)
+}
+
+func (s storeAdapter) AllowForced(ctx context.Context) (bool, error) {
+	budget, ok := s.store.(TokenBudget)
+	if !ok {
+		return true, nil
+	}
+	return budget.AllowForced(ctx, s.key)
 }
 
 // tokenResponse is the response of both token endpoints.
@@ -108,6 +134,8 @@ func (r *tokenResponse) missingField() string {
 	switch {
 	case r.AccessToken == "":
 		return "access_token"
+	case !tokencache.IsTokenText(r.AccessToken):
+		return "access_token without spaces and control characters"
 	case r.ExpiresIn <= 0:
 		return "expires_in above 0"
 	}
@@ -117,11 +145,12 @@ func (r *tokenResponse) missingField() string {
 // fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from
 // inside the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
 func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
-	var requested time.Time // the token's life begins then, not when the response is read
-	req := request{ep: &endpoints[stableToken], beforeSend: func() error {
-		requested = time.Now()
-		return providerError(allow())
-	}}
+	var sent sync.Map // when the request of each response was sent: an interceptor can send two at once
+	req := request{
+		ep:         &endpoints[stableToken],
+		beforeSend: func() error { return providerError(allow()) },
+		received:   func(r response, sentAt time.Time) { sent.Store(r, sentAt) },
+	}
 	var in any
 	switch kind {
 	case tokencache.Legacy:
@@ -137,8 +166,10 @@ func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow fun
 	if err != nil {
 		return tokencache.Token{}, err
 	}
-	// Round removes the monotonic clock, which stops while a machine sleeps.
-	expires := requested.Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
+	// The token's life begins when it is requested, not when the response is read. Round removes the monotonic clock,
+	// which stops while a machine sleeps.
+	sentAt, _ := sent.Load(res)
+	expires := sentAt.(time.Time).Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
 	return tokencache.Token{AccessToken: res.AccessToken, ExpiresAt: expires}, nil
 }
 
@@ -159,13 +190,19 @@ type sourceProvider struct {
 	secret func() string // of the client, to be redacted in errors of the source
 }
 
-func (p sourceProvider) get(ctx context.Context) (Token, error) {
+func (p sourceProvider) get(ctx context.Context) (Token, error) { return p.next(ctx, "") }
+
+// next returns the token of the source. Its error may show the rejected one.
+func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error) {
 	t, err := p.src.Token(ctx)
 	switch {
 	case err != nil:
-		return Token{}, fmt.Errorf("wechatuser: token source: %w", redact.New(p.secret(), t.AccessToken).Error(err))
+		return Token{}, fmt.Errorf("wechatuser: token source: %w", p.redact(ctx, err, t.AccessToken, rejected))
 	case t.AccessToken == "":
 		return Token{}, errors.New("wechatuser: token source: it returned an empty token and no error")
+	case !tokencache.IsTokenText(t.AccessToken):
+		return Token{}, errors.New("wechatuser: token source: it returned a token with a space or a control character, " +
+			"such as the newline at the end of a file")
 	}
 	return t, nil
 }
@@ -173,18 +210,23 @@ func (p sourceProvider) get(ctx context.Context) (Token, error) {
 func (p sourceProvider) refresh(ctx context.Context, rejected Token) (fetched bool, err error) {
 	if inv, ok := p.src.(TokenInvalidator); ok {
 		if err := inv.Invalidate(ctx, rejected); err != nil {
-			err = redact.New(p.secret(), rejected.AccessToken).Error(err)
-			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", err)
+			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", p.redact(ctx, err, rejected.AccessToken))
 		}
 	}
-	t, err := p.get(ctx)
+	t, err := p.next(ctx, rejected.AccessToken)
 	if err == nil && t.AccessToken == rejected.AccessToken {
 		err = errNoOtherToken
 	}
 	return true, err
 }
 
+func (p sourceProvider) redact(ctx context.Context, err error, tokens ...string) error {
+	return newRedactor(append(tokens, p.secret())...).Trusting(context.Cause(ctx)).Error(err)
+}
+
 func (p sourceProvider) accepted(Token) {}
+
+func (p sourceProvider) forget() {}
 
 func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
 	if _, ok := p.src.(TokenInvalidator); !ok {

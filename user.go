@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"sync/atomic"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -22,13 +23,13 @@ func WithLang(lang Lang) UserInfoOption {
 
 type userInfoResponse struct {
 	wire.Envelope
-	UserInfo
+	profile // without the methods of UserInfo, which would leave out the envelope
 }
 
 func (r *userInfoResponse) missingField() string { return missingIf("openid", r.OpenID == "") }
 
 func checkUserInfo(openID string, resp response, body []byte) error {
-	switch user := &resp.(*userInfoResponse).UserInfo; {
+	switch user := (*UserInfo)(&resp.(*userInfoResponse).profile); {
 	case user.OpenID != openID:
 		return errors.New("the response has the profile of another openid")
 	case user.Subscribe == 0 && lacksSubscribe([]UserInfo{*user}, body):
@@ -62,7 +63,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if err != nil {
 		return nil, err
 	}
-	return &res.UserInfo, nil
+	return (*UserInfo)(&res.profile), nil
 }
 
 type batchUserInfoResponse struct {
@@ -186,6 +187,13 @@ type changeOpenIDResponse struct {
 
 func (r *changeOpenIDResponse) missingField() string {
 	return missingIf("result_list", r.Results == nil)
+}
+
+// redact redacts the texts that become errors.
+func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
+	for i := range r.Results {
+		r.Results[i].Message = secrets.Text(r.Results[i].Message)
+	}
 }
 
 // ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each

@@ -233,7 +233,7 @@ var faultTable = []family{
 	},
 	{
 		title:     "Not a response of the platform",
-		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body.",
+		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body; of a token request, the length and the title of the body.",
 		ambiguous: true,
 		faults: []fault{
 			{
@@ -333,13 +333,13 @@ var faultTable = []family{
 		faults: []fault{
 			{
 				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
-					return testutil.RespondJSON(`{"note":"a` + "\x01\t\n" + `b",` + body[1:])
+					return testutil.RespondJSON(`{"errmsg":"a` + "\x01\t\n" + `b",` + body[1:])
 				}),
 				text: "Text typed into the console can contain characters that JSON forbids. They are kept.",
 			},
 			{
 				name: "invalid UTF-8", inject: testutil.AlterResponse(func(body string) testutil.Reply {
-					return testutil.RespondJSON(`{"note":"` + "\xff\xc3" + `",` + body[1:])
+					return testutil.RespondJSON(`{"errmsg":"` + "\xff\xc3" + `",` + body[1:])
 				}),
 				text: "Invalid bytes become U+FFFD, and the rest is kept.",
 			},

@@ -43,14 +43,15 @@ var floors = [][]string{
 
 // imports are the packages of the module that each internal package may import, in its source files.
 var imports = map[string][]string{
-	"internal/backoff":    {},
-	"internal/bulk":       {"internal/backoff"},
-	"internal/paging":     {},
-	"internal/redact":     {"internal/wire"},
-	"internal/testutil":   {"", "wechatusertest"},
-	"internal/tokencache": {"internal/backoff", "internal/redact"},
-	"internal/transport":  {},
-	"internal/wire":       {},
+	"internal/backoff":       {},
+	"internal/bulk":          {"internal/backoff"},
+	"internal/paging":        {},
+	"internal/redact":        {"internal/wire"},
+	"internal/testutil":      {"", "wechatusertest"},
+	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/transport":     {},
+	"internal/wire":          {},
+	"internal/wire/wiretest": {},
 }
 
 // listed is a package as go list describes it.

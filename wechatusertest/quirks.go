@@ -80,6 +80,10 @@ type Quirks struct {
 	// NoTokenOverlap revokes a legacy token as soon as another one is fetched. Without it, the old token remains valid
 	// for 5 minutes.
 	NoTokenOverlap bool
+	// TokenOutlivesForce keeps the newest stable token valid after a forced refresh, until the next one. The platform's
+	// page advises two forced refreshes after a leak, 30 seconds apart, since the token before may remain valid.
+	// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+	TokenOutlivesForce bool
 	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
@@ -99,7 +103,7 @@ func Wild(seed uint64) Quirks {
 		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true, RawQuotes: true,
 		ShortPages: 0.3, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
 		TagCountLag: 10 * time.Hour, FalseInvalidTag: 0.05, ConcurrentTagging: true, PartialTagging: 0.05,
-		DeletableTags: true, NoTokenOverlap: true, UnusedQuota: true,
+		DeletableTags: true, NoTokenOverlap: true, TokenOutlivesForce: true, UnusedQuota: true,
 	}
 }
 

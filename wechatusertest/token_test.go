@@ -107,6 +107,25 @@ func TestForcedRefresh(t *testing.T) {
 	decode[tokenResponse](t, a.stable(true))
 }
 
+// With the quirk it takes a second forced refresh to revoke the old token.
+// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+func TestTokenOutlivesAForcedRefresh(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{TokenOutlivesForce: true}))
+	leaked := decode[tokenResponse](t, a.stable(false))
+	second := decode[tokenResponse](t, a.stable(true))
+	assert.NotEqual(t, leaked.AccessToken, second.AccessToken)
+	a.use(leaked.AccessToken, 0)
+	a.Advance(29 * time.Second)
+	assert.Equal(t, second.AccessToken, decode[tokenResponse](t, a.stable(true)).AccessToken)
+	a.use(leaked.AccessToken, 0)
+	a.Advance(time.Second)
+	third := decode[tokenResponse](t, a.stable(true))
+	a.use(leaked.AccessToken, 40001)
+	a.use(second.AccessToken, 0)
+	a.use(third.AccessToken, 0)
+}
+
 func TestForcedRefreshRevokesOverlappingTokens(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)

@@ -69,3 +69,6 @@ func (c *Cooldown) Begin(now time.Time) {
 
 // Active reports whether the cool-down still lasts.
 func (c *Cooldown) Active(now time.Time) bool { return now.Before(c.end) }
+
+// Left returns how long the cool-down still lasts, 0 or less if it is not active.
+func (c *Cooldown) Left(now time.Time) time.Duration { return c.end.Sub(now) }
