@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,8 +88,11 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 			return Token{}, tokenError(req.ep.api, attempts, err)
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: backoff.ContextErr(ctx)}
+	case req.job.isStopped(ctx):
+		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: errStopped}
 	}
 	if req.beforeSend != nil {
 		err = req.beforeSend()
@@ -137,7 +141,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 			o.verdict = notSent
 		}
 		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
-	case err != nil || resp.Status < 200 || resp.Status > 299:
+	case err == nil && !isSuccess(resp.Status) && hasErrcode(resp.Body): // it is the platform's, whatever the status
+		c.sender.Hosts.MarkUp(host)
+		o = decode(req, res, &resp, secrets)
+		o.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
+	case err != nil || !isSuccess(resp.Status):
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
 			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
@@ -156,7 +164,20 @@ func (c *caller) repeatable(ep *endpoint) bool {
 	return ep.retry != retryNever && c.retry.MaxAttempts > 1
 }
 
-// decode returns the outcome of an attempt with a success status.
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
+
+// hasErrcode reports whether a body is the platform's, with an errcode other than 0.
+func hasErrcode(body []byte) bool {
+	var env wire.Envelope
+	if wire.CheckObject(body) != nil {
+		return false
+	}
+	_ = wire.Unmarshal(body, &env) // the errcode counts, whatever is wrong with the rest
+	code, _ := env.Code()
+	return code != 0
+}
+
+// decode returns the outcome of an attempt whose response is the platform's, or has a success status.
 func decode(req *request, res *Result, resp *transport.Response, secrets redact.Redactor) outcome {
 	if err := wire.CheckObject(resp.Body); err != nil {
 		return foreignResponse(req, res, resp, err, secrets)
@@ -168,15 +189,41 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return rejection(req, res, Code(code), env, secrets)
 	}
 	if err != nil {
-		return foreignResponse(req, res, resp, err, secrets)
+		return brokenList(req, resp, foreignResponse(req, res, resp, err, secrets))
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
+	}
+	if req.check != nil {
+		if err := req.check(req.subject, decoded, resp.Body); err != nil {
+			o := foreignResponse(req, res, resp, err, secrets)
+			if re, ok := o.err.(*ResponseError); ok && errors.Is(err, errUnproven) { //nolint:errorlint // just made
+				re.unproven, re.Snippet = true, ""
+				o.verdict = final // it would be the same again
+			}
+			return o
+		}
 	}
 	if r, ok := decoded.(redactable); ok {
 		r.redact(secrets.Prepared())
 	}
 	return outcome{response: decoded}
+}
+
+// brokenList marks the error of a response that is broken inside a list of items, if the caller will ask for them in
+// parts. It is not retried then, unless the item is alone.
+//
+// What was cut off has no end, and what another server sent has no such list.
+func brokenList(req *request, resp *transport.Response, o outcome) outcome {
+	re, ok := o.err.(*ResponseError) //nolint:errorlint // just made
+	if !ok || req.items == 0 || !bytes.Contains(resp.Body, []byte(`_list"`)) || !bytes.HasSuffix(bytes.TrimSpace(resp.Body), []byte("}")) {
+		return o
+	}
+	re.broken = true
+	if req.items > 1 {
+		o.verdict = final
+	}
+	return o
 }
 
 // maxErrMsg is how much of an errmsg is searched for secrets. ParseMessage shortens it further, so that a secret that is
@@ -187,8 +234,7 @@ const maxErrMsg = 32 << 10
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
 	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
-	// Only openids that were sent can have failed, whatever the response says.
-	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
+	failed := failedOpenIDs(req, env)
 	v := classify(code)
 	return outcome{
 		verdict: v,
@@ -196,9 +242,21 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
 			Attempts: res.Attempts, FailedOpenIDs: failed,
 		},
-		mayBeApplied: v == unknown,
+		// Without a list of those that failed, nobody knows to whom it was applied.
+		mayBeApplied: v == unknown || v == partial && req.ep.max > 0 && len(failed) == 0,
 		failed:       failed,
 	}
+}
+
+// failedOpenIDs returns the openids of the request that the response names, each once. Only those that were sent can have
+// failed, whatever the response says.
+func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
+	for _, id := range req.openIDs {
+		if slices.Contains(env.FailOpenIDList, id) && !slices.Contains(failed, id) {
+			failed = append(failed, strings.Clone(id)) // one that is kept should not keep its page in memory
+		}
+	}
+	return failed
 }
 
 // foreignResponse returns the outcome of an attempt whose response is not the platform's.

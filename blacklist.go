@@ -2,7 +2,7 @@ package wechatuser
 
 import "context"
 
-// GetBlacklist returns a page of up to 1,000 blocked users: those after beginOpenID, or the first ones if it is empty.
+// GetBlacklist returns a page of blocked users: those after beginOpenID, or the first ones if it is empty.
 // [Client.AllBlacklist] returns all pages.
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ var (
 	ErrTemporary error = classTemporary
 	// ErrAmbiguous: the platform may or may not have applied this write; no response tells.
 	ErrAmbiguous error = classAmbiguous
+	// ErrUnproven: the response to [Client.BatchUserInfo] may have profiles, or UnionIDs, of other users than it says.
+	// [Client.BulkUserInfo] finds out which are right.
+	ErrUnproven error = classUnproven
 )
 
 // mark is what the errors of calls share: whether the platform may have applied the call in spite of the error.
@@ -101,10 +105,24 @@ func (e *Error) Error() string {
 // Remedy returns what to do about the error, in English: that of its Code, or a better one for this call. It is empty
 // for an unknown code.
 func (e *Error) Remedy() string {
-	if e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API) { // ClearQuota needs a token
+	switch {
+	case e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API): // ClearQuota needs a token
 		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
+	case e.Code == CodeInvalidCredential && e.class()&classCredential != 0:
+		return "check the app secret"
 	}
 	return e.Code.Remedy()
+}
+
+// ClientIP returns the IP address that the platform saw the request come from. It is in the message of
+// [CodeIPNotAllowed], and perhaps of other codes; where it is not, ClientIP returns the zero Addr, which is not valid.
+func (e *Error) ClientIP() netip.Addr {
+	for _, word := range strings.FieldsFunc(e.Message, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
+		if addr, err := netip.ParseAddr(word); err == nil {
+			return addr.Unmap()
+		}
+	}
+	return netip.Addr{}
 }
 
 // Is reports whether target is the Code or a class of the error.
@@ -186,13 +204,20 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
+	broken   bool // a list that is broken JSON: a part of it may be sound
+	unproven bool // see ErrUnproven
+
 	mark
 }
 
 // Error returns one line with the call, the status, what was wrong and the beginning of the body.
 func (e *ResponseError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wechatuser: %s: not a response of the platform: HTTP status %d", e.API, e.StatusCode)
+	what := "not a response of the platform"
+	if e.unproven {
+		what = "a response that cannot be trusted"
+	}
+	fmt.Fprintf(&b, "wechatuser: %s: %s: HTTP status %d", e.API, what, e.StatusCode)
 	if e.ContentType != "" {
 		b.WriteString(" " + e.ContentType)
 	}
@@ -214,9 +239,12 @@ func (e *ResponseError) Error() string {
 // Unwrap returns what was wrong with the response.
 func (e *ResponseError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
+// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, [ErrAmbiguous] and [ErrUnproven].
 func (e *ResponseError) Is(target error) bool {
 	set := e.mark.class()
+	if e.unproven {
+		return (set | classUnproven).has(target)
+	}
 	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
 		set |= classTemporary
 	}

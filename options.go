@@ -79,7 +79,7 @@ func (cfg *config) check() (errs []error) {
 	for _, arg := range []struct{ field, value string }{{"appID", cfg.appID}, {"secret", cfg.secret()}} {
 		switch {
 		case arg.value == "" && (arg.field == "appID" || cfg.tokenSource == nil):
-			errs = append(errs, optionError(arg.field, "empty: you find it in the account's console, https://mp.weixin.qq.com"))
+			errs = append(errs, optionError(arg.field, "empty: you find it in the account's console, "+console))
 		case strings.ContainsFunc(arg.value, func(r rune) bool { return r <= ' ' || r > '~' }):
 			errs = append(errs, optionError(arg.field, "contains a space or a character that it cannot have: copy it without what is around it"))
 		}

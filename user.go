@@ -3,7 +3,9 @@ package wechatuser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -26,10 +28,20 @@ type userInfoResponse struct {
 
 func (r *userInfoResponse) missingField() string { return missingIf("openid", r.OpenID == "") }
 
+func checkUserInfo(openID string, resp response, body []byte) error {
+	switch user := (*UserInfo)(&resp.(*userInfoResponse).profile); {
+	case user.OpenID != openID:
+		return errors.New("the response has the profile of another openid")
+	case user.Subscribe == 0 && lacksSubscribe([]UserInfo{*user}, body):
+		return errNoSubscribe
+	}
+	return nil
+}
+
 // GetUserInfo returns the profile of one user.
 //
 // For a former follower it returns no error, and Subscribe is 0. The platform rejects an openid of another account with
-// [CodeInvalidOpenID].
+// [CodeInvalidOpenID]. A response with the profile of another openid is a [*ResponseError].
 //
 // userInfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html.
 func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInfoOption) (*UserInfo, error) {
@@ -47,7 +59,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if cfg.lang != "" {
 		query += "&lang=" + url.QueryEscape(string(cfg.lang))
 	}
-	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query}, nil)
+	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query, check: checkUserInfo, subject: openID}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +79,17 @@ func (r *batchUserInfoResponse) missingField() string {
 // position: the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no
 // limit and goes on without the rejected ones.
 //
+// If an openid is nobody's, the platform is known to send the profiles of the others with UnionIDs that are not theirs.
+// A response that may be such a one fails with a [*ResponseError] that matches [ErrUnproven]. So may the response for
+// users who have left the account, if they come last: [Client.BulkUserInfo] asks again and returns all of them.
+//
 // batchUserinfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserInfo, error) {
+	return c.batchUserInfo(ctx, users, false)
+}
+
+// batchUserInfo is BatchUserInfo. As a part of a job it leaves it to the job which profiles are proven.
+func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob bool) ([]UserInfo, error) {
 	ep := &endpoints[batchUserInfo]
 	if err := ep.checkSize("user_list", len(users)); err != nil {
 		return nil, err
@@ -84,11 +105,30 @@ func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserIn
 		}
 		list[i] = item(u)
 	}
-	res, err := call[batchUserInfoResponse](ctx, &c.caller, request{ep: ep}, struct {
+	var incomplete atomic.Bool // an interceptor may run a call twice at a time
+	req := request{ep: ep, check: func(_ string, resp response, body []byte) error {
+		got := resp.(*batchUserInfoResponse).Users
+		lacks := lacksSubscribe(got, body)
+		incomplete.Store(lacks)
+		switch {
+		case ofJob:
+			return nil
+		case lacks:
+			return fmt.Errorf("%w; %w", errNoSubscribe, errUnproven)
+		}
+		return checkBatch(users, got)
+	}}
+	if ofJob {
+		req.items = len(users)
+	}
+	res, err := call[batchUserInfoResponse](ctx, &c.caller, req, struct {
 		List []item `json:"user_list"`
 	}{list})
 	if err != nil {
 		return nil, err
+	}
+	if incomplete.Load() {
+		return nil, errNoSubscribe
 	}
 	return res.Users, nil
 }
@@ -159,11 +199,18 @@ func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
 // ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each
 // result has its own error; [Client.BulkChangeOpenID] has no limit.
 //
+// A response without one result for each openid is a [*ResponseError].
+//
 // The platform converts openids for 15 days after it approved the migration, and only those of users who still follow
 // the old account. Before the migration is complete it returns [CodeSystemBusy] or [CodeMigrationInvalidAppID].
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {
+	return c.changeOpenID(ctx, fromAppID, openIDs, false)
+}
+
+// changeOpenID is ChangeOpenID. As a part of a job it leaves it to the job whose results they are.
+func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []string, ofJob bool) ([]OpenIDChange, error) {
 	ep := &endpoints[changeOpenID]
 	if fromAppID == "" || !isWord(fromAppID) {
 		return nil, ep.argumentError("from_appid", "%q is not an app ID: pass that of the account that was migrated", fromAppID)
@@ -171,7 +218,17 @@ func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	if err := ep.checkOpenIDs("openid_list", openIDs); err != nil {
 		return nil, err
 	}
-	res, err := call[changeOpenIDResponse](ctx, &c.caller, request{ep: ep}, struct {
+	req := request{ep: ep}
+	if ofJob {
+		req.items = len(openIDs)
+	} else {
+		req.check = func(_ string, resp response, _ []byte) error {
+			results := resp.(*changeOpenIDResponse).Results
+			return matchOpenIDs(len(openIDs), func(i int) string { return openIDs[i] },
+				len(results), func(i int) string { return results[i].From })
+		}
+	}
+	res, err := call[changeOpenIDResponse](ctx, &c.caller, req, struct {
 		FromAppID string   `json:"from_appid"`
 		OpenIDs   []string `json:"openid_list"`
 	}{fromAppID, openIDs})

@@ -259,8 +259,6 @@ func TestTextIsSentAsItIs(t *testing.T) {
 		"�":               `"�"`,
 		`"\/`:             `"\"\\/"`,
 		`\u5927`:          `"\\u5927"`,
-		"\n\r\t\b\f":      `"\n\r\t\b\f"`,
-		"\x00\x1f":        `"\u0000\u001f"`, // JSON does not allow these characters as they are
 		"\ufeff\u200bé":   "\"\ufeff\u200bé\"",
 		"😀":               `"😀"`,
 		"' ; -- /* {} []": `"' ; -- /* {} []"`,
@@ -409,6 +407,21 @@ func TestSnippet(t *testing.T) {
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, tt.want, re.Snippet)
+		})
+	}
+}
+
+// A body at the limit, in what it has of one thing, costs an error of a few KiB.
+func TestHugeMessage(t *testing.T) {
+	for name, text := range map[string]string{"text": "x", "control characters": "\x01", "hints": "hint: [rid: "} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"errcode":48001,"errmsg":"` + strings.Repeat(text, (15<<20)/len(text)) + ` rid: ` + testutil.RID + `"}`
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
+			assert.Equal(t, testutil.RID, e.RID, "the rid is at the end")
+			assert.Less(t, len(err.Error()), 4<<10)
 		})
 	}
 }

@@ -93,6 +93,8 @@ func (s *Server) checkCredential(c *call, appID, secret, grantType string) wecha
 	switch {
 	case appID == "":
 		return wechatuser.CodeAppIDMissing
+	case appID != s.cfg.appID:
+		return wechatuser.CodeInvalidAppID
 	case grantType != "client_credential":
 		return wechatuser.CodeInvalidGrantType
 	}

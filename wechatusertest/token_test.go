@@ -224,3 +224,13 @@ func TestWrongCredentials(t *testing.T) {
 	assertCode(t, 47001, a.do(http.MethodPost, "/cgi-bin/stable_token", nil, `{"appid":1}`).Body.String())
 	assertCode(t, 44002, a.do(http.MethodPost, "/cgi-bin/stable_token", nil, "").Body.String())
 }
+
+// A wrong app ID is found before the grant type, as a capture of 2026 shows: without grant_type it is 40013.
+func TestAppIDIsCheckedFirst(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	wrong := url.Values{"appid": {"wx0000000000000000"}, "secret": {a.Secret}}
+	assertCode(t, 40013, a.do(http.MethodGet, "/cgi-bin/token", wrong, "").Body.String())
+	right := url.Values{"appid": {a.AppID}, "secret": {a.Secret}}
+	assertCode(t, 40002, a.do(http.MethodGet, "/cgi-bin/token", right, "").Body.String())
+}
