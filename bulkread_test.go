@@ -333,3 +333,28 @@ func TestBulkChangeOpenIDFindsAResultThatIsBroken(t *testing.T) {
 	}
 	assert.Equal(t, 100, i)
 }
+
+// An openid that is in the input twice has two profiles, and not one that both share.
+func TestBulkUserInfoSharesNothing(t *testing.T) {
+	srv, c, tag := testutil.NewAccount(t, 3)
+	require.NoError(t, c.BatchTagging(t.Context(), tag, testutil.OpenIDs(3)))
+	id := wechatusertest.OpenID(1)
+	input := []string{id, wechatusertest.OpenID(0), id, id}
+	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(input)))
+	require.Empty(t, errs)
+	require.Len(t, users, 4)
+	assert.Equal(t, 1, srv.Calls(testutil.PathBatchUserInfo))
+	for i := range users {
+		users[i].TagIDList[0] = -i
+	}
+	for i := range users {
+		assert.Equal(t, []int{-i}, users[i].TagIDList)
+	}
+	one := testutil.RespondJSON(`{"user_info_list":[{"subscribe":1,"openid":"` + testutil.Alice + `","new_field":[1]}]}`)
+	users, errs = testutil.Collect(testutil.NewClient(t, testutil.Play(one)).BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.Alice, testutil.Alice)))
+	require.Empty(t, errs)
+	require.Len(t, users, 2)
+	users[0].Extra["new_field"][1] = '7'
+	users[0].Extra["another"] = nil
+	assert.Equal(t, map[string]json.RawMessage{"new_field": json.RawMessage("[1]")}, users[1].Extra)
+}
