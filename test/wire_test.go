@@ -106,6 +106,7 @@ func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
 		{"BatchUserInfo", `{"users":[]}`, "no user_info_list"},
+		{"BatchUserInfo", `{"user_info_list":null}`, "no result for one of the openids"},
 		{"BatchUserInfo", `{"user_info_list":[null]}`, "user_info_list[0]: null where an object is expected"},
 		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is not 0"},
 		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is not 0"},
@@ -115,6 +116,7 @@ func TestInvalidPayloads(t *testing.T) {
 		{"GetTags", `{"tags":"x"}`, "tags: a text where a list is expected"},
 		{"GetTagIDList", `{"errcode":0}`, "no tagid_list"},
 		{"ChangeOpenID", `{"errcode":0}`, "no result_list"},
+		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, "no result for one of the openids"},
 		{"GetAPIQuota", `{"errcode":0,"quota":null}`, "no quota"},
 		{"GetRIDInfo", `{"errcode":0,"request":null}`, "no request"},
 		{"GetAPIDomainIP", `{"errcode":0}`, "no ip_list"},
@@ -136,8 +138,7 @@ func TestInvalidPayloads(t *testing.T) {
 	}
 }
 
-// What stands for nothing is nothing, of whatever type it is. An empty list of what was asked for is an error: see
-// TestProfilesThatAreRight.
+// What stands for nothing is nothing, of whatever type it is.
 func TestEmptyPayloads(t *testing.T) {
 	for _, tt := range []struct {
 		method, body string
