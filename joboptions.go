@@ -1,5 +1,7 @@
 package wechatuser
 
+import "context"
+
 // ListOption configures [Client.AllFans], [Client.AllTagFans] and [Client.AllBlacklist].
 type ListOption interface {
 	jobOption
@@ -48,9 +50,12 @@ type jobConfig struct {
 	dryRun, keep bool // of a sync
 }
 
-// newJobConfig returns the configuration with these options, or an [*ArgumentError].
-func newJobConfig[O jobOption](name string, opts []O) (jobConfig, error) {
+// newJobConfig returns the configuration with these options, or an [*ArgumentError], also if ctx is nil.
+func newJobConfig[O jobOption](ctx context.Context, name string, opts []O) (jobConfig, error) {
 	cfg := jobConfig{name: name, prefetch: 1, concurrency: 4}
+	if err := checkContext(name, ctx); err != nil {
+		return cfg, err
+	}
 	for i, opt := range opts {
 		if any(opt) == nil {
 			return cfg, argumentError(name, "opts", "option %d is nil", i+1)
