@@ -34,6 +34,9 @@ func call[R any, P interface {
 
 // do sends a request through the whole pipeline. Without an error there is a response.
 func (c *caller) do(ctx context.Context, req request) (response, error) {
+	if err := checkContext(req.ep.api, ctx); err != nil {
+		return nil, err
+	}
 	if len(c.interceptors) > 0 {
 		return c.runInterceptors(ctx, req)
 	}
@@ -70,7 +73,7 @@ func (c *caller) runInterceptors(ctx context.Context, req request) (response, er
 func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result, error) {
 	if c.limiter != nil && !isTokenAPI(req.ep.api) {
 		if err := c.limiter.Wait(ctx); err != nil {
-			return nil, Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
+			return nil, Result{}, newTransportError(req.ep, 0, fmt.Errorf("waiting for the limiter: %w", err))
 		}
 	}
 	return c.doWithRetry(ctx, req)
@@ -144,9 +147,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 			return nil, res, o.err
 		}
 		if err := backoff.Sleep(ctx, pause); err != nil {
-			return nil, res, &TransportError{
-				API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("%w while waiting to retry after: %w", err, o.err),
-			}
+			return nil, res, newTransportError(req.ep, res.Attempts, fmt.Errorf("%w while waiting to retry after: %w", err, o.err))
 		}
 		if o.verdict == partial {
 			partly = true
@@ -167,7 +168,7 @@ func (c *caller) refreshError(req *request, attempts int, err, rejection error) 
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
 		err = newTokenLimitError(limit.Wait, rejection)
 	}
-	return tokenError(req.ep.api, attempts, err)
+	return tokenError(req.ep, attempts, err)
 }
 
 type sentKey struct{}

@@ -75,7 +75,7 @@ func TestRequestOnTheWire(t *testing.T) {
 
 // otherMethods are the methods that are not one endpoint.
 var otherMethods = []string{
-	"AppID", "HTTPClient", "String", "Format", "LogValue",
+	"Do", "AppID", "HTTPClient", "String", "Format", "LogValue",
 	"AllFans", "AllTagFans", "AllBlacklist",
 	"BulkUserInfo", "BulkChangeOpenID", "BulkTagging", "BulkUntagging", "BulkBlacklist", "BulkUnblacklist",
 	"SyncTag", "SyncBlacklist", "EnsureTag",

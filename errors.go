@@ -124,6 +124,9 @@ func isTokenAPI(api string) bool {
 type TransportError struct {
 	// API is the official name of the call.
 	API string
+	// Method and Path are those of the request, such as GET and "/cgi-bin/tags/get". They are empty in the error of
+	// [Client.Token] and [Client.RefreshToken] if nothing was sent.
+	Method, Path string
 	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
 	// Err is the cause. It contains no secret and not the URL of the request.
@@ -132,9 +135,13 @@ type TransportError struct {
 	mark
 }
 
-// Error returns one line with the call and the cause.
+// Error returns one line with the call, the method and path of its request, and the cause.
 func (e *TransportError) Error() string {
-	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s%s: %v", e.API, attemptsNote(e.Attempts), e.note(), e.Err))
+	var to string
+	if e.Path != "" {
+		to = " to " + e.Method + " " + e.Path
+	}
+	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s%s%s: %v", e.API, to, attemptsNote(e.Attempts), e.note(), e.Err))
 }
 
 // Unwrap returns the cause.
@@ -173,13 +180,19 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
+	unfit bool // the platform's JSON, which does not fit the out of [Client.Do]
+
 	mark
 }
 
 // Error returns one line with the call, the status, what was wrong and the beginning of the body.
 func (e *ResponseError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wechatuser: %s: not a response of the platform: HTTP status %d", e.API, e.StatusCode)
+	what := "not a response of the platform"
+	if e.unfit {
+		what = "a response of another form"
+	}
+	fmt.Fprintf(&b, "wechatuser: %s: %s: HTTP status %d", e.API, what, e.StatusCode)
 	if e.ContentType != "" {
 		b.WriteString(" " + e.ContentType)
 	}
@@ -200,7 +213,7 @@ func (e *ResponseError) Unwrap() error { return e.Err }
 // Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
 func (e *ResponseError) Is(target error) bool {
 	set := e.mark.class()
-	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
+	if retryableStatus(e.StatusCode) && !e.unfit && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {
@@ -250,6 +263,11 @@ func (e *tokenLimitError) Unwrap() error { return e.LimitError }
 
 func (e *tokenLimitError) Is(target error) bool {
 	return (classTemporary | classRateLimited).has(target)
+}
+
+// newTransportError returns the error of a call of the endpoint without a response.
+func newTransportError(ep *endpoint, attempts int, err error) *TransportError {
+	return &TransportError{API: ep.api, Method: ep.method, Path: ep.path, Attempts: attempts, Err: err}
 }
 
 // argumentError returns the error for an argument that is wrong.

@@ -37,7 +37,8 @@ func (r *tagResponse) missingField() string { return missingIf("tag", r.Tag == n
 // If the response to the first attempt was lost and a retry finds the name taken, CreateTag returns the tag of that
 // name. If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
-// createTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
+// createTag, POST /cgi-bin/tags/create,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
 func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	ep := &endpoints[createTag]
 	if err := ep.checkTagName(name); err != nil {
@@ -64,7 +65,7 @@ func (r *tagsResponse) missingField() string { return missingIf("tags", r.Tags =
 
 // GetTags returns all tags of the account, including the platform's own 星标组.
 //
-// getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
+// getTags, GET /cgi-bin/tags/get, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
 func (c *Client) GetTags(ctx context.Context) ([]Tag, error) {
 	res, err := call[tagsResponse](ctx, &c.caller, request{ep: &endpoints[getTags]}, nil)
 	if err != nil {
@@ -92,7 +93,8 @@ func (c *Client) findTag(ctx context.Context, wanted func(Tag) bool) (*Tag, erro
 // The platform rejects a change of its own tags with [CodeSystemTag], and a name that is taken with
 // [CodeInvalidTagName].
 //
-// updateTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
+// updateTag, POST /cgi-bin/tags/update,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
 func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 	ep := &endpoints[updateTag]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -111,7 +113,8 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 // rejects it for its own tags with [CodeSystemTag]. If the response to the first attempt was lost and a retry finds no
 // such tag, DeleteTag succeeds.
 //
-// deleteTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
+// deleteTag, POST /cgi-bin/tags/delete,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 	ep := &endpoints[deleteTag]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -135,7 +138,8 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 // GetTagFans returns a page of followers with this tag: those after nextOpenID, or the first ones if it is empty.
 // [Client.AllTagFans] returns all pages. The platform sends no total here.
 //
-// getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
+// getTagFans, POST /cgi-bin/user/tag/get,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (*OpenIDPage, error) {
 	ep := &endpoints[getTagFans]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -160,7 +164,8 @@ func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (
 // If the platform processed only some of them ([CodeSomeOpenIDsFailed]), the others are retried; FailedOpenIDs of the
 // [*Error] has those that it did not process in the end.
 //
-// batchTagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
+// batchTagging, POST /cgi-bin/tags/members/batchtagging,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
 func (c *Client) BatchTagging(ctx context.Context, tagID int, openIDs []string) error {
 	return c.tagMembers(ctx, &endpoints[batchTagging], tagID, openIDs)
 }
@@ -168,7 +173,8 @@ func (c *Client) BatchTagging(ctx context.Context, tagID int, openIDs []string) 
 // BatchUntagging untags 1 to 50 followers in one call. Otherwise it works like [Client.BatchTagging].
 // [Client.BulkUntagging] has no limit.
 //
-// batchUntagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
+// batchUntagging, POST /cgi-bin/tags/members/batchuntagging,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
 func (c *Client) BatchUntagging(ctx context.Context, tagID int, openIDs []string) error {
 	return c.tagMembers(ctx, &endpoints[batchUntagging], tagID, openIDs)
 }
@@ -198,7 +204,8 @@ func (r *tagIDListResponse) missingField() string { return missingIf("tagid_list
 
 // GetTagIDList returns the IDs of the tags of one follower, at most 20.
 //
-// getTagidList, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html.
+// getTagidList, POST /cgi-bin/tags/getidlist,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html.
 func (c *Client) GetTagIDList(ctx context.Context, openID string) ([]int, error) {
 	ep := &endpoints[getTagIDList]
 	if err := ep.checkOpenID("openid", openID); err != nil {

@@ -291,7 +291,7 @@ func TestRedactedErrors(t *testing.T) {
 	require.ErrorIs(t, err, testutil.ErrReset)
 	require.ErrorIs(t, err, cause)
 	require.NotErrorIs(t, err, io.EOF)
-	assert.EqualError(t, err, "wechatuser: getTags: no response: GET *** connection reset by peer")
+	assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: GET *** connection reset by peer")
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
 	assert.False(t, ne.Timeout())
