@@ -265,3 +265,42 @@ func TestAmbiguityWithoutAToken(t *testing.T) {
 		require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
 	})
 }
+
+// A pause that would end exactly at the deadline is not begun either.
+func TestPauseUpToTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		s := testutil.Play(testutil.Respond(503, "", "Retry-After", "5"))
+		err := testutil.GetTags(ctx, testutil.NewClient(t, s))
+
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, err, &re, "the error of the attempt, not that of the context")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// The write may have been applied, but not the token request whose error ends the call.
+func TestAmbiguityIsNotThatOfATokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, refresh := range map[string]testutil.Reply{
+			"errcode":     testutil.RespondCode(wechatuser.CodeInvalidSecret),
+			"no response": testutil.Fail(testutil.ErrRefused),
+			"a page":      testutil.Respond(403, "<html>"),
+		} {
+			s := testutil.Play(
+				testutil.RespondJSON(`{"access_token":"`+testutil.Token+`","expires_in":7200}`),
+				testutil.Fail(testutil.ErrReset), // perhaps applied
+				testutil.RespondCode(wechatuser.CodeInvalidCredential),
+				refresh,
+			)
+			err := testutil.NewTokenClient(t, s).UpdateRemark(t.Context(), testutil.Alice, "r")
+
+			require.ErrorIs(t, err, wechatuser.ErrAmbiguous, name)
+			assert.NotContains(t, err.Error(), "may have applied it", "%s: said of the token request", name)
+			assert.ErrorContains(t, err, "of an earlier attempt", name)
+		}
+	})
+}

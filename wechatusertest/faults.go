@@ -88,7 +88,7 @@ func (f Fault) checkRest() error {
 	case !(f.Probability >= 0 && f.Probability <= 1):
 		return fmt.Errorf("the Probability of a fault must be from 0 to 1, not %v", f.Probability)
 	case f.After < 0 || f.Times < 0 || f.Delay < 0:
-		return errors.New("After, Times and Delay of a fault must not be negative")
+		return errors.New("a fault's After, Times and Delay must not be negative")
 	}
 	return nil
 }

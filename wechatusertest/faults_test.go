@@ -362,7 +362,7 @@ func TestFaultCheck(t *testing.T) {
 		"a fault with a delay needs a Delay":                      {Kind: wechatusertest.FaultDelay},
 		"needs a Status from 200 to 599, not 0":                   {Kind: wechatusertest.FaultHTTP},
 		"the Probability of a fault must be from 0 to 1, not 1.5": {Kind: kind, Probability: 1.5},
-		"After, Times and Delay of a fault must not be negative":  {Kind: kind, Times: -1},
+		"a fault's After, Times and Delay must not be negative":   {Kind: kind, Times: -1},
 		`the nearest one is "/cgi-bin/user/tag/get"`:              {Kind: kind, Path: "/cgi-bin/user/tags/get"},
 		`the nearest one is "/cgi-bin/openapi/rid/get"`:           {Kind: kind, Path: "/openapi/rid/get"},
 	} {
