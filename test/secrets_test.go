@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -224,6 +226,7 @@ func TestNoSecretLeaks(t *testing.T) {
 		testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "UpdateRemark"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "CreateTag"), testutil.CallOf(t, "GetRIDInfo"),
 		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
 	}
+	calls = append(calls, doCalls...)
 	for name, transport := range faults(t) {
 		for _, call := range calls {
 			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
@@ -271,6 +274,82 @@ func TestNoSecretLeaks(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// doCalls are calls of an endpoint that has no method, with each kind of result.
+var doCalls = []testutil.APICall{
+	{Name: "Do", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/qrcode/create", Body: "x"}, nil)
+	}},
+	{Name: "Do of a struct", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get", Idempotent: true}, &struct{ Message []int }{})
+	}},
+	{Name: "Do of a type that shows what it gets", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get"}, new(loudValue))
+	}},
+}
+
+// loudValue fails with what it is to be decoded from.
+type loudValue struct{}
+
+func (*loudValue) UnmarshalJSON(data []byte) error { return &fieldError{unescaped(string(data))} }
+
+// A secret that comes from a source is redacted in the errors of the request that has it, and is kept nowhere.
+func TestNoSecretOfASourceLeaks(t *testing.T) {
+	calls := []testutil.APICall{
+		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
+	}
+	for name, transport := range faults(t) {
+		for _, call := range calls {
+			if strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
+				continue
+			}
+			t.Run(call.Name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log bytes.Buffer
+					opts := []wechatuser.Option{
+						wechatuser.WithTransport(transport), testutil.NoRetry,
+						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithSecretSource(func(context.Context) (string, error) { return testutil.Secret, nil }),
+					}
+					if call.Legacy {
+						opts = append(opts, wechatuser.WithLegacyToken())
+					}
+					c, err := wechatuser.New(testutil.AppID, "", opts...)
+					require.NoError(t, err)
+					if _, err = call.Do(t.Context(), c); err != nil {
+						assertCleanError(t, err)
+					}
+					assertClean(t, log.String())
+					assertCleanValue(t, c)
+					assertCleanValue(t, *c)
+				})
+			})
+		}
+	}
+}
+
+// The same for the token that cloud hosting writes into a file.
+func TestNoCloudTokenLeaks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte(testutil.Token), 0o600))
+	for name, transport := range faults(t) {
+		if strings.HasPrefix(name, "new token") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(transport), wechatuser.WithCloudToken(file), testutil.NoRetry,
+					wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+				require.NoError(t, err)
+				err = testutil.GetTags(t.Context(), c)
+				require.Error(t, err)
+				assertCleanError(t, err)
+				assertClean(t, log.String())
+			})
+		})
 	}
 }
 
