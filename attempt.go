@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
@@ -31,7 +34,7 @@ type outcome struct {
 	response     response // after a success
 	err          error    // otherwise
 	mayBeApplied bool     // the platform may have applied it
-	otherHost    bool     // another host can be tried at once
+	retryAtOnce  bool     // on another host, or on a new connection
 	retryAfter   time.Duration
 	failed       []string // openids that were not processed, if the verdict is partial
 }
@@ -68,7 +71,7 @@ func (o *outcome) retryable(ep *endpoint) bool {
 	case notSent, retryLater:
 		return true
 	case unknown:
-		return ep.retry != retryNever && (o.otherHost || o.retryAfter <= maxRetryAfter)
+		return ep.retry != retryNever && (o.retryAtOnce || o.retryAfter <= maxRetryAfter)
 	case partial:
 		return len(o.failed) > 0
 	case final, tokenRejected:
@@ -111,17 +114,18 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	auth, value := c.authParam(req.ep, token)
-	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, auth, value), req.body)
+	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, auth, value), req.body, c.repeatable(req.ep))
 	defer resp.Release()
+	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
-	secrets := redact.New(c.secret(), req.secret, token.AccessToken)
+	secrets := newRedactor(c.secret(), req.secret, token.AccessToken)
 
 	switch {
 	case err != nil && (resp.Status == 0 || timed.Err() != nil):
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err) // net/http returns the cause alone
 		}
-		o.err = newTransportError(req.ep, res.Attempts, secrets.Error(err))
+		o.err = newTransportError(req.ep, res.Attempts, secrets.Trusting(context.Cause(ctx)).Error(err))
 		o.mayBeApplied = sent
 		switch {
 		case ctx.Err() != nil: // the caller has left; it says nothing about the host
@@ -131,14 +135,14 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		default:
 			o.verdict = notSent
 		}
-		o.otherHost = c.sender.Hosts.MarkDown(host)
+		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
 	case err != nil || resp.Status < 200 || resp.Status > 299:
 		if err == nil {
 			err = c.explainStatus(resp.Status, req.ep)
 		}
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
-			o.otherHost = c.sender.Hosts.MarkDown(host)
+			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
 		} else {
 			c.sender.Hosts.MarkUp(host)
 		}
@@ -147,6 +151,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		o = decode(req, res, &resp, secrets)
 	}
 	return o
+}
+
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
+func (c *caller) repeatable(ep *endpoint) bool {
+	return ep.retry != retryNever && c.retry.MaxAttempts > 1
 }
 
 // decode returns the outcome of an attempt with a success status.
@@ -168,6 +177,9 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
+	}
+	if r, ok := decoded.(redactable); ok {
+		r.redact(secrets.Prepared())
 	}
 	return outcome{response: decoded}
 }
@@ -226,32 +238,62 @@ func foreignResponse(req *request, res *Result, resp *transport.Response, cause 
 	return o
 }
 
-// maxSnippet is the number of characters of a body that an error shows.
-const maxSnippet = 200
-
 func newResponseError(api string, attempts int, resp *transport.Response, cause error, secrets redact.Redactor) *ResponseError {
 	if cause == nil {
 		cause = errors.New(statusText(resp.Status))
 	}
-	return &ResponseError{
+	secrets = secrets.Prepared()
+	e := &ResponseError{
 		API: api, StatusCode: resp.Status, Attempts: attempts,
 		RetryAfter:  parseRetryAfter(resp.Header.Get("Retry-After")),
-		ContentType: secrets.Text(resp.Header.Get("Content-Type")),
-		Snippet:     snippet(api, resp.Body, secrets),
+		ContentType: resp.Header.Get("Content-Type"),
 		Err:         secrets.Error(cause),
 	}
+	if isTokenAPI(api) {
+		e.ContentType, _, _ = mime.ParseMediaType(e.ContentType)
+		e.Snippet = describeBody(resp.Body, secrets)
+	} else {
+		e.Snippet = snippet(resp.Body, secrets)
+	}
+	e.ContentType = secrets.Text(e.ContentType)
+	return e
 }
 
+const (
+	maxSnippet = 200      // characters of a body that an error shows
+	maxTitle   = 100      // characters of a title
+	maxLooked  = 64 << 10 // bytes of a body that are looked at
+)
+
 // snippet returns the beginning of a body, without secrets.
-func snippet(api string, body []byte, secrets redact.Redactor) string {
-	body = body[:min(len(body), transport.MaxBody>>6)]
-	text := secrets.Text(strings.ToValidUTF8(string(body), "\uFFFD"))
-	isHTML := strings.HasPrefix(strings.TrimSpace(text), "<")
-	if isTokenAPI(api) && (strings.Contains(text, "access_token") || strings.Contains(text, `"`) && !isHTML) {
-		return "" // what looks like JSON, or a part of it, may contain a token that nobody knows yet
+func snippet(body []byte, secrets redact.Redactor) string {
+	text := secrets.Text(strings.ToValidUTF8(string(body[:min(len(body), maxLooked)]), "\uFFFD"))
+	return shorten(text, maxSnippet)
+}
+
+// describeBody returns what an error can tell of the body of a token request, which may hold a token that nobody knows
+// yet, in any form: its length and, of an HTML page, the title.
+func describeBody(body []byte, secrets redact.Redactor) string {
+	if len(body) == 0 {
+		return ""
 	}
-	if runes := []rune(text[:min(len(text), 4*(maxSnippet+1))]); len(runes) > maxSnippet {
-		return string(runes[:maxSnippet]) + "…"
+	text := fmt.Sprintf("a body of %d bytes", len(body))
+	if m := htmlTitle.FindSubmatch(body[:min(len(body), maxLooked)]); m != nil {
+		title := strings.Join(strings.Fields(strings.ToValidUTF8(string(m[1]), "\uFFFD")), " ")
+		text += fmt.Sprintf(", titled %q", shorten(longWord.ReplaceAllString(secrets.Text(title), "***"), maxTitle))
+	}
+	return text
+}
+
+var (
+	htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>([^<]*)`)
+	longWord  = regexp.MustCompile(`[A-Za-z0-9_+/=-]{20,}`) // as a token is, and no word of a title
+)
+
+// shorten returns the first n characters of a text.
+func shorten(text string, n int) string {
+	if runes := []rune(text[:min(len(text), utf8.UTFMax*(n+1))]); len(runes) > n {
+		return string(runes[:n]) + "…"
 	}
 	return text
 }

@@ -37,6 +37,9 @@ func (c *caller) do(ctx context.Context, req request) (response, error) {
 	if err := checkContext(req.ep.api, ctx); err != nil {
 		return nil, err
 	}
+	if !isTokenAPI(req.ep.api) {
+		ctx, req.sent = takeCounter(ctx)
+	}
 	if len(c.interceptors) > 0 {
 		return c.runInterceptors(ctx, req)
 	}
@@ -115,8 +118,8 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		last = o.err
 		applied = applied || req.ep.write && o.mayBeApplied
 		partly = partly && o.verdict != partial
-		if !isTokenAPI(req.ep.api) && (res.StatusCode != 0 || o.mayBeApplied) {
-			countSent(ctx)
+		if req.sent != nil && (res.StatusCode != 0 || o.mayBeApplied) {
+			req.sent.Add(1)
 		}
 		if o.err == nil && !req.ep.noAuth {
 			c.tokens.accepted(token)
@@ -140,7 +143,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 			return o.response, res, o.err
 		}
 		pause := max(c.retry.delay(retry), o.retryAfter)
-		if o.otherHost {
+		if o.retryAtOnce {
 			pause = 0
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
@@ -173,14 +176,18 @@ func (c *caller) refreshError(req *request, attempts int, err, rejection error) 
 
 type sentKey struct{}
 
-// countCalls returns a context whose requests are counted, and the counter. Token requests do not count.
+// countCalls returns a context whose API requests are counted, and the counter.
 func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
 	sent := new(atomic.Int64)
 	return context.WithValue(ctx, sentKey{}, sent), sent
 }
 
-func countSent(ctx context.Context) {
-	if sent, ok := ctx.Value(sentKey{}).(*atomic.Int64); ok {
-		sent.Add(1)
+// takeCounter returns the counter of ctx, nil if there is none, and a context without it: calls that an interceptor, a
+// limiter or a token source makes of its own, and token requests, do not count.
+func takeCounter(ctx context.Context) (context.Context, *atomic.Int64) {
+	sent, _ := ctx.Value(sentKey{}).(*atomic.Int64)
+	if sent == nil {
+		return ctx, nil
 	}
+	return context.WithValue(ctx, sentKey{}, (*atomic.Int64)(nil)), sent
 }

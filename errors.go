@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 )
@@ -120,7 +121,8 @@ func isTokenAPI(api string) bool {
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
 // It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
-// [net.Error].
+// [net.Error], [*net.OpError] and others of the standard library, but not [*url.Error]. Of an error of any other type,
+// which can hold the request, only the text is kept, and what errors.Is says of it.
 type TransportError struct {
 	// API is the official name of the call.
 	API string
@@ -129,7 +131,7 @@ type TransportError struct {
 	Method, Path string
 	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
-	// Err is the cause. It contains no secret and not the URL of the request.
+	// Err is the cause. No secret is in it, in whatever way it is printed or taken apart.
 	Err error
 
 	mark
@@ -169,9 +171,10 @@ type ResponseError struct {
 	API string
 	// StatusCode is the HTTP status.
 	StatusCode int
-	// ContentType is the header of the response.
+	// ContentType is the header of the response, without parameters if it is that of a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which token and secret are redacted.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold a
+	// token, it is only the length of the body and the title of an HTML page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error
@@ -201,7 +204,11 @@ func (e *ResponseError) Error() string {
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
-	if e.Snippet != "" {
+	switch {
+	case e.Snippet == "":
+	case isTokenAPI(e.API):
+		b.WriteString(": " + e.Snippet)
+	default:
 		fmt.Fprintf(&b, ": %q", e.Snippet)
 	}
 	return oneLine(b.String())
@@ -268,6 +275,36 @@ func (e *tokenLimitError) Is(target error) bool {
 // newTransportError returns the error of a call of the endpoint without a response.
 func newTransportError(ep *endpoint, attempts int, err error) *TransportError {
 	return &TransportError{API: ep.api, Method: ep.method, Path: ep.path, Attempts: attempts, Err: err}
+}
+
+// newRedactor returns a Redactor that keeps the errors of this package, which may come from another client.
+func newRedactor(secrets ...string) redact.Redactor {
+	return redact.New(secrets...).Rebuilding(rebuildError)
+}
+
+// rebuildError returns a copy of an error of this package without secrets.
+func rebuildError(r redact.Redactor, err error) (error, bool) {
+	switch e := err.(type) { //nolint:errorlint // r walks the chain
+	case Code, class:
+		return err, true
+	case *Error:
+		c := *e
+		c.API, c.Message, c.RID, c.Hint = r.Text(e.API), r.Text(e.Message), r.Text(e.RID), r.Text(e.Hint)
+		return &c, true
+	case *TransportError:
+		c := *e
+		c.API, c.Err = r.Text(e.API), r.Error(e.Err)
+		return &c, true
+	case *ResponseError:
+		c := *e
+		c.API, c.ContentType, c.Snippet, c.Err = r.Text(e.API), r.Text(e.ContentType), r.Text(e.Snippet), r.Error(e.Err)
+		return &c, true
+	case *ArgumentError:
+		return &ArgumentError{API: r.Text(e.API), Field: r.Text(e.Field), Reason: r.Text(e.Reason)}, true
+	case *tokenLimitError:
+		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
+	}
+	return nil, false
 }
 
 // argumentError returns the error for an argument that is wrong.

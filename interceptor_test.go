@@ -276,3 +276,41 @@ func TestLimiterError(t *testing.T) {
 	_, err = c.Token(t.Context())
 	require.NoError(t, err, "a request for a token does not wait")
 }
+
+// callingSource makes an API call for each token.
+type callingSource struct{ *wechatuser.Client }
+
+func (s callingSource) Token(ctx context.Context) (wechatuser.Token, error) {
+	if _, err := s.GetTags(ctx); err != nil {
+		return wechatuser.Token{}, err
+	}
+	return s.Client.Token(ctx)
+}
+
+// Calls of a report counts what the job sends, also what an interceptor sends twice. Calls that an interceptor, a
+// limiter or a token source makes with the context of the job are not of the job.
+func TestCallsOfOthersAreNotOfTheJob(t *testing.T) {
+	srv, other, tag := testutil.NewAccount(t, 200)
+	twice := func(ctx context.Context, _ wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+		if _, err := other.GetTags(ctx); err != nil {
+			return wechatuser.Result{}, err
+		}
+		if _, err := next(ctx); err != nil {
+			return wechatuser.Result{}, err
+		}
+		return next(ctx)
+	}
+	limiter := waits(func(ctx context.Context) error {
+		_, err := other.GetTags(ctx)
+		return err
+	})
+	c := srv.Client(wechatuser.WithInterceptor(twice), wechatuser.WithLimiter(limiter), wechatuser.WithTokenSource(callingSource{other}))
+	all := testutil.List(testutil.OpenIDs(200))
+	tagging, err := c.BulkTagging(t.Context(), tag, all)
+	require.NoError(t, err)
+	assert.Equal(t, 2*200/50, tagging.Calls)
+	assert.Equal(t, tagging.Calls, srv.Calls(testutil.PathBatchTagging))
+	sync, err := c.SyncTag(t.Context(), tag, testutil.List(nil))
+	require.NoError(t, err)
+	assert.Equal(t, srv.Calls(testutil.PathGetTagFans)+srv.Calls(testutil.PathBatchUntagging), sync.Calls)
+}

@@ -123,8 +123,15 @@ type ridResponse struct {
 
 func (r *ridResponse) missingField() string { return missingIf("request", r.Request == nil) }
 
+// redact redacts what the platform recorded: a request has a token or the secret, a response perhaps a new token.
+func (r *ridResponse) redact(secrets redact.Redactor) {
+	for _, text := range []*string{&r.Request.RequestURL, &r.Request.RequestBody, &r.Request.ResponseBody, &r.Request.ClientIP} {
+		*text = secrets.Text(*text)
+	}
+}
+
 // GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its
-// [*Error].
+// [*Error]. Secrets in it are redacted.
 //
 // getRidInfo, POST /cgi-bin/openapi/rid/get,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
@@ -139,12 +146,12 @@ func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, secrets := res.Request, redact.New(c.secret())
+	r := res.Request
 	return &RIDInfo{
 		InvokedAt: time.Unix(r.InvokeTime, 0), Cost: time.Duration(r.CostMS) * time.Millisecond,
-		RequestURL:   secrets.Text(r.RequestURL),
-		RequestBody:  secrets.Text(r.RequestBody),
-		ResponseBody: secrets.Text(r.ResponseBody),
+		RequestURL:   r.RequestURL,
+		RequestBody:  r.RequestBody,
+		ResponseBody: r.ResponseBody,
 		ClientIP:     r.ClientIP,
 	}, nil
 }

@@ -2,7 +2,9 @@ package wechatuser
 
 import (
 	"net/url"
+	"sync/atomic"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -21,6 +23,8 @@ type request struct {
 	beforeSend func() error
 	// secret is the app secret in the request, to be redacted in its errors; empty if there is none.
 	secret string
+	// sent counts the requests that were sent; nil for none.
+	sent *atomic.Int64
 }
 
 // url returns the URL of the request. auth and value are the query parameter that authorizes it, such as the access
@@ -51,6 +55,11 @@ type wholeResponse interface {
 	response
 	// takeBody decodes the body. It fails with a [*wire.FitError] if another attempt would fail in the same way.
 	takeBody(body []byte) error
+}
+
+// redactable is a response with texts that can show a secret.
+type redactable interface {
+	redact(secrets redact.Redactor)
 }
 
 // okResponse is the response of a write.

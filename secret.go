@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/wechatuser/wechatuser/internal/redact"
 )
 
 // WithSecretSource asks f for the app secret each time a request needs it, so that the secret can live in a vault or in
@@ -58,7 +56,7 @@ func (c *config) askSecret(ctx context.Context, api string) (string, error) {
 	secret, err := c.secretSource(timed)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("wechatuser: %s: secret source: %w", api, redact.New(secret, c.secret()).Error(err))
+		return "", fmt.Errorf("wechatuser: %s: secret source: %w", api, newRedactor(secret, c.secret()).Trusting(context.Cause(timed)).Error(err))
 	case secret == "":
 		return "", fmt.Errorf("wechatuser: %s: secret source: it returned an empty secret and no error", api)
 	case !isCredential(secret):

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -33,7 +32,7 @@ func newTokenProvider(c *caller) tokenProvider {
 		Key: key, Kind: kind, Fetch: c.fetchToken, WithoutForced: c.noForced, Lasting: isLastingTokenFailure, Logger: c.logger,
 	}
 	if c.tokenStore != nil {
-		cfg.Store = storeAdapter{c.tokenStore, key}
+		cfg.Store = storeAdapter{c.tokenStore, key, c.secret}
 	}
 	return platformProvider{tokencache.New(cfg)}
 }
@@ -72,23 +71,24 @@ func isLastingTokenFailure(err error) bool {
 	return errors.As(err, &e) && (e.Code.isPermanentTokenFailure() || e.Code == CodeDailyQuotaExceeded)
 }
 
-// storeAdapter is one key of a TokenStore as the store of a cache.
+// storeAdapter is one key of a TokenStore as the store of a cache. It redacts the errors of the store.
 type storeAdapter struct {
-	store TokenStore
-	key   string
+	store  TokenStore
+	key    string
+	secret func() string
 }
 
 func (s storeAdapter) Load(ctx context.Context) (tokencache.Token, error) {
 	t, err := s.store.Load(ctx, s.key)
-	return tokencache.Token(t), err
+	return tokencache.Token(t), s.redact(ctx, err, t.AccessToken)
 }
 
 func (s storeAdapter) Save(ctx context.Context, t tokencache.Token) error {
-	return s.store.Save(ctx, s.key, Token(t))
+	return s.redact(ctx, s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
 }
 
 func (s storeAdapter) Delete(ctx context.Context, rejected tokencache.Token) error {
-	return s.store.Delete(ctx, s.key, Token(rejected))
+	return s.redact(ctx, s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
 }
 
 func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
@@ -100,7 +100,14 @@ func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
 	if err == nil && unlock == nil {
 		unlock = func() {}
 	}
-	return unlock, err
+	return unlock, s.redact(ctx, err, "")
+}
+
+func (s storeAdapter) redact(ctx context.Context, err error, token string) error {
+	if err == nil {
+		return nil
+	}
+	return newRedactor(s.secret(), token).Trusting(context.Cause(ctx)).Error(err)
 }
 
 // tokenResponse is the response of both token endpoints.
@@ -188,11 +195,14 @@ type sourceProvider struct {
 	secret func() string // of the client, to be redacted in errors of the source
 }
 
-func (p sourceProvider) get(ctx context.Context) (Token, error) {
+func (p sourceProvider) get(ctx context.Context) (Token, error) { return p.next(ctx, "") }
+
+// next returns the token of the source. Its error may show the rejected one.
+func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error) {
 	t, err := p.src.Token(ctx)
 	switch {
 	case err != nil:
-		return Token{}, fmt.Errorf("wechatuser: token source: %w", redact.New(p.secret(), t.AccessToken).Error(err))
+		return Token{}, fmt.Errorf("wechatuser: token source: %w", p.redact(ctx, err, t.AccessToken, rejected))
 	case t.AccessToken == "":
 		return Token{}, errors.New("wechatuser: token source: it returned an empty token and no error")
 	}
@@ -202,15 +212,18 @@ func (p sourceProvider) get(ctx context.Context) (Token, error) {
 func (p sourceProvider) refresh(ctx context.Context, rejected Token) (fetched bool, err error) {
 	if inv, ok := p.src.(TokenInvalidator); ok {
 		if err := inv.Invalidate(ctx, rejected); err != nil {
-			err = redact.New(p.secret(), rejected.AccessToken).Error(err)
-			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", err)
+			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", p.redact(ctx, err, rejected.AccessToken))
 		}
 	}
-	t, err := p.get(ctx)
+	t, err := p.next(ctx, rejected.AccessToken)
 	if err == nil && t.AccessToken == rejected.AccessToken {
 		err = errNoOtherToken
 	}
 	return true, err
+}
+
+func (p sourceProvider) redact(ctx context.Context, err error, tokens ...string) error {
+	return newRedactor(append(tokens, p.secret())...).Trusting(context.Cause(ctx)).Error(err)
 }
 
 func (p sourceProvider) accepted(Token) {}

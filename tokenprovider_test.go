@@ -2,6 +2,7 @@ package wechatuser_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -587,8 +588,15 @@ func TestTokenEndpointBodies(t *testing.T) {
 		"null":                testutil.RespondJSON(`null`),
 		"empty object":        testutil.RespondJSON(`{}`),
 		"nothing":             testutil.RespondJSON(``),
-		"html":                testutil.Respond(http.StatusOK, `<html>sign in</html>`),
-		"bad gateway":         testutil.Respond(http.StatusBadGateway, `<html>bad gateway</html>`),
+		"html":                testutil.Respond(http.StatusOK, `<html><title>sign in</title>`),
+		"bad gateway":         testutil.Respond(http.StatusBadGateway, `<html><title>bad gateway</title></html>`),
+		"token as text":       testutil.Respond(http.StatusOK, `SENTINEL-new`),
+		"XML":                 testutil.Respond(http.StatusOK, `<xml><access_token>SENTINEL-new</access_token></xml>`),
+		"form":                testutil.Respond(http.StatusOK, `access_token=SENTINEL-new&expires_in=7200`),
+		"base64":              testutil.Respond(http.StatusOK, base64.StdEncoding.EncodeToString([]byte(`{"access_token":"SENTINEL-new","expires_in":7200}`))),
+		"JSON in HTML":        testutil.Respond(http.StatusOK, `<html><title>x</title><pre>{"access_token":"SENTINEL-new","expires_in":7200}</pre>`),
+		"token in a title":    testutil.Respond(http.StatusOK, `<html><title>x SENTINEL-new-0123456789</title>`),
+		"token in a type":     testutil.Respond(http.StatusOK, `{}`, "Content-Type", "text/plain; token=SENTINEL-new"),
 		"token with 500":      testutil.Respond(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
 		"redirect":            testutil.Respond(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
 		"echo of the request": testutil.Respond(http.StatusBadGateway, `<html>POST secret=`+testutil.Secret+`</html>`),
@@ -608,8 +616,9 @@ func TestTokenEndpointBodies(t *testing.T) {
 						assert.NotContains(t, text, testutil.Sentinel)
 					}
 					assert.NotEmpty(t, log.String())
+					assert.Regexp(t, `^(|a body of \d+ bytes(, titled ".*")?)$`, re.Snippet)
 					if name == "html" || name == "bad gateway" {
-						assert.Contains(t, err.Error(), "<html>", "what a proxy says is of use")
+						require.ErrorContains(t, err, `, titled "`+map[string]string{"html": "sign in", "bad gateway": "bad gateway"}[name]+`"`)
 					}
 				})
 			})

@@ -146,12 +146,11 @@ type RateLimit struct {
 	Period time.Duration
 }
 
-// RIDInfo is what the platform recorded about a failed call.
+// RIDInfo is what the platform recorded about a failed call. Tokens and the app secret are redacted in its texts.
 type RIDInfo struct {
-	InvokedAt time.Time
-	Cost      time.Duration
-	// RequestURL is the query of the request, in which the access token is redacted.
-	RequestURL   string
+	InvokedAt    time.Time
+	Cost         time.Duration
+	RequestURL   string // the query of the request
 	RequestBody  string
 	ResponseBody string
 	ClientIP     string // where the platform saw the call come from

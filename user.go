@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 
+	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -150,6 +151,13 @@ type changeOpenIDResponse struct {
 
 func (r *changeOpenIDResponse) missingField() string {
 	return missingIf("result_list", r.Results == nil)
+}
+
+// redact redacts the texts that become errors.
+func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
+	for i := range r.Results {
+		r.Results[i].Message = secrets.Text(r.Results[i].Message)
+	}
 }
 
 // ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each

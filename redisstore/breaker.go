@@ -18,7 +18,10 @@ var ErrUnavailable = errors.New("redisstore: Redis is unavailable")
 // breaker is a circuit breaker for Redis. It limits the time of each round trip. After a failed one it is open: for a
 // cooldown, round trips fail at once.
 type breaker struct {
-	timeout time.Duration
+	timeout  time.Duration // of a round trip on a connection that exists
+	connect  time.Duration // added to it if a connection has to be made
+	connects func() uint32 // how often a connection had to be made so far; nil for a client without a pool
+	onOutage func()        // called after each failure; may be nil
 
 	mu        sync.Mutex
 	cause     error // why the breaker is open, nil while it is closed
@@ -29,58 +32,194 @@ type breaker struct {
 const (
 	cooldownMin = time.Second
 	cooldownMax = 10 * time.Second
+
+	requiredPauseMin = 50 * time.Millisecond // between the round trips of doRequired, doubled each time
+	requiredPauseMax = time.Second
 )
+
+func newBreaker(cfg *config, rdb redis.UniversalClient) *breaker {
+	b := &breaker{
+		timeout: cfg.timeout, connect: cfg.connectTimeout,
+		connects: func() uint32 { return rdb.PoolStats().Misses },
+	}
+	// A Cluster client learns of a failover from other nodes, which it asks once a minute by default.
+	if cluster, ok := rdb.(interface{ ReloadState(context.Context) }); ok {
+		b.onOutage = func() { cluster.ReloadState(context.Background()) }
+	}
+	return b
+}
+
+// tripFunc makes a round trip, as do and doRequired do.
+type tripFunc[T any] func(context.Context, *breaker, func(context.Context) (T, error)) (T, error)
 
 // do runs f, which makes a round trip. It returns after the breaker's timeout or when ctx ends, whichever is first.
 //
 // A go-redis client ignores contexts while it reads from a socket, unless it is configured otherwise. So f runs in its
 // own goroutine, which may outlive do and ends with the client's timeout. The end of ctx does not stop f, since its
-// result says whether Redis is available and so is of use to the next caller.
+// result says whether Redis is available and so is of use to the next caller. For the same reason f has the time to
+// make a connection even if do has returned.
 func do[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
-	var zero T
 	if err := ctx.Err(); err != nil {
+		var zero T
 		return zero, err
 	}
 	probe, err := b.allow(time.Now())
 	if err != nil {
+		var zero T
 		return zero, err
 	}
-	var once sync.Once
-	record := func(err error) { once.Do(func() { b.record(probe, err, time.Now()) }) }
-
-	type result struct {
-		value T
-		err   error
+	t := startTrip(ctx, b, probe, f)
+	go t.watch()
+	if probe {
+		return t.wait(ctx, t.slow) // Redis was down a moment ago: the caller need not wait for a connection
 	}
-	done := make(chan result, 1)
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout)
-	timeoutErr := &unavailableError{cause: fmt.Errorf("no response within %v", b.timeout)}
-	// The timeout is recorded even if the caller has left and f is stuck.
-	stop := context.AfterFunc(limited, func() { record(timeoutErr) })
+	return t.wait(ctx, t.expired)
+}
+
+// doOnce is do for a caller who needs Redis. It ignores that the breaker is open, and a slow response does not end it:
+// it returns when f returns, when f has had the time for a connection and a response, or when ctx ends.
+func doOnce[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
+	t := startTrip(ctx, b, false, f)
+	return t.wait(ctx, t.ctx.Done())
+}
+
+// doRequired is doOnce, repeated until Redis responds or ctx ends.
+func doRequired[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
+	var outage error
+	for pause := requiredPauseMin; ; pause = min(2*pause, requiredPauseMax) {
+		value, err := doOnce(ctx, b, f)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			outage = err
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+			}
+		case err != nil && outage != nil && ctx.Err() != nil:
+			return value, fmt.Errorf("%w: %w", outage, ctx.Err())
+		default:
+			return value, err
+		}
+	}
+}
+
+// roundTrip is a round trip in progress.
+type roundTrip[T any] struct {
+	breaker *breaker
+	probe   bool
+	ctx     context.Context // of f, ended when f has returned
+	before  uint32          // connections made so far
+
+	done    chan result[T]
+	slow    chan struct{} // closed when the time for a response is over
+	expired chan struct{} // closed when the time for a connection and a response is over
+	cause   error         // set before expired is closed
+	once    sync.Once     // records the outcome
+}
+
+type result[T any] struct {
+	value T
+	err   error
+}
+
+func startTrip[T any](ctx context.Context, b *breaker, probe bool, f func(context.Context) (T, error)) *roundTrip[T] {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout+b.connect)
+	t := &roundTrip[T]{
+		breaker: b, probe: probe, ctx: limited, before: b.connections(),
+		done: make(chan result[T], 1), slow: make(chan struct{}), expired: make(chan struct{}),
+	}
 	go func() {
-		defer cancel()
 		value, err := f(limited)
 		if err = classify(err); err != nil && limited.Err() != nil {
-			err = timeoutErr
+			err = t.timeoutError(b.timeout + b.connect)
 		}
-		stop()
-		record(err)
-		done <- result{value, err}
+		t.record(err)
+		t.done <- result[T]{value, err}
+		cancel()
 	}()
+	return t
+}
+
+// wait returns the result of f, or an error if leave is closed or ctx ends before that.
+func (t *roundTrip[T]) wait(ctx context.Context, leave <-chan struct{}) (value T, err error) {
 	select {
-	case r := <-done:
+	case r := <-t.done:
 		return r.value, r.err
 	case <-ctx.Done():
-		return zero, ctx.Err()
-	case <-limited.Done():
+		return value, ctx.Err()
+	case <-leave:
 	}
 	select {
-	case r := <-done: // the goroutine cancels limited after its result
+	case r := <-t.done: // t.ctx ends after the result
 		return r.value, r.err
+	case <-t.expired:
+		return value, t.cause
 	default:
-		record(timeoutErr)
-		return zero, timeoutErr
 	}
+	err = t.timeoutError(t.breaker.timeout)
+	if t.ctx.Err() != nil { // f ignores its context
+		err = t.timeoutError(t.breaker.timeout + t.breaker.connect)
+		t.record(err)
+	}
+	return value, err
+}
+
+// watch records a failure if f does not return in time, even if the caller has left.
+func (t *roundTrip[T]) watch() {
+	limit := t.breaker.timeout
+	if !runFor(limit, t.ctx.Done()) {
+		return
+	}
+	close(t.slow)
+	if t.breaker.connections() != t.before {
+		limit += t.breaker.connect
+		if !runFor(t.breaker.connect, t.ctx.Done()) {
+			return
+		}
+	}
+	t.cause = t.timeoutError(limit)
+	t.record(t.cause)
+	close(t.expired)
+}
+
+func (t *roundTrip[T]) timeoutError(limit time.Duration) error {
+	return &unavailableError{cause: fmt.Errorf("no response within %v", limit)}
+}
+
+func (t *roundTrip[T]) record(err error) {
+	t.once.Do(func() { t.breaker.record(t.probe, err, time.Now()) })
+}
+
+// runFor waits until d is over and reports true, or until done is closed and reports false.
+//
+// It counts ticks. A tick that comes late, since the machine is busy or this process was stopped, counts as one: Redis
+// may have responded in that time, and nobody has read the response yet.
+func runFor(d time.Duration, done <-chan struct{}) bool {
+	const ticks = 10
+	timer := time.NewTimer(d / ticks)
+	defer timer.Stop()
+	for range ticks {
+		select {
+		case <-timer.C:
+			timer.Reset(d / ticks)
+		case <-done:
+			return false
+		}
+	}
+	return true
+}
+
+func (b *breaker) connections() uint32 {
+	if b.connects == nil {
+		return 0
+	}
+	return b.connects()
 }
 
 // allow reports whether a round trip may start, with an error if not. After the cooldown it lets one caller through to
@@ -94,17 +233,21 @@ func (b *breaker) allow(now time.Time) (probe bool, err error) {
 	if now.Before(b.openUntil) {
 		return false, &unavailableError{cause: b.cause, wait: b.openUntil.Sub(now)}
 	}
-	b.openUntil = now.Add(b.timeout + time.Second)
+	b.openUntil = now.Add(b.timeout + b.connect + time.Second)
 	return true, nil
 }
 
 // record opens or closes the breaker after a round trip that ended with err.
 func (b *breaker) record(probe bool, err error, now time.Time) {
+	var unavailable *unavailableError
+	failed := errors.As(err, &unavailable)
+	if failed && b.onOutage != nil {
+		b.onOutage()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var unavailable *unavailableError
 	switch {
-	case !errors.As(err, &unavailable): // Redis responded, if only with an error
+	case !failed: // Redis responded, if only with an error
 		b.cause, b.cooldown = nil, 0
 	case b.cause == nil || probe: // other failures are of round trips that began before the breaker opened
 		b.cooldown = min(max(2*b.cooldown, cooldownMin), cooldownMax)
@@ -126,11 +269,17 @@ func classify(err error) error {
 		err = errors.New(text)
 	}
 	for _, state := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"} {
-		if redis.HasErrorPrefix(redisErr, state) {
+		if hasCode(redisErr, state) {
 			return &unavailableError{cause: err}
 		}
 	}
 	return fmt.Errorf("redisstore: Redis rejected a command: %w", err)
+}
+
+// hasCode reports whether an error of Redis has that code. Before version 7, Redis put the code of a command that
+// failed in a script into the text of another error.
+func hasCode(err error, code string) bool {
+	return redis.HasErrorPrefix(err, code) || strings.Contains(err.Error(), ": -"+code+" ")
 }
 
 // unavailableError says why Redis can't be used.

@@ -55,6 +55,11 @@ func hang(context.Context) error {
 	return errors.New("i/o timeout")
 }
 
+// take returns a round trip that takes d and then succeeds.
+func take(d time.Duration) func(context.Context) error {
+	return func(context.Context) error { time.Sleep(d); return nil }
+}
+
 func refuseConnection(context.Context) error { return errors.New("connection refused") }
 
 func succeed(context.Context) error { return nil }
@@ -192,4 +197,153 @@ func TestErrorsContainNoArguments(t *testing.T) {
 	require.Error(t, err)
 	assert.False(t, strings.Contains(err.Error(), "TOKEN"))
 	assert.Contains(t, err.Error(), "evalsha")
+}
+
+// connecting makes round trips of r need a connection that takes a while.
+func (r *fakeRedis) connecting(d time.Duration) {
+	var connections atomic.Uint32
+	r.breaker.connect, r.breaker.connects = 3*time.Second, connections.Load
+	r.respond = func(context.Context) error {
+		connections.Add(1)
+		time.Sleep(d)
+		return nil
+	}
+}
+
+func TestConnectingHasItsOwnTime(t *testing.T) {
+	for name, test := range map[string]struct {
+		takes, returns time.Duration
+		text           string
+	}{
+		"in time":  {3 * time.Second, 3 * time.Second, ""},
+		"too late": {4 * time.Second, 3300 * time.Millisecond, "no response within 3.3s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withFakeClock(t, func(t *testing.T) {
+				r := newFakeRedis(nil)
+				r.connecting(test.takes)
+				start := time.Now()
+				err := r.call(t.Context())
+				assert.Equal(t, test.returns, time.Since(start))
+				if test.text == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorIs(t, err, ErrUnavailable)
+					require.ErrorContains(t, err, test.text)
+				}
+			})
+		})
+	}
+}
+
+func TestSlowResponseOnOldConnectionHasNoTimeToConnect(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		r := newFakeRedis(hang)
+		r.breaker.connect, r.breaker.connects = 3*time.Second, func() uint32 { return 7 }
+		start := time.Now()
+		require.ErrorContains(t, r.call(t.Context()), "no response within 300ms")
+		assert.Equal(t, 300*time.Millisecond, time.Since(start))
+	})
+}
+
+// A caller that leaves, or that only probes, does not end the attempt to connect.
+func TestConnectionIsCompletedWithoutItsCaller(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		r := newFakeRedis(refuseConnection)
+		require.Error(t, r.call(t.Context()))
+		time.Sleep(cooldownMin)
+		r.connecting(2 * time.Second)
+		start := time.Now()
+		require.ErrorContains(t, r.call(t.Context()), "no response within 300ms")
+		assert.Equal(t, 300*time.Millisecond, time.Since(start), "a probe waits for a response only")
+		require.ErrorIs(t, r.call(t.Context()), ErrUnavailable)
+		time.Sleep(1800 * time.Millisecond)
+		r.respond = succeed
+		require.NoError(t, r.call(t.Context()), "the connection is there")
+
+		r.connecting(2 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, r.call(ctx), context.DeadlineExceeded)
+		time.Sleep(1100 * time.Millisecond)
+		r.respond = succeed
+		require.NoError(t, r.call(t.Context()))
+	})
+}
+
+func (r *fakeRedis) callRequired(ctx context.Context) error {
+	_, err := doRequired(ctx, r.breaker, func(ctx context.Context) (struct{}, error) {
+		r.trips.Add(1)
+		return struct{}{}, r.respond(ctx)
+	})
+	return err
+}
+
+func TestRequiredRoundTripsWaitForRedis(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		r := newFakeRedis(nil)
+		r.breaker.connect = 3 * time.Second
+		up := time.Now().Add(9 * time.Second)
+		r.respond = func(ctx context.Context) error {
+			if time.Now().After(up) {
+				return nil
+			}
+			return refuseConnection(ctx)
+		}
+		require.ErrorIs(t, r.call(t.Context()), ErrUnavailable)
+		require.NoError(t, r.callRequired(t.Context()), "though the breaker is open")
+		assert.WithinDuration(t, up, time.Now(), requiredPauseMax)
+		require.NoError(t, r.call(t.Context()), "the breaker is closed again")
+		assert.Less(t, r.trips.Load(), int32(20))
+
+		r.respond = take(2 * time.Second)
+		start := time.Now()
+		require.NoError(t, r.callRequired(t.Context()), "a response may be slow")
+		assert.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
+
+func TestRequiredRoundTripsEndWithTheContext(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		for name, respond := range map[string]func(context.Context) error{"refused": refuseConnection, "hangs": hang} {
+			r := newFakeRedis(respond)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			start := time.Now()
+			err := r.callRequired(ctx)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+			require.ErrorIs(t, err, ErrUnavailable, "%s: it says why", name)
+			assert.Equal(t, 5*time.Second, time.Since(start), name)
+			time.Sleep(10 * time.Second)
+		}
+		r := newFakeRedis(func(context.Context) error { return redisError("NOPERM no permission") })
+		require.ErrorContains(t, r.callRequired(t.Context()), "NOPERM")
+		assert.EqualValues(t, 1, r.trips.Load(), "what Redis rejects is not repeated")
+	})
+}
+
+func TestEachOutageIsReportedToTheClient(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		r := newFakeRedis(succeed)
+		var outages atomic.Int32
+		r.breaker.onOutage = func() { outages.Add(1) }
+		require.NoError(t, r.call(t.Context()))
+		assert.Zero(t, outages.Load())
+		r.respond = refuseConnection
+		require.Error(t, r.call(t.Context()))
+		require.Error(t, r.call(t.Context())) // not sent
+		assert.EqualValues(t, 1, outages.Load())
+		time.Sleep(cooldownMin)
+		require.Error(t, r.call(t.Context()))
+		assert.EqualValues(t, 2, outages.Load())
+	})
+}
+
+// Before version 7 Redis reports the error of a command in a script as that of the script.
+func TestErrorsOfCommandsInScripts(t *testing.T) {
+	err := classify(redisError("ERR Error running script (call to f_5b): @user_script:8: @user_script: 8: " +
+		"-READONLY You can't write against a read only replica. "))
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorContains(t, explain(err), "connect to the primary")
+	assert.NotErrorIs(t, classify(redisError("ERR the key READONLY is wrong")), ErrUnavailable)
 }

@@ -3,14 +3,18 @@ package redisstore_test
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/wechatuser/wechatuser/redisstore"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -320,30 +324,106 @@ func TestSentinelFailoverUnderLoad(t *testing.T) {
 	})
 }
 
-func TestCluster(t *testing.T) {
-	t.Parallel()
-	var ports, addrs []string
+// startCluster starts a Cluster of three nodes. A node owns a third of the slots, in this order.
+func startCluster(t *testing.T) (nodes []*server, addrs []string) {
+	t.Helper()
 	for range 3 {
-		rs := startRedis(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "15000")
-		ports, addrs = append(ports, rs.port), append(addrs, rs.addr())
+		nodes = append(nodes, startNode(t))
+		addrs = append(addrs, nodes[len(nodes)-1].addr())
 	}
 	create := slices.Concat([]string{"--cluster", "create"}, addrs, []string{"--cluster-yes"})
 	out, err := exec.Command("redis-cli", create...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	for _, port := range ports {
-		eventually(t, pollInterval, func() bool { return strings.Contains(cli(port, "cluster", "info"), "cluster_state:ok") })
+	for _, node := range nodes {
+		waitForCluster(t, node)
+	}
+	return nodes, addrs
+}
+
+func startNode(t *testing.T) *server {
+	t.Helper()
+	return startRedis(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "15000")
+}
+
+// clusterPort returns the port that the nodes of a Cluster use among themselves.
+func (s *server) clusterPort() string { return s.args[slices.Index(s.args, "--cluster-port")+1] }
+
+func waitForCluster(t *testing.T, node *server) {
+	t.Helper()
+	eventually(t, pollInterval, func() bool { return strings.Contains(cli(node.port, "cluster", "info"), "cluster_state:ok") })
+}
+
+// hashTag is a prefix that puts all keys into one slot, which the node with that index owns.
+const (
+	hashTag   = "{wechat}:"
+	ownerNode = 0
+)
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	nodes, addrs := startCluster(t)
+	permissions := append(permissionsOfREADME(t, ">password "), permissionsOfREADME(t, "In a Cluster also `")...)
+	for _, node := range nodes {
+		for i := range permissions {
+			permissions[i] = strings.Replace(permissions[i], "~wechatuser:*", "~*", 1)
+		}
+		require.Equal(t, "+OK", node.command("ACL SETUSER limited on >password "+strings.Join(permissions, " ")))
 	}
 	forEachKind(t, func(t *testing.T, legacy bool, path string) {
-		srv := newPlatform(t)
-		workers := startWorkers(t, processes, workerConfig{
-			URL: srv.URL, Redis: addrs, Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
-		})
-		for range 2 { // at a cold start, and after a revocation
-			waitForSharedRenewal(t, srv, path, workers)
+		for name, prefix := range map[string]string{"slots of their own": "", "one slot": hashTag} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				srv := newPlatform(t)
+				workers := startWorkers(t, processes, workerConfig{
+					URL: srv.URL, Redis: addrs, Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
+					User: "limited", Password: "password", Prefix: prefix,
+				})
+				for range 2 { // at a cold start, and after a revocation
+					waitForSharedRenewal(t, srv, path, workers)
+				}
+				workers[0].send(order{Do: "take", Goroutines: 4, Count: 5})
+				assert.GreaterOrEqual(t, len(workers[0].receive().Taken), 5)
+			})
 		}
+	})
+	t.Cleanup(func() { // after the subtests
+		for i, node := range nodes {
+			assert.Equal(t, i == ownerNode, node.receivedAll(`"`+hashTag+"wechatuser:") > 0, "node %d", i)
+		}
+	})
+}
 
-		workers[0].send(order{Do: "take", Goroutines: 4, Count: 5})
-		assert.GreaterOrEqual(t, len(workers[0].receive().Taken), 5)
+// A store finds the new primary by itself, however rarely its client reloads the topology of the Cluster.
+func TestClusterFailover(t *testing.T) {
+	t.Parallel()
+	nodes, addrs := startCluster(t)
+	primary, replica := nodes[ownerNode], startNode(t)
+	require.Contains(t, cli(replica.port, "cluster", "meet", "127.0.0.1", nodes[1].port, nodes[1].clusterPort()), "OK")
+	id := strings.TrimSpace(cli(primary.port, "cluster", "myid"))
+	eventually(t, pollInterval, func() bool {
+		return strings.Contains(cli(replica.port, "cluster", "replicate", id), "OK")
+	})
+	eventually(t, pollInterval, func() bool {
+		return strings.Contains(cli(replica.port, "info", "replication"), "master_link_status:up")
+	})
+	waitForCluster(t, replica)
+
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: addrs, ContextTimeoutEnabled: true, ClusterStateReloadInterval: time.Hour,
+	})
+	t.Cleanup(func() { _ = rdb.Close() })
+	s := newStore(t, rdb, redisstore.WithKeyPrefix(hashTag))
+	want := tokenFor(token, time.Hour)
+	require.NoError(t, s.Save(t.Context(), key, want))
+	eventually(t, pollInterval, func() bool { return replica.receivedAll(hashTag) > 0 })
+
+	primary.kill()
+	_, err := s.Load(t.Context(), key)
+	require.ErrorIs(t, err, redisstore.ErrUnavailable)
+	require.Contains(t, cli(replica.port, "cluster", "failover", "takeover"), "OK")
+	eventually(t, pollInterval, func() bool {
+		got, err := s.Load(t.Context(), key)
+		return err == nil && got.AccessToken == want.AccessToken
 	})
 }
 
@@ -370,8 +450,62 @@ func TestProcessesShareTheLimitOfOneRedis(t *testing.T) {
 	elapsed := slices.MaxFunc(taken, time.Time.Compare).Sub(start)
 	assert.GreaterOrEqual(t, elapsed, time.Duration(len(taken)-1)*interval, "%d calls", len(taken))
 
-	reserved := rs.receivedAll(`lua] "SET" "` + limitKey)
-	t.Logf("%d calls in %v, %d slots reserved", len(taken), elapsed, reserved)
+	reserved := rs.reservedPlaces()
+	t.Logf("%d calls in %v, %d places reserved", len(taken), elapsed, reserved)
 	assert.GreaterOrEqual(t, reserved, len(taken))
-	assert.LessOrEqual(t, reserved, len(taken)+processes, "each process leaves at most one slot unused, at the end")
+}
+
+// reservedPlaces returns how many places limiters have reserved so far.
+func (s *server) reservedPlaces() (sum int) {
+	s.t.Helper()
+	s.receivedAll(limitKey)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range s.commands {
+		// EVALSHA hash, or EVAL script; 1 key limit:... interval count
+		if found := reservation.FindStringSubmatch(line); found != nil {
+			n, err := strconv.Atoi(found[1])
+			require.NoError(s.t, err)
+			sum += n
+		}
+	}
+	return sum
+}
+
+var reservation = regexp.MustCompile(`"1" "limit:[^"]+" "\d+" "(\d+)" "\d+"$`)
+
+// With a round-trip time of a fifth of a second nobody fails, and the processes share their tokens.
+func TestSlowRedisFailsNoCall(t *testing.T) {
+	t.Parallel()
+	forEachKind(t, func(t *testing.T, legacy bool, path string) {
+		srv, rs := newPlatform(t), startRedis(t)
+		cfg := defaultConfig(srv, rs)
+		cfg.Timeout, cfg.Legacy = 0, legacy
+		cfg.Redis = []string{startProxy(t, rs.addr(), 100*time.Millisecond)}
+		workers := startWorkers(t, processes, cfg)
+		for range size(3, 10) {
+			requireSuccess(t, sendAll(workers, order{Do: "calls", Goroutines: goroutines}))
+			srv.ExpireTokens()
+		}
+		if legacy {
+			assert.Equal(t, size(3, 10), srv.Calls(path), "one token request for each revocation")
+		}
+	})
+}
+
+// A process that is stopped for longer than the timeout while it waits for Redis takes that for no outage.
+func TestStalledProcessDoesNotBlameRedis(t *testing.T) {
+	t.Parallel()
+	srv, rs := newPlatform(t), startRedis(t)
+	cfg := defaultConfig(srv, rs)
+	cfg.Timeout, cfg.PerMinute = 400*time.Millisecond, 6000
+	cfg.Redis = []string{startProxy(t, rs.addr(), 50*time.Millisecond)}
+	w := startWorkers(t, 1, cfg)[0]
+	w.send(order{Do: "take", Goroutines: 4, Count: 100})
+	reserved := func() int { return rs.received(`lua] "SET" "` + limitKey) }
+	for i := range size(2, 8) {
+		eventually(t, pollInterval, func() bool { return reserved() >= 4*i+4 })
+		w.stall(time.Second)
+	}
+	assert.GreaterOrEqual(t, len(w.receive().Taken), 100, "no reservation has failed")
 }

@@ -61,22 +61,25 @@ func (s *Store) loadFromLayouts(ctx context.Context, key string) (wechatuser.Tok
 		if name == "" {
 			continue
 		}
-		if t, err := s.loadForeign(ctx, name); err != nil || t.AccessToken != "" {
+		if t, err := s.loadForeign(ctx, tripFor[reply](key), name); err != nil || t.AccessToken != "" {
 			return t, err
 		}
 	}
 	return wechatuser.Token{}, nil
 }
 
+// reply is the response to a request for the token of another SDK.
+type reply struct {
+	sent  time.Time
+	value string
+	ttl   time.Duration
+}
+
 // loadForeign returns the token of another SDK. It expires with its key; a token under a key without expiry is ignored,
 // since nothing tells when it expires.
-func (s *Store) loadForeign(ctx context.Context, name string) (wechatuser.Token, error) {
-	type reply struct {
-		value string
-		ttl   time.Duration
-	}
-	start := time.Now()
-	r, err := do(ctx, s.breaker, func(ctx context.Context) (reply, error) {
+func (s *Store) loadForeign(ctx context.Context, trip tripFunc[reply], name string) (wechatuser.Token, error) {
+	r, err := trip(ctx, s.breaker, func(ctx context.Context) (reply, error) {
+		sent := time.Now()
 		var value *redis.StringCmd
 		var ttl *redis.DurationCmd
 		_, err := s.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
@@ -86,7 +89,7 @@ func (s *Store) loadForeign(ctx context.Context, name string) (wechatuser.Token,
 		if errors.Is(err, redis.Nil) {
 			return reply{}, nil
 		}
-		return reply{value.Val(), ttl.Val()}, err
+		return reply{sent, value.Val(), ttl.Val()}, err
 	})
 	if err != nil || r.value == "" || r.ttl <= 0 {
 		return wechatuser.Token{}, err
@@ -95,7 +98,7 @@ func (s *Store) loadForeign(ctx context.Context, name string) (wechatuser.Token,
 	if strings.HasPrefix(token, `"`) && json.Unmarshal([]byte(r.value), &token) != nil || !isToken(token) {
 		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: not plain text", name)
 	}
-	return wechatuser.Token{AccessToken: token, ExpiresAt: start.Add(r.ttl).Round(0)}, nil
+	return wechatuser.Token{AccessToken: token, ExpiresAt: r.sent.Add(r.ttl).Round(0)}, nil
 }
 
 // isToken reports whether a text can be a token: printable ASCII without spaces.

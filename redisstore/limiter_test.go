@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -72,7 +73,7 @@ func TestLimiterAllowsBurst(t *testing.T) {
 func TestLimiterWithoutRedis(t *testing.T) {
 	t.Parallel()
 	rs := startRedis(t)
-	var log bytes.Buffer
+	var log lockedBuffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	limit := redisstore.Limit{Calls: 100, Per: time.Second}
 	open := newLimiter(t, rs, limit, redisstore.WithLogger(logger))
@@ -83,6 +84,7 @@ func TestLimiterWithoutRedis(t *testing.T) {
 
 	rs.kill()
 	waitTimes(t, open, 1)
+	eventually(t, pollInterval, func() bool { return log.String() != "" })
 	assert.GreaterOrEqual(t, waitTimes(t, open, 21), 200*time.Millisecond, "the process keeps to the limit on its own")
 	assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), "one warning per outage")
 	require.ErrorIs(t, closed.Wait(t.Context()), redisstore.ErrUnavailable)
@@ -93,6 +95,61 @@ func TestLimiterWithoutRedis(t *testing.T) {
 		return strings.Contains(log.String(), "uses Redis again")
 	})
 	eventually(t, pollInterval, func() bool { return closed.Wait(t.Context()) == nil })
+}
+
+// lockedBuffer is a buffer that a logger may write to at any time.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+// When the clock of Redis is set back, the places move with it. A place that makes no sense is forgotten.
+func TestPlaceFarAheadStallsNobody(t *testing.T) {
+	rs := startRedis(t)
+	rdb := rs.client(t)
+	now := time.Now()
+	for name, test := range map[string]struct {
+		value string
+		soon  bool // the next place is within a second
+	}{
+		"the clock was set back an hour": {fmt.Sprintf("%d %d",
+			now.Add(time.Hour+10*time.Second).UnixMicro(), now.Add(time.Hour).UnixMicro()), false},
+		"the clock was set back a minute": {fmt.Sprintf("%d %d",
+			now.Add(time.Minute+10*time.Second).UnixMicro(), now.Add(time.Minute).UnixMicro()), false},
+		"the clock was set forth":   {fmt.Sprintf("%d %d", now.Add(-time.Hour).UnixMicro(), now.Add(-2*time.Hour).UnixMicro()), true},
+		"far ahead":                 {fmt.Sprintf("%d %d", now.Add(10*time.Hour).UnixMicro(), now.UnixMicro()), true},
+		"far ahead, without a time": {fmt.Sprint(now.Add(10 * time.Hour).UnixMicro()), true},
+		"not a time":                {"abc", true},
+		"two words":                 {"abc def", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, rdb.Set(t.Context(), limitKey, test.value, 0).Err())
+			l := newLimiter(t, rs, redisstore.Limit{Calls: 1, Per: 10 * time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			err := l.Wait(ctx)
+			if test.soon {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "allows the next call in")
+				assert.Regexp(t, `in \d+\.?\d*s, too late`, err.Error(), "less than a minute")
+			}
+			assert.Positive(t, rdb.PTTL(t.Context(), limitKey).Val(), "the key expires")
+			assert.LessOrEqual(t, rdb.PTTL(t.Context(), limitKey).Val(), 21*time.Second)
+		})
+	}
 }
 
 func TestLimiterReturnsWhenContextEnds(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -22,55 +23,78 @@ const (
 // unlock makes at most two round trips and may be called more than once. It releases the lock only if this caller
 // still holds it.
 func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error) {
-	name, owner := s.prefix+key+":lock", crand.Text()
+	c := &lockClaim{Store: s, name: s.prefix + key + ":lock", owner: crand.Text()}
 	for wait := lockPollMin; ; wait = min(2*wait, lockPollMax) {
-		switch acquired, err := s.tryLock(ctx, name, owner); {
-		case err != nil && ctx.Err() != nil:
-			return nil, lockWaitError(ctx)
-		case err != nil:
-			return nil, err
-		case acquired:
-			return s.renewLease(name, owner), nil
+		acquired, err := c.try(ctx, tripFor[bool](key))
+		if err == nil && !acquired {
+			timer := time.NewTimer(wait/2 + rand.N(wait))
+			select {
+			case <-timer.C:
+				continue
+			case <-ctx.Done():
+				timer.Stop()
+				err = ctx.Err()
+			}
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, lockWaitError(ctx)
+		switch {
+		case c.decide(err == nil):
+			return c.renewLease(), nil
+		case err == ctx.Err(): //nolint:errorlint // a wrapped one says that Redis was unavailable until then
+			return nil, fmt.Errorf("redisstore: waiting for the lock: %w", err)
 		}
+		return nil, err
 	}
 }
 
-func lockWaitError(ctx context.Context) error {
-	return fmt.Errorf("redisstore: waiting for the lock: %w", ctx.Err())
+// lockClaim is an attempt to get a lock. A round trip may get it after the caller has given up.
+type lockClaim struct {
+	*Store
+	name, owner string
+
+	mu       sync.Mutex
+	acquired bool
+	over     bool // the caller has given up, or has released the lock
 }
 
-// tryLock tries once to get the lock. If it gets the lock after the caller has given up, it releases it.
-func (s *Store) tryLock(caller context.Context, name, owner string) (bool, error) {
-	var decided atomic.Bool // set by whichever is first: the lock is acquired, or the caller gives up
-	acquired, err := do(caller, s.breaker, func(ctx context.Context) (bool, error) {
-		acquired, err := s.runCompareAndSwap(ctx, name, "", owner, s.lease)
-		if acquired && !decided.CompareAndSwap(false, true) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-			defer cancel()
-			return s.runCompareAndSwap(ctx, name, owner, "", 0)
-		}
-		return acquired, err
-	})
-	if err != nil && !decided.CompareAndSwap(false, true) {
-		return true, nil // the lock was acquired at the last moment
-	}
-	return acquired, err
+// try asks once for the lock.
+func (c *lockClaim) try(ctx context.Context, trip tripFunc[bool]) (bool, error) {
+	return runScript(ctx, c.breaker, trip, compareAndSwapScript, c.rdb, c.name,
+		[]any{"", c.owner, c.lease.Milliseconds()}, func(cmd *redis.Cmd) (bool, error) {
+			acquired, err := cmd.Bool()
+			if acquired && c.acquire() {
+				ctx, cancel := context.WithTimeout(context.Background(), c.timeout+c.connectTimeout)
+				defer cancel()
+				return false, compareAndSwapScript.Run(ctx, c.rdb, []string{c.name}, c.owner, "", 1).Err()
+			}
+			return acquired, err
+		})
+}
+
+// acquire notes that the lock is acquired. It reports whether that is too late, so that it must be released.
+func (c *lockClaim) acquire() (late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acquired = true
+	return c.over
+}
+
+// decide is called once, when the caller has the lock or gives up. It reports whether the lock is acquired, which may
+// have happened at the last moment.
+func (c *lockClaim) decide(acquired bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	acquired = acquired || c.acquired
+	c.over = !acquired
+	return acquired
 }
 
 // renewLease renews the lease until unlock is called, maxHold is over, or another owner has the lock.
-func (s *Store) renewLease(name, owner string) (unlock func()) {
+func (c *lockClaim) renewLease() (unlock func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxHold)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(s.lease / 3)
+		ticker := time.NewTicker(c.lease / 3)
 		defer ticker.Stop()
 		for {
 			select {
@@ -78,7 +102,8 @@ func (s *Store) renewLease(name, owner string) (unlock func()) {
 			case <-ctx.Done():
 				return
 			}
-			if renewed, err := s.compareAndSwap(ctx, name, owner, owner, s.lease); err == nil && !renewed {
+			renewed, err := c.compareAndSwap(ctx, doOnce[bool], c.name, c.owner, c.owner, c.lease)
+			if err == nil && !renewed {
 				return
 			}
 		}
@@ -86,6 +111,10 @@ func (s *Store) renewLease(name, owner string) (unlock func()) {
 	return sync.OnceFunc(func() {
 		cancel()
 		<-done
-		_, _ = s.compareAndSwap(context.Background(), name, owner, "", 0) // if this fails, the lease releases the lock
+		c.mu.Lock()
+		c.over = true
+		c.mu.Unlock()
+		// If this fails, the lease releases the lock.
+		_, _ = c.compareAndSwap(context.Background(), do[bool], c.name, c.owner, "", 0)
 	})
 }

@@ -29,23 +29,41 @@ const (
 
 // config holds the values of the options.
 type config struct {
-	timeout    time.Duration
-	prefix     string
-	lease      time.Duration
-	codec      codec
-	layouts    []Layout
-	failClosed bool
-	logger     *slog.Logger
+	timeout        time.Duration
+	connectTimeout time.Duration
+	prefix         string
+	lease          time.Duration
+	codec          codec
+	layouts        []Layout
+	failClosed     bool
+	processes      int
+	margin         time.Duration
+	logger         *slog.Logger
 }
 
-// WithTimeout limits the time of each round trip to Redis. It defaults to 300 milliseconds and must be at least
-// 1 millisecond. For [New] and [NewLimiter].
+// WithTimeout limits the time of each round trip to Redis on a connection that exists. It defaults to 300 milliseconds
+// and must be at least 1 millisecond. Set it to several times the round-trip time that you measure; a command takes one
+// round trip, the first use of a script two, each with this timeout. For [New] and [NewLimiter].
 //
 // After a failed round trip Redis is not used for 1 second at first and for up to 10 seconds if it keeps failing.
-// Meanwhile whatever needs Redis fails at once.
+// Meanwhile whatever needs Redis fails at once. Legacy tokens are the exception: see [Store].
+//
+// Time in which this process does not run, since it is stopped or gets no processor, does not count.
 func WithTimeout(d time.Duration) Option {
 	return Option{"WithTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
 		c.timeout = d
+		return atLeast(time.Millisecond, d)
+	}}
+}
+
+// WithConnectTimeout limits the time that is added to the timeout of a round trip if the client has to make a connection
+// for it. It defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round trips, and a
+// Cluster client's first command twice that. For [New] and [NewLimiter].
+//
+// A connection that takes longer than a caller waits is completed in the background for the next one.
+func WithConnectTimeout(d time.Duration) Option {
+	return Option{"WithConnectTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
+		c.connectTimeout = d
 		return atLeast(time.Millisecond, d)
 	}}
 }
@@ -100,7 +118,8 @@ func WithReadFrom(layouts ...Layout) Option {
 }
 
 // WithFailClosed makes [Limiter.Wait] fail while Redis is down. By default each process then keeps to the limit on its
-// own: calls continue, but n processes together may make n times as many calls as the limit allows. For [NewLimiter].
+// own: calls continue, but n processes together may make n times as many calls as the limit allows. See also
+// [WithFallbackShare]. For [NewLimiter].
 func WithFailClosed() Option {
 	return Option{"WithFailClosed", []string{apiNewLimiter}, func(c *config) error {
 		c.failClosed = true
@@ -108,7 +127,31 @@ func WithFailClosed() Option {
 	}}
 }
 
-// WithLogger sets a logger for when a limiter loses Redis and when it uses Redis again. A [Store] needs no logger,
+// WithFallbackShare sets the number of processes that share the limit. While Redis is down each of them keeps to its
+// share, the limit divided by that number, so that all together keep to the limit. By default it is 1. For
+// [NewLimiter].
+func WithFallbackShare(processes int) Option {
+	return Option{"WithFallbackShare", []string{apiNewLimiter}, func(c *config) error {
+		c.processes = processes
+		if processes < 1 {
+			return fmt.Errorf("%d processes: use at least 1", processes)
+		}
+		return nil
+	}}
+}
+
+// WithMargin sets how much time before its deadline a call must have left when [Limiter.Wait] lets it through, so that
+// no call is sent that can't succeed. It defaults to 200 milliseconds; of a caller with less than twice that time, half
+// of the time is the margin. 0 is allowed. For [NewLimiter].
+func WithMargin(d time.Duration) Option {
+	return Option{"WithMargin", []string{apiNewLimiter}, func(c *config) error {
+		c.margin = d
+		return atLeast(0, d)
+	}}
+}
+
+// WithLogger sets a logger for when a limiter loses Redis, at most one line a minute with the number of failures, and
+// for when it uses Redis again. A [Store] needs no logger,
 // since the [wechatuser.Client] logs what fails in its store. For [NewLimiter].
 func WithLogger(logger *slog.Logger) Option {
 	return Option{"WithLogger", []string{apiNewLimiter}, func(c *config) error {
@@ -129,7 +172,10 @@ func atLeast(floor, d time.Duration) error {
 
 // configure applies the options of one of the functions that accept them, and returns all errors found.
 func configure(api string, rdb redis.UniversalClient, opts []Option) (*config, []error) {
-	c := &config{timeout: 300 * time.Millisecond, lease: 10 * time.Second, logger: slog.New(slog.DiscardHandler)}
+	c := &config{
+		timeout: 300 * time.Millisecond, connectTimeout: 3 * time.Second, lease: 10 * time.Second,
+		processes: 1, margin: 200 * time.Millisecond, logger: slog.New(slog.DiscardHandler),
+	}
 	var errs []error
 	addErr := func(field, format string, args ...any) {
 		errs = append(errs, &wechatuser.ArgumentError{API: api, Field: field, Reason: fmt.Sprintf(format, args...)})

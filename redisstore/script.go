@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,24 +27,48 @@ end
 return 1
 `)
 
-// compareAndSwap replaces the value under name if it is the expected one, and reports whether it was. The new value
-// expires after ttl.
-func (s *Store) compareAndSwap(ctx context.Context, name, expected, value string, ttl time.Duration) (bool, error) {
-	return do(ctx, s.breaker, func(ctx context.Context) (bool, error) {
-		return s.runCompareAndSwap(ctx, name, expected, value, ttl)
+// runScript sends the hash of a script, and the script itself if Redis does not know it yet, each in a round trip of
+// its own. parse is called in the goroutine of the round trip, even if the caller has left.
+func runScript[T any](
+	ctx context.Context, b *breaker, trip tripFunc[T], script *redis.Script, rdb redis.UniversalClient, key string,
+	args []any, parse func(*redis.Cmd) (T, error),
+) (T, error) {
+	value, err := trip(ctx, b, func(ctx context.Context) (T, error) {
+		return parse(script.EvalSha(ctx, rdb, []string{key}, args...))
+	})
+	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return value, err
+	}
+	return trip(ctx, b, func(ctx context.Context) (T, error) {
+		return parse(script.Eval(ctx, rdb, []string{key}, args...))
 	})
 }
 
-// runCompareAndSwap is compareAndSwap without the breaker.
-func (s *Store) runCompareAndSwap(
-	ctx context.Context, name, expected, value string, ttl time.Duration,
+// isRequired reports whether the client cannot go on without what is under a key. Legacy tokens are: a process that
+// fetches one on its own invalidates those of all others.
+func isRequired(key string) bool { return strings.HasPrefix(key, "wechatuser:token:legacy:") }
+
+// tripFor returns how round trips for a key are made: until the context ends if it is required, otherwise within the
+// timeout.
+func tripFor[T any](key string) tripFunc[T] {
+	if isRequired(key) {
+		return doRequired[T]
+	}
+	return do[T]
+}
+
+// compareAndSwap replaces the value under name if it is the expected one, and reports whether it was. The new value
+// expires after ttl.
+func (s *Store) compareAndSwap(
+	ctx context.Context, trip tripFunc[bool], name, expected, value string, ttl time.Duration,
 ) (bool, error) {
-	return compareAndSwapScript.Run(ctx, s.rdb, []string{name}, expected, value, max(ttl.Milliseconds(), 1)).Bool()
+	return runScript(ctx, s.breaker, trip, compareAndSwapScript, s.rdb, name,
+		[]any{expected, value, max(ttl.Milliseconds(), 1)}, (*redis.Cmd).Bool)
 }
 
 // get returns the value under name, the empty string if there is none.
-func (s *Store) get(ctx context.Context, name string) (string, error) {
-	return do(ctx, s.breaker, func(ctx context.Context) (string, error) {
+func (s *Store) get(ctx context.Context, trip tripFunc[string], name string) (string, error) {
+	return trip(ctx, s.breaker, func(ctx context.Context) (string, error) {
 		value, err := s.rdb.Get(ctx, name).Result()
 		if errors.Is(err, redis.Nil) {
 			return "", nil

@@ -244,3 +244,75 @@ func (s *server) client(t *testing.T, change ...func(*redis.Options)) *redis.Cli
 
 // withoutRetries makes a client fail at once if Redis refuses connections.
 func withoutRetries(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }
+
+// startProxy forwards connections to a server, and delays each direction. It returns its address.
+func startProxy(t *testing.T, addr string, delay time.Duration) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	closed := false
+	track := func(conn net.Conn) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if closed {
+			_ = conn.Close()
+			return false
+		}
+		open = append(open, conn)
+		return true
+	}
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil || !track(in) || !track(out) {
+				_ = in.Close()
+				continue
+			}
+			wg.Go(func() { forward(out, in, delay) })
+			wg.Go(func() { forward(in, out, delay) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		closed = true
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// forward copies from one connection to another until one of them ends.
+func forward(to, from net.Conn, delay time.Duration) {
+	type piece struct {
+		data []byte
+		at   time.Time
+	}
+	pieces := make(chan piece, 1000)
+	go func() {
+		defer close(pieces)
+		for {
+			data := make([]byte, 16<<10)
+			n, err := from.Read(data)
+			if err != nil {
+				return
+			}
+			pieces <- piece{data[:n], time.Now().Add(delay)}
+		}
+	}()
+	for p := range pieces {
+		time.Sleep(time.Until(p.at))
+		_, _ = to.Write(p.data)
+	}
+	_ = to.Close()
+}

@@ -18,6 +18,10 @@ import (
 //
 // A token is stored as the JSON {"access_token":"...","expires_at":"2006-01-02T15:04:05.000Z"}, which other programs
 // may read; its key expires with the token. A Store is safe for concurrent use and needs no Close.
+//
+// Load, Save, Delete and Lock fail with [ErrUnavailable] if Redis can't be used. A client continues without a stable
+// token's store then, so for stable tokens they fail soon. For legacy tokens, which the client can't fetch on its own,
+// they wait for Redis until their context ends.
 type Store struct {
 	*config // a pointer, so that printing a copy of a Store shows no secret
 	rdb     redis.UniversalClient
@@ -32,21 +36,21 @@ var (
 // New returns a store that uses a client of a single Redis server, of Sentinel or of Cluster. It sends no request and
 // starts no goroutine. Its error joins a [*wechatuser.ArgumentError] for each invalid argument or option.
 //
-// The timeout of [WithTimeout] applies whatever the options of the client are. Set ContextTimeoutEnabled in them as
-// well, so that the client too gives up after that time; otherwise a request without a response stays in the
-// background until the client's ReadTimeout.
+// The times of [WithTimeout] and [WithConnectTimeout] apply whatever the options of the client are. Set
+// ContextTimeoutEnabled in them as well, so that the client too gives up then; otherwise a request without a response
+// stays in the background until the client's ReadTimeout. [Store.Check] reports whether the store can be used.
 func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	cfg, errs := configure(apiNew, rdb, opts)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Store{config: cfg, rdb: rdb, breaker: &breaker{timeout: cfg.timeout}}, nil
+	return &Store{config: cfg, rdb: rdb, breaker: newBreaker(cfg, rdb)}, nil
 }
 
 // Load returns the token under key, the zero Token if there is none.
 func (s *Store) Load(ctx context.Context, key string) (wechatuser.Token, error) {
 	name := s.prefix + key
-	value, err := s.get(ctx, name)
+	value, err := s.get(ctx, tripFor[string](key), name)
 	if err != nil {
 		return wechatuser.Token{}, err
 	}
@@ -75,7 +79,7 @@ func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error 
 		return err
 	}
 	for range maxSwaps {
-		found, err := s.get(ctx, name)
+		found, err := s.get(ctx, tripFor[string](key), name)
 		if err != nil {
 			return err
 		}
@@ -88,7 +92,7 @@ func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error 
 				return nil
 			}
 		}
-		if saved, err := s.compareAndSwap(ctx, name, found, value, ttl); saved || err != nil {
+		if saved, err := s.compareAndSwap(ctx, tripFor[bool](key), name, found, value, ttl); saved || err != nil {
 			return err
 		}
 	}
@@ -98,7 +102,7 @@ func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error 
 // Delete removes the token under key if it is stale. It keeps any other token.
 func (s *Store) Delete(ctx context.Context, key string, stale wechatuser.Token) error {
 	name := s.prefix + key
-	found, err := s.get(ctx, name)
+	found, err := s.get(ctx, tripFor[string](key), name)
 	if err != nil || found == "" {
 		return err
 	}
@@ -106,7 +110,7 @@ func (s *Store) Delete(ctx context.Context, key string, stale wechatuser.Token) 
 	if err != nil || t.AccessToken != stale.AccessToken {
 		return err
 	}
-	_, err = s.compareAndSwap(ctx, name, found, "", 0) // if the value has been replaced, the stale token is gone too
+	_, err = s.compareAndSwap(ctx, tripFor[bool](key), name, found, "", 0) // if the value has been replaced, the stale token is gone too
 	return err
 }
 

@@ -188,16 +188,22 @@ func TestInvalidValuesAreErrorsAndKept(t *testing.T) {
 	assert.ErrorContains(t, err, "WRONGTYPE")
 }
 
+// permissionsOfREADME returns the permissions of Redis users that follow a text.
+func permissionsOfREADME(t *testing.T, text string) []string {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(readme), text)
+	require.True(t, found)
+	end := strings.IndexAny(rest, "`\n")
+	return strings.Fields(rest[:end])
+}
+
 func TestPermissionsOfREADMEAreSufficient(t *testing.T) {
 	rs := startRedis(t)
 	admin := rs.client(t)
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(readme), "ACL SETUSER wechat on >password ")
-	require.True(t, found)
-	line, _, _ := strings.Cut(rest, "\n")
 	permissions := []any{"ACL", "SETUSER", "wechat", "on", ">password"}
-	for _, permission := range strings.Fields(line) {
+	for _, permission := range permissionsOfREADME(t, "ACL SETUSER wechat on >password ") {
 		permissions = append(permissions, permission)
 	}
 	require.NoError(t, admin.Do(t.Context(), permissions...).Err())

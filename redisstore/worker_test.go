@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +42,10 @@ type workerConfig struct {
 	Master         string // for Sentinel
 	Legacy         bool
 	Lease          time.Duration
-	Timeout        time.Duration
+	Timeout        time.Duration // 0 for the default
+	Cluster        bool          // a client of a Cluster with default options
+	Prefix         string
+	User, Password string
 	IgnoreContexts bool // the go-redis client ignores contexts, as it does by default
 	NoRetries      bool // the go-redis client fails at once if Redis refuses connections
 	PerMinute      int  // the limit of calls
@@ -115,6 +119,13 @@ func (w *worker) kill() {
 	_ = w.cmd.Process.Kill()
 }
 
+// stall stops the process for a while, as a machine without free processors does.
+func (w *worker) stall(d time.Duration) {
+	require.NoError(w.t, w.cmd.Process.Signal(syscall.SIGSTOP))
+	time.Sleep(d)
+	require.NoError(w.t, w.cmd.Process.Signal(syscall.SIGCONT))
+}
+
 func (w *worker) send(o order) {
 	w.t.Helper()
 	require.NoError(w.t, json.NewEncoder(w.in).Encode(o))
@@ -156,7 +167,7 @@ func runWorker() int {
 	var cfg workerConfig
 	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &cfg))
 	redisOptions := &redis.UniversalOptions{
-		Addrs: cfg.Redis, MasterName: cfg.Master,
+		Addrs: cfg.Redis, MasterName: cfg.Master, Username: cfg.User, Password: cfg.Password, IsClusterMode: cfg.Cluster,
 		ContextTimeoutEnabled: !cfg.IgnoreContexts, ReadTimeout: redisReadTimeout,
 	}
 	if cfg.NoRetries {
@@ -165,10 +176,15 @@ func runWorker() int {
 	rdb := redis.NewUniversalClient(redisOptions)
 	commands := &commandCounter{}
 	rdb.AddHook(commands)
-	store, err := redisstore.New(rdb, redisstore.WithLease(cfg.Lease), redisstore.WithTimeout(cfg.Timeout))
+	var timeout []redisstore.Option
+	if cfg.Timeout > 0 {
+		timeout = append(timeout, redisstore.WithTimeout(cfg.Timeout))
+	}
+	store, err := redisstore.New(rdb,
+		append(timeout, redisstore.WithLease(cfg.Lease), redisstore.WithKeyPrefix(cfg.Prefix))...)
 	check(err)
-	limiter, err := redisstore.NewLimiter(rdb, limitKey, redisstore.PerMinute(max(cfg.PerMinute, 1)),
-		redisstore.WithTimeout(cfg.Timeout), redisstore.WithFailClosed())
+	limiter, err := redisstore.NewLimiter(rdb, cfg.Prefix+limitKey, redisstore.PerMinute(max(cfg.PerMinute, 1)),
+		append(timeout, redisstore.WithFailClosed())...)
 	check(err)
 	counted := &countingStore{Store: store}
 	options := []wechatuser.Option{

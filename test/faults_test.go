@@ -232,7 +232,7 @@ var faultTable = []family{
 	},
 	{
 		title:     "Not a response of the platform",
-		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body.",
+		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body; of a token request, the length and the title of the body.",
 		ambiguous: true,
 		faults: []fault{
 			{

@@ -82,10 +82,10 @@ func freePort() (string, error) {
 
 // config returns the configuration of a role in this process.
 func (c *cluster) config() config {
-	return config{job: c.job, redis: c.address(), api: c.URL, limit: c.limit}
+	return config{job: c.job, redis: redisFlags{addrs: c.address()}, api: c.URL, limit: c.limit}
 }
 
-func (c *cluster) openJob() (*job, error) { return openJob(c.config(), c.AppID, c.Secret, "") }
+func (c *cluster) openJob() (*job, error) { return openJob(c.config(), c.AppID, c.Secret) }
 
 // start starts a role as a new process of this program. The process gets a SIGTERM when ctx is done.
 func (c *cluster) start(ctx context.Context, role string, flags ...string) (*exec.Cmd, error) {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -24,30 +26,29 @@ type job struct {
 	// queue is the name of the asynq queue. It contains the app ID: openids belong to an account, and another account
 	// would reject them.
 	queue   string
-	rdb     *redis.Client
+	rdb     redis.UniversalClient
+	store   *redisstore.Store
 	inspect *asynq.Inspector
 	account *wechatuser.Client
 }
 
 // openJob opens a job. It sends no requests.
-func openJob(cfg config, appID, secret, password string) (*job, error) {
-	// One client for the queue, the token and the limiter. The SDK requires that contexts cancel requests.
-	rdb := redis.NewClient(&redis.Options{Addr: cfg.redis, Password: password, ContextTimeoutEnabled: true})
-	account, err := openAccount(cfg, appID, secret, rdb)
+func openJob(cfg config, appID, secret string) (*job, error) {
+	// One client for the queue, the token and the limiter.
+	options, err := cfg.redis.options()
 	if err != nil {
-		_ = rdb.Close()
 		return nil, err
 	}
-	return &job{
-		queue:   appID + ":" + cfg.job,
-		rdb:     rdb,
-		inspect: asynq.NewInspectorFromRedisClient(rdb),
-		account: account,
-	}, nil
+	rdb := redis.NewUniversalClient(options)
+	j, err := newJob(cfg, appID, secret, rdb)
+	if err != nil {
+		_ = rdb.Close()
+	}
+	return j, err
 }
 
-// openAccount returns a client that shares its token and its rate limit with all other processes.
-func openAccount(cfg config, appID, secret string, rdb *redis.Client) (*wechatuser.Client, error) {
+func newJob(cfg config, appID, secret string, rdb redis.UniversalClient) (*job, error) {
+	// The store shares the token with all other processes.
 	store, err := redisstore.New(rdb)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,8 @@ func openAccount(cfg config, appID, secret string, rdb *redis.Client) (*wechatus
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	opts := []wechatuser.Option{wechatuser.WithTokenStore(store), wechatuser.WithLogger(logger)}
 	if cfg.limit > 0 {
-		limiter, err := redisstore.NewLimiter(rdb, "wechatuser:limit:"+appID, redisstore.PerMinute(cfg.limit))
+		limiter, err := redisstore.NewLimiter(rdb, "wechatuser:limit:"+appID, redisstore.PerMinute(cfg.limit),
+			redisstore.WithLogger(logger))
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +66,52 @@ func openAccount(cfg config, appID, secret string, rdb *redis.Client) (*wechatus
 	if cfg.api != "" {
 		opts = append(opts, wechatuser.WithBaseURL(cfg.api))
 	}
-	return wechatuser.New(appID, secret, opts...)
+	account, err := wechatuser.New(appID, secret, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &job{
+		queue:   appID + ":" + cfg.job,
+		rdb:     rdb,
+		store:   store,
+		inspect: asynq.NewInspectorFromRedisClient(rdb),
+		account: account,
+	}, nil
+}
+
+// redisFlags say how to connect to Redis. The passwords are in the environment.
+type redisFlags struct {
+	addrs  string // of one server, or of Sentinels or Cluster nodes, separated by commas
+	master string // the name that Sentinel knows
+	user   string
+	tls    bool
+	ca     string // a file
+}
+
+func (f redisFlags) options() (*redis.UniversalOptions, error) {
+	o := &redis.UniversalOptions{
+		Addrs:                 strings.Split(f.addrs, ","),
+		MasterName:            f.master,
+		Username:              f.user,
+		Password:              os.Getenv("REDIS_PASSWORD"),
+		SentinelPassword:      os.Getenv("REDIS_SENTINEL_PASSWORD"),
+		ContextTimeoutEnabled: true, // the SDK requires that contexts cancel requests
+	}
+	if !f.tls && f.ca == "" {
+		return o, nil
+	}
+	o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, err
+		}
+		o.TLSConfig.RootCAs = x509.NewCertPool()
+		if !o.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("no certificate in %s", f.ca)
+		}
+	}
+	return o, nil
 }
 
 func (j *job) close() {
@@ -77,7 +124,8 @@ func (j *job) key(name string) string { return "wechatuser:job:{" + j.queue + "}
 
 const taskType = "wechatuser:tag"
 
-// chunk is the payload of a task. A million openids in chunks of 1,000 take 31 MB in Redis.
+// chunk is a part of the job. It is kept in a hash until it is done, and the payload of its task is its ID, so that a
+// lost task can be made again. A million openids in chunks of 1,000 take 31 MB in Redis.
 type chunk struct {
 	TagID   int      `json:"tagid"`
 	OpenIDs []string `json:"openids"`
@@ -89,17 +137,19 @@ func (c chunk) id() string {
 	return hex.EncodeToString(sum[:12])
 }
 
-func (c chunk) task(queue string) (*asynq.Task, error) {
-	payload, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	return asynq.NewTask(taskType, payload,
-		asynq.Queue(queue),
-		asynq.TaskID(c.id()),
+// enqueue adds a task for a chunk to the queue, unless it is there already.
+func (j *job) enqueue(ctx context.Context, chunkID string) error {
+	client := asynq.NewClientFromRedisClient(j.rdb)
+	_, err := client.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(chunkID)),
+		asynq.Queue(j.queue),
+		asynq.TaskID(chunkID),
 		asynq.MaxRetry(25),
 		asynq.Timeout(time.Hour), // a task is slow with a low limit or an exhausted minute quota
-	), nil
+	)
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		return nil
+	}
+	return err
 }
 
 // blockUntil keeps all workers from making calls until a time, since the daily quota is exhausted.
@@ -128,12 +178,22 @@ func (j *job) pause(ctx context.Context, reason error) error {
 	return err
 }
 
-// rerun resumes all tasks that have failed or are waiting.
-func (j *job) rerun(ctx context.Context) error {
+// rerun resumes all tasks that have failed or are waiting, and makes those again that are lost.
+func (j *job) rerun(ctx context.Context, out io.Writer) error {
 	if err := j.rdb.Del(ctx, j.key("shut"), j.key("paused")).Err(); err != nil {
 		return err
 	}
+	lost, err := j.restore(ctx)
+	if err != nil {
+		return err
+	}
+	if lost > 0 {
+		fmt.Fprintf(out, "%d lost tasks were made again.\n", lost)
+	}
 	info, err := j.inspect.GetQueueInfo(j.queue)
+	if errors.Is(err, asynq.ErrQueueNotFound) {
+		return nil // there is no task
+	}
 	if err != nil {
 		return err
 	}
@@ -143,4 +203,42 @@ func (j *job) rerun(ctx context.Context) error {
 	_, archived := j.inspect.RunAllArchivedTasks(j.queue)
 	_, waiting := j.inspect.RunAllRetryTasks(j.queue)
 	return errors.Join(err, archived, waiting)
+}
+
+// restore makes the tasks of open chunks again that are not in the queue, since Redis has evicted them or somebody has
+// deleted them. It returns their number.
+func (j *job) restore(ctx context.Context) (lost int, err error) {
+	ids, err := j.rdb.HKeys(ctx, j.key("openids")).Result()
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if task, err := j.inspect.GetTaskInfo(j.queue, id); err == nil && task.ID == id { // otherwise its data is lost
+			continue
+		}
+		if err := j.forget(ctx, id); err != nil {
+			return lost, err
+		}
+		if err := j.enqueue(ctx, id); err != nil {
+			return lost, err
+		}
+		lost++
+	}
+	return lost, nil
+}
+
+// forget removes what is left of a task whose data is lost: its ID is still in one of the lists of asynq.
+func (j *job) forget(ctx context.Context, id string) error {
+	prefix := "asynq:{" + j.queue + "}:"
+	_, err := j.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		tx.Del(ctx, prefix+"t:"+id)
+		for _, list := range []string{"pending", "active"} {
+			tx.LRem(ctx, prefix+list, 0, id)
+		}
+		for _, set := range []string{"lease", "scheduled", "retry", "archived"} {
+			tx.ZRem(ctx, prefix+set, id)
+		}
+		return nil
+	})
+	return err
 }

@@ -30,8 +30,8 @@ func main() {
 }
 
 const usage = `Distributed tags any number of followers with any number of worker processes.
-The roles use the account of WECHAT_APPID and WECHAT_SECRET, and the Redis password of REDIS_PASSWORD. Without a role,
-it runs a demo with an in-memory account.
+The roles use the account of WECHAT_APPID and WECHAT_SECRET, and the passwords of REDIS_PASSWORD and
+REDIS_SENTINEL_PASSWORD. Without a role, it runs a demo with an in-memory account.
 
   go run . [-fans 1000000]                           run the demo on this machine
 
@@ -39,20 +39,22 @@ it runs a demo with an in-memory account.
   go run . producer -job spring -tag 会员 -file ids  or for a file with one openid per line
   go run . worker -job spring                        process tasks until SIGTERM; start any number of workers
   go run . report -job spring [-refused]             print the progress, or the rejected openids
-  go run . rerun -job spring                         resume after the cause of a failure has been fixed
+  go run . rerun -job spring                         resume after the cause of a failure has been fixed, and make
+                                                     lost tasks again
 
 `
 
 // config holds the flags. Each role has its own.
 type config struct {
 	// Flags of the roles.
-	job, redis, api string
-	limit           int
-	tag, file       string
-	chunk           int
-	tasks           int
-	grace           time.Duration
-	rejected        bool
+	job, api  string
+	redis     redisFlags
+	limit     int
+	tag, file string
+	chunk     int
+	tasks     int
+	grace     time.Duration
+	rejected  bool
 	// Flags of the demo.
 	fans, workers int
 	bad           float64
@@ -76,11 +78,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("%s is not set", name)
 		}
 	}
-	j, err := openJob(cfg, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"), os.Getenv("REDIS_PASSWORD"))
+	j, err := openJob(cfg, os.Getenv("WECHAT_APPID"), os.Getenv("WECHAT_SECRET"))
 	if err != nil {
 		return err
 	}
 	defer j.close()
+	if err := j.store.Check(ctx); err != nil {
+		return err
+	}
 	switch role {
 	case "producer":
 		return produce(ctx, j, cfg, stdout)
@@ -89,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "report":
 		return report(ctx, j, cfg.rejected, stdout)
 	default:
-		return j.rerun(ctx)
+		return j.rerun(ctx, stdout)
 	}
 }
 
@@ -109,7 +114,12 @@ func parse(role string, args []string, stderr io.Writer) (cfg config, err error)
 		flags.Float64Var(&cfg.bad, "bad", 0.001, "`share` of openids that the platform rejects")
 	} else {
 		flags.StringVar(&cfg.job, "job", "tagging", "`name` of the job; use a name only once")
-		flags.StringVar(&cfg.redis, "redis", "127.0.0.1:6379", "`address` of Redis")
+		flags.StringVar(&cfg.redis.addrs, "redis", "127.0.0.1:6379",
+			"`address` of Redis; those of Sentinels or Cluster nodes are separated by commas")
+		flags.StringVar(&cfg.redis.master, "redis-master", "", "`name` of the primary, if the addresses are those of Sentinels")
+		flags.StringVar(&cfg.redis.user, "redis-user", "", "`user` of Redis")
+		flags.BoolVar(&cfg.redis.tls, "redis-tls", false, "use TLS")
+		flags.StringVar(&cfg.redis.ca, "redis-ca", "", "PEM `file` with the root certificates for TLS (default: those of the system)")
 		flags.StringVar(&cfg.api, "api", "", "base `URL` of the API, for a simulator or a proxy")
 	}
 	flags.IntVar(&cfg.limit, "limit", limit,

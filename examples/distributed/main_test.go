@@ -99,7 +99,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 }
 
 // keysContaining returns the keys of Redis that contain a text in their name or value.
-func keysContaining(t *testing.T, rdb *redis.Client, text string) (found []string) {
+func keysContaining(t *testing.T, rdb redis.UniversalClient, text string) (found []string) {
 	t.Helper()
 	ctx := t.Context()
 	keys, err := rdb.Keys(ctx, "*").Result()

@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wechatuser/wechatuser"
@@ -24,8 +23,16 @@ func produce(ctx context.Context, j *job, cfg config, stdout io.Writer) error {
 		return err
 	}
 	if cur.complete {
-		fmt.Fprintf(stdout, "All tasks of this job exist: %d openids. For another job, use another -job.\n", cur.openIDs)
-		return nil
+		lost, err := j.dropLostChunks(ctx)
+		if err != nil {
+			return err
+		}
+		if lost == 0 {
+			fmt.Fprintf(stdout, "All tasks of this job exist: %d openids. For another job, use another -job.\n", cur.openIDs)
+			return nil
+		}
+		fmt.Fprintf(stdout, "The openids of %d chunks are lost. Starting again with those that are not done.\n", lost)
+		cur = cursor{}
 	}
 	tag, err := j.account.EnsureTag(ctx, cfg.tag)
 	if err != nil {
@@ -35,7 +42,7 @@ func produce(ctx context.Context, j *job, cfg config, stdout io.Writer) error {
 	if cfg.file != "" {
 		openIDs = lines(cfg.file, cur.openIDs)
 	}
-	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb), cur: cur}
+	p := &producer{job: j, cur: cur}
 	if err := p.enqueueAll(ctx, tag.ID, cfg.chunk, openIDs); err != nil {
 		return fmt.Errorf("stopped after %d openids: %w\nTo resume, run it again with the same arguments", p.cur.openIDs, err)
 	}
@@ -85,10 +92,34 @@ func (j *job) cursor(ctx context.Context) (c cursor, err error) {
 	return c, err
 }
 
+// dropLostChunks removes the chunks that have neither a result nor openids, since Redis has evicted the openids. It
+// returns their number.
+func (j *job) dropLostChunks(ctx context.Context) (lost int, err error) {
+	chunks, err := j.results(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for id, r := range chunks {
+		if r.Runs > 0 {
+			continue
+		}
+		stored, err := j.rdb.HExists(ctx, j.key("openids"), id).Result()
+		if err != nil {
+			return lost, err
+		}
+		if !stored {
+			lost++
+			if err := j.rdb.HDel(ctx, j.key("chunks"), id).Err(); err != nil {
+				return lost, err
+			}
+		}
+	}
+	return lost, nil
+}
+
 type producer struct {
 	*job
-	client *asynq.Client
-	cur    cursor
+	cur cursor
 }
 
 func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter.Seq2[string, error]) error {
@@ -98,14 +129,14 @@ func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter
 			return err
 		}
 		if c.OpenIDs = append(c.OpenIDs, id); len(c.OpenIDs) == size {
-			if err := p.enqueue(ctx, c); err != nil {
+			if err := p.add(ctx, c); err != nil {
 				return err
 			}
 			c.OpenIDs = c.OpenIDs[:0]
 		}
 	}
 	if len(c.OpenIDs) > 0 {
-		if err := p.enqueue(ctx, c); err != nil {
+		if err := p.add(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -113,26 +144,30 @@ func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter
 	return p.rdb.HSet(ctx, p.key("place"), "openids", p.cur.openIDs, "complete", 1).Err()
 }
 
-// enqueue adds the task to the queue and then records it. If the producer dies in between, it enqueues the task again
-// later: the task has the same ID, or is known to be done.
-func (p *producer) enqueue(ctx context.Context, c chunk) error {
-	known, err := p.rdb.HExists(ctx, p.key("chunks"), c.id()).Result()
+// add records a chunk, adds its task to the queue, and records the progress. If the producer dies in between, it does so
+// again later: the task has the same ID, or the chunk is known to be done.
+func (p *producer) add(ctx context.Context, c chunk) error {
+	id := c.id()
+	done, err := p.isDone(ctx, id)
 	if err != nil {
 		return err
 	}
-	if !known {
-		task, err := c.task(p.queue)
+	if !done {
+		data, err := json.Marshal(c)
 		if err != nil {
 			return err
 		}
-		if _, err := p.client.EnqueueContext(ctx, task); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+		if err := p.rdb.HSet(ctx, p.key("openids"), id, data).Err(); err != nil {
+			return err
+		}
+		if err := p.enqueue(ctx, id); err != nil {
 			return err
 		}
 	}
 	p.cur.after = c.OpenIDs[len(c.OpenIDs)-1]
 	p.cur.openIDs += len(c.OpenIDs)
 	_, err = p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		tx.HSetNX(ctx, p.key("chunks"), c.id(), encode(result{OpenIDs: len(c.OpenIDs)})) // unless there is a result
+		tx.HSetNX(ctx, p.key("chunks"), id, encode(result{OpenIDs: len(c.OpenIDs)})) // unless there is a result
 		tx.HSet(ctx, p.key("place"), "after", p.cur.after, "openids", p.cur.openIDs)
 		return nil
 	})

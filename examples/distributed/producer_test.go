@@ -22,7 +22,7 @@ func enqueued(t *testing.T, j *job) (openIDs []string) {
 	require.NoError(t, err)
 	for _, task := range tasks {
 		var c chunk
-		require.NoError(t, json.Unmarshal(task.Payload, &c))
+		require.NoError(t, json.Unmarshal([]byte(j.rdb.HGet(t.Context(), j.key("openids"), string(task.Payload)).Val()), &c))
 		openIDs = append(openIDs, c.OpenIDs...)
 	}
 	return openIDs
@@ -32,7 +32,7 @@ func enqueued(t *testing.T, j *job) (openIDs []string) {
 func TestProducerResumes(t *testing.T) {
 	t.Parallel()
 	c, j := newCluster(t, 1000)
-	p := &producer{job: j, client: asynq.NewClientFromRedisClient(j.rdb)}
+	p := &producer{job: j}
 	tag, err := j.account.EnsureTag(t.Context(), demoTag)
 	require.NoError(t, err)
 	tagID := tag.ID

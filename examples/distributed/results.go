@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/wechatuser/wechatuser"
 )
@@ -50,8 +51,27 @@ func encode(r result) []byte {
 	return text
 }
 
+// record records the result of a chunk, whose openids are no longer needed then.
 func (j *job) record(ctx context.Context, chunkID string, r result) error {
-	return j.rdb.HSet(ctx, j.key("chunks"), chunkID, encode(r)).Err()
+	_, err := j.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		tx.HSet(ctx, j.key("chunks"), chunkID, encode(r))
+		tx.HDel(ctx, j.key("openids"), chunkID)
+		return nil
+	})
+	return err
+}
+
+// isDone reports whether a chunk has a result.
+func (j *job) isDone(ctx context.Context, chunkID string) (bool, error) {
+	var r result
+	text, err := j.rdb.HGet(ctx, j.key("chunks"), chunkID).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	return r.Runs > 0, err
 }
 
 // summary is the progress of a job.
@@ -75,9 +95,21 @@ func (j *job) summary(ctx context.Context) (*summary, error) {
 	if err != nil {
 		return nil, err
 	}
+	chunks, err := j.results(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s := &summary{produced: cur.complete, rejected: make(map[string]rejection)}
-	// HSCAN may return a field twice, with different values.
+	for _, r := range chunks {
+		s.add(r)
+	}
+	return s, nil
+}
+
+// results returns the results of all chunks by ID.
+func (j *job) results(ctx context.Context) (map[string]result, error) {
 	chunks := make(map[string]result)
+	// HSCAN may return a field twice, with different values.
 	scan := j.rdb.HScan(ctx, j.key("chunks"), 0, "", 1000).Iterator()
 	for scan.Next(ctx) {
 		id := scan.Val()
@@ -90,13 +122,7 @@ func (j *job) summary(ctx context.Context) (*summary, error) {
 		}
 		chunks[id] = r
 	}
-	if err := scan.Err(); err != nil {
-		return nil, err
-	}
-	for _, r := range chunks {
-		s.add(r)
-	}
-	return s, nil
+	return chunks, scan.Err()
 }
 
 func (s *summary) add(r result) {

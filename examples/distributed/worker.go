@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/wechatuser/wechatuser"
 )
@@ -50,8 +51,16 @@ func work(ctx context.Context, j *job, cfg config, stderr io.Writer) error {
 // tag processes one task. It may run twice: a follower who has the tag keeps it, and the second result replaces the
 // first.
 func (j *job) tag(ctx context.Context, task *asynq.Task) error {
+	id := string(task.Payload())
+	data, err := j.rdb.HGet(ctx, j.key("openids"), id).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return j.withoutOpenIDs(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
 	var c chunk
-	if err := json.Unmarshal(task.Payload(), &c); err != nil {
+	if err := json.Unmarshal(data, &c); err != nil {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	until, err := j.blockedUntil(ctx)
@@ -71,7 +80,16 @@ func (j *job) tag(ctx context.Context, task *asynq.Task) error {
 	}
 	// Each openid has its outcome; there is no point in retrying the rejected ones.
 	runs, _ := asynq.GetRetryCount(ctx)
-	return j.record(ctx, c.id(), newResult(report, runs+1))
+	return j.record(ctx, id, newResult(report, runs+1))
+}
+
+// withoutOpenIDs returns the error of a task whose openids are not stored: nil if it is done.
+func (j *job) withoutOpenIDs(ctx context.Context, id string) error {
+	done, err := j.isDone(ctx, id)
+	if err == nil && !done {
+		err = fmt.Errorf("the openids of chunk %s are lost, run the producer again: %w", id, asynq.SkipRetry)
+	}
+	return err
 }
 
 // classify decides what happens to a task that failed, and returns the error for the queue.

@@ -59,7 +59,7 @@ func TestDailyQuota(t *testing.T) {
 	}
 
 	c.FailNext(tagging, wechatuser.CodeDailyQuotaExceeded, 0)
-	require.NoError(t, j.rerun(t.Context()))
+	require.NoError(t, j.rerun(t.Context(), io.Discard))
 	finish(t, c, j, 1000)
 }
 
@@ -82,7 +82,7 @@ func TestFatalErrorPausesQueue(t *testing.T) {
 	assert.Regexp(t, `archived .*48001`, out.String())
 
 	c.FailNext(tagging, wechatuser.CodeAPIUnauthorized, 0)
-	require.NoError(t, j.rerun(t.Context()))
+	require.NoError(t, j.rerun(t.Context(), io.Discard))
 	finish(t, c, j, 1000)
 }
 
@@ -188,11 +188,16 @@ func TestTaskIsDoneTwice(t *testing.T) {
 	c, j := newCluster(t, 100)
 	tagID := c.AddTag(demoTag)
 	same := chunk{TagID: tagID, OpenIDs: []string{wechatusertest.OpenID(0), wechatusertest.ForeignOpenID(0), "not one"}}
-	task, err := same.task(j.queue)
+	data, err := json.Marshal(same)
 	require.NoError(t, err)
-	for range 2 {
+	task := asynq.NewTask(taskType, []byte(same.id()))
+	for range 2 { // at the same time, so that both have the openids
+		require.NoError(t, j.rdb.HSet(t.Context(), j.key("openids"), same.id(), data).Err())
 		require.NoError(t, j.tag(t.Context(), task))
 	}
+	calls := c.Calls("*")
+	require.NoError(t, j.tag(t.Context(), task), "it is done")
+	assert.Equal(t, calls, c.Calls("*"))
 	s := summaryOf(t, j)
 	assert.Equal(t, 3, s.done)
 	assert.Len(t, s.rejected, 2)
@@ -246,4 +251,76 @@ func TestFatalErrors(t *testing.T) {
 	} {
 		assert.Equal(t, fatal, isFatal(code), "%d", code)
 	}
+}
+
+// Tasks that Redis has evicted, or that somebody has deleted, are made again.
+func TestRerunMakesLostTasksAgain(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(t *testing.T, j *job){
+		"the data of a task": func(t *testing.T, j *job) {
+			keys := j.rdb.Keys(t.Context(), "asynq:{"+j.queue+"}:t:*").Val()
+			require.Len(t, keys, 10)
+			require.NoError(t, j.rdb.Del(t.Context(), keys[:3]...).Err())
+		},
+		"the data of a task that was started": func(t *testing.T, j *job) {
+			pending := j.rdb.LRange(t.Context(), "asynq:{"+j.queue+"}:pending", 0, -1).Val()
+			require.NoError(t, j.rdb.Del(t.Context(), "asynq:{"+j.queue+"}:t:"+pending[9]).Err())
+			c := j.rdb
+			require.NoError(t, c.LMove(t.Context(), "asynq:{"+j.queue+"}:pending", "asynq:{"+j.queue+"}:active",
+				"right", "left").Err())
+			require.NoError(t, c.HSet(t.Context(), "asynq:{"+j.queue+"}:t:"+pending[9], "state", "active").Err())
+		},
+		"a task, by an operator": func(t *testing.T, j *job) {
+			tasks, err := j.inspect.ListPendingTasks(j.queue)
+			require.NoError(t, err)
+			require.NoError(t, j.inspect.DeleteTask(j.queue, tasks[4].ID))
+		},
+		"the whole queue": func(t *testing.T, j *job) {
+			keys := append(j.rdb.Keys(t.Context(), "asynq:{"+j.queue+"}:*").Val(), "asynq:queues")
+			require.NoError(t, j.rdb.Del(t.Context(), keys...).Err())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, j := newCluster(t, 1000)
+			produceAll(t, c, j, 100, "")
+			lose(t, j)
+			var out bytes.Buffer
+			require.NoError(t, j.rerun(t.Context(), &out))
+			assert.Contains(t, out.String(), "lost tasks were made again")
+			out.Reset()
+			require.NoError(t, j.rerun(t.Context(), &out))
+			assert.Empty(t, out.String(), "nothing is lost now")
+			defer startWorker(t, c, 1, time.Second, io.Discard)()
+			finish(t, c, j, 1000)
+			s := summaryOf(t, j)
+			assert.Equal(t, 1000, s.done)
+			eventually(t, "the queue is empty", func() bool {
+				s := summaryOf(t, j)
+				return s.tasks.Size == 0 && s.tasks.Active == 0
+			})
+			assert.Zero(t, j.rdb.Exists(t.Context(), j.key("openids")).Val(), "no openid is kept")
+		})
+	}
+}
+
+// Without its openids a chunk can't be done. The producer makes it again.
+func TestProducerMakesLostChunksAgain(t *testing.T) {
+	t.Parallel()
+	c, j := newCluster(t, 1000)
+	produceAll(t, c, j, 100, "")
+	ids := j.rdb.HKeys(t.Context(), j.key("openids")).Val()
+	require.NoError(t, j.rdb.HDel(t.Context(), j.key("openids"), ids[:4]...).Err())
+	stop := startWorker(t, c, 1, time.Second, io.Discard)
+	eventually(t, "all others are done", func() bool {
+		s := summaryOf(t, j)
+		return s.open == 4 && s.tasks.Archived == 4
+	})
+	s := summaryOf(t, j)
+	assert.Contains(t, s.archived[0].LastErr, "run the producer again")
+	require.NoError(t, j.rerun(t.Context(), io.Discard))
+	produceAll(t, c, j, 100, "")
+	require.NoError(t, j.rerun(t.Context(), io.Discard))
+	defer func() { stop() }()
+	finish(t, c, j, 1000)
 }

@@ -309,7 +309,8 @@ func (d *diagnosis) rights(ctx context.Context, c *wechatuser.Client, remaining 
 	}
 }
 
-// tokenStore saves, loads and deletes a token under a key of its own, and briefly takes the lock of the real token.
+// tokenStore saves, loads and deletes a token under a key of its own, and briefly takes the lock of the real token. A
+// store that can check itself, such as that of redisstore, says in words what is wrong.
 func (d *diagnosis) tokenStore(ctx context.Context, p target) {
 	if p.store == nil {
 		d.skip("no store", "store", "lock")
@@ -321,7 +322,14 @@ func (d *diagnosis) tokenStore(ctx context.Context, p target) {
 		defer cancel()
 		return f(ctx)
 	}
-	key := "wechatuser:doctor:" + rand.Text()
+	if checker, ok := p.store.(interface{ Check(context.Context) error }); ok {
+		if err := withTimeout(checker.Check); err != nil {
+			d.add("store", fail, err.Error(), remedy)
+			d.skip("the store cannot be used", "lock")
+			return
+		}
+	}
+	key := "wechatuser:token:doctor:" + rand.Text()
 	want := wechatuser.Token{AccessToken: rand.Text(), ExpiresAt: p.now().Add(time.Minute)}
 	err := withTimeout(func(ctx context.Context) error {
 		if err := p.store.Save(ctx, key, want); err != nil {

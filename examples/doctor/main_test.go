@@ -319,6 +319,25 @@ func TestStore(t *testing.T) {
 	assertCheck(t, diagnosisOf(t, p), fail, "store", "load returned another token than the one saved")
 }
 
+// checkedStore is a store that can check itself.
+type checkedStore struct {
+	wechatuser.TokenStore
+	err error
+}
+
+func (s checkedStore) Check(context.Context) error { return s.err }
+
+func TestStoreThatChecksItself(t *testing.T) {
+	p := targetOf(newAccount(t))
+	p.store = checkedStore{p.store, errors.New("wrong user name or password of Redis")}
+	report := diagnosisOf(t, p)
+	assertCheck(t, report, fail, "store", "wrong user name or password of Redis", "-> check the store's address")
+	assertCheck(t, report, skipped, "lock", "the store cannot be used")
+
+	p.store = checkedStore{wechatuser.NewMemoryTokenStore(), nil}
+	assertCheck(t, diagnosisOf(t, p), ok, "store")
+}
+
 // The real token in the store stays as it is, and its lock is released.
 func TestStoreIsUnchanged(t *testing.T) {
 	const key = "wechatuser:token:stable:wxTEST"

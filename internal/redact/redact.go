@@ -1,76 +1,135 @@
 // Package redact keeps secrets out of texts and errors that come from elsewhere: the platform, a transport, a token
 // store.
+//
+// A secret is looked for in parts of 8 bytes, so that one that is cut, or split over lines, is found too. Each part is
+// looked for as it is, in base64 and in hex; and the text is read as it is, and with its escapes decoded.
 package redact
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
-// Redactor redacts these secrets, and whatever a URL names as one. The zero value knows no secret of its own.
+// Redactor redacts these secrets, and what a text itself calls a token or a secret. The zero value knows no secret of
+// its own.
 type Redactor struct {
-	secrets []string
+	secrets [3]string // the first of them, without memory of their own
+	more    []string
+	rebuild Rebuild
+	trusted error
+	ready   *matcher // nil if there is none yet
 }
 
-// New returns a Redactor for these secrets.
-func New(secrets ...string) Redactor { return Redactor{secrets} }
+// New returns a Redactor for these secrets. A secret of 4 to 7 bytes is found only as a whole, and a shorter one not at
+// all: to redact each "a" would leave no text to read.
+func New(secrets ...string) (r Redactor) {
+	if n := copy(r.secrets[:], secrets); n < len(secrets) {
+		r.more = slices.Clone(secrets[n:])
+	}
+	return r
+}
+
+// Prepared returns a Redactor for more than one text: it does the work only once that is the same for each. The secrets
+// of a call that succeeds cost nothing.
+func (r Redactor) Prepared() Redactor {
+	r.ready = r.matcher()
+	return r
+}
+
+func (r Redactor) matcher() *matcher {
+	if r.ready != nil {
+		return r.ready
+	}
+	return newMatcher(append(r.secrets[:], r.more...))
+}
 
 // Format keeps the secrets out of whatever prints the Redactor.
 func (r Redactor) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redact.Redactor") }
 
-// Text returns text without the secrets. Redact first and cut the text afterwards: a secret that is cut is not found.
-func (r Redactor) Text(text string) string {
-	return Param(Param(redactSecrets(text, r.secrets...), "access_token="), "secret=")
-}
+const redacted = "***"
 
-// Error returns err as it is if it leaks nothing, so that errors.As finds what is in it. Otherwise it returns an error
-// of which only the redacted text is left, without URLs, and what errors.Is says of err.
-func (r Redactor) Error(err error) error {
-	if err == nil || !r.leaks(err) {
-		return err
+// Text returns text with "***" in place of each run of 8 bytes or more that it shares with a secret, and of the value
+// of each parameter or JSON member that is called access_token, refresh_token or secret. These are recognised in upper
+// and lower case, with white space, quotes, punctuation and HTML tags in between, and after these encodings: percent,
+// JSON and C escapes, HTML entities, base64, hex, lists of bytes.
+//
+// A text without any of that is returned as it is. The time is linear in the length of the text.
+func (r Redactor) Text(text string) string { return r.matcher().text(text) }
+
+// isClean reports whether a text has nothing to redact.
+func (m *matcher) isClean(text string) bool { return m.text(text) == text }
+
+func (m *matcher) text(text string) string {
+	spans := m.find(text)
+	if len(spans) == 0 {
+		return text
 	}
-	return &sealedError{
-		text:    r.Text(anyURL.ReplaceAllString(err.Error(), redacted)),
-		is:      func(target error) bool { return errors.Is(err, target) },
-		timeout: isTimeout(err),
-	}
-}
-
-var anyURL = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>\\]*`)
-
-// leaks reports whether a secret is seen when the error, or one that it wraps, is printed in any way.
-func (r Redactor) leaks(err error) bool {
-	for _, verb := range []string{"%v", "%+v", "%#v"} {
-		if text := fmt.Sprintf(verb, err); r.Text(text) != text {
-			return true
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	var b strings.Builder
+	end := 0 // of what is written or redacted
+	for i, s := range spans {
+		s = s.wholeRunes(text)
+		if i == 0 || s.start >= end {
+			b.WriteString(text[end:s.start])
+			b.WriteString(redacted)
 		}
+		end = max(end, s.end)
 	}
-	switch e := err.(type) { //nolint:errorlint // this walks the chain itself
-	case interface{ Unwrap() error }:
-		inner := e.Unwrap()
-		return inner != nil && r.leaks(inner)
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(e.Unwrap(), func(inner error) bool { return inner != nil && r.leaks(inner) })
-	}
-	return false
+	b.WriteString(text[end:])
+	return b.String()
 }
 
-// sealedError is an error of which only a redacted text is left, and what errors.Is said of it.
-type sealedError struct {
-	text    string
-	is      func(error) bool
-	timeout bool
+// span is a part of a text.
+type span struct{ start, end int }
+
+func (s span) wholeRunes(text string) span {
+	for s.start > 0 && !utf8.RuneStart(text[s.start]) {
+		s.start--
+	}
+	for s.end < len(text) && !utf8.RuneStart(text[s.end]) {
+		s.end++
+	}
+	return s
 }
 
-func (e *sealedError) Error() string        { return e.text }
-func (e *sealedError) Is(target error) bool { return e.is(target) }
-func (e *sealedError) Timeout() bool        { return e.timeout }
-func (e *sealedError) Temporary() bool      { return false }
+// maxDepth is how many encodings around each other are decoded.
+const maxDepth = 4
 
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+// find returns the parts of a text that are secret. They may overlap.
+func (m *matcher) find(text string) (spans []span) {
+	v, encoded := view{text: text}, true
+	for depth := 0; encoded && depth <= maxDepth; depth++ {
+		spans = m.search(v, spans)
+		v, encoded = v.decode()
+	}
+	return spans
+}
+
+// search appends the parts of the original text that are secret in this view of it.
+func (m *matcher) search(v view, spans []span) []span {
+	add := func(start, end int) {
+		s := v.original(start, end)
+		if n := len(spans); n > 0 && spans[n-1].start <= s.start && s.start < spans[n-1].end {
+			spans[n-1].end = max(spans[n-1].end, s.end)
+			return
+		}
+		spans = append(spans, s)
+	}
+	named(v.text, add)
+	if m.empty() {
+		return spans
+	}
+	m.scan(v.text, false, add)
+	if strings.Contains(v.text, "<") {
+		m.scan(v.text, true, add)
+	}
+	if list, ok := v.decodeNumbers(); ok {
+		v = list
+		m.scan(v.text, false, add)
+	}
+	return spans
 }

@@ -9,7 +9,8 @@ import (
 // concurrent use.
 type Hosts struct {
 	bases     []string
-	downUntil []atomic.Int64 // Unix nanoseconds, by index; 0 for a host that is up
+	began     time.Time      // has a monotonic reading: setting the clock of the machine changes no cooldown
+	downUntil []atomic.Int64 // nanoseconds since began, by index; 0 for a host that is up
 }
 
 // cooldown is how long a host that failed is left alone.
@@ -17,8 +18,11 @@ const cooldown = 30 * time.Second
 
 // NewHosts returns Hosts with these base URLs, all of them up.
 func NewHosts(bases []string) *Hosts {
-	return &Hosts{bases: bases, downUntil: make([]atomic.Int64, len(bases))}
+	return &Hosts{bases: bases, began: time.Now(), downUntil: make([]atomic.Int64, len(bases))}
 }
+
+// now returns the nanoseconds since began.
+func (h *Hosts) now() int64 { return int64(time.Since(h.began)) }
 
 // BaseURL returns the base URL of host i.
 func (h *Hosts) BaseURL(i int) string { return h.bases[i] }
@@ -27,10 +31,10 @@ func (h *Hosts) BaseURL(i int) string { return h.bases[i] }
 // host whose cooldown is over is tried by one call, while the others use another host until that call has succeeded:
 // a host that hangs delays a single call.
 func (h *Hosts) Pick() int {
-	now, best := time.Now(), 0
+	now, best := h.now(), 0
 	for i := range h.downUntil {
 		until := h.downUntil[i].Load()
-		if until == 0 || until <= now.UnixNano() && h.downUntil[i].CompareAndSwap(until, now.Add(cooldown).UnixNano()) {
+		if until == 0 || until <= now && h.downUntil[i].CompareAndSwap(until, now+int64(cooldown)) {
 			return i
 		}
 		if until < h.downUntil[best].Load() {
@@ -45,10 +49,10 @@ func (h *Hosts) MarkDown(i int) bool {
 	if len(h.bases) == 1 {
 		return false
 	}
-	now := time.Now()
-	h.downUntil[i].Store(now.Add(cooldown).UnixNano())
+	now := h.now()
+	h.downUntil[i].Store(now + int64(cooldown))
 	for j := range h.downUntil {
-		if h.downUntil[j].Load() <= now.UnixNano() {
+		if h.downUntil[j].Load() <= now {
 			return true
 		}
 	}

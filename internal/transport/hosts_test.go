@@ -72,3 +72,14 @@ func TestAHostWhoseCooldownIsOverCanBeTriedAtOnce(t *testing.T) {
 		assert.True(t, h.MarkDown(1), "the cooldown of the other one is over")
 	})
 }
+
+// Setting the clock of the machine back by an hour must not make a cooldown an hour longer.
+func TestCooldownDoesNotDependOnTheWallClock(t *testing.T) {
+	assert.Contains(t, NewHosts([]string{"https://a"}).began.String(), "m=", "a monotonic reading")
+	synctest.Test(t, func(t *testing.T) {
+		h := threeHosts()
+		time.Sleep(time.Minute)
+		h.MarkDown(1)
+		assert.EqualValues(t, time.Minute+cooldown, h.downUntil[1].Load(), "since the beginning, not since 1970")
+	})
+}

@@ -1,9 +1,6 @@
 package transport
 
-import (
-	"net/http"
-	"sync"
-)
+import "net/http"
 
 // lateTransport chooses the transport at each request, so that what a test or a program later puts into the user's
 // client or into http.DefaultTransport takes effect, while nobody's client is modified.
@@ -18,10 +15,13 @@ func (t *lateTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections makes (*http.Client).CloseIdleConnections work on the client that has this transport.
 func (t *lateTransport) CloseIdleConnections() {
-	if c, ok := t.current().(interface{ CloseIdleConnections() }); ok {
+	if c, ok := t.current().(idleCloser); ok {
 		c.CloseIdleConnections()
 	}
 }
+
+// idleCloser is what http.Client asks of a transport to close its idle connections.
+type idleCloser interface{ CloseIdleConnections() }
 
 func (t *lateTransport) current() http.RoundTripper {
 	switch {
@@ -29,25 +29,19 @@ func (t *lateTransport) current() http.RoundTripper {
 		return t.given
 	case t.client != nil && t.client.Transport != nil:
 		return t.client.Transport
-	case http.DefaultTransport != originalTransport:
+	case originalTransport == nil || !isOriginal(http.DefaultTransport):
 		return http.DefaultTransport
 	default:
-		return sharedTransport()
+		return sharedPool()
 	}
 }
 
-// originalTransport tells whether somebody has replaced http.DefaultTransport since the program began.
-var originalTransport = http.DefaultTransport
+// originalTransport tells whether somebody has replaced http.DefaultTransport since the program began. It is nil if
+// that was done before this package was initialized.
+var originalTransport, _ = http.DefaultTransport.(*http.Transport)
 
-// sharedTransport is used by all clients that were not given a transport. The platform speaks HTTP/1.1, where the two
-// idle connections of the default make each further concurrent call a new TLS handshake.
-var sharedTransport = sync.OnceValue(func() http.RoundTripper {
-	std, ok := originalTransport.(*http.Transport)
-	if !ok {
-		return originalTransport
-	}
-	t := std.Clone()
-	t.MaxIdleConns = 0
-	t.MaxIdleConnsPerHost = 64
-	return t
-})
+// isOriginal compares pointers alone: two transports as interfaces may be of a type that cannot be compared, a func.
+func isOriginal(rt http.RoundTripper) bool {
+	std, ok := rt.(*http.Transport)
+	return ok && std == originalTransport
+}

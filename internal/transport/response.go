@@ -16,12 +16,18 @@ const MaxBody = 16 << 20
 // ErrBodyTooLarge is the error of a response whose body is larger than [MaxBody].
 var ErrBodyTooLarge = fmt.Errorf("the body is over %d MiB", MaxBody>>20)
 
-// Response is an HTTP response.
+// Response is an HTTP response, or what is known where there is none.
 type Response struct {
 	Status int // 0 if there was none
 	Header http.Header
 	Body   []byte // in buf
 	buf    *bodyBuffer
+
+	// Repeated means that net/http sent the request more than once, on connections that were dead before a response.
+	Repeated bool
+	// Broken means that a connection broke that had been used before. It may have been dead for long, so this says
+	// nothing about the host. The idle connections were closed, and a retry uses a new one.
+	Broken bool
 }
 
 // Release returns the memory of the body, which must not be read any more.

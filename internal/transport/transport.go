@@ -5,8 +5,10 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 )
@@ -32,9 +34,10 @@ type Transport struct {
 	resty    *resty.Client
 	blank    *resty.Request // what each request is before it is sent
 	requests sync.Pool      // of *resty.Request, half a kilobyte each
-	// The headers of requests without and with a body. All requests share them, so they must not change: resty adds
-	// what is missing, which is nothing, and sends a copy.
-	header, bodyHeader http.Header
+	drops    drops          // of connections of a transport that is not ours
+	// The headers of requests without a body, with one, and with one that net/http may repeat. All requests share them,
+	// so they must not change: resty adds what is missing, which is nothing, and sends a copy.
+	header, bodyHeader, repeatHeader http.Header
 }
 
 // New returns a Transport.
@@ -59,6 +62,10 @@ func New(cfg Config) *Transport {
 	t.header = http.Header{"Accept": {"application/json"}, "User-Agent": {cfg.UserAgent}}
 	t.bodyHeader = t.header.Clone()
 	t.bodyHeader.Set("Content-Type", "application/json")
+	t.repeatHeader = t.bodyHeader.Clone()
+	// Without a value it is not sent. It tells net/http to do with POST what it does with GET: repeat a request on another
+	// connection if one that it had kept breaks before the first byte of a response.
+	t.repeatHeader["Idempotency-Key"] = nil
 	return t
 }
 
@@ -67,27 +74,63 @@ func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 
 // Send makes one HTTP request, without following redirects. sent reports whether the request may have reached the host.
 // The response must be released, also after an error: then it may hold what arrived before it.
-func (t *Transport) Send(ctx context.Context, method, url string, body []byte) (resp Response, sent bool, err error) {
-	var trace sentTrace
+//
+// If no response came over a connection that had been used before, Send closes the idle ones, so that a retry uses a new
+// one. Where the transport does not offer that, and the request is repeatable, net/http may send it more than once.
+func (t *Transport) Send(
+	ctx context.Context, method, url string, body []byte, repeatable bool,
+) (resp Response, sent bool, err error) {
+	var (
+		began = time.Now()
+		trace sentTrace
+		idle  = t.idleConnections()
+	)
 	req := t.requests.Get().(*resty.Request).SetContext(trace.watch(ctx))
 	req.Header = t.header
 	if body != nil {
 		req.Header = t.bodyHeader
+		if repeatable && idle == nil {
+			req.Header = t.repeatHeader
+		}
 		req.Body = bytes.NewReader(body) // resty would copy a []byte
 	}
 	restyResp, err := req.Execute(method, url)
 	*req = *t.blank // whatever resty has set, and the token, which is in the URL
 	t.requests.Put(req)
+	resp.Repeated = trace.got.Load() > 1
 	if err != nil {
 		err = withoutURL(err)
-		return Response{}, !trace.neverSent() && !failedBeforeSending(err), err
+		if idle != nil && trace.reused.Load() && !errors.Is(ctx.Err(), context.Canceled) {
+			timeout := ctx.Err() != nil || isTimeout(err)
+			t.drop(idle, began, timeout)
+			resp.Broken = !timeout
+		}
+		return resp, trace.sent(err), err
 	}
 	raw := restyResp.RawResponse
 	defer raw.Body.Close()
-	buf := bodyBuffers.Get().(*bodyBuffer)
-	resp = Response{Status: raw.StatusCode, Header: raw.Header, buf: buf}
-	resp.Body, err = buf.read(raw)
+	resp.Status, resp.Header, resp.buf = raw.StatusCode, raw.Header, bodyBuffers.Get().(*bodyBuffer)
+	resp.Body, err = resp.buf.read(raw)
 	return resp, true, err
+}
+
+// idleConnections returns what closes the idle connections of the transport, nil if it does not offer that.
+func (t *Transport) idleConnections() idleCloser {
+	rt := t.HTTPClient().Transport
+	if late, ok := rt.(*lateTransport); ok {
+		rt = late.current()
+	}
+	c, _ := rt.(idleCloser)
+	return c
+}
+
+// drop closes idle connections after a request failed. It ends no request of anybody, also where they are the user's.
+func (t *Transport) drop(idle idleCloser, began time.Time, timeout bool) {
+	if p, ok := idle.(*pool); ok {
+		p.drops.run(began, timeout, p.renew)
+		return
+	}
+	t.drops.run(began, timeout, idle.CloseIdleConnections)
 }
 
 // noopLogger is the logger of resty.

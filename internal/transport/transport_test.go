@@ -44,7 +44,7 @@ func TestSend(t *testing.T) {
 		}
 		return respond(-1, strings.NewReader(body), "X-Test", "1"), nil
 	}))
-	resp, sent, err := tr.Send(t.Context(), http.MethodPost, "https://a/path?q=1", []byte(`{"a":1}`))
+	resp, sent, err := tr.Send(t.Context(), http.MethodPost, "https://a/path?q=1", []byte(`{"a":1}`), false)
 	require.NoError(t, err)
 	assert.True(t, sent)
 	assert.Equal(t, http.StatusOK, resp.Status)
@@ -55,7 +55,7 @@ func TestSend(t *testing.T) {
 	assert.Equal(t, `{"a":1}`, string(sentBody))
 	assert.Equal(t, http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}, "Content-Type": {"application/json"}}, got.Header)
 
-	resp, _, err = tr.Send(t.Context(), http.MethodGet, "https://a/", nil)
+	resp, _, err = tr.Send(t.Context(), http.MethodGet, "https://a/", nil, false)
 	require.NoError(t, err)
 	resp.Release()
 	assert.Equal(t, http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}}, got.Header)
@@ -69,7 +69,7 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 		resp.StatusCode = http.StatusTemporaryRedirect
 		return resp, nil
 	}))
-	resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a/", []byte("{}"))
+	resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a/", []byte("{}"), false)
 	require.NoError(t, err)
 	defer resp.Release()
 	assert.Equal(t, http.StatusTemporaryRedirect, resp.Status)
@@ -93,7 +93,7 @@ func TestErrorsBeforeSending(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := newTransport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, tt.err }))
-			resp, sent, err := tr.Send(t.Context(), http.MethodGet, "https://a/?access_token=SENTINEL", nil)
+			resp, sent, err := tr.Send(t.Context(), http.MethodGet, "https://a/?access_token=SENTINEL", nil, false)
 			resp.Release()
 			require.Error(t, err)
 			assert.Equal(t, tt.sent, sent)
@@ -107,7 +107,7 @@ func TestErrorsBeforeSending(t *testing.T) {
 func TestNothingIsSentBeforeAConnection(t *testing.T) {
 	dial := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
 	tr := newTransport(&http.Transport{DialContext: dial})
-	_, sent, err := tr.Send(t.Context(), http.MethodGet, "http://a/", nil)
+	_, sent, err := tr.Send(t.Context(), http.MethodGet, "http://a/", nil, false)
 	require.ErrorContains(t, err, "no network")
 	assert.False(t, sent)
 
@@ -115,7 +115,7 @@ func TestNothingIsSentBeforeAConnection(t *testing.T) {
 	defer srv.Close()
 	std := new(http.Transport)
 	defer std.CloseIdleConnections()
-	_, sent, err = newTransport(std).Send(t.Context(), http.MethodPost, srv.URL, []byte("{}"))
+	_, sent, err = newTransport(std).Send(t.Context(), http.MethodPost, srv.URL, []byte("{}"), false)
 	require.ErrorIs(t, err, io.EOF)
 	assert.True(t, sent)
 }
@@ -143,7 +143,7 @@ func TestTheTransportIsChosenLate(t *testing.T) {
 		}}
 	}
 	send := func(tr *Transport) string {
-		resp, _, err := tr.Send(t.Context(), http.MethodGet, "https://a/", nil)
+		resp, _, err := tr.Send(t.Context(), http.MethodGet, "https://a/", nil, false)
 		require.NoError(t, err)
 		defer resp.Release()
 		return string(resp.Body)
@@ -168,8 +168,31 @@ func TestTheTransportIsChosenLate(t *testing.T) {
 
 	http.DefaultTransport = original
 	client.Transport = nil
-	assert.Same(t, sharedTransport(), late.HTTPClient().Transport.(*lateTransport).current())
-	assert.NotSame(t, original, sharedTransport(), "a copy, with more idle connections")
+	assert.Same(t, sharedPool(), late.HTTPClient().Transport.(*lateTransport).current())
+	assert.NotSame(t, original, sharedPool().current.Load(), "a copy, with more idle connections")
+}
+
+// http.DefaultTransport may have any type, also before this package is initialized.
+func TestADefaultTransportThatCannotBeCompared(t *testing.T) {
+	std, original := http.DefaultTransport, originalTransport
+	defer func() { http.DefaultTransport, originalTransport = std, original }()
+	name := func(name string) http.RoundTripper {
+		return roundTripper(func(*http.Request) (*http.Response, error) { return respond(-1, strings.NewReader(name)), nil })
+	}
+	send := func() string {
+		resp, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
+		require.NoError(t, err)
+		defer resp.Release()
+		return string(resp.Body)
+	}
+	http.DefaultTransport = name("first")
+	originalTransport, _ = http.DefaultTransport.(*http.Transport) // as at the start of the program
+	assert.Equal(t, "first", send())
+	http.DefaultTransport = name("second")
+	assert.Equal(t, "second", send())
+	http.DefaultTransport = &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("third") }}
+	_, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
+	require.ErrorContains(t, err, "third")
 }
 
 // All requests share the headers, and a resty request is used again.
@@ -186,7 +209,7 @@ func TestWhatRequestsShare(t *testing.T) {
 		return made[len(made)-1]
 	}
 	for range 3 {
-		resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a/?access_token=SENTINEL", []byte("{}"))
+		resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a/?access_token=SENTINEL", []byte("{}"), false)
 		require.NoError(t, err)
 		resp.Release()
 	}
@@ -213,13 +236,13 @@ func TestBufferOfARequestThatWasLeft(t *testing.T) {
 		wg.Go(func() {
 			for range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-				resp, sent, err := tr.Send(ctx, http.MethodGet, "https://a/endless", nil)
+				resp, sent, err := tr.Send(ctx, http.MethodGet, "https://a/endless", nil, false)
 				cancel()
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 				assert.True(t, sent)
 				assert.Empty(t, bytes.Trim(resp.Body, "<"), "the beginning of the body")
 				resp.Release()
-				resp, _, err = tr.Send(t.Context(), http.MethodGet, "https://a/", nil)
+				resp, _, err = tr.Send(t.Context(), http.MethodGet, "https://a/", nil, false)
 				assert.NoError(t, err)
 				assert.Equal(t, body, string(resp.Body))
 				resp.Release()
@@ -266,7 +289,7 @@ func TestTransportsThatMisbehave(t *testing.T) {
 			defer func() { _ = recover() }()
 			path := []string{"/", "/panic", "/goexit"}[i%3]
 			want := fmt.Sprintf(`{"request":%d}`, i)
-			resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a"+path, []byte(want))
+			resp, _, err := tr.Send(t.Context(), http.MethodPost, "https://a"+path, []byte(want), false)
 			assert.Equal(t, "/", path, "Send returned")
 			assert.NoError(t, err)
 			assert.Equal(t, want, string(resp.Body))
