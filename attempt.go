@@ -185,7 +185,9 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 }
 
 // decodeWhole is decode for a response that takes a body of any form.
-func decodeWhole(req *request, res *Result, resp *transport.Response, decoded wholeResponse, secrets redact.Redactor) outcome {
+func decodeWhole(
+	req *request, res *Result, resp *transport.Response, decoded wholeResponse, secrets redact.Redactor,
+) outcome {
 	if wire.CheckObject(resp.Body) == nil {
 		env := decoded.ResponseEnvelope()
 		_ = wire.Unmarshal(resp.Body, env) // the errcode counts, whatever is wrong with the rest

@@ -94,7 +94,8 @@ func (r *Request) check(ep *endpoint) error {
 	switch {
 	case !plainPath.MatchString(r.Path) || hasDotSegment(r.Path):
 		// ep.api may be this very path.
-		return argumentError("Do", "Path", "%q is not the path of an API: it has a leading slash and neither host nor query, such as %q",
+		return argumentError("Do", "Path",
+			"%q is not the path of an API: it has a leading slash and neither host nor query, such as %q",
 			r.Path, endpoints[getFans].path)
 	case namesToken(r.Path):
 		return argumentError("Do", "Path", "%q is not called with the account's access token", r.Path)
@@ -110,10 +111,12 @@ func (r *Request) check(ep *endpoint) error {
 			continue
 		}
 		if strings.EqualFold(r.Path, row.path) {
-			return ep.argumentError("Path", "%s is not called with an access token: use Token, RefreshToken or ClearQuotaByAppSecret", row.path)
+			return ep.argumentError("Path",
+				"%s is not called with an access token: use Token, RefreshToken or ClearQuotaByAppSecret", row.path)
 		}
 		if strings.EqualFold(ep.api, row.api) {
-			return ep.argumentError("API", "%s is the name of another call: errors would be taken for those of that call", row.api)
+			return ep.argumentError("API",
+				"%s is the name of another call: errors would be taken for those of that call", row.api)
 		}
 	}
 	for key := range r.Query {

@@ -143,7 +143,8 @@ func (e *TransportError) Error() string {
 	if e.Path != "" {
 		to = " to " + e.Method + " " + e.Path
 	}
-	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s%s%s: %v", e.API, to, attemptsNote(e.Attempts), e.note(), e.Err))
+	notes := to + attemptsNote(e.Attempts) + e.note()
+	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s: %v", e.API, notes, e.Err))
 }
 
 // Unwrap returns the cause.

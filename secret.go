@@ -56,7 +56,8 @@ func (c *config) askSecret(ctx context.Context, api string) (string, error) {
 	secret, err := c.secretSource(timed)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("wechatuser: %s: secret source: %w", api, newRedactor(secret, c.secret()).Trusting(context.Cause(timed)).Error(err))
+		secrets := newRedactor(secret, c.secret()).Trusting(context.Cause(timed))
+		return "", fmt.Errorf("wechatuser: %s: secret source: %w", api, secrets.Error(err))
 	case secret == "":
 		return "", fmt.Errorf("wechatuser: %s: secret source: it returned an empty secret and no error", api)
 	case !isCredential(secret):
