@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -86,8 +88,11 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 			return Token{}, tokenError(req.ep, attempts, err)
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return Token{}, newTransportError(req.ep, attempts, backoff.ContextErr(ctx))
+	case req.job.isStopped(ctx):
+		return Token{}, newTransportError(req.ep, attempts, errStopped)
 	}
 	if req.beforeSend != nil {
 		err = req.beforeSend()
@@ -97,7 +102,8 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
 func tokenError(ep *endpoint, attempts int, err error) error {
-	if te := (*TransportError)(nil); backoff.IsContextErr(err) && !errors.As(err, &te) {
+	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
+	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
 		return newTransportError(ep, attempts, err)
 	}
 	return err
@@ -136,7 +142,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 			o.verdict = notSent
 		}
 		o.retryAtOnce = resp.Broken || c.sender.Hosts.MarkDown(host)
-	case err != nil || resp.Status < 200 || resp.Status > 299:
+	case err == nil && !isSuccess(resp.Status) && hasErrcode(resp.Body): // it is the platform's, whatever the status
+		c.sender.Hosts.MarkUp(host)
+		o = decode(req, res, &resp, secrets)
+		o.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
+	case err != nil || !isSuccess(resp.Status):
 		if err == nil {
 			err = c.explainStatus(resp.Status, req.ep)
 		}
@@ -158,7 +168,20 @@ func (c *caller) repeatable(ep *endpoint) bool {
 	return ep.retry != retryNever && c.retry.MaxAttempts > 1
 }
 
-// decode returns the outcome of an attempt with a success status.
+func isSuccess(status int) bool { return status >= 200 && status <= 299 }
+
+// hasErrcode reports whether a body is the platform's, with an errcode other than 0.
+func hasErrcode(body []byte) bool {
+	var env wire.Envelope
+	if wire.CheckObject(body) != nil {
+		return false
+	}
+	_ = wire.Unmarshal(body, &env) // the errcode counts, whatever is wrong with the rest
+	code, _ := env.Code()
+	return code != 0
+}
+
+// decode returns the outcome of an attempt whose response is the platform's, or has a success status.
 func decode(req *request, res *Result, resp *transport.Response, secrets redact.Redactor) outcome {
 	decoded := req.newResponse()
 	if whole, ok := decoded.(wholeResponse); ok {
@@ -173,10 +196,20 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		return rejection(req, res, Code(code), env, secrets)
 	}
 	if err != nil {
-		return foreignResponse(req, res, resp, fmt.Errorf("the body is not the platform's JSON: %w", err), secrets)
+		return brokenList(req, resp, foreignResponse(req, res, resp, err, secrets))
 	}
 	if field := decoded.missingField(); field != "" {
 		return foreignResponse(req, res, resp, fmt.Errorf("the response has no %s", field), secrets)
+	}
+	if req.check != nil {
+		if err := req.check(req.subject, decoded, resp.Body); err != nil {
+			o := foreignResponse(req, res, resp, err, secrets)
+			if re, ok := o.err.(*ResponseError); ok && errors.Is(err, errUnproven) { //nolint:errorlint // just made
+				re.unproven, re.Snippet = true, ""
+				o.verdict = final // it would be the same again
+			}
+			return o
+		}
 	}
 	if r, ok := decoded.(redactable); ok {
 		r.redact(secrets.Prepared())
@@ -207,12 +240,31 @@ func decodeWhole(
 	return o
 }
 
+// brokenList marks the error of a response that is broken inside a list of items, if the caller will ask for them in
+// parts. It is not retried then, unless the item is alone.
+//
+// What was cut off has no end, and what another server sent has no such list.
+func brokenList(req *request, resp *transport.Response, o outcome) outcome {
+	re, ok := o.err.(*ResponseError) //nolint:errorlint // just made
+	if !ok || req.items == 0 || !bytes.Contains(resp.Body, []byte(`_list"`)) || !bytes.HasSuffix(bytes.TrimSpace(resp.Body), []byte("}")) {
+		return o
+	}
+	re.broken = true
+	if req.items > 1 {
+		o.verdict = final
+	}
+	return o
+}
+
+// maxErrMsg is how much of an errmsg is searched for secrets. ParseMessage shortens it further, so that a secret that is
+// cut here is not seen.
+const maxErrMsg = 32 << 10
+
 // rejection returns the outcome of an attempt whose response has an errcode.
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
-	msg := wire.ParseMessage(secrets.Text(env.ErrMsg))
+	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
-	// Only openids that were sent can have failed, whatever the response says.
-	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
+	failed := failedOpenIDs(req, env)
 	v := classify(code)
 	return outcome{
 		verdict: v,
@@ -220,9 +272,21 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
 			Attempts: res.Attempts, FailedOpenIDs: failed,
 		},
-		mayBeApplied: v == unknown,
+		// Without a list of those that failed, nobody knows to whom it was applied.
+		mayBeApplied: v == unknown || v == partial && req.ep.max > 0 && len(failed) == 0,
 		failed:       failed,
 	}
+}
+
+// failedOpenIDs returns the openids of the request that the response names, each once. Only those that were sent can have
+// failed, whatever the response says.
+func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
+	for _, id := range req.openIDs {
+		if slices.Contains(env.FailOpenIDList, id) && !slices.Contains(failed, id) {
+			failed = append(failed, strings.Clone(id)) // one that is kept should not keep its page in memory
+		}
+	}
+	return failed
 }
 
 // foreignResponse returns the outcome of an attempt whose response is not the platform's.
@@ -342,7 +406,14 @@ func (c *caller) logAttempt(ctx context.Context, req *request, res *Result, d ti
 	if err != nil {
 		attrs = append(attrs, slog.String("error", errorForLog(err)))
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+	if !isTokenAPI(req.ep.api) {
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "wechatuser: attempt", attrs...)
+		return
+	}
+	// Calls wait for this one. They must not wait for a log handler, which may make calls itself.
+	record := slog.NewRecord(time.Now(), slog.LevelDebug, "wechatuser: attempt", 0)
+	record.AddAttrs(attrs...)
+	tokencache.Later(ctx, func() { _ = c.logger.Handler().Handle(context.WithoutCancel(ctx), record) })
 }
 
 // errorForLog returns the text of an error without what can show an openid: the body of a foreign response, and a URL.

@@ -2,6 +2,7 @@ package wechatuser_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -57,4 +58,55 @@ func TestTimeoutOfAnAttempt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An errcode counts whatever the HTTP status: a gateway may translate it, and the platform may change its mind.
+func TestErrcodeWithAnotherStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rejected := testutil.Respond(401, `{"errcode":40001,"errmsg":"invalid credential rid: 617682e0-09059ac5-34a8e2ea"}`)
+		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), rejected,
+			testutil.RespondJSON(`{"access_token":"ANOTHER","expires_in":7200}`), testutil.RespondJSON(testutil.TagsBody))
+		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, s)), "a refused token heals")
+
+		for status, code := range map[int]wechatuser.Code{
+			400: wechatuser.CodeInvalidOpenID, 403: wechatuser.CodeAPIUnauthorized, 429: wechatuser.CodeMinuteQuotaExceeded,
+			302: wechatuser.CodeAPIForbidden, 500: wechatuser.CodeDailyQuotaExceeded, 502: 12345,
+		} {
+			s := testutil.Play(testutil.Respond(status, fmt.Sprintf(`{"errcode":%d,"errmsg":"text rid: 617682e0-09059ac5-34a8e2ea"}`, code)))
+			err := testutil.GetTags(t.Context(), testutil.NewClient(t, s))
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e, "status %d", status)
+			assert.Equal(t, []any{code, "text", "617682e0-09059ac5-34a8e2ea"}, []any{e.Code, e.Message, e.RID})
+			assert.Equal(t, 1, s.Count(), "status %d", status)
+		}
+
+		// Busy is busy, and the pause is the one that the server asks for.
+		s = testutil.Play(testutil.Respond(503, `{"errcode":-1,"errmsg":"system error"}`, "Retry-After", "30"), testutil.RespondJSON(testutil.TagsBody))
+		start := time.Now()
+		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s)))
+		assert.Equal(t, 30*time.Second, time.Since(start))
+
+		// Without an errcode the status decides.
+		for _, body := range []string{`{"errcode":0,"errmsg":"ok"}`, `{"tags":[]}`, `{"error":"40001"}`, `[40001]`, `<html>40001</html>`, ``} {
+			s := testutil.Play(testutil.Respond(403, body))
+			err := testutil.GetTags(t.Context(), testutil.NewClient(t, s))
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re, body)
+			assert.Equal(t, 403, re.StatusCode, body)
+		}
+	})
+}
+
+// A host that sends errcodes with status 502 is up.
+func TestErrcodeWithAnotherStatusComesFromAHostThatIsUp(t *testing.T) {
+	var hosts []string
+	reply := testutil.Respond(502, `{"errcode":48001,"errmsg":"api unauthorized"}`)
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		hosts = append(hosts, req.URL.Host)
+		return reply(req)
+	}), wechatuser.WithBaseURL("https://a.example", "https://b.example"))
+	for range 2 {
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.CodeAPIUnauthorized)
+	}
+	assert.Equal(t, []string{"a.example", "a.example"}, hosts)
 }

@@ -2,7 +2,7 @@ package wechatuser
 
 import "context"
 
-// GetBlacklist returns a page of up to 1,000 blocked users: those after beginOpenID, or the first ones if it is empty.
+// GetBlacklist returns a page of blocked users: those after beginOpenID, or the first ones if it is empty.
 // [Client.AllBlacklist] returns all pages.
 //
 // getBlacklist, POST /cgi-bin/tags/members/getblacklist,

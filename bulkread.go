@@ -2,7 +2,10 @@ package wechatuser
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"maps"
+	"slices"
 
 	"github.com/wechatuser/wechatuser/internal/bulk"
 )
@@ -23,8 +26,12 @@ import (
 //		// use user
 //	}
 //
-// Such an openid costs up to 14 more calls, because the response of a call with it cannot be trusted: it may have
-// somebody else's UnionID. Any other error ends the loop. The list is stopped by the same errors as
+// Such an openid costs up to 15 more calls, because the response of a call with it cannot be trusted: it may have
+// somebody else's UnionID. No UnionID is returned that a response does not prove. So a batch that ends with a user who has
+// left, or in which some followers have a UnionID and others have none, is asked for twice; docs/bulk.md has the costs,
+// and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected openid.
+//
+// Any other error ends the loop. The list is stopped by the same errors as
 // [Client.BulkTagging], and waits for the next minute in the same cases. It can be resumed after the last openid that
 // the loop got.
 //
@@ -41,11 +48,20 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 			for i, id := range openIDs {
 				users[i].OpenID = id
 			}
-			return c.BatchUserInfo(ctx, users)
+			return c.batchUserInfo(ctx, users, true)
 		},
+		askOne: func(ctx context.Context, openID string) (*UserInfo, error) { return c.GetUserInfo(ctx, openID) },
+		judge:  isSuspect,
 		openID: func(u *UserInfo) string { return u.OpenID },
 		failed: func(*OpenIDError) UserInfo { return UserInfo{} },
 		err:    func(UserInfo) error { return nil },
+		clone: func(u UserInfo) UserInfo {
+			u.TagIDList, u.Extra = slices.Clone(u.TagIDList), maps.Clone(u.Extra)
+			for name, value := range u.Extra {
+				u.Extra[name] = slices.Clone(value)
+			}
+			return u
+		},
 	}.run(ctx, c, "BulkUserInfo", openIDs, opts)
 }
 
@@ -53,7 +69,7 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 // in the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
 // For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
-// goes on. Otherwise it works like [Client.BulkUserInfo]; see [Client.ChangeOpenID] for when the platform converts
+// goes on. Otherwise it works like [Client.BulkUserInfo], but trusts the results; see [Client.ChangeOpenID] for when the platform converts
 // openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
@@ -61,21 +77,27 @@ func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs
 	return bulkRead[OpenIDChange]{
 		ep: &endpoints[changeOpenID],
 		ask: func(ctx context.Context, openIDs []string) ([]OpenIDChange, error) {
-			return c.ChangeOpenID(ctx, fromAppID, openIDs)
+			return c.changeOpenID(ctx, fromAppID, openIDs, true)
 		},
 		openID: func(ch *OpenIDChange) string { return ch.From },
 		failed: func(err *OpenIDError) OpenIDChange { return OpenIDChange{From: err.OpenID, Err: err} },
 		err:    func(ch OpenIDChange) error { return ch.Err },
+		clone:  func(ch OpenIDChange) OpenIDChange { return ch },
 	}.run(ctx, c, "BulkChangeOpenID", openIDs, opts)
 }
 
 // bulkRead is a question that one call can ask about some openids.
 type bulkRead[R any] struct {
-	ep     *endpoint
-	ask    func(ctx context.Context, openIDs []string) ([]R, error)
+	ep  *endpoint
+	ask func(ctx context.Context, openIDs []string) ([]R, error)
+	// judge reports whether the results may be mixed up, as [isSuspect] does, and askOne asks about one openid that was
+	// in such a response. Both are nil if no response is known to be.
+	judge  func(results []R, inOrder bool, seen func(i int) *evidence) bool
+	askOne func(ctx context.Context, openID string) (*R, error)
 	openID func(*R) string
 	failed func(*OpenIDError) R // what the loop gets along with such an error
 	err    func(R) error        // the error that is part of a result
+	clone  func(R) R            // a result that shares nothing with another one of the same openid
 }
 
 // run returns the results for all openids of the input.
@@ -83,6 +105,9 @@ func (r bulkRead[R]) run(
 	ctx context.Context, c *Client, name string, openIDs iter.Seq2[string, error], opts []BulkOption,
 ) iter.Seq2[R, error] {
 	cfg, err := newJobConfig(ctx, name, opts)
+	if err == nil {
+		err = cfg.checkChunkSize(r.ep)
+	}
 	if err == nil && openIDs == nil {
 		err = nilInput(name)
 	}
@@ -93,26 +118,26 @@ func (r bulkRead[R]) run(
 			return
 		}
 		left := false
-		p := newPolicy(c, -1)
-		job := bulk.Job[R]{
-			Gate: p.gate, ChunkSize: r.ep.max, Concurrency: cfg.concurrency,
+		p := newPolicy(c, -1, cfg.patience)
+		job := bulk.Job[found[R]]{
+			Gate: p.gate, ChunkSize: cfg.sizeFor(r.ep), Concurrency: cfg.concurrency,
 			Validate: func(openID string) error { return r.ep.checkOpenID("openid", openID) },
-			Send: func(ctx context.Context, items []*bulk.Item[R]) error {
-				results, err := r.ask(ctx, openIDsOf(items))
-				if err != nil {
-					return err
-				}
-				return r.match(items, results)
+			Send: func(ctx, stopped context.Context, items []*bulk.Item[found[R]]) error {
+				return makeCall(ctx, stopped, func(ctx context.Context) error { return r.send(ctx, p, items) })
 			},
 			Classify: func(stopped context.Context, err error) bulk.Verdict {
 				return p.classify(ctx, stopped, err)
 			},
-			Deliver: func(item *bulk.Item[R]) bool {
+			Deliver: func(item *bulk.Item[found[R]]) bool {
 				switch item.Status {
 				case bulk.Pending:
 					return false
 				case bulk.Done:
-					left = !yield(item.Result, r.err(item.Result))
+					result := item.Result.result
+					if item.Delivered {
+						result = r.clone(result)
+					}
+					left = !yield(result, r.err(result))
 				case bulk.Rejected, bulk.Invalid, bulk.Unknown:
 					err := itemError(item)
 					left = !yield(r.failed(&err), &err)
@@ -129,19 +154,99 @@ func (r bulkRead[R]) run(
 	}
 }
 
-// match sets the result of each item, by its openid: the platform guarantees no order.
-func (r bulkRead[R]) match(items []*bulk.Item[R], results []R) error {
-	byID := make(map[string]*R, len(results))
-	for i := range results {
-		byID[r.openID(&results[i])] = &results[i]
+// found is what is known about an openid.
+type found[R any] struct {
+	result R
+	seen   evidence
+	// mistrusted: a response with the openid could not be trusted, whatever the order of its openids.
+	mistrusted bool
+}
+
+// maxBroken is how many openids in a row, each alone, may have a response that is broken. A broken profile is rare: so
+// many mean that something breaks all responses.
+const maxBroken = 16
+
+// send asks about the openids of some items and sets their results.
+func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[found[R]]) error {
+	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil { // it may be nobody's, which the call for one user tells
+		result, err := r.askOne(ctx, one.ID)
+		if err == nil {
+			one.Result.result = *result
+		}
+		return err
 	}
-	for _, item := range items {
-		if byID[item.ID] == nil {
-			return errNotInResponse
+	// Whoever looked like a follower comes last, so that the response shows at its end if it is mixed up again.
+	order := slices.Clone(items)
+	slices.SortStableFunc(order, func(a, b *bulk.Item[found[R]]) int {
+		return rank(a.Result.seen) - rank(b.Result.seen)
+	})
+	results, err := r.ask(ctx, openIDsOf(order))
+	var re *ResponseError
+	if broken := errors.As(err, &re) && re.broken; !broken {
+		p.broken.Store(0)
+	} else if len(items) == 1 && p.broken.Add(1) > maxBroken {
+		whole := *re
+		whole.broken = false
+		return &whole
+	}
+	if err != nil {
+		return err
+	}
+	err = r.match(order, results)
+	if errors.Is(err, errNotInResponse) || errors.Is(err, errMixedUp) {
+		for _, item := range items {
+			item.Result.mistrusted = true
 		}
 	}
-	for _, item := range items {
-		item.Result = *byID[item.ID]
+	return err
+}
+
+func rank(seen evidence) int {
+	if seen.asked && !seen.bare {
+		return 1
+	}
+	return 0
+}
+
+// match sets the result of each item, by its openid: the platform guarantees no order. It changes the order of items to
+// that of the results.
+func (r bulkRead[R]) match(items []*bulk.Item[found[R]], results []R) error {
+	if len(results) != len(items) {
+		return errNotInResponse
+	}
+	inOrder, askedBefore := true, true
+	for i, item := range items {
+		inOrder = inOrder && r.openID(&results[i]) == item.ID
+		askedBefore = askedBefore && item.Result.seen.asked
+	}
+	if !inOrder && !r.sort(items, results) {
+		return errNotInResponse
+	}
+	seen := func(i int) *evidence { return &items[i].Result.seen }
+	if r.judge != nil && r.judge(results, inOrder, seen) {
+		if askedBefore {
+			return errMixedUp
+		}
+		return errSuspect
+	}
+	for i, item := range items {
+		item.Result.result = results[i]
 	}
 	return nil
+}
+
+// sort puts items into the order of their results. It reports false unless each has one result.
+func (r bulkRead[R]) sort(items []*bulk.Item[found[R]], results []R) bool {
+	unmatched := make(map[string]*bulk.Item[found[R]], len(items))
+	for _, item := range items {
+		unmatched[item.ID] = item
+	}
+	for i := range results {
+		openID := r.openID(&results[i])
+		if items[i] = unmatched[openID]; items[i] == nil {
+			return false
+		}
+		delete(unmatched, openID)
+	}
+	return true
 }

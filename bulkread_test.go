@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -96,7 +97,7 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 		},
 		"another openid in place of a missing one": func(a *batchResponse, asked int) {
 			if len(a.Users) < asked {
-				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "unionid": "union-stranger"})
+				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "subscribe": 1, "unionid": "union-stranger"})
 			}
 		},
 	} {
@@ -123,7 +124,7 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)
 				assert.Equal(t, input[i], one.OpenID, name)
-				assert.ErrorContains(t, err, "no result for this openid", name)
+				assert.ErrorIs(t, err, wechatuser.CodeInvalidOpenID, name)
 			} else {
 				require.NoError(t, err, name)
 				assert.Equal(t, input[i], user.OpenID, name)
@@ -207,4 +208,153 @@ func TestBulkChangeOpenID(t *testing.T) {
 	assert.Empty(t, changes)
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
+}
+
+// A profile of which the platform does not escape a text breaks the JSON of its batch:
+// https://github.com/node-webot/co-wechat-api/issues/63. It is found, and all others are returned.
+func TestBulkUserInfoFindsAProfileThatIsBroken(t *testing.T) {
+	for _, broken := range []string{
+		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":[1]`, `"remark":{"a":1}`, `"tagid_list":[`,
+	} {
+		srv, _, _ := testutil.NewAccount(t, 1000)
+		ids := testutil.OpenIDs(1000)
+		c := srv.Client(wechatuser.WithTransport(breakProfile(srv, func(openID string) bool { return openID == ids[437] }, broken)))
+		_, err := c.GetUserInfo(t.Context(), ids[0])
+		require.NoError(t, err)
+		before := srv.Calls("*")
+		i := 0
+		for user, err := range c.BulkUserInfo(t.Context(), c.AllFans(t.Context())) {
+			if i == 437 {
+				var one *wechatuser.OpenIDError
+				require.ErrorAs(t, err, &one, broken)
+				assert.Equal(t, ids[437], one.OpenID)
+				var re *wechatuser.ResponseError
+				require.ErrorAs(t, err, &re)
+				assert.Equal(t, 200, re.StatusCode)
+			} else {
+				require.NoError(t, err, broken)
+				assert.Equal(t, ids[i], user.OpenID)
+			}
+			i++
+		}
+		assert.Equal(t, 1000, i, broken)
+		assert.LessOrEqual(t, srv.Calls("*")-before, 2+10+14+2, "two pages, ten batches, the bisection, two retries")
+	}
+}
+
+// breakProfile puts a text into the profiles of some users, in batches.
+func breakProfile(srv *wechatusertest.Server, of func(openID string) bool, broken string) http.RoundTripper {
+	return testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := srv.Transport().RoundTrip(req)
+		if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
+			return resp, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return nil, err
+		}
+		var out strings.Builder
+		for i, part := range strings.SplitAfter(string(body), `"openid":"`) {
+			if openID, _, _ := strings.Cut(part, `"`); i > 0 && of(openID) {
+				out.WriteString(openID + `",` + broken)
+				part = strings.TrimPrefix(part, openID+`"`)
+			}
+			out.WriteString(part)
+		}
+		return testutil.RespondJSON(out.String())(req)
+	})
+}
+
+// Where all profiles are broken, something else is wrong: the job ends, and does not report everybody.
+func TestBulkUserInfoEndsIfEverythingIsBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, _ := testutil.NewAccount(t, 1000)
+		rt := breakProfile(srv, func(string) bool { return true }, `"remark":"a"b"`)
+		c := srv.Client(wechatuser.WithTransport(rt))
+		users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000)), wechatuser.WithConcurrency(1)))
+		assert.Empty(t, users)
+		require.NotEmpty(t, errs)
+		var (
+			one *wechatuser.OpenIDError
+			re  *wechatuser.ResponseError
+		)
+		last := errs[len(errs)-1]
+		assert.False(t, errors.As(last, &one), "%v", last)
+		assert.ErrorAs(t, last, &re)
+		assert.Less(t, srv.Calls(testutil.PathBatchUserInfo), 100)
+	})
+}
+
+// What is not the platform's list is not asked for in parts: a page of a proxy, or a body that was cut off.
+func TestBulkUserInfoDoesNotHalveWhatIsNoList(t *testing.T) {
+	for name, body := range map[string]string{
+		"html": "<html></html>", "cut off": `{"user_info_list":[{"openid":"a"`, "another object": `{"error":"a"b"}`,
+	} {
+		s := testutil.Play(testutil.RespondJSON(body))
+		users, errs := testutil.Collect(testutil.NewClient(t, s).BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(100))))
+		assert.Empty(t, users, name)
+		require.Len(t, errs, 1, name)
+		assert.LessOrEqual(t, s.Count(), 3, name)
+	}
+}
+
+// The same for openids that are changed.
+func TestBulkChangeOpenIDFindsAResultThatIsBroken(t *testing.T) {
+	ids := testutil.OpenIDs(100)
+	s := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		sent := testutil.PeekBody(req)
+		var results []string
+		for i, id := range ids {
+			if !strings.Contains(sent, id) {
+				continue
+			}
+			result := fmt.Sprintf(`{"ori_openid":%q,"new_openid":"o%d","err_msg":"ok"}`, id, i)
+			switch i {
+			case 30:
+				result = fmt.Sprintf(`{"ori_openid":%q,"err_msg":"a"b"}`, id)
+			case 60:
+				result = result + "," + result
+			}
+			results = append(results, result)
+		}
+		return testutil.RespondJSON(`{"errcode":0,"errmsg":"ok","result_list":[` + strings.Join(results, ",") + `]}`)(req)
+	})
+	c := testutil.NewClient(t, s)
+	i := 0
+	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", testutil.List(ids)) {
+		assert.Equal(t, ids[i], ch.From)
+		if i == 30 || i == 60 {
+			require.Error(t, err)
+		} else {
+			require.NoError(t, err)
+			assert.Equal(t, fmt.Sprint("o", i), ch.To)
+		}
+		i++
+	}
+	assert.Equal(t, 100, i)
+}
+
+// An openid that is in the input twice has two profiles, and not one that both share.
+func TestBulkUserInfoSharesNothing(t *testing.T) {
+	srv, c, tag := testutil.NewAccount(t, 3)
+	require.NoError(t, c.BatchTagging(t.Context(), tag, testutil.OpenIDs(3)))
+	id := wechatusertest.OpenID(1)
+	input := []string{id, wechatusertest.OpenID(0), id, id}
+	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(input)))
+	require.Empty(t, errs)
+	require.Len(t, users, 4)
+	assert.Equal(t, 1, srv.Calls(testutil.PathBatchUserInfo))
+	for i := range users {
+		users[i].TagIDList[0] = -i
+	}
+	for i := range users {
+		assert.Equal(t, []int{-i}, users[i].TagIDList)
+	}
+	one := testutil.RespondJSON(`{"user_info_list":[{"subscribe":1,"openid":"` + testutil.Alice + `","new_field":[1]}]}`)
+	users, errs = testutil.Collect(testutil.NewClient(t, testutil.Play(one)).BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.Alice, testutil.Alice)))
+	require.Empty(t, errs)
+	require.Len(t, users, 2)
+	users[0].Extra["new_field"][1] = '7'
+	users[0].Extra["another"] = nil
+	assert.Equal(t, map[string]json.RawMessage{"new_field": json.RawMessage("[1]")}, users[1].Extra)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
@@ -38,22 +40,87 @@ func (c *caller) do(ctx context.Context, req request) (response, error) {
 		return nil, err
 	}
 	if !isTokenAPI(req.ep.api) {
-		ctx, req.sent = takeCounter(ctx)
+		ctx, req.job = takeJob(ctx)
 	}
 	if len(c.interceptors) > 0 {
-		return c.runInterceptors(ctx, req)
+		return c.intercept(ctx, req)
 	}
 	resp, _, err := c.waitLimiter(ctx, req)
 	return resp, err
 }
 
+// intercept sends a request through the interceptors, and then through the rest of the pipeline.
+func (c *caller) intercept(ctx context.Context, req request) (response, error) {
+	send := func(ctx context.Context) (response, Result, error) { return c.waitLimiter(ctx, req) }
+	if isTokenAPI(req.ep.api) {
+		return c.passInterceptors(ctx, &req, send)
+	}
+	return c.runInterceptors(ctx, &req, send)
+}
+
+// send is the pipeline behind the interceptors.
+type send func(context.Context) (response, Result, error)
+
+// interceptorPatience is how long a token request waits for the interceptors to let it through.
+const interceptorPatience = 5 * time.Second
+
+// How a token request is sent.
+const (
+	undecided int32 = iota
+	intercepted
+	passed
+)
+
+// passInterceptors is runInterceptors for a token request. If no interceptor has let it through after a while, it goes
+// on without them: an interceptor that limits how many calls run at once holds it back while the calls that it has let
+// through wait for the token.
+func (c *caller) passInterceptors(ctx context.Context, req *request, send send) (response, error) {
+	type result struct {
+		resp response
+		err  error
+	}
+	var way atomic.Int32
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan result, 1)
+	go func() {
+		r := result{err: fmt.Errorf("wechatuser: %s: an interceptor ended without a result", req.ep.api)} // runtime.Goexit
+		defer func() { done <- r }()
+		r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
+			if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
+				return nil, Result{}, errPassed
+			}
+			return send(ctx)
+		})
+	}()
+	select {
+	case r := <-done:
+		return r.resp, r.err
+	case <-time.After(interceptorPatience):
+	}
+	if !way.CompareAndSwap(undecided, passed) {
+		r := <-done
+		return r.resp, r.err
+	}
+	cancel(errPassed)
+	tokencache.Later(ctx, func() {
+		c.logger.LogAttrs(context.WithoutCancel(ctx), slog.LevelWarn,
+			"wechatuser: token request sent without the interceptors, which held it back",
+			slog.String("api", req.ep.api), slog.String("app_id", c.appID), slog.Duration("after", interceptorPatience))
+	})
+	resp, _, err := send(ctx)
+	return resp, err
+}
+
+var errPassed = errors.New("wechatuser: the token request was sent without the interceptors, which held it back: calls wait for it")
+
 // runInterceptors runs the interceptors around the rest of the pipeline. One of them may call next twice, also at the
 // same time, or leave it running.
-func (c *caller) runInterceptors(ctx context.Context, req request) (response, error) {
+func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	var resp atomic.Pointer[response]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
 	next := func(ctx context.Context) (Result, error) {
-		got, res, err := c.waitLimiter(ctx, req)
+		got, res, err := send(ctx)
 		if err == nil {
 			resp.Store(&got)
 		}
@@ -75,7 +142,9 @@ func (c *caller) runInterceptors(ctx context.Context, req request) (response, er
 // waitLimiter waits for the limiter, except with a token request, and then makes the call.
 func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result, error) {
 	if c.limiter != nil && !isTokenAPI(req.ep.api) {
-		if err := c.limiter.Wait(ctx); err != nil {
+		wait, cancel := req.job.untilStopped(ctx)
+		defer cancel()
+		if err := c.limiter.Wait(wait); err != nil {
 			return nil, Result{}, newTransportError(req.ep, 0, fmt.Errorf("waiting for the limiter: %w", err))
 		}
 	}
@@ -98,42 +167,53 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		applied   bool  // an attempt of a write may have been applied
 		partly    bool  // an attempt was applied to some openids, and its 45171 is not the error that is returned
 	)
+	wait, cancel := req.job.untilStopped(ctx)
 	defer func() {
+		cancel()
 		res.Duration = time.Since(start)
 		err = markAmbiguous(err, applied || partly)
 	}()
 	for retry := 1; ; {
 		// Prepare: the token, and the permission to send.
-		token, err := c.prepare(ctx, &req, res.Attempts)
+		token, err := c.prepare(wait, &req, res.Attempts)
 		if err != nil {
-			if limit := (*tokenLimitError)(nil); last != nil && errors.As(err, &limit) {
-				return nil, res, last // it says what the token requests were used up for
+			limit := (*tokenLimitError)(nil)
+			if last != nil && (errors.As(err, &limit) || req.job.isStopped(ctx)) {
+				return nil, res, last // it says what the token requests were used up for, or what was to be retried
 			}
 			return nil, res, err
 		}
 
 		// Attempt: one request to one host.
 		res.Attempts++
+		req.job.addAttempt()
+		sentAt := time.Now()
 		o := c.attempt(ctx, &req, token, &res)
+		if o.err == nil && req.received != nil {
+			req.received(o.response, sentAt)
+		}
 		last = o.err
 		applied = applied || req.ep.write && o.mayBeApplied
 		partly = partly && o.verdict != partial
-		if req.sent != nil && (res.StatusCode != 0 || o.mayBeApplied) {
-			req.sent.Add(1)
+		if res.StatusCode != 0 || o.mayBeApplied {
+			req.job.addSent()
 		}
-		if o.err == nil && !req.ep.noAuth {
+		if !req.ep.noAuth && showsGoodToken(&o, res.Code) {
 			c.tokens.accepted(token)
 		}
 
 		// Renew: the platform rejected the token, and applied nothing. The next attempt is not a retry.
 		if o.verdict == tokenRejected && !req.ep.noAuth && refreshes < maxRefreshes {
 			refreshes++
-			fetched, err := c.tokens.refresh(ctx, token)
+			fetched, err := c.tokens.refresh(wait, token)
 			if fetched {
 				refreshes = maxRefreshes
 			}
-			if err != nil {
-				return nil, res, c.refreshError(&req, res.Attempts, err, last)
+			switch {
+			case err != nil && req.job.isStopped(ctx):
+				return nil, res, last
+			case err != nil:
+				return nil, res, c.refreshError(ctx, &req, res.Attempts, err, last)
 			}
 			continue
 		}
@@ -149,7 +229,10 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 			return nil, res, o.err
 		}
-		if err := backoff.Sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(wait, pause); err != nil {
+			if req.job.isStopped(ctx) {
+				return nil, res, o.err
+			}
 			return nil, res, newTransportError(req.ep, res.Attempts, fmt.Errorf("%w while waiting to retry after: %w", err, o.err))
 		}
 		if o.verdict == partial {
@@ -163,31 +246,23 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 	}
 }
 
+// showsGoodToken reports whether the platform accepted the token of an attempt. A response that rejects something else,
+// such as an openid, shows that too.
+func showsGoodToken(o *outcome, code Code) bool {
+	return o.err == nil ||
+		code != 0 && o.verdict != tokenRejected && o.verdict != unknown && code.class()&(classInvalidToken|classCredential) == 0
+}
+
 // refreshError returns the error of a call whose token was rejected and could not be refreshed.
-func (c *caller) refreshError(req *request, attempts int, err, rejection error) error {
+func (c *caller) refreshError(ctx context.Context, req *request, attempts int, err, rejection error) error {
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
+	}
+	if c.tokenSource != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; and another token could not be had: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
 		err = newTokenLimitError(limit.Wait, rejection)
 	}
 	return tokenError(req.ep, attempts, err)
-}
-
-type sentKey struct{}
-
-// countCalls returns a context whose API requests are counted, and the counter.
-func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent := new(atomic.Int64)
-	return context.WithValue(ctx, sentKey{}, sent), sent
-}
-
-// takeCounter returns the counter of ctx, nil if there is none, and a context without it: calls that an interceptor, a
-// limiter or a token source makes of its own, and token requests, do not count.
-func takeCounter(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent, _ := ctx.Value(sentKey{}).(*atomic.Int64)
-	if sent == nil {
-		return ctx, nil
-	}
-	return context.WithValue(ctx, sentKey{}, (*atomic.Int64)(nil)), sent
 }

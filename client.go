@@ -64,8 +64,11 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	return t, nil
 }
 
-// RefreshToken replaces the access token even if it is good, and invalidates it at once for all programs. Use it only
-// if a token has leaked; expired and rejected tokens are replaced automatically.
+// RefreshToken replaces the access token even if it is good, for all programs. Use it only if a token has leaked;
+// expired and rejected tokens are replaced automatically.
+//
+// After a leak call it twice, at least 30 seconds apart: after a single call the leaked token may still work.
+// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
 //
 // WeChat allows 20 forced refreshes per account and day, so it is never retried. Within 30 seconds of the last one it
 // returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one expires after five

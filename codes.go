@@ -144,6 +144,7 @@ const (
 	classInvalidArgument
 	classTemporary
 	classAmbiguous
+	classUnproven
 )
 
 // has reports whether target is a class that is in the set.
@@ -161,6 +162,7 @@ var classNames = map[class]string{
 	classInvalidArgument: "invalid argument",
 	classTemporary:       "temporary failure",
 	classAmbiguous:       "outcome unknown",
+	classUnproven:        "profiles may be mixed up",
 }
 
 // Error names the class.

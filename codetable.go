@@ -23,7 +23,8 @@ func (c Code) Is(target error) bool { return c.class().has(target) }
 // It is empty if there is none.
 func (c Code) Text() string { return codeTable[c].text }
 
-// Meaning returns what happened, in English. It is empty for an unknown code, as are MeaningZH and Remedy.
+// Meaning returns what happened, in English. It is empty for an unknown code, as are MeaningZH,
+// Remedy and RemedyZH.
 func (c Code) Meaning() string { return codeTable[c].en }
 
 // MeaningZH returns what happened, in Chinese and in the platform's words where it has some.
@@ -63,6 +64,9 @@ const (
 )
 
 const (
+	// console is where an account's secret, whitelist, APIs and quotas are. (Notices stayed on mp.weixin.qq.com.)
+	console = "https://developers.weixin.qq.com/platform"
+
 	remedyProxy     = "check that no proxy changes the request"
 	remedyArguments = "check the arguments of the call"
 	remedyEscapes   = `remove control characters from the text: JSON has no way to write them but \uxxxx`
@@ -117,22 +121,22 @@ var codeTable = map[Code]struct {
 		text:   "invalid appsecret",
 		en:     "the app secret is wrong or was reset",
 		zh:     "不合法的 AppSecret",
-		remedy: "check the app secret; reset it in the console if it is lost",
+		remedy: "check the app secret; if it is lost, reset it in the console, " + console,
 		class:  classCredential,
 		at:     accessToken,
 	},
 	CodeIPNotAllowed: {
 		text:   "invalid ip, not in whitelist",
-		en:     "the caller's IP address is not in the account's whitelist",
+		en:     "the IP address that the platform sees is not in the account's whitelist",
 		zh:     "调用接口的 IP 地址不在白名单中",
-		remedy: "add this machine's IP address to the whitelist in the console",
+		remedy: "add the address in the message to the IP whitelist in the console, " + console + "; it takes minutes",
 		class:  classCredential | classPermission,
 		at:     accessToken,
 	},
 	CodeSecretFrozen: {
 		en:     "the app secret is frozen",
 		zh:     "AppSecret 已被冻结，请登录平台解冻后再次调用",
-		remedy: "unfreeze the app secret in the console, which takes about 10 minutes",
+		remedy: "unfreeze the app secret in the console, " + console + ", which takes about 10 minutes",
 		class:  classCredential,
 		at:     accessToken,
 	},
@@ -525,7 +529,7 @@ var codeTable = map[Code]struct {
 		text:   "api unauthorized",
 		en:     "the account does not have this API",
 		zh:     "API 功能未授权，请确认公众号已获得该接口",
-		remedy: "get the account verified; mp.weixin.qq.com shows which APIs it has",
+		remedy: "get the account verified; the console, " + console + ", shows which APIs it has",
 		class:  classPermission,
 	},
 	CodeAPIForbidden: {
@@ -560,7 +564,7 @@ var codeTable = map[Code]struct {
 		text:   "user unexpected, maybe not in white list",
 		en:     "the account is not admitted to this API, perhaps for want of a place in a whitelist",
 		zh:     "用户异常，可能不在白名单中",
-		remedy: "check on mp.weixin.qq.com whether the account has this API",
+		remedy: "check in the console, " + console + ", whether the account has this API",
 		class:  classPermission,
 	},
 	CodeComponentUnauthorized: {

@@ -69,6 +69,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 			assert.False(t, hasHan(c.Meaning()), "Meaning %q", c.Meaning())
 			assert.True(t, hasHan(c.MeaningZH()), "MeaningZH %q", c.MeaningZH())
 			assert.NotEmpty(t, c.Remedy())
+			assert.True(t, hasHan(c.RemedyZH()), "RemedyZH %q", c.RemedyZH())
 			assert.False(t, hasHan(c.Remedy()), "Remedy %q", c.Remedy())
 
 			for _, s := range []string{c.Text(), c.Meaning(), c.MeaningZH(), c.Remedy()} {
@@ -126,6 +127,7 @@ func TestUnknownCode(t *testing.T) {
 	assert.Empty(t, c.Meaning())
 	assert.Empty(t, c.MeaningZH())
 	assert.Empty(t, c.Remedy())
+	assert.Empty(t, c.RemedyZH())
 	assert.Equal(t, "https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html", c.DocURL())
 	assert.Zero(t, c.class())
 	assert.False(t, c.isPermanentTokenFailure())

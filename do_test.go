@@ -320,7 +320,7 @@ func TestDoOnTheSimulator(t *testing.T) {
 			calls = append(calls, call)
 			return next(ctx)
 		}),
-		wechatuser.WithLimiter(limiterFunc(func(context.Context) error { waited++; return nil })))
+		wechatuser.WithLimiter(waitFunc(func(context.Context) error { waited++; return nil })))
 	_, err := c.GetTags(t.Context())
 	require.NoError(t, err)
 	srv.ExpireTokens()
@@ -342,9 +342,9 @@ func TestDoOnTheSimulator(t *testing.T) {
 	require.NoError(t, c.Do(t.Context(), req, &code))
 }
 
-type limiterFunc func(context.Context) error
+type waitFunc func(context.Context) error
 
-func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+func (f waitFunc) Wait(ctx context.Context) error { return f(ctx) }
 
 // An interceptor may run a call twice at the same time. Each response is decoded on its own.
 func TestDoTwiceAtOnce(t *testing.T) {

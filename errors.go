@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/transport"
+	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
 // Classes of errors, for errors.Is. A [Code] matches its classes, and so do the errors of this package.
@@ -32,6 +34,9 @@ var (
 	ErrTemporary error = classTemporary
 	// ErrAmbiguous: the platform may or may not have applied this write; no response tells.
 	ErrAmbiguous error = classAmbiguous
+	// ErrUnproven: the response to [Client.BatchUserInfo] may have profiles, or UnionIDs, of other users than it says.
+	// [Client.BulkUserInfo] finds out which are right.
+	ErrUnproven error = classUnproven
 )
 
 // mark is what the errors of calls share: whether the platform may have applied the call in spite of the error.
@@ -91,10 +96,33 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(attemptsNote(e.Attempts))
 	b.WriteString(e.note())
-	if remedy := e.Code.Remedy(); remedy != "" {
+	if remedy := e.Remedy(); remedy != "" {
 		b.WriteString(": " + remedy)
 	}
 	return oneLine(b.String())
+}
+
+// Remedy returns what to do about the error, in English: that of its Code, or a better one for this call. It is empty
+// for an unknown code.
+func (e *Error) Remedy() string {
+	switch {
+	case e.Code == CodeDailyQuotaExceeded && isTokenAPI(e.API): // ClearQuota needs a token
+		return "wait for the next day (Beijing time), or call ClearQuotaByAppSecret"
+	case e.Code == CodeInvalidCredential && e.class()&classCredential != 0:
+		return "check the app secret"
+	}
+	return e.Code.Remedy()
+}
+
+// ClientIP returns the IP address that the platform saw the request come from. It is in the message of
+// [CodeIPNotAllowed], and perhaps of other codes; where it is not, ClientIP returns the zero Addr, which is not valid.
+func (e *Error) ClientIP() netip.Addr {
+	for _, word := range strings.FieldsFunc(e.Message, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
+		if addr, err := netip.ParseAddr(word); err == nil {
+			return addr.Unmap()
+		}
+	}
+	return netip.Addr{}
 }
 
 // Is reports whether target is the Code or a class of the error.
@@ -184,7 +212,9 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
-	unfit bool // the platform's JSON, which does not fit the out of [Client.Do]
+	unfit    bool // the platform's JSON, which does not fit the out of [Client.Do]
+	broken   bool // a list that is broken JSON: a part of it may be sound
+	unproven bool // see ErrUnproven
 
 	mark
 }
@@ -193,8 +223,11 @@ type ResponseError struct {
 func (e *ResponseError) Error() string {
 	var b strings.Builder
 	what := "not a response of the platform"
-	if e.unfit {
+	switch {
+	case e.unfit:
 		what = "a response of another form"
+	case e.unproven:
+		what = "a response that cannot be trusted"
 	}
 	fmt.Fprintf(&b, "wechatuser: %s: %s: HTTP status %d", e.API, what, e.StatusCode)
 	if e.ContentType != "" {
@@ -218,10 +251,13 @@ func (e *ResponseError) Error() string {
 // Unwrap returns what was wrong with the response.
 func (e *ResponseError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, and [ErrAmbiguous].
+// Is matches [ErrTemporary] if a retry may help, [ErrRateLimited] for status 429, [ErrAmbiguous] and [ErrUnproven].
 func (e *ResponseError) Is(target error) bool {
 	set := e.mark.class()
-	if retryableStatus(e.StatusCode) && !e.unfit && !errors.Is(e.Err, transport.ErrBodyTooLarge) {
+	if e.unproven {
+		return (set | classUnproven).has(target)
+	}
+	if retryableStatus(e.StatusCode) && !e.unfit && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 // All forms in which the platform puts the rid into errmsg.
@@ -251,4 +252,38 @@ func TestAttemptsAndTheLastErrcode(t *testing.T) {
 		assert.ErrorContains(t, err, "(after 3 attempts)")
 		assert.ErrorContains(t, err, wechatuser.CodeMinuteQuotaExceeded.Remedy(), "the error says when")
 	})
+}
+
+// The first text is from a report: https://developers.weixin.qq.com/community/develop/doc/000e067cac4100bd739c10fe55b000.
+func TestClientIP(t *testing.T) {
+	for message, want := range map[string]string{
+		"invalid ip 203.0.113.81 ipv6 ::ffff:203.0.113.81, not in whitelist": "203.0.113.81",
+		"invalid ip 203.0.113.81, not in whitelist":                          "203.0.113.81",
+		"invalid ip 2001:db8::7, not in whitelist":                           "2001:db8::7",
+		"invalid ip ::ffff:203.0.113.81, not in whitelist":                   "203.0.113.81",
+		"access clientip is not registered, requestIP: 203.0.113.81":         "203.0.113.81",
+		"invalid ip, not in whitelist":                                       "invalid IP",
+		"":                                                                   "invalid IP",
+		"invalid openid":                                                     "invalid IP",
+	} {
+		assert.Equal(t, want, (&wechatuser.Error{Code: wechatuser.CodeIPNotAllowed, Message: message}).ClientIP().String(), message)
+	}
+
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithIPWhitelist("203.0.113.7"))
+	_, err := srv.Client().GetTags(t.Context())
+	var e *wechatuser.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "127.0.0.1", e.ClientIP().String())
+}
+
+// The remedy is one for the call that failed.
+func TestRemediesOfTokenRequests(t *testing.T) {
+	for _, api := range []string{"getStableAccessToken", "getAccessToken"} {
+		quota := &wechatuser.Error{API: api, Code: wechatuser.CodeDailyQuotaExceeded}
+		assert.Contains(t, quota.Error(), "ClearQuotaByAppSecret")
+		secret := &wechatuser.Error{API: api, Code: wechatuser.CodeInvalidCredential}
+		assert.NotContains(t, secret.Error(), "renews the same token")
+	}
+	assert.NotContains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeDailyQuotaExceeded}).Error(), "ByAppSecret")
+	assert.Contains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeInvalidCredential}).Error(), "renews the same token")
 }

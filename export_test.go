@@ -1,6 +1,9 @@
 package wechatuser
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // EndpointAPIs returns the official names in the endpoint table, each once.
 func EndpointAPIs() (names []string) {
@@ -39,3 +42,6 @@ func CurrentToken(c *Client) Token {
 	}
 	return Token{}
 }
+
+// RefreshLimit returns how long a token refresh may stand still.
+func RefreshLimit(c *Client) time.Duration { return c.refreshLimit() }

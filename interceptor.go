@@ -26,7 +26,11 @@ type Result struct {
 // tokens are calls too.
 //
 // It must call next or return an error. It may replace the error of next, but not drop it: a call without a response
-// fails. It must be safe for concurrent use.
+// fails. It must be safe for concurrent use, and return when the context ends.
+//
+// A token request runs while the calls that need the token wait inside their interceptors. So an interceptor must not
+// make it wait for them, as one does that limits how many calls run at once, and must not make calls for it. A token
+// request that is held back for 5 seconds is sent without the interceptors, and logged as a warning.
 type Interceptor func(ctx context.Context, call Call, next func(context.Context) (Result, error)) (Result, error)
 
 // Limiter delays calls so that a quota lasts. [golang.org/x/time/rate.Limiter] is one.

@@ -3,7 +3,9 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 func TestInterceptorsWrapACall(t *testing.T) {
@@ -313,4 +316,148 @@ func TestCallsOfOthersAreNotOfTheJob(t *testing.T) {
 	sync, err := c.SyncTag(t.Context(), tag, testutil.List(nil))
 	require.NoError(t, err)
 	assert.Equal(t, srv.Calls(testutil.PathGetTagFans)+srv.Calls(testutil.PathBatchUntagging), sync.Calls)
+}
+
+// An interceptor that lets four calls through at a time holds back the token request that they wait for. It goes on
+// without the interceptor, and no call fails.
+func TestInterceptorThatLimitsConcurrentCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		acc := &testutil.TokenServer{CallDelay: 10 * time.Millisecond, TokenDelay: 10 * time.Millisecond}
+		places := make(chan struct{}, 4)
+		limit := func(
+			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (wechatuser.Result, error) {
+			select {
+			case places <- struct{}{}:
+				defer func() { <-places }()
+				return next(ctx)
+			case <-ctx.Done():
+				return wechatuser.Result{}, ctx.Err()
+			}
+		}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(limit), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.NotContains(t, log.String(), "without the interceptors")
+		acc.Revoke()
+		var ids []string
+		for i := range 1600 {
+			ids = append(ids, wechatusertest.OpenID(i))
+		}
+		start := time.Now()
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(16))
+		require.NoError(t, err)
+		assert.Equal(t, 1600, report.Applied)
+		assert.Len(t, acc.TokenRequests(), 2)
+		assert.LessOrEqual(t, time.Since(start), 6*time.Second)
+		assert.Equal(t, 1, strings.Count(log.String(), `level=WARN msg="wechatuser: token request sent without the interceptors, which held it back" api=getStableAccessToken`))
+		assert.Empty(t, places)
+	})
+}
+
+// An interceptor that never lets a token request through fails no call, and cannot send the request afterwards.
+func TestInterceptorThatHoldsTokenRequests(t *testing.T) {
+	for name, hold := range map[string]func(ctx context.Context, end <-chan struct{}){
+		"until its context ends": func(ctx context.Context, _ <-chan struct{}) { <-ctx.Done() },
+		"whatever happens":       func(_ context.Context, end <-chan struct{}) { <-end },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc, end := &testutil.TokenServer{}, make(chan struct{})
+				var late error
+				c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
+					ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+				) (wechatuser.Result, error) {
+					if call.API != "getStableAccessToken" {
+						return next(ctx)
+					}
+					hold(ctx, end)
+					res, err := next(ctx)
+					late = err
+					return res, err
+				}))
+				start := time.Now()
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				assert.Equal(t, 5*time.Second, time.Since(start))
+				close(end)
+				synctest.Wait()
+				assert.ErrorContains(t, late, "without the interceptors")
+				assert.Len(t, acc.TokenRequests(), 1)
+			})
+		})
+	}
+}
+
+// Once a token request is on its way, the interceptor's own result counts, however long it takes.
+func TestInterceptorIsSlowAfterATokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &testutil.TokenServer{}
+		errMine := errors.New("not today")
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
+			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (wechatuser.Result, error) {
+			res, _ := next(ctx)
+			time.Sleep(time.Minute)
+			return res, errMine
+		}))
+		require.ErrorIs(t, testutil.GetTags(t.Context(), c), errMine)
+		assert.Len(t, acc.TokenRequests(), 1)
+	})
+}
+
+// It may send a token request twice at once. The token's life begins when its own request is sent.
+func TestInterceptorSendsATokenRequestTwiceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &testutil.TokenServer{TokenDelay: 100 * time.Millisecond}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
+			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (res wechatuser.Result, err error) {
+			var wg sync.WaitGroup
+			wg.Go(func() { res, err = next(ctx) })
+			time.Sleep(time.Millisecond)
+			wg.Go(func() { _, _ = next(ctx) })
+			wg.Wait()
+			return res, err
+		}))
+		start := time.Now()
+		got, err := c.Token(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, acc.TokenRequests(), 2)
+		assert.Contains(t, []time.Duration{2 * time.Hour, 2*time.Hour - time.Second + time.Millisecond}, got.ExpiresAt.Sub(start).Round(time.Millisecond))
+	})
+}
+
+// A call that an interceptor makes for a token request would wait for that request. It fails at once instead.
+func TestInterceptorCallsTheClientForATokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *wechatuser.Client
+		var inner error
+		c = testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithInterceptor(func(
+			ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (wechatuser.Result, error) {
+			if call.API == "getStableAccessToken" {
+				inner = testutil.GetTags(ctx, c)
+			}
+			return next(ctx)
+		}))
+		start := time.Now()
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.ErrorContains(t, inner, "from inside a token request")
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// An interceptor that ends its goroutine, as t.FailNow does, leaves nobody waiting for a token.
+func TestInterceptorEndsTheGoroutineOfATokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithInterceptor(func(
+			ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+		) (wechatuser.Result, error) {
+			if call.API == "getStableAccessToken" {
+				runtime.Goexit()
+			}
+			return next(ctx)
+		}))
+		require.ErrorContains(t, testutil.GetTags(t.Context(), c), "an interceptor ended without a result")
+	})
 }

@@ -22,7 +22,7 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 }
 
 // ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
-// endpoint is used up. It is never retried.
+// endpoint is used up. The client then asks for a token again at once. It is never retried.
 //
 // clearQuotaByAppSecret, POST /cgi-bin/clear_quota/v2,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
@@ -44,6 +44,9 @@ func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 			AppID  string `json:"appid"`
 			Secret string `json:"appsecret"`
 		}{c.appID, secret})
+		if err == nil {
+			c.tokens.forget() // that the quota of the token endpoint is used up
+		}
 		return err
 	})
 }

@@ -2,7 +2,7 @@ package wechatuser
 
 import (
 	"net/url"
-	"sync/atomic"
+	"time"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -19,12 +19,20 @@ type request struct {
 	// processes all openids of a call or none.
 	openIDs []string
 	bodyFor func(openIDs []string) ([]byte, error)
+	// check returns what is wrong with a response that was decoded; nil for no check. body is the response's, and
+	// subject what was asked for, if check needs it.
+	check   func(subject string, resp response, body []byte) error
+	subject string
+	// items is the number of openids that the caller will ask for in parts if the response is broken; 0 if it will not.
+	items int
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
 	// secret is the app secret in the request, to be redacted in its errors; empty if there is none.
 	secret string
-	// sent counts the requests that were sent; nil for none.
-	sent *atomic.Int64
+	// job is the state of the job that makes the call; nil for none.
+	job *jobState
+	// received is called with each response of the platform that is a success; nil for none.
+	received func(r response, sentAt time.Time)
 }
 
 // url returns the URL of the request. auth and value are the query parameter that authorizes it, such as the access

@@ -3,6 +3,7 @@ package wechatuser
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -31,6 +32,14 @@ type tagResponse struct {
 
 func (r *tagResponse) missingField() string { return missingIf("tag", r.Tag == nil || r.Tag.ID == 0) }
 
+func checkNewTag(name string, resp response, _ []byte) error {
+	// A name without the white space around it would still be this one.
+	if got := resp.(*tagResponse).Tag.Name; got != "" && strings.TrimSpace(got) != strings.TrimSpace(name) {
+		return errors.New("the response has a tag of another name")
+	}
+	return nil
+}
+
 // CreateTag creates a tag. Its name has 1 to 30 bytes of UTF-8 and is unique, and an account has at most 100 tags.
 //
 // The platform rejects a name that is taken with [CodeInvalidTagName]; [Client.EnsureTag] returns the tag of that name.
@@ -44,7 +53,7 @@ func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	if err := ep.checkTagName(name); err != nil {
 		return nil, err
 	}
-	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep}, tagBody[newTag]{newTag{name}})
+	res, err := call[tagResponse](ctx, &c.caller, request{ep: ep, check: checkNewTag, subject: name}, tagBody[newTag]{newTag{name}})
 	if err == nil {
 		return res.Tag, nil
 	}
@@ -110,8 +119,9 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 // DeleteTag removes a tag from the account and from its followers.
 //
 // The platform rejects it for a tag of more than 100,000 followers with [CodeTagHasTooManyFans]: untag some first. It
-// rejects it for its own tags with [CodeSystemTag]. If the response to the first attempt was lost and a retry finds no
-// such tag, DeleteTag succeeds.
+// rejects it for its own tags with [CodeSystemTag]. If the response to an attempt was lost and the retries fail, DeleteTag
+// succeeds if [Client.GetTags] does not have the tag any more: the platform is known to deny tags that exist
+// ([CodeInvalidTagID]). If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // deleteTag, POST /cgi-bin/tags/delete,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
@@ -121,13 +131,7 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 		return err
 	}
 	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, tagBody[tagRef]{tagRef{tagID}})
-	if !errors.Is(err, ErrAmbiguous) {
-		return err
-	}
-	if errors.Is(err, CodeInvalidTagID) {
-		return nil
-	}
-	if c.retry.MaxAttempts > 1 && ctx.Err() == nil {
+	if errors.Is(err, ErrAmbiguous) && c.retry.MaxAttempts > 1 && ctx.Err() == nil {
 		if tag, findErr := c.findTag(ctx, func(t Tag) bool { return t.ID == tagID }); findErr == nil && tag == nil {
 			return nil
 		}

@@ -40,7 +40,8 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // TokenSource returns access tokens that do not come from WeChat itself; see [WithTokenSource].
 //
 // Token is called for each attempt of each call, so it should return from memory when it can. It must be safe for
-// concurrent use, and return when the context ends.
+// concurrent use, and return when the context ends. A token with a space or a control character, such as the newline at
+// the end of a file, is an error.
 type TokenSource interface {
 	Token(context.Context) (Token, error)
 }
@@ -48,7 +49,8 @@ type TokenSource interface {
 // TokenInvalidator is a [TokenSource] that can be told that the platform rejected a token. The rejected call is then
 // retried with the token that the source returns next, if it is another one.
 type TokenInvalidator interface {
-	// Invalidate drops that token and no other: a newer one may have replaced it already.
+	// Invalidate drops that token and no other: a newer one may have replaced it already. If it fails, the call fails
+	// with the platform's error, and errors.Is finds that of Invalidate too.
 	Invalidate(ctx context.Context, rejected Token) error
 }
 
@@ -70,10 +72,12 @@ type tokenProvider interface {
 	// refresh makes get return another token than the rejected one, and fails with errNoOtherToken if there is none for
 	// now. If fetched is false the other token was there already, and may be rejected too.
 	refresh(ctx context.Context, rejected Token) (fetched bool, err error)
-	// accepted is told of each call that succeeded.
+	// accepted is told of each response that shows that a token is good.
 	accepted(Token)
 	// forceRefresh replaces the token even if it is good.
 	forceRefresh(context.Context) (Token, error)
+	// forget makes the provider forget why it fetches no token, after something was done about it.
+	forget()
 }
 
 // errNoOtherToken: the platform rejects a token, and there is no other one for now.

@@ -118,6 +118,11 @@ func TestMemoryTokenStore(t *testing.T) {
 	require.NoError(t, s.Save(ctx, "a", newer))
 	require.NoError(t, s.Save(ctx, "a", older))
 	assert.Equal(t, newer, load("a"), "an older token does not overwrite a newer one")
+	other := newer
+	other.AccessToken += "-other"
+	require.NoError(t, s.Save(ctx, "a", other))
+	assert.Equal(t, other, load("a"), "one that expires at the same time does")
+	require.NoError(t, s.Save(ctx, "a", newer))
 
 	require.NoError(t, s.Delete(ctx, "a", older))
 	assert.Equal(t, newer, load("a"), "only the stale token is deleted")
@@ -158,5 +163,32 @@ func TestMemoryTokenStoreLock(t *testing.T) {
 		unlock, err = s.Lock(t.Context(), "a")
 		require.NoError(t, err)
 		unlock()
+	})
+}
+
+func TestMemoryTokenStoreCountsForcedRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ok := wechatuser.NewMemoryTokenStore().(wechatuser.TokenBudget)
+		require.True(t, ok)
+		allowed := func(key string) bool {
+			t.Helper()
+			ok, err := s.AllowForced(t.Context(), key)
+			require.NoError(t, err)
+			return ok
+		}
+		for range 20 {
+			require.True(t, allowed("a"))
+			require.False(t, allowed("a"), "30 seconds apart")
+			time.Sleep(30*time.Second - 1)
+			require.False(t, allowed("a"))
+			time.Sleep(1)
+		}
+		require.False(t, allowed("a"), "20 a day")
+		require.True(t, allowed("b"), "keys are apart")
+		time.Sleep(24*time.Hour - 20*30*time.Second - 1)
+		require.False(t, allowed("a"))
+		time.Sleep(1)
+		require.True(t, allowed("a"))
+		require.False(t, allowed("a"))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/tokencache"
@@ -29,12 +30,20 @@ func newTokenProvider(c *caller) tokenProvider {
 	// The two kinds of token exist side by side and must not be mixed. No key contains the secret.
 	key := "wechatuser:token:" + name + ":" + c.appID
 	cfg := tokencache.Config{
-		Key: key, Kind: kind, Fetch: c.fetchToken, WithoutForced: c.noForced, Lasting: isLastingTokenFailure, Logger: c.logger,
+		Key: key, Kind: kind, Fetch: c.fetchToken, Limit: c.refreshLimit(), WithoutForced: c.noForced,
+		Lasting: isLastingTokenFailure, Logger: c.logger,
 	}
 	if c.tokenStore != nil {
 		cfg.Store = storeAdapter{c.tokenStore, key, c.secret}
 	}
 	return platformProvider{tokencache.New(cfg)}
+}
+
+// refreshLimit returns how long a token refresh may stand still: an attempt, the longest pause after it, and a margin.
+// That is 80 seconds by default. It ends what is stuck, such as a transport that ignores its context.
+func (c *caller) refreshLimit() time.Duration {
+	const margin, day = 10 * time.Second, 24 * time.Hour
+	return min(c.timeout, day) + min(max(c.retry.MaxDelay, maxRetryAfter), day) + margin
 }
 
 // platformProvider has tokens of the platform, in a cache and perhaps in a TokenStore.
@@ -56,6 +65,8 @@ func (p platformProvider) forceRefresh(ctx context.Context) (Token, error) {
 }
 
 func (p platformProvider) accepted(t Token) { p.cache.Accepted(t.AccessToken) }
+
+func (p platformProvider) forget() { p.cache.Forget() }
 
 // providerError adds the classes to the error of the cache's own limit.
 func providerError(err error) error {
@@ -80,15 +91,15 @@ type storeAdapter struct {
 
 func (s storeAdapter) Load(ctx context.Context) (tokencache.Token, error) {
 	t, err := s.store.Load(ctx, s.key)
-	return tokencache.Token(t), s.redact(ctx, err, t.AccessToken)
+	return tokencache.Token(t), s.redact(err, t.AccessToken)
 }
 
 func (s storeAdapter) Save(ctx context.Context, t tokencache.Token) error {
-	return s.redact(ctx, s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
+	return s.redact(s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
 }
 
 func (s storeAdapter) Delete(ctx context.Context, rejected tokencache.Token) error {
-	return s.redact(ctx, s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
+	return s.redact(s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
 }
 
 func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
@@ -100,14 +111,22 @@ func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
 	if err == nil && unlock == nil {
 		unlock = func() {}
 	}
-	return unlock, s.redact(ctx, err, "")
+	return unlock, s.redact(err, "")
 }
 
-func (s storeAdapter) redact(ctx context.Context, err error, token string) error {
+func (s storeAdapter) redact(err error, token string) error {
 	if err == nil {
 		return nil
 	}
-	return newRedactor(s.secret(), token).Trusting(context.Cause(ctx)).Error(err)
+	return newRedactor(s.secret(), token).Error(err)
+}
+
+func (s storeAdapter) AllowForced(ctx context.Context) (bool, error) {
+	budget, ok := s.store.(TokenBudget)
+	if !ok {
+		return true, nil
+	}
+	return budget.AllowForced(ctx, s.key)
 }
 
 // tokenResponse is the response of both token endpoints.
@@ -121,6 +140,8 @@ func (r *tokenResponse) missingField() string {
 	switch {
 	case r.AccessToken == "":
 		return "access_token"
+	case !tokencache.IsTokenText(r.AccessToken):
+		return "access_token without spaces and control characters"
 	case r.ExpiresIn <= 0:
 		return "expires_in above 0"
 	}
@@ -131,15 +152,16 @@ func (r *tokenResponse) missingField() string {
 // inside the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
 func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
 	var (
-		requested time.Time // the token's life begins then, not when the response is read
-		res       *tokenResponse
+		sent sync.Map // when the request of each response was sent: an interceptor can send two at once
+		res  *tokenResponse
 	)
 	ep := tokenEndpoint(kind)
 	err := c.withSecret(ctx, ep.api, func(secret string) (err error) {
-		req := request{ep: ep, secret: secret, beforeSend: func() error {
-			requested = time.Now()
-			return providerError(allow())
-		}}
+		req := request{
+			ep: ep, secret: secret,
+			beforeSend: func() error { return providerError(allow()) },
+			received:   func(r response, sentAt time.Time) { sent.Store(r, sentAt) },
+		}
 		var in any = stableTokenRequest{"client_credential", c.appID, secret, kind == tokencache.StableForced}
 		if kind == tokencache.Legacy {
 			in = nil
@@ -151,8 +173,10 @@ func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow fun
 	if err != nil {
 		return tokencache.Token{}, err
 	}
-	// Round removes the monotonic clock, which stops while a machine sleeps.
-	expires := requested.Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
+	// The token's life begins when it is requested, not when the response is read. Round removes the monotonic clock,
+	// which stops while a machine sleeps.
+	sentAt, _ := sent.Load(res)
+	expires := sentAt.(time.Time).Add(time.Duration(min(res.ExpiresIn, 1<<31)) * time.Second).Round(0)
 	return tokencache.Token{AccessToken: res.AccessToken, ExpiresAt: expires}, nil
 }
 
@@ -185,6 +209,8 @@ func (noTokens) refresh(context.Context, Token) (fetched bool, err error) {
 
 func (noTokens) accepted(Token) {}
 
+func (noTokens) forget() {}
+
 func (noTokens) forceRefresh(context.Context) (Token, error) {
 	return Token{}, argumentError("RefreshToken", "WithCloudHosting", "calls need no access token there, so the client has none")
 }
@@ -205,6 +231,9 @@ func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error
 		return Token{}, fmt.Errorf("wechatuser: token source: %w", p.redact(ctx, err, t.AccessToken, rejected))
 	case t.AccessToken == "":
 		return Token{}, errors.New("wechatuser: token source: it returned an empty token and no error")
+	case !tokencache.IsTokenText(t.AccessToken):
+		return Token{}, errors.New("wechatuser: token source: it returned a token with a space or a control character, " +
+			"such as the newline at the end of a file")
 	}
 	return t, nil
 }
@@ -227,6 +256,8 @@ func (p sourceProvider) redact(ctx context.Context, err error, tokens ...string)
 }
 
 func (p sourceProvider) accepted(Token) {}
+
+func (p sourceProvider) forget() {}
 
 func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
 	if _, ok := p.src.(TokenInvalidator); !ok {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -573,33 +575,34 @@ func TestRefreshTokenReturnsTheSameToken(t *testing.T) {
 // An invalid response to a token request is a ResponseError. It shows no token, not even a new one.
 func TestTokenEndpointBodies(t *testing.T) {
 	for name, response := range map[string]testutil.Reply{
-		"empty token":         testutil.RespondJSON(`{"access_token":"","expires_in":7200}`),
-		"no token":            testutil.RespondJSON(`{"expires_in":7200}`),
-		"no expires_in":       testutil.RespondJSON(`{"access_token":"SENTINEL-new"}`),
-		"zero expires_in":     testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":0}`),
-		"negative expires_in": testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":-7200}`),
-		"text expires_in":     testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":"soon"}`),
-		"upper case":          testutil.RespondJSON(`{"ACCESS_TOKEN":"SENTINEL-new"}`),
-		"cut in the token":    testutil.RespondJSON(`{"access_token":"SENTINEL-ne`),
-		"cut after the token": testutil.RespondJSON(`{"access_token":"SENTINEL-new","exp`),
-		"cut at the front":    testutil.RespondJSON(`en":"SENTINEL-new","expires_in":7200}`),
-		"in a list":           testutil.RespondJSON(`[{"access_token":"SENTINEL-new","expires_in":7200}]`),
-		"text":                testutil.RespondJSON(`"SENTINEL-new"`),
-		"null":                testutil.RespondJSON(`null`),
-		"empty object":        testutil.RespondJSON(`{}`),
-		"nothing":             testutil.RespondJSON(``),
-		"html":                testutil.Respond(http.StatusOK, `<html><title>sign in</title>`),
-		"bad gateway":         testutil.Respond(http.StatusBadGateway, `<html><title>bad gateway</title></html>`),
-		"token as text":       testutil.Respond(http.StatusOK, `SENTINEL-new`),
-		"XML":                 testutil.Respond(http.StatusOK, `<xml><access_token>SENTINEL-new</access_token></xml>`),
-		"form":                testutil.Respond(http.StatusOK, `access_token=SENTINEL-new&expires_in=7200`),
-		"base64":              testutil.Respond(http.StatusOK, base64.StdEncoding.EncodeToString([]byte(`{"access_token":"SENTINEL-new","expires_in":7200}`))),
-		"JSON in HTML":        testutil.Respond(http.StatusOK, `<html><title>x</title><pre>{"access_token":"SENTINEL-new","expires_in":7200}</pre>`),
-		"token in a title":    testutil.Respond(http.StatusOK, `<html><title>x SENTINEL-new-0123456789</title>`),
-		"token in a type":     testutil.Respond(http.StatusOK, `{}`, "Content-Type", "text/plain; token=SENTINEL-new"),
-		"token with 500":      testutil.Respond(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
-		"redirect":            testutil.Respond(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
-		"echo of the request": testutil.Respond(http.StatusBadGateway, `<html>POST secret=`+testutil.Secret+`</html>`),
+		"newline in the token": testutil.RespondJSON(`{"access_token":"SENTINEL-new\n","expires_in":7200}`),
+		"empty token":          testutil.RespondJSON(`{"access_token":"","expires_in":7200}`),
+		"no token":             testutil.RespondJSON(`{"expires_in":7200}`),
+		"no expires_in":        testutil.RespondJSON(`{"access_token":"SENTINEL-new"}`),
+		"zero expires_in":      testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":0}`),
+		"negative expires_in":  testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":-7200}`),
+		"text expires_in":      testutil.RespondJSON(`{"access_token":"SENTINEL-new","expires_in":"soon"}`),
+		"upper case":           testutil.RespondJSON(`{"ACCESS_TOKEN":"SENTINEL-new"}`),
+		"cut in the token":     testutil.RespondJSON(`{"access_token":"SENTINEL-ne`),
+		"cut after the token":  testutil.RespondJSON(`{"access_token":"SENTINEL-new","exp`),
+		"cut at the front":     testutil.RespondJSON(`en":"SENTINEL-new","expires_in":7200}`),
+		"in a list":            testutil.RespondJSON(`[{"access_token":"SENTINEL-new","expires_in":7200}]`),
+		"text":                 testutil.RespondJSON(`"SENTINEL-new"`),
+		"null":                 testutil.RespondJSON(`null`),
+		"empty object":         testutil.RespondJSON(`{}`),
+		"nothing":              testutil.RespondJSON(``),
+		"html":                 testutil.Respond(http.StatusOK, `<html><title>sign in</title>`),
+		"bad gateway":          testutil.Respond(http.StatusBadGateway, `<html><title>bad gateway</title></html>`),
+		"token as text":        testutil.Respond(http.StatusOK, `SENTINEL-new`),
+		"XML":                  testutil.Respond(http.StatusOK, `<xml><access_token>SENTINEL-new</access_token></xml>`),
+		"form":                 testutil.Respond(http.StatusOK, `access_token=SENTINEL-new&expires_in=7200`),
+		"base64":               testutil.Respond(http.StatusOK, base64.StdEncoding.EncodeToString([]byte(`{"access_token":"SENTINEL-new","expires_in":7200}`))),
+		"JSON in HTML":         testutil.Respond(http.StatusOK, `<html><title>x</title><pre>{"access_token":"SENTINEL-new","expires_in":7200}</pre>`),
+		"token in a title":     testutil.Respond(http.StatusOK, `<html><title>x SENTINEL-new-0123456789</title>`),
+		"token in a type":      testutil.Respond(http.StatusOK, `{}`, "Content-Type", "text/plain; token=SENTINEL-new"),
+		"token with 500":       testutil.Respond(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
+		"redirect":             testutil.Respond(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
+		"echo of the request":  testutil.Respond(http.StatusBadGateway, `<html>POST secret=`+testutil.Secret+`</html>`),
 	} {
 		for family, opts := range testutil.TokenModes {
 			t.Run(name+", "+family, func(t *testing.T) {
@@ -675,6 +678,20 @@ func TestTokenSource(t *testing.T) {
 		require.ErrorContains(t, testutil.GetTags(t.Context(), c), "empty token")
 		assert.Zero(t, acc.CallCount())
 	})
+	for name, token := range map[string]string{
+		"a newline at the end": "SENTINEL\n", "a space in front": " SENTINEL", "a tab inside": "SENTI\tNEL",
+		"a NUL": "SENTINEL\x00", "a no-break space": "SENTINEL\u00a0", "a newline alone": "\n",
+	} {
+		t.Run("a token with "+name+" is an error", func(t *testing.T) {
+			acc := &testutil.TokenServer{}
+			c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(token)))
+			for _, err := range []error{testutil.GetTags(t.Context(), c), second(c.Token(t.Context()))} {
+				require.ErrorContains(t, err, "a token with a space or a control character")
+				assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), testutil.Sentinel)
+			}
+			assert.Zero(t, acc.CallCount())
+		})
+	}
 	t.Run("a rejected static token is used once", func(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(wechatuser.StaticTokenSource("dead")))
@@ -778,13 +795,38 @@ func TestTokenInvalidator(t *testing.T) {
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
 		assert.Equal(t, []string{"dead"}, src.dropped)
 	})
-	t.Run("its error is the call's", func(t *testing.T) {
+	t.Run("its error is added to the call's", func(t *testing.T) {
 		src := &invalidator{tokens: []string{testutil.Sentinel}, err: errors.New("it is down")}
 		acc := alive()
 		err := testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(src)))
 		require.ErrorIs(t, err, src.err)
+		require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+		require.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
+		var e *wechatuser.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, "getTags", e.API)
+		assert.Contains(t, err.Error(), "it is down")
 		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), testutil.Sentinel)
 		assert.Equal(t, 1, acc.CallCount())
+	})
+	t.Run("its timeout is no timeout of the call", func(t *testing.T) {
+		src := &invalidator{tokens: []string{"dead"}, err: context.DeadlineExceeded}
+		err := testutil.GetTags(t.Context(), testutil.NewTokenClient(t, alive(), wechatuser.WithTokenSource(src)))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
+	})
+	t.Run("it may return nothing once the old token is invalid", func(t *testing.T) {
+		errDown := errors.New("the token service is down")
+		calls := 0
+		src := wechatuser.TokenSourceFunc(func(context.Context) (wechatuser.Token, error) {
+			if calls++; calls > 1 {
+				return wechatuser.Token{}, errDown
+			}
+			return wechatuser.Token{AccessToken: "dead"}, nil
+		})
+		err := testutil.GetTags(t.Context(), testutil.NewTokenClient(t, alive(), wechatuser.WithTokenSource(src)))
+		require.ErrorIs(t, err, errDown)
+		require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 	})
 	t.Run("RefreshToken drops the current token", func(t *testing.T) {
 		src := &invalidator{tokens: []string{"first", "second"}}
@@ -896,5 +938,193 @@ func (h handlerFunc) WithGroup(string) slog.Handler { return h }
 
 func (h handlerFunc) Handle(context.Context, slog.Record) error {
 	h()
+	return nil
+}
+
+// While a lasting failure is remembered, its error says so, and when the next request is.
+func TestRememberedFailureSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+			return testutil.RespondCode(wechatuser.CodeIPNotAllowed)
+		}}
+		c := testutil.NewTokenClient(t, acc)
+		for i := range 5 {
+			err := testutil.GetTags(t.Context(), c)
+			require.ErrorIs(t, err, wechatuser.CodeIPNotAllowed)
+			assert.NotContains(t, err.Error(), "remembered")
+			err = testutil.GetTags(t.Context(), c)
+			require.ErrorIs(t, err, wechatuser.CodeIPNotAllowed)
+			require.ErrorIs(t, err, wechatuser.ErrCredential)
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, "getStableAccessToken", e.API)
+			wait := time.Second << i
+			assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(" (remembered; next try in %v)", wait)), "%v", err)
+			time.Sleep(wait)
+		}
+	})
+}
+
+// ClearQuotaByAppSecret is what the error of a token request without quota names. After it tokens are requested again.
+func TestRememberedFailureEndsWithTheQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acc := &testutil.TokenServer{}
+		cleared := wechatuser.CodeClearQuotaLimit
+		acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
+			if cleared != 0 {
+				return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
+			}
+			return nil
+		}
+		c := testutil.NewTokenClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/cgi-bin/clear_quota/v2" {
+				return testutil.RespondCode(cleared)(req)
+			}
+			return acc.RoundTrip(req)
+		}))
+		for range 5 {
+			err := testutil.GetTags(t.Context(), c)
+			require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+			assert.Contains(t, err.Error(), "or call ClearQuotaByAppSecret")
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Contains(t, e.Remedy(), "or call ClearQuotaByAppSecret")
+		}
+		require.Len(t, acc.TokenRequests(), 1)
+		require.ErrorIs(t, c.ClearQuotaByAppSecret(t.Context()), wechatuser.CodeClearQuotaLimit)
+		require.Error(t, testutil.GetTags(t.Context(), c))
+		require.Len(t, acc.TokenRequests(), 1, "nothing was cleared")
+		cleared = 0
+		require.NoError(t, c.ClearQuotaByAppSecret(t.Context()))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+	})
+}
+
+// A response that rejects an argument shows that the token is good. So a token that is revoked after such responses
+// alone is replaced at once.
+func TestRejectedArgumentShowsAGoodToken(t *testing.T) {
+	for code, shows := range map[wechatuser.Code]bool{
+		wechatuser.CodeInvalidOpenID: true, 45157: true, 48001: true, wechatuser.CodeMinuteQuotaExceeded: true,
+		wechatuser.CodeSystemBusy: false, wechatuser.CodeIPNotAllowed: false, wechatuser.CodeAccessTokenMissing: false,
+	} {
+		t.Run(fmt.Sprint(int(code)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				acc := &testutil.TokenServer{Accepted: testutil.RespondCode(code)}
+				c := testutil.NewTokenClient(t, acc)
+				failed := 0
+				for range 10 {
+					if err := testutil.GetTags(t.Context(), c); !errors.Is(err, code) {
+						require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+						failed++
+					}
+					acc.Revoke()
+					time.Sleep(100 * time.Millisecond)
+				}
+				assert.Equal(t, shows, failed == 0, "%d of 10 calls failed", failed)
+			})
+		})
+	}
+}
+
+// The platform's expires_in is believed up to a bound, above which it would overflow.
+func TestEndlessExpiry(t *testing.T) {
+	for _, seconds := range []string{"2147483649", "9223372036854775807"} {
+		synctest.Test(t, func(t *testing.T) {
+			acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+				return testutil.RespondJSON(`{"access_token":"FAKE","expires_in":` + seconds + `}`)
+			}}
+			got, err := testutil.NewTokenClient(t, acc).Token(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, (1<<31)*time.Second, time.Until(got.ExpiresAt))
+		})
+	}
+}
+
+// A transport that does not return when its context ends holds up no call for ever, and no later one at all.
+func TestTransportThatIgnoresItsContext(t *testing.T) {
+	for name, opts := range testutil.TokenModes {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				end := make(chan struct{})
+				defer close(end)
+				stuck := true
+				acc := &testutil.TokenServer{}
+				acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
+					if stuck {
+						<-end
+					}
+					return nil
+				}
+				c := testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()))...)
+				start := time.Now()
+				err := testutil.GetTags(t.Context(), c)
+				assert.Equal(t, 80*time.Second, time.Since(start))
+				require.ErrorContains(t, err, "abandoned after 1m20s of requesting a token")
+				assert.ErrorIs(t, err, wechatuser.ErrTemporary)
+				var te *wechatuser.TransportError
+				require.ErrorAs(t, err, &te)
+				assert.Equal(t, "getTags", te.API)
+				assert.True(t, te.Timeout())
+				stuck = false
+				require.NoError(t, testutil.GetTags(t.Context(), c))
+				assert.Equal(t, 80*time.Second, time.Since(start))
+			})
+		})
+	}
+}
+
+// How long a refresh may stand still follows the timeout and the retry policy, whatever they are.
+func TestLimitOfARefresh(t *testing.T) {
+	for _, tt := range []struct {
+		timeout, maxDelay, limit time.Duration
+	}{
+		{time.Second, time.Second, 71 * time.Second},
+		{time.Minute, time.Second, 130 * time.Second},
+		{time.Second, time.Hour, time.Hour + 11*time.Second},
+		{math.MaxInt64, math.MaxInt64, 48*time.Hour + 10*time.Second},
+	} {
+		c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTimeout(tt.timeout),
+			wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: tt.maxDelay}))
+		assert.Equal(t, tt.limit, wechatuser.RefreshLimit(c))
+	}
+}
+
+// The lines about the attempts of a token request are written when the refresh is complete, so that a handler may use
+// the client there too.
+func TestDebugLogHandlerMayUseTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *wechatuser.Client
+		var mu sync.Mutex
+		errs := map[string]error{}
+		h := debugHandler(func(r slog.Record) {
+			mu.Lock()
+			_, seen := errs[r.Message]
+			errs[r.Message] = nil
+			mu.Unlock()
+			if !seen {
+				err := second(c.Token(t.Context()))
+				mu.Lock()
+				errs[r.Message] = err
+				mu.Unlock()
+			}
+		})
+		c = testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithLogger(slog.New(h)))
+		start := time.Now()
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Zero(t, time.Since(start))
+		assert.Equal(t, map[string]error{"wechatuser: attempt": nil, "wechatuser: token refreshed": nil}, errs)
+	})
+}
+
+type debugHandler func(slog.Record)
+
+func (h debugHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h debugHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h debugHandler) WithGroup(string) slog.Handler { return h }
+
+func (h debugHandler) Handle(_ context.Context, r slog.Record) error {
+	h(r)
 	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 )
 
 // TokenStore shares access tokens among clients and processes. A key is "wechatuser:token:stable:" or
@@ -13,9 +16,10 @@ import (
 //
 // It must be safe for concurrent use, and return when the context ends.
 type TokenStore interface {
-	// Load returns the token under key, the zero Token if there is none.
+	// Load returns the token under key, the zero Token if there is none. Its error matches [ErrUnreadableToken] if the
+	// value under key is not a token.
 	Load(ctx context.Context, key string) (Token, error)
-	// Save writes a token, unless there is one that expires later.
+	// Save writes a token, unless there is one that expires later. It replaces a value that is not a token.
 	Save(ctx context.Context, key string, t Token) error
 	// Delete drops the token under key if it is this one, and no other: a newer one may have replaced it already.
 	Delete(ctx context.Context, key string, stale Token) error
@@ -30,14 +34,33 @@ type TokenLocker interface {
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
-// NewMemoryTokenStore returns a [TokenStore] for the clients of one process. It is a [TokenLocker] too.
+// TokenBudget is a [TokenStore] that counts the forced refreshes of an account for all its processes together. Without
+// it each client counts its own, and many clients can use up the 20 that WeChat allows a day.
+type TokenBudget interface {
+	// AllowForced counts a forced refresh of the token under key and returns true, unless that would be the second one
+	// within 30 seconds, or the 21st within 24 hours. Then it returns false, and counts nothing.
+	AllowForced(ctx context.Context, key string) (bool, error)
+}
+
+// ErrUnreadableToken is matched by the error of a [TokenStore] whose value is not a token and was written by none of
+// its processes. The client then fetches a token, and saves it in place of that value. A value that is encrypted with
+// another key is a different error: to replace it would disturb the processes that have that key.
+var ErrUnreadableToken = tokencache.ErrUnreadable
+
+// NewMemoryTokenStore returns a [TokenStore] for the clients of one process. It is a [TokenLocker] and a [TokenBudget]
+// too.
 func NewMemoryTokenStore() TokenStore {
-	return &memoryTokenStore{tokens: make(map[string]Token), locks: make(map[string]chan struct{})}
+	return &memoryTokenStore{
+		tokens: make(map[string]Token),
+		forced: make(map[string]*tokencache.ForcedLimit),
+		locks:  make(map[string]chan struct{}),
+	}
 }
 
 type memoryTokenStore struct {
 	mu     sync.Mutex
 	tokens map[string]Token
+	forced map[string]*tokencache.ForcedLimit
 	locks  map[string]chan struct{} // each has one element while locked
 }
 
@@ -63,6 +86,22 @@ func (s *memoryTokenStore) Delete(_ context.Context, key string, stale Token) er
 		delete(s.tokens, key)
 	}
 	return nil
+}
+
+func (s *memoryTokenStore) AllowForced(_ context.Context, key string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit, ok := s.forced[key]
+	if !ok {
+		limit = &tokencache.ForcedLimit{}
+		s.forced[key] = limit
+	}
+	now := time.Now()
+	if !limit.Allowed(now) {
+		return false, nil
+	}
+	limit.Count(now)
+	return true, nil
 }
 
 func (s *memoryTokenStore) Lock(ctx context.Context, key string) (func(), error) {

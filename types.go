@@ -1,6 +1,11 @@
 package wechatuser
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/wechatuser/wechatuser/internal/wire"
+)
 
 // Lang is the language of place names in a profile.
 //
@@ -38,8 +43,11 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings of
-// profiles from one response share memory in blocks of a few KiB.
+// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings, tag IDs
+// and extra fields of profiles from one response share memory in blocks of a few KiB.
+//
+// A struct that embeds UserInfo inherits MarshalJSON and UnmarshalJSON, and encoding/json leaves out its other fields:
+// give it a field of this type instead, or put the other values into Extra.
 type UserInfo struct {
 	// Subscribe is 1 for a follower and 0 for a former follower; see [UserInfo.Subscribed].
 	Subscribe int `json:"subscribe"`
@@ -77,6 +85,37 @@ type UserInfo struct {
 	Country string `json:"country"`
 	// HeadImgURL has been empty since 2021-12-27.
 	HeadImgURL string `json:"headimgurl"`
+
+	// Extra holds the fields of the platform's response that this version does not know, by their JSON names, as the
+	// platform sent them. It is nil if there are none. At most 64 fields are kept.
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// profile is UserInfo without its methods.
+type profile UserInfo
+
+// MarshalJSON returns the profile as JSON with the platform's names: the known fields first, and then those of Extra,
+// sorted by name. Of Extra it leaves out names that are those of known fields.
+func (u UserInfo) MarshalJSON() ([]byte, error) { return wire.MarshalWithUnknown(profile(u)) }
+
+// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It accepts what the
+// platform is known to send: a number in quotes, for example, or null in place of a list.
+func (u *UserInfo) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" { // by convention, this changes nothing
+		return nil
+	}
+	if err := wire.Unmarshal(data, (*profile)(u)); err != nil || u.TagIDList == nil || len(u.TagIDList) > 0 {
+		return err
+	}
+	// Responses have an empty list for null, and MarshalJSON has null for a nil list, which is to be nil again.
+	var list struct {
+		TagIDs *[]int `json:"tagid_list"`
+	}
+	err := wire.Unmarshal(data, &list)
+	if list.TagIDs == nil {
+		u.TagIDList = nil
+	}
+	return err
 }
 
 // Subscribed reports whether the user follows the account.
@@ -103,7 +142,8 @@ type OpenIDPage struct {
 	Total int
 	// Count is the number of openids in this page.
 	Count int
-	// OpenIDs is the page: up to 10,000 openids, or 1,000 of a blacklist. Neighbours share memory in blocks of at most
+	// OpenIDs is the page: up to 10,000 openids. Of a blacklist the platform's pages say 1,000 today, and said 10,000
+	// before. Neighbours share memory in blocks of at most
 	// 24 KiB: an openid that you keep keeps its block in memory, but not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the

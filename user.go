@@ -3,7 +3,9 @@ package wechatuser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -21,15 +23,25 @@ func WithLang(lang Lang) UserInfoOption {
 
 type userInfoResponse struct {
 	wire.Envelope
-	UserInfo
+	profile // without the methods of UserInfo, which would leave out the envelope
 }
 
 func (r *userInfoResponse) missingField() string { return missingIf("openid", r.OpenID == "") }
 
+func checkUserInfo(openID string, resp response, body []byte) error {
+	switch user := (*UserInfo)(&resp.(*userInfoResponse).profile); {
+	case user.OpenID != openID:
+		return errors.New("the response has the profile of another openid")
+	case user.Subscribe == 0 && lacksSubscribe([]UserInfo{*user}, body):
+		return errNoSubscribe
+	}
+	return nil
+}
+
 // GetUserInfo returns the profile of one user.
 //
 // For a former follower it returns no error, and Subscribe is 0. The platform rejects an openid of another account with
-// [CodeInvalidOpenID].
+// [CodeInvalidOpenID]. A response with the profile of another openid is a [*ResponseError].
 //
 // userInfo, GET /cgi-bin/user/info,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html.
@@ -48,11 +60,11 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if cfg.lang != "" {
 		query += "&lang=" + url.QueryEscape(string(cfg.lang))
 	}
-	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query}, nil)
+	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query, check: checkUserInfo, subject: openID}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &res.UserInfo, nil
+	return (*UserInfo)(&res.profile), nil
 }
 
 type batchUserInfoResponse struct {
@@ -68,9 +80,18 @@ func (r *batchUserInfoResponse) missingField() string {
 // position: the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no
 // limit and goes on without the rejected ones.
 //
+// If an openid is nobody's, the platform is known to send the profiles of the others with UnionIDs that are not theirs.
+// A response that may be such a one fails with a [*ResponseError] that matches [ErrUnproven]. So may the response for
+// users who have left the account, if they come last: [Client.BulkUserInfo] asks again and returns all of them.
+//
 // batchUserinfo, POST /cgi-bin/user/info/batchget,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserInfo, error) {
+	return c.batchUserInfo(ctx, users, false)
+}
+
+// batchUserInfo is BatchUserInfo. As a part of a job it leaves it to the job which profiles are proven.
+func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob bool) ([]UserInfo, error) {
 	ep := &endpoints[batchUserInfo]
 	if err := ep.checkSize("user_list", len(users)); err != nil {
 		return nil, err
@@ -86,11 +107,30 @@ func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserIn
 		}
 		list[i] = item(u)
 	}
-	res, err := call[batchUserInfoResponse](ctx, &c.caller, request{ep: ep}, struct {
+	var incomplete atomic.Bool // an interceptor may run a call twice at a time
+	req := request{ep: ep, check: func(_ string, resp response, body []byte) error {
+		got := resp.(*batchUserInfoResponse).Users
+		lacks := lacksSubscribe(got, body)
+		incomplete.Store(lacks)
+		switch {
+		case ofJob:
+			return nil
+		case lacks:
+			return fmt.Errorf("%w; %w", errNoSubscribe, errUnproven)
+		}
+		return checkBatch(users, got)
+	}}
+	if ofJob {
+		req.items = len(users)
+	}
+	res, err := call[batchUserInfoResponse](ctx, &c.caller, req, struct {
 		List []item `json:"user_list"`
 	}{list})
 	if err != nil {
 		return nil, err
+	}
+	if incomplete.Load() {
+		return nil, errNoSubscribe
 	}
 	return res.Users, nil
 }
@@ -163,12 +203,19 @@ func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
 // ChangeOpenID returns the new openids of 1 to 100 users after the account fromAppID was migrated to this one. Each
 // result has its own error; [Client.BulkChangeOpenID] has no limit.
 //
+// A response without one result for each openid is a [*ResponseError].
+//
 // The platform converts openids for 15 days after it approved the migration, and only those of users who still follow
 // the old account. Before the migration is complete it returns [CodeSystemBusy] or [CodeMigrationInvalidAppID].
 //
 // changeOpenid, POST /cgi-bin/changeopenid,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {
+	return c.changeOpenID(ctx, fromAppID, openIDs, false)
+}
+
+// changeOpenID is ChangeOpenID. As a part of a job it leaves it to the job whose results they are.
+func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []string, ofJob bool) ([]OpenIDChange, error) {
 	ep := &endpoints[changeOpenID]
 	if fromAppID == "" || !isWord(fromAppID) {
 		return nil, ep.argumentError("from_appid", "%q is not an app ID: pass that of the account that was migrated", fromAppID)
@@ -176,7 +223,17 @@ func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	if err := ep.checkOpenIDs("openid_list", openIDs); err != nil {
 		return nil, err
 	}
-	res, err := call[changeOpenIDResponse](ctx, &c.caller, request{ep: ep}, struct {
+	req := request{ep: ep}
+	if ofJob {
+		req.items = len(openIDs)
+	} else {
+		req.check = func(_ string, resp response, _ []byte) error {
+			results := resp.(*changeOpenIDResponse).Results
+			return matchOpenIDs(len(openIDs), func(i int) string { return openIDs[i] },
+				len(results), func(i int) string { return results[i].From })
+		}
+	}
+	res, err := call[changeOpenIDResponse](ctx, &c.caller, req, struct {
 		FromAppID string   `json:"from_appid"`
 		OpenIDs   []string `json:"openid_list"`
 	}{fromAppID, openIDs})

@@ -1,7 +1,9 @@
 package wechatuser_test
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -60,4 +62,61 @@ func TestArgumentsAreNotModified(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["`+testutil.Carol+`"]}`), testutil.RespondJSON(testutil.OKBody))
 	require.NoError(t, testutil.NewClient(t, s).BatchTagging(t.Context(), 100, ids))
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob, testutil.Carol}, ids)
+}
+
+// A response that is about somebody else, or does not say what was asked, is not taken: a cache, a mock or a proxy in
+// between can mix up responses. A retry can get the right one.
+func TestResponsesAboutSomethingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		userInfo := func(c *wechatuser.Client) error {
+			_, err := c.GetUserInfo(t.Context(), testutil.Alice)
+			return err
+		}
+		changeOpenID := func(c *wechatuser.Client) error {
+			_, err := c.ChangeOpenID(t.Context(), "wxOLD", []string{testutil.Alice, testutil.Bob})
+			return err
+		}
+		for name, tc := range map[string]struct {
+			call func(*wechatuser.Client) error
+			body string
+			want string
+		}{
+			"the profile of another user": {userInfo, strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1), "another openid"},
+			"a profile without subscribe": {userInfo, `{"openid":"` + testutil.Alice + `","subscribe_time":1}`, "no subscribe"},
+			"one that only mentions it":   {userInfo, `{"openid":"` + testutil.Alice + `","remark":"subscribe","a":"\"subscribe\":"}`, "no subscribe"},
+			"results for others": {changeOpenID, `{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"},` +
+				`{"ori_openid":"` + testutil.Carol + `","new_openid":"o2"}]}`, "not asked for"},
+			"a result too few":  {changeOpenID, `{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"}]}`, "no result for one"},
+			"a result too many": {changeOpenID, `{"errcode":0,"result_list":[` + strings.Repeat(`{"ori_openid":"`+testutil.Alice+`","new_openid":"o1"},`, 2) + `{"ori_openid":"` + testutil.Bob + `"}]}`, "too many"},
+		} {
+			s := testutil.Play(testutil.RespondJSON(tc.body))
+			err := tc.call(testutil.NewClient(t, s))
+			var re *wechatuser.ResponseError
+			require.ErrorAs(t, err, &re, name)
+			assert.ErrorContains(t, err, tc.want, name)
+			assert.NotErrorIs(t, err, wechatuser.ErrUnproven, name)
+			assert.Equal(t, 3, s.Count(), name)
+		}
+
+		s := testutil.Play(testutil.RespondJSON(strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1)), testutil.RespondJSON(testutil.AliceBody))
+		require.NoError(t, userInfo(testutil.NewClient(t, s)))
+	})
+}
+
+// The tag in the response to CreateTag is the one that was asked for. If it is not, the tag is looked up by its name.
+func TestCreateTagWithTheTagOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := testutil.RespondJSON(`{"tag":{"id":134,"name":"other"}}`)
+		taken := testutil.RespondCode(45157)
+		s := testutil.Play(other, taken, testutil.RespondJSON(`{"tags":[{"id":134,"name":"other"},{"id":135,"name":"vip"}]}`))
+		tag, err := testutil.NewClient(t, s).CreateTag(t.Context(), "vip")
+		require.NoError(t, err)
+		assert.Equal(t, 135, tag.ID)
+
+		for _, name := range []string{"vip", " vip", ""} { // white space may be cut off
+			s := testutil.Play(testutil.RespondJSON(`{"tag":{"id":135,"name":"` + name + `"}}`))
+			_, err := testutil.NewClient(t, s).CreateTag(t.Context(), "vip")
+			require.NoError(t, err)
+		}
+	})
 }

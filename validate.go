@@ -2,6 +2,7 @@ package wechatuser
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"unicode"
@@ -31,14 +32,29 @@ func (e *endpoint) checkOpenID(field, openID string) error {
 	case openID == "":
 		return e.argumentError(field, "empty openid")
 	case !isWord(openID):
-		return e.argumentError(field, "%q is not an openid: it contains a space or a control character", openID)
+		return e.argumentError(field, "%q is not an openid: it contains %s", openID, notOfWord(openID))
 	}
 	return nil
 }
 
 // isWord reports whether s has only characters that an identifier may have.
-func isWord(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+func isWord(s string) bool { return notOfWord(s) == "" }
+
+// notOfWord names the first thing in s that an identifier cannot have, "" if there is none. Some of it cannot be seen,
+// such as a byte order mark at the start of a file, or a zero-width space that was copied from a web page.
+func notOfWord(s string) string {
+	if !utf8.ValidString(s) {
+		return "invalid UTF-8"
+	}
+	for _, r := range s {
+		switch {
+		case r == ' ', unicode.IsControl(r):
+			return "a space or a control character"
+		case unicode.IsSpace(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Variation_Selector, r):
+			return fmt.Sprintf("U+%04X", r)
+		}
+	}
+	return ""
 }
 
 // checkCursor is checkOpenID for a cursor, which is empty at the beginning of a list.
@@ -55,9 +71,11 @@ func (e *endpoint) checkOpenIDs(field string, openIDs []string) error {
 		return err
 	}
 	for i, id := range openIDs {
-		if e.checkOpenID(field, id) != nil {
-			return e.argumentError(field, "openid %d of %d, %q, is empty or contains a space or a control character",
-				i+1, len(openIDs), id)
+		switch {
+		case id == "":
+			return e.argumentError(field, "openid %d of %d is empty", i+1, len(openIDs))
+		case !isWord(id):
+			return e.argumentError(field, "openid %d of %d, %q, contains %s", i+1, len(openIDs), id, notOfWord(id))
 		}
 	}
 	return nil
@@ -78,6 +96,9 @@ func (e *endpoint) checkText(field, text string) error {
 	switch {
 	case !utf8.ValidString(text):
 		return e.argumentError(field, "not valid UTF-8")
+	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 }):
+		// JSON has to escape it, and the platform stores the escape: \u0001 would be six characters.
+		return e.argumentError(field, "%q contains a control character, which the platform does not store as one", text)
 	case len(text) > maxNameBytes:
 		return e.argumentError(field, "%q has %d bytes of UTF-8, at most %d are allowed (a Chinese character has 3)",
 			text, len(text), maxNameBytes)

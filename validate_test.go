@@ -79,7 +79,7 @@ func TestArguments(t *testing.T) {
 		}},
 	} {
 		for _, id := range badOpenIDs {
-			add(m.name+" of a bad openid", m.api, m.field, "contains a space or a control character", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
+			add(m.name+" of a bad openid", m.api, m.field, "contains ", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
 		}
 		if !m.cursor {
 			add(m.name+" of no openid", m.api, m.field, "empty", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, "") })
@@ -339,7 +339,7 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 		})
 	}
 
-	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[],"result_list":[]}`))
+	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[` + testutil.AliceBody + `],"result_list":[{"ori_openid":"` + testutil.Alice + `"}]}`))
 	_, err := testutil.NewClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: testutil.Alice}}, 100))
 	require.NoError(t, err)
 	_, err = testutil.NewClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{testutil.Alice}, 100))
@@ -350,4 +350,46 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 // The limits are those of the platform.
 func TestLimits(t *testing.T) {
 	assert.Equal(t, []int{100, 50, 20}, []int{wechatuser.MaxUserInfoBatch, wechatuser.MaxTaggingBatch, wechatuser.MaxBlacklistBatch})
+}
+
+// What cannot be seen is named: it comes with text that was copied from a page, or with the first line of a file.
+func TestInvisibleCharactersAreNamed(t *testing.T) {
+	c := testutil.NewClient(t, testutil.Play())
+	for openID, want := range map[string]string{
+		"\ufeff" + testutil.Alice:      "contains U+FEFF",
+		testutil.Alice + "\u200b":      "contains U+200B",
+		"oFAKE\u200d" + testutil.Alice: "contains U+200D",
+		testutil.Alice + "\u00ad":      "contains U+00AD",
+		testutil.Alice + "\ufe0f":      "contains U+FE0F",
+		testutil.Alice + "\u3000":      "contains U+3000",
+		testutil.Alice + "\u00a0":      "contains U+00A0",
+		testutil.Alice + "\xff":        "contains invalid UTF-8",
+		testutil.Alice + "\n":          "contains a space or a control character",
+	} {
+		_, err := c.GetUserInfo(t.Context(), openID)
+		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, want)
+		require.ErrorContains(t, err, want)
+		err = c.BatchTagging(t.Context(), 100, []string{testutil.Alice, openID})
+		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, want)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "openid 2 of 2")
+		_, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List([]string{openID})))
+		require.Len(t, errs, 1)
+		require.ErrorContains(t, errs[0], want)
+	}
+}
+
+// JSON has no way to write most control characters but escapes, which the platform stores as they stand.
+func TestControlCharactersInNames(t *testing.T) {
+	c := testutil.NewClient(t, testutil.Play())
+	for _, name := range []string{"\x01", "a\x00", "a\nb", "a\tb", "\x1f"} {
+		_, createErr := c.CreateTag(t.Context(), name)
+		_, ensureErr := c.EnsureTag(t.Context(), name)
+		for _, err := range []error{
+			c.UpdateRemark(t.Context(), testutil.Alice, name), createErr, ensureErr, c.UpdateTag(t.Context(), 100, name),
+		} {
+			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "%q", name)
+			require.ErrorContains(t, err, "control character", "%q", name)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/bare"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/bodies"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
 )
 
@@ -54,6 +55,27 @@ func BenchmarkDecode(b *testing.B) {
 	c := newClient(b, "http://127.0.0.1", wechatuser.WithTransport(transport),
 		wechatuser.WithTokenSource(wechatuser.StaticTokenSource("ACCESS-TOKEN-FOR-BENCHMARKS")))
 	measure("wechatuser", func(ctx context.Context) error { return getFans.sdk(ctx, c) })
+}
+
+// BenchmarkDecodeBody decodes bodies as the platform writes them: without a call, only the decoder.
+func BenchmarkDecodeBody(b *testing.B) {
+	for _, body := range bodies.All() {
+		for _, d := range bodies.Decoders {
+			if body.Raw && d.Name != "wechatuser" {
+				continue // the others reject it
+			}
+			b.Run("body="+body.Name+"/with="+d.Name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(body.JSON)))
+				start := cpuTime()
+				for b.Loop() {
+					_, err := body.Decode(d)
+					require.NoError(b, err)
+				}
+				reportCPU(b, start)
+			})
+		}
+	}
 }
 
 // fastjsonPage decodes a page with fastjson, which does not decode into structs.

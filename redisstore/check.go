@@ -19,8 +19,8 @@ import (
 //
 // Its error says in words what is wrong and what to do: a wrong password, a missing permission, a read-only replica,
 // something that is not Redis. It matches [ErrUnavailable] if that may pass without anybody's action. Each of its round
-// trips takes no longer than [WithTimeout] and [WithConnectTimeout] together. A check that succeeds ends the pause after
-// a failure in which Redis is not used.
+// trips takes no longer than [WithTimeout] and [WithConnectTimeout] together. A check that succeeds ends the pause
+// after a failure in which Redis is not used.
 func (s *Store) Check(ctx context.Context) error {
 	name, value := s.prefix+"wechatuser:token:check:"+rand.Text(), rand.Text()
 	written, err := s.compareAndSwap(ctx, doOnce[bool], name, "", value, 10*time.Second)
@@ -41,15 +41,15 @@ func (s *Store) Check(ctx context.Context) error {
 		return explain(err)
 	}
 	if !written || !deleted || found != value {
-		return errors.New("redisstore: a value that was written could not be read again: " +
-			"use the primary of a single server, of Sentinel or of Cluster, and no proxy that spreads commands over servers")
+		return errors.New("redisstore: a value that was written could not be read again: use the primary of a single " +
+			"server, of Sentinel or of Cluster, and no proxy that spreads commands over servers")
 	}
 	return nil
 }
 
-// Check reports whether the limiter can use Redis: it connects, authenticates and runs the script of the limiter, without
-// reserving a place. Its error is like that of [Store.Check]. A limiter whose check fails works nevertheless, in this
-// process alone, unless [WithFailClosed] is given.
+// Check reports whether the limiter can use Redis: it connects, authenticates and runs the script of the limiter,
+// without reserving a place. Its error is like that of [Store.Check]. A limiter whose check fails works nevertheless,
+// in this process alone, unless [WithFailClosed] is given.
 func (l *Limiter) Check(ctx context.Context) error {
 	_, err := l.runScript(ctx, doOnce[time.Duration], 0)
 	return explain(err)

@@ -31,7 +31,8 @@ func checks(t *testing.T, rdb redis.UniversalClient, opts ...redisstore.Option) 
 func TestCheckSucceedsAndLeavesNothing(t *testing.T) {
 	rs := startRedis(t)
 	rdb := rs.client(t)
-	for name, check := range checks(t, rdb, redisstore.WithReadFrom(redisstore.WxJava("")), redisstore.WithKeyPrefix("crm:")) {
+	all := checks(t, rdb, redisstore.WithReadFrom(redisstore.WxJava("")), redisstore.WithKeyPrefix("crm:"))
+	for name, check := range all {
 		require.NoError(t, check(t.Context()), name)
 	}
 	eventually(t, pollInterval, func() bool { return len(rdb.Keys(t.Context(), "*").Val()) == 0 })

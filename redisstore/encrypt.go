@@ -47,20 +47,26 @@ func (c codec) encode(name string, t wechatuser.Token) (string, error) {
 	return string(value), err
 }
 
-// decode decodes a value. Its errors contain no part of the value.
+// errNotJSON and errIncomplete report a value that no Store has written.
+var (
+	errNotJSON    = fmt.Errorf("%w: not JSON", wechatuser.ErrUnreadableToken)
+	errIncomplete = fmt.Errorf("%w: access_token or expires_at is missing", wechatuser.ErrUnreadableToken)
+)
+
+// decode decodes a value. Its errors contain no part of the value. They match [wechatuser.ErrUnreadableToken] if the
+// value is to be replaced.
 func (c codec) decode(name, value string) (wechatuser.Token, error) {
 	stored, err := parse([]byte(value))
 	switch {
 	case err != nil:
+	case stored.Encrypted == nil && (stored.AccessToken == "" || stored.ExpiresAt.IsZero()):
+		err = errIncomplete
 	case stored.Encrypted == nil && len(c) > 0:
 		err = errors.New("not encrypted")
 	case stored.Encrypted != nil && len(c) == 0:
 		err = errors.New("encrypted, but the store has no key: see WithEncryption")
 	case stored.Encrypted != nil:
 		stored, err = c.decrypt(name, stored.Encrypted)
-	}
-	if err == nil && (stored.AccessToken == "" || stored.ExpiresAt.IsZero()) {
-		err = errors.New("access_token or expires_at is missing")
 	}
 	if err != nil {
 		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token under %q: %w", name, err)
@@ -79,7 +85,7 @@ func (c codec) decrypt(name string, encrypted []byte) (storedToken, error) {
 
 func parse(value []byte) (stored storedToken, err error) {
 	if json.Unmarshal(value, &stored) != nil { // the error of encoding/json may quote the value
-		err = errors.New("not a token in JSON")
+		err = errNotJSON
 	}
 	return stored, err
 }

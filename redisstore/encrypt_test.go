@@ -51,6 +51,7 @@ func TestEncryption(t *testing.T) {
 			}
 			for _, err := range errs {
 				require.ErrorContains(t, err, tt.text)
+				assert.NotErrorIs(t, err, wechatuser.ErrUnreadableToken)
 				assert.False(t, strings.Contains(err.Error(), token))
 			}
 			assert.Equal(t, tt.value, rdb.Get(t.Context(), key).Val(), "the value is unchanged")

@@ -350,7 +350,9 @@ func (s *server) clusterPort() string { return s.args[slices.Index(s.args, "--cl
 
 func waitForCluster(t *testing.T, node *server) {
 	t.Helper()
-	eventually(t, pollInterval, func() bool { return strings.Contains(cli(node.port, "cluster", "info"), "cluster_state:ok") })
+	eventually(t, pollInterval, func() bool {
+		return strings.Contains(cli(node.port, "cluster", "info"), "cluster_state:ok")
+	})
 }
 
 // hashTag is a prefix that puts all keys into one slot, which the node with that index owns.
@@ -375,8 +377,8 @@ func TestCluster(t *testing.T) {
 				t.Parallel()
 				srv := newPlatform(t)
 				workers := startWorkers(t, processes, workerConfig{
-					URL: srv.URL, Redis: addrs, Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
-					User: "limited", Password: "password", Prefix: prefix,
+					URL: srv.URL, Redis: addrs, User: "limited", Password: "password", Prefix: prefix,
+					Lease: 10 * time.Second, Timeout: 30 * time.Second, Legacy: legacy, PerMinute: 6000,
 				})
 				for range 2 { // at a cold start, and after a revocation
 					waitForSharedRenewal(t, srv, path, workers)
@@ -498,14 +500,14 @@ func TestStalledProcessDoesNotBlameRedis(t *testing.T) {
 	t.Parallel()
 	srv, rs := newPlatform(t), startRedis(t)
 	cfg := defaultConfig(srv, rs)
-	cfg.Timeout, cfg.PerMinute = 400*time.Millisecond, 6000
-	cfg.Redis = []string{startProxy(t, rs.addr(), 50*time.Millisecond)}
+	cfg.Timeout, cfg.PerMinute = 2*time.Second, 6000
+	cfg.Redis = []string{startProxy(t, rs.addr(), 100*time.Millisecond)}
 	w := startWorkers(t, 1, cfg)[0]
-	w.send(order{Do: "take", Goroutines: 4, Count: 100})
+	w.send(order{Do: "take", Goroutines: 4, Count: 24})
 	reserved := func() int { return rs.received(`lua] "SET" "` + limitKey) }
-	for i := range size(2, 8) {
-		eventually(t, pollInterval, func() bool { return reserved() >= 4*i+4 })
-		w.stall(time.Second)
+	for i := range size(1, 4) {
+		eventually(t, pollInterval, func() bool { return reserved() > 3*i })
+		w.stall(3 * time.Second) // nearly always there is a reservation in progress
 	}
-	assert.GreaterOrEqual(t, len(w.receive().Taken), 100, "no reservation has failed")
+	assert.GreaterOrEqual(t, len(w.receive().Taken), 24, "no reservation has failed")
 }

@@ -96,7 +96,8 @@ func (s *Store) loadForeign(ctx context.Context, trip tripFunc[reply], name stri
 	}
 	token := r.value
 	if strings.HasPrefix(token, `"`) && json.Unmarshal([]byte(r.value), &token) != nil || !isToken(token) {
-		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: not plain text", name)
+		return wechatuser.Token{}, fmt.Errorf("redisstore: invalid token of another SDK under %q: %w: not plain text",
+			name, wechatuser.ErrUnreadableToken)
 	}
 	return wechatuser.Token{AccessToken: token, ExpiresAt: r.sent.Add(r.ttl).Round(0)}, nil
 }

@@ -58,6 +58,7 @@ func TestLoadReadsTokensOfOtherSDKs(t *testing.T) {
 			got, err := s.Load(t.Context(), c.key)
 			if c.want == invalid {
 				require.ErrorContains(t, err, c.foreign)
+				require.ErrorIs(t, err, wechatuser.ErrUnreadableToken)
 				assert.NotContains(t, err.Error(), "SENTINEL")
 				return
 			}

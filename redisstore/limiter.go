@@ -19,9 +19,9 @@ import (
 type Limit struct {
 	Calls int           // at least 1
 	Per   time.Duration // at least 1 millisecond
-	// Burst is the number of calls that may be made at once after a pause. With 0 or 1, calls are evenly spaced, and any
-	// period Per has at most Calls of them, or slightly more if a call is late: one, or those of a tenth of a second. A
-	// larger Burst allows up to Burst-1 more.
+	// Burst is the number of calls that may be made at once after a pause. With 0 or 1, calls are evenly spaced, and
+	// any period Per has at most Calls of them, or slightly more if a call is late: one, or those of a tenth of a
+	// second. A larger Burst allows up to Burst-1 more.
 	Burst int
 }
 
@@ -90,8 +90,8 @@ var _ wechatuser.Limiter = (*Limiter)(nil)
 // account and quota. It sends no request and starts no goroutine. All processes should use the same limit. The limiter
 // uses the clock of Redis and needs Redis 5 or later; a clock that is set back or forth does not stall it.
 //
-// While Redis is down each process keeps to the limit on its own, or to a share of it with [WithFallbackShare], or calls
-// fail with [WithFailClosed]. [Limiter.Check] reports whether the limiter can be used.
+// While Redis is down each process keeps to the limit on its own, or to a share of it with [WithFallbackShare], or
+// calls fail with [WithFailClosed]. [Limiter.Check] reports whether the limiter can be used.
 func NewLimiter(rdb redis.UniversalClient, key string, limit Limit, opts ...Option) (*Limiter, error) {
 	cfg, errs := configure(apiNewLimiter, rdb, opts)
 	addErr := func(field, reason string) {

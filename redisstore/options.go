@@ -56,9 +56,9 @@ func WithTimeout(d time.Duration) Option {
 	}}
 }
 
-// WithConnectTimeout limits the time that is added to the timeout of a round trip if the client has to make a connection
-// for it. It defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round trips, and a
-// Cluster client's first command twice that. For [New] and [NewLimiter].
+// WithConnectTimeout limits the time that is added to the timeout of a round trip if the client has to make a
+// connection for it. It defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round
+// trips, and a Cluster client's first command twice that. For [New] and [NewLimiter].
 //
 // A connection that takes longer than a caller waits is completed in the background for the next one.
 func WithConnectTimeout(d time.Duration) Option {

@@ -13,8 +13,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Store keeps access tokens in Redis, for any number of accounts and processes. It is a [wechatuser.TokenStore] and a
-// [wechatuser.TokenLocker].
+// Store keeps access tokens in Redis, for any number of accounts and processes. It is a [wechatuser.TokenStore], a
+// [wechatuser.TokenLocker] and a [wechatuser.TokenBudget].
 //
 // A token is stored as the JSON {"access_token":"...","expires_at":"2006-01-02T15:04:05.000Z"}, which other programs
 // may read; its key expires with the token. A Store is safe for concurrent use and needs no Close.
@@ -31,6 +31,7 @@ type Store struct {
 var (
 	_ wechatuser.TokenStore  = (*Store)(nil)
 	_ wechatuser.TokenLocker = (*Store)(nil)
+	_ wechatuser.TokenBudget = (*Store)(nil)
 )
 
 // New returns a store that uses a client of a single Redis server, of Sentinel or of Cluster. It sends no request and
@@ -63,7 +64,8 @@ func (s *Store) Load(ctx context.Context, key string) (wechatuser.Token, error) 
 // maxSwaps limits how often Save reads the value and tries to replace it, if others replace it at the same time.
 const maxSwaps = 5
 
-// Save stores a token, unless the stored one expires later. The key expires with the token.
+// Save stores a token, unless the stored one expires later. The key expires with the token. A value that is not a token
+// is replaced, and one that cannot be decrypted is not.
 func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error {
 	if t.AccessToken == "" || t.ExpiresAt.IsZero() {
 		return errors.New("redisstore: can't save a token without its text and its expiry")
@@ -84,11 +86,11 @@ func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error 
 			return err
 		}
 		if found != "" {
-			stored, err := s.codec.decode(name, found)
-			if err != nil {
+			switch stored, err := s.codec.decode(name, found); {
+			case errors.Is(err, wechatuser.ErrUnreadableToken): // replace it
+			case err != nil:
 				return err
-			}
-			if stored.ExpiresAt.After(t.ExpiresAt) {
+			case stored.ExpiresAt.After(t.ExpiresAt):
 				return nil
 			}
 		}
@@ -107,8 +109,11 @@ func (s *Store) Delete(ctx context.Context, key string, stale wechatuser.Token) 
 		return err
 	}
 	t, err := s.codec.decode(name, found)
-	if err != nil || t.AccessToken != stale.AccessToken {
+	if err != nil && !errors.Is(err, wechatuser.ErrUnreadableToken) {
 		return err
+	}
+	if t.AccessToken != stale.AccessToken {
+		return nil
 	}
 	_, err = s.compareAndSwap(ctx, tripFor[bool](key), name, found, "", 0) // if the value has been replaced, the stale token is gone too
 	return err

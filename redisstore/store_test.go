@@ -160,7 +160,8 @@ func TestTokenSavedMeanwhileIsKept(t *testing.T) {
 	}
 }
 
-func TestInvalidValuesAreErrorsAndKept(t *testing.T) {
+// A value that no store has written is an error for Load and no obstacle to Save.
+func TestUnreadableValuesAreReplaced(t *testing.T) {
 	rdb := startRedis(t).client(t)
 	s := newStore(t, rdb)
 	for _, value := range []string{
@@ -169,18 +170,16 @@ func TestInvalidValuesAreErrorsAndKept(t *testing.T) {
 	} {
 		require.NoError(t, rdb.Set(t.Context(), key, value, 0).Err())
 		_, err := s.Load(t.Context(), key)
-		errs := []error{
-			err,
-			s.Save(t.Context(), key, tokenFor("t", time.Hour)),
-			s.Delete(t.Context(), key, tokenFor("t", time.Hour)),
-		}
-		for _, err := range errs {
-			require.Error(t, err)
-			assert.Contains(t, err.Error(), key)
-			assert.False(t, strings.Contains(err.Error(), token), "the error contains the value")
-			assert.NotErrorIs(t, err, redisstore.ErrUnavailable)
-		}
-		assert.True(t, value == rdb.Get(t.Context(), key).Val(), "the value is unchanged")
+		require.ErrorIs(t, err, wechatuser.ErrUnreadableToken)
+		assert.Contains(t, err.Error(), key)
+		assert.False(t, strings.Contains(err.Error(), token), "the error contains the value")
+		assert.NotErrorIs(t, err, redisstore.ErrUnavailable)
+
+		require.NoError(t, s.Delete(t.Context(), key, tokenFor("t", time.Hour)))
+		assert.True(t, value == rdb.Get(t.Context(), key).Val(), "it is not the token to delete")
+		want := tokenFor("t", time.Hour)
+		require.NoError(t, s.Save(t.Context(), key, want))
+		assertSame(t, want, mustLoad(t, s))
 	}
 	require.NoError(t, rdb.Del(t.Context(), key).Err())
 	require.NoError(t, rdb.LPush(t.Context(), key, "a list").Err())

@@ -25,6 +25,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the documents that tests generate")
@@ -132,7 +133,7 @@ func unclear(result string) []row {
 		{of: []kind{createTags}, applied: notApplied, always: outcome{result + ambiguous, 4, 1}, once: ok(2, 1)},
 		{of: []kind{createTags}, applied: wasApplied, always: ok(4, 1), once: ok(3, 1)},
 		{of: []kind{deleteTags}, applied: notApplied, always: outcome{result + ambiguous, 4, 1}, once: ok(2, 1)},
-		{of: []kind{deleteTags}, applied: wasApplied, always: ok(4, 1), once: ok(2, 1)},
+		{of: []kind{deleteTags}, applied: wasApplied, always: ok(4, 1), once: ok(3, 1)},
 		{of: []kind{clearQuotas}, always: outcome{result + ambiguous, 1, 1}, once: outcome{result + ambiguous, 1, 1}},
 		{of: []kind{clearBySecret}, always: outcome{result + ambiguous, 1, 0}, once: outcome{result + ambiguous, 1, 0}},
 		{of: []kind{tokenCalls}, always: outcome{result, 0, 3}, once: ok(0, 2)},
@@ -332,13 +333,13 @@ var faultTable = []family{
 		faults: []fault{
 			{
 				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
-					return testutil.RespondJSON(`{"note":"a` + "\x01\t\n" + `b",` + body[1:])
+					return testutil.RespondJSON(`{"errmsg":"a` + "\x01\t\n" + `b",` + body[1:])
 				}),
 				text: "Text typed into the console can contain characters that JSON forbids. They are kept.",
 			},
 			{
 				name: "invalid UTF-8", inject: testutil.AlterResponse(func(body string) testutil.Reply {
-					return testutil.RespondJSON(`{"note":"` + "\xff\xc3" + `",` + body[1:])
+					return testutil.RespondJSON(`{"errmsg":"` + "\xff\xc3" + `",` + body[1:])
 				}),
 				text: "Invalid bytes become U+FFFD, and the rest is kept.",
 			},
@@ -389,6 +390,7 @@ var faultTable = []family{
 		faults: []fault{
 			{name: "45011", result: "Error ErrRateLimited ErrTemporary", inject: testutil.RespondInstead(testutil.RespondCode(45011)), text: "The quota of the minute is exhausted. Retry in the next minute; a bulk job does so by itself."},
 			{name: "45009", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "The quota of the day is exhausted. Wait for the next day, or see `ClearQuota`."},
+			{name: "48001 with status 403", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.Respond(403, `{"errcode":48001,"errmsg":"api unauthorized"}`)), text: "As 48001: an errcode counts whatever the HTTP status."},
 			{name: "48001", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(48001)), text: "The account has no permission for this API."},
 			{name: "40164", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "The caller's IP address is not in the account's whitelist. The message contains it."},
 			{name: "40003", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(40003)), text: "An openid of another account, or not an openid. A bulk job reports it and continues with the others."},
@@ -424,6 +426,9 @@ var faultTable = []family{
 		faults: []fault{{
 			name: "40001", inject: testutil.RespondInstead(testutil.RespondCode(40001)),
 			text: "If it persists, look for another program that uses `force_refresh` all the time. From `ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
+		}, {
+			name: "40001 with status 401", inject: testutil.RespondInstead(testutil.Respond(401, `{"errcode":40001,"errmsg":"invalid credential"}`)),
+			text: "As 40001: an errcode counts whatever the HTTP status.",
 		}},
 		want: []row{
 			{of: apis, always: outcome{"Error ErrInvalidToken", 2, 2}, once: ok(2, 2)},
@@ -439,8 +444,8 @@ var faultTable = []family{
 			text: "The call recovers as it does from each fault alone.",
 		}},
 		want: []row{
-			{of: []kind{reads, writes, deleteTags}, applied: wasApplied, once: ok(3, 1)},
-			{of: []kind{createTags}, applied: wasApplied, once: ok(4, 1)},
+			{of: []kind{reads, writes}, applied: wasApplied, once: ok(3, 1)},
+			{of: []kind{createTags, deleteTags}, applied: wasApplied, once: ok(4, 1)},
 			{of: []kind{clearQuotas, clearBySecret}, applied: wasApplied, once: outcome{noResponse + ambiguous, 1, 0}},
 		},
 	},
@@ -721,13 +726,104 @@ func TestFaults(t *testing.T) {
 			assert.Len(t, covered, len(kinds), "%s: all calls have a row", fam.title)
 		}
 	}
-	document := faultsDocument(calls)
+	document := faultsDocument(calls) + profileFaults(t)
 	if *update {
 		require.NoError(t, os.WriteFile(theDocument, []byte(document), 0o644))
 	}
 	there, err := os.ReadFile(theDocument)
 	require.NoError(t, err)
 	assert.Equal(t, document, string(there), "out of date: go test ./test -run TestFaults -update")
+}
+
+// profileFaults measures what one openid or one profile does to those that are asked for together with it. It returns a
+// section of the document.
+func profileFaults(t *testing.T) string {
+	t.Helper()
+	nobody := wechatusertest.ForeignOpenID(0)
+	var b strings.Builder
+	b.WriteString(`
+## One profile of a hundred
+
+One of 100 openids, at the place that costs most, is nobody's, or its profile is broken. The table has the result of
+BatchUserInfo, and what BulkUserInfo returns, with its calls. [Decision 17](decisions/0017-profiles-that-are-proven.md)
+says which profiles are proven.
+
+| fault | BatchUserInfo | BulkUserInfo |
+|---|---|---|
+`)
+	for _, f := range []struct {
+		name   string
+		quirks wechatusertest.Quirks
+		alter  func(srv *wechatusertest.Server, openIDs []string, at int) []string
+	}{
+		{"everybody follows", wechatusertest.Strict(), func(_ *wechatusertest.Server, ids []string, _ int) []string { return ids }},
+		{"one has left", wechatusertest.Strict(), func(srv *wechatusertest.Server, ids []string, at int) []string {
+			srv.Unfollow(ids[at])
+			return ids
+		}},
+		{"one is nobody's, and the platform says so (40003)", wechatusertest.Strict(), func(_ *wechatusertest.Server, ids []string, at int) []string {
+			ids[at] = nobody
+			return ids
+		}},
+		{"one is nobody's, and left out", wechatusertest.Quirks{ShortBatch: true}, func(_ *wechatusertest.Server, ids []string, at int) []string {
+			ids[at] = nobody
+			return ids
+		}},
+		{"one is nobody's, and the others are mixed up", wechatusertest.Quirks{MixedUnionIDs: true}, func(_ *wechatusertest.Server, ids []string, at int) []string {
+			ids[at] = nobody
+			return ids
+		}},
+		{"one is broken JSON", wechatusertest.Quirks{RawQuotes: true}, func(srv *wechatusertest.Server, ids []string, at int) []string {
+			srv.AddUsers(wechatuser.UserInfo{OpenID: ids[at], UnionID: ids[at], Remark: `a"b`})
+			return ids
+		}},
+	} {
+		single, bulk := "", ""
+		most := 0
+		for at := range 100 {
+			synctest.Test(t, func(t *testing.T) {
+				f.quirks.Seed = uint64(at + 1)
+				srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(f.quirks))
+				for _, id := range testutil.OpenIDs(100) {
+					srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: id})
+				}
+				ids := f.alter(srv, testutil.OpenIDs(100), at)
+				c := srv.Client()
+				queries := make([]wechatuser.UserQuery, len(ids))
+				for i, id := range ids {
+					queries[i].OpenID = id
+				}
+				users, err := c.BatchUserInfo(t.Context(), queries)
+				if outcome := code(testutil.Describe(err)); !strings.Contains(single, outcome) {
+					single = strings.TrimPrefix(single+" or "+outcome, " or ")
+				}
+				for _, user := range users {
+					assert.Contains(t, []string{user.OpenID, ""}, user.UnionID, f.name)
+				}
+
+				before := srv.Calls("*")
+				rejected := 0
+				for user, err := range c.BulkUserInfo(t.Context(), testutil.List(ids)) {
+					var one *wechatuser.OpenIDError
+					if errors.As(err, &one) {
+						assert.Equal(t, ids[at], one.OpenID, f.name)
+						rejected++
+						continue
+					}
+					require.NoError(t, err, f.name)
+					assert.Contains(t, []string{user.OpenID, ""}, user.UnionID, f.name)
+				}
+				most = max(most, srv.Calls("*")-before)
+				bulk = fmt.Sprintf("%d profiles, %d `OpenIDError`", 100-rejected, rejected)
+			})
+		}
+		calls := "1 call"
+		if most > 1 {
+			calls = fmt.Sprintf("at most %d calls", most)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s, %s |\n", f.name, single, bulk, calls)
+	}
+	return b.String()
 }
 
 // baseline is the account before and after a call without a fault, and the result of the call.

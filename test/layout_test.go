@@ -34,23 +34,25 @@ var floors = [][]string{
 	{"tokenprovider.go"},
 	{"call.go"},
 	{"attempt.go"},
-	{"options.go", "joboptions.go", "validate.go", "secret.go", "cloud.go"},
+	{"options.go", "joboptions.go", "validate.go", "profiles.go", "secret.go", "cloud.go"},
 	{"errors.go"},
-	{"request.go", "codetable.go", "interceptor.go"},
+	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go", "jobcontext.go"},
 	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go"},
 	{"doc.go"},
 }
 
 // imports are the packages of the module that each internal package may import, in its source files.
 var imports = map[string][]string{
-	"internal/backoff":    {},
-	"internal/bulk":       {"internal/backoff"},
-	"internal/paging":     {},
-	"internal/redact":     {"internal/wire"},
-	"internal/testutil":   {"", "wechatusertest"},
-	"internal/tokencache": {"internal/backoff", "internal/redact"},
-	"internal/transport":  {},
-	"internal/wire":       {},
+	"internal/backoff":       {},
+	"internal/bulk":          {"internal/backoff", "internal/guard"},
+	"internal/guard":         {},
+	"internal/paging":        {"internal/guard"},
+	"internal/redact":        {"internal/wire"},
+	"internal/testutil":      {"", "wechatusertest"},
+	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/transport":     {},
+	"internal/wire":          {},
+	"internal/wire/wiretest": {},
 }
 
 // listed is a package as go list describes it.

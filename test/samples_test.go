@@ -117,6 +117,9 @@ func TestSamples(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", i+1, sample.Endpoint), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				call := sampleCall(t, sample.Endpoint)
+				if want, ok := sampleResults[i].(*wechatuser.UserInfo); ok {
+					call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetUserInfo(ctx, want.OpenID) }
+				}
 				c := call.NewClient(t, testutil.Play(testutil.RespondJSON(sample.Body)), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
 				got, err := call.Do(t.Context(), c)
 

@@ -3,6 +3,8 @@ package test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,9 +41,9 @@ func TestInvalidResponses(t *testing.T) {
 		{"text", 200, "text/plain", `OK`, "the body is not JSON"},
 		{"HTML", 200, "text/html", `<html>Log in</html>`, "the body is HTML"},
 		{"other object", 200, "application/json", `{"hello":1}`, "the response has no "},
-		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode is not a whole number"},
+		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode: true or false where a whole number is expected"},
 		{"HTML around a token", 200, "text/html", `<pre>{"access_token":"FAKE"}</pre>`, "the body is HTML"},
-		{"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody, "the body is not the platform's JSON: invalid character"},
+		{"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody, "the JSON of the body is broken at byte 27 of 54"},
 		{"bad gateway", 502, "text/html", `<html>502</html>`, "Bad Gateway"},
 		{"platform's JSON with 500", 500, "application/json", testutil.OKBody, "Internal Server Error"},
 		{"not found", 404, "application/json", `{"message":"no route"}`, "Not Found"},
@@ -52,7 +54,7 @@ func TestInvalidResponses(t *testing.T) {
 		{"odder status", 999, "", ``, "unknown status"},
 	}
 	for _, call := range testutil.APICalls {
-		cut := test{"cut", 200, "application/json", call.Response[:len(call.Response)-1], "unexpected end of JSON input"}
+		cut := test{"cut", 200, "application/json", call.Response[:len(call.Response)-1], "the JSON of the body is cut after "}
 		for _, tt := range append(tests, cut) {
 			t.Run(call.Name+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -103,18 +105,19 @@ func TestSuccessWithoutPayload(t *testing.T) {
 func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
-		{"BatchUserInfo", `{"user_info_list":null}`, "no user_info_list"},
+		{"BatchUserInfo", `{"users":[]}`, "no user_info_list"},
+		{"BatchUserInfo", `{"user_info_list":[null]}`, "user_info_list[0]: null where an object is expected"},
 		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is not 0"},
 		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is not 0"},
 		{"CreateTag", `{"tag":null}`, "no tag"},
 		{"CreateTag", `{"tag":{}}`, "no tag"},
-		{"GetTags", `{"tags":null}`, "no tags"},
-		{"GetTags", `{"tags":{}}`, "cannot unmarshal object"},
-		{"GetTagIDList", `{"tagid_list":null}`, "no tagid_list"},
-		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, "no result_list"},
+		{"GetTags", `{"tag":[]}`, "no tags"},
+		{"GetTags", `{"tags":"x"}`, "tags: a text where a list is expected"},
+		{"GetTagIDList", `{"errcode":0}`, "no tagid_list"},
+		{"ChangeOpenID", `{"errcode":0}`, "no result_list"},
 		{"GetAPIQuota", `{"errcode":0,"quota":null}`, "no quota"},
 		{"GetRIDInfo", `{"errcode":0,"request":null}`, "no request"},
-		{"GetAPIDomainIP", `{"ip_list":null}`, "no ip_list"},
+		{"GetAPIDomainIP", `{"errcode":0}`, "no ip_list"},
 		{"BatchTagging", `{"errmsg":"ok"}`, "no errcode"},
 		{"Token", `{"access_token":"","expires_in":7200}`, "no access_token"},
 		{"Token", `{"access_token":"FAKE"}`, "no expires_in above 0"},
@@ -128,6 +131,71 @@ func TestInvalidPayloads(t *testing.T) {
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
 				assert.ErrorContains(t, re.Err, tt.want)
+			})
+		})
+	}
+}
+
+// What stands for nothing is nothing, of whatever type it is.
+func TestEmptyPayloads(t *testing.T) {
+	for _, tt := range []struct {
+		method, body string
+		want         any
+	}{
+		{"BatchUserInfo", `{"user_info_list":null}`, []wechatuser.UserInfo{}},
+		{"GetTags", `{"tags":null}`, []wechatuser.Tag{}},
+		{"GetTags", `{"tags":{}}`, []wechatuser.Tag{}},
+		{"GetTags", `{"tags":""}`, []wechatuser.Tag{}},
+		{"GetTagIDList", `{"tagid_list":null}`, []int{}},
+		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, []wechatuser.OpenIDChange{}},
+		{"GetAPIDomainIP", `{"ip_list":null}`, []string{}},
+		{"GetFans", `{"total":0,"count":0,"data":[],"next_openid":""}`, &wechatuser.OpenIDPage{}},
+		{"GetFans", `{"total":"0","count":"0","data":"","next_openid":null}`, &wechatuser.OpenIDPage{}},
+		{"GetFans", `{"total":"2","count":"1","data":{"openid":["oFAKE"]},"next_openid":"oFAKE"}`, &wechatuser.OpenIDPage{
+			Total: 2, Count: 1, OpenIDs: []string{"oFAKE"}, NextOpenID: "oFAKE",
+		}},
+		{"GetUserInfo", `{"subscribe":"1","openid":"` + testutil.Alice + `","tagid_list":"","subscribe_time":[],"qr_scene":"98765","new":7}`,
+			&wechatuser.UserInfo{
+				Subscribe: 1, OpenID: testutil.Alice, TagIDList: []int{}, QRScene: 98765,
+				Extra: map[string]json.RawMessage{"new": json.RawMessage("7")},
+			}},
+	} {
+		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				call := testutil.CallOf(t, tt.method)
+				s := testutil.Play(testutil.RespondJSON(tt.body))
+				got, err := call.Do(t.Context(), call.NewClient(t, s))
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got)
+			})
+		})
+	}
+}
+
+// A lifetime in quotes is a lifetime: one token request is enough.
+func TestLifetimeInQuotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		call := testutil.CallOf(t, "Token")
+		s := testutil.Play(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":"7200"}`))
+		got, err := call.Do(t.Context(), call.NewClient(t, s))
+		require.NoError(t, err)
+		assert.Equal(t, wechatuser.Token{AccessToken: "FAKE", ExpiresAt: time.Now().Add(7200 * time.Second).Round(0)}, got)
+	})
+}
+
+// A response with a value that cannot be read would be the same again. It is not asked for again.
+func TestWrongTypesAreNotRetried(t *testing.T) {
+	for _, call := range testutil.APICalls {
+		t.Run(call.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := testutil.Play(testutil.RespondJSON(`{"errcode":{"a":1}}`))
+				_, err := call.Do(t.Context(), call.NewClient(t, s))
+				var re *wechatuser.ResponseError
+				require.ErrorAs(t, err, &re)
+				assert.Equal(t, 1, re.Attempts)
+				require.EqualError(t, re.Err, "errcode: an object where a whole number is expected")
+				require.NotErrorIs(t, err, wechatuser.ErrTemporary)
+				assert.Equal(t, call.Write, errors.Is(err, wechatuser.ErrAmbiguous))
 			})
 		})
 	}
@@ -191,8 +259,6 @@ func TestTextIsSentAsItIs(t *testing.T) {
 		"�":               `"�"`,
 		`"\/`:             `"\"\\/"`,
 		`\u5927`:          `"\\u5927"`,
-		"\n\r\t\b\f":      `"\n\r\t\b\f"`,
-		"\x00\x1f":        `"\u0000\u001f"`, // JSON does not allow these characters as they are
 		"\ufeff\u200bé":   "\"\ufeff\u200bé\"",
 		"😀":               `"😀"`,
 		"' ; -- /* {} []": `"' ; -- /* {} []"`,
@@ -283,7 +349,7 @@ func TestBodyAtTheLimit(t *testing.T) {
 func TestWrongContentLength(t *testing.T) {
 	for name, tt := range map[string]struct{ announced, wantErr, wantSnippet string }{
 		"too long":  {"1000", "unexpected EOF", testutil.TagsBody},
-		"too short": {"20", "unexpected end of JSON input", testutil.TagsBody[:20]},
+		"too short": {"20", "the JSON of the body is cut after 20 bytes", testutil.TagsBody[:20]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -341,6 +407,21 @@ func TestSnippet(t *testing.T) {
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, tt.want, re.Snippet)
+		})
+	}
+}
+
+// A body at the limit, in what it has of one thing, costs an error of a few KiB.
+func TestHugeMessage(t *testing.T) {
+	for name, text := range map[string]string{"text": "x", "control characters": "\x01", "hints": "hint: [rid: "} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"errcode":48001,"errmsg":"` + strings.Repeat(text, (15<<20)/len(text)) + ` rid: ` + testutil.RID + `"}`
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
+			assert.Equal(t, testutil.RID, e.RID, "the rid is at the end")
+			assert.Less(t, len(err.Error()), 4<<10)
 		})
 	}
 }

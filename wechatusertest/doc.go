@@ -45,7 +45,8 @@
 // # Simulate faults
 //
 // [Server.Fault] makes calls of a path fail: with an errcode, with an HTTP status, with a broken response or without a
-// response, before or after the call is carried out, a number of times or with a probability. It can also delay them.
+// response, before or after the call is carried out, a number of times, for some minutes or with a probability. It can
+// also delay them.
 //
 //	// The next call creates its tag, but the response is lost.
 //	srv.Fault(wechatusertest.Fault{Path: "createTag", Kind: wechatusertest.FaultDropAnswer, Times: 1})
@@ -103,13 +104,15 @@
 //   - Errors have HTTP status 200. The Content-Type is "application/json; encoding=utf-8", and "/" is written as "\/".
 //     Errors and writes return errcode and errmsg, reads do not. errmsg ends with "hint" and "rid"; the rid contains
 //     the time.
-//   - The page sizes of user/get and getblacklist. The openid of a cursor is not part of its page. The last page has a
+//   - The page size of user/get. The openid of a cursor is not part of its page. The last page has a
 //     next_openid. An empty page has no "data".
 //   - The limits of each call and their errcodes. The length of tag names and remarks is counted in bytes. \uXXXX in a
 //     remark is stored as these six characters. Tag ids start at 100. "tagId" in place of "tagid" fails with 45159.
 //   - Profiles have no name, sex and place. The profile of a former follower is shorter.
-//   - 40164 is returned for token requests only, with the client's address. User management by an unverified account
-//     fails with 48001.
+//   - 40164 is returned for all calls, with the client's address. User management by an unverified account fails with
+//     48001.
+//   - Errors of the access token have a rid alone, and "/" is plain in errmsg; 40001 names getStableAccessToken. A wrong
+//     app ID fails with 40013 before the grant type is looked at.
 //   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
 //     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
 //
@@ -118,10 +121,11 @@
 // No source is known for the following, so the platform may differ:
 //
 //   - Checks are made in this order: method, token, verified account, quota, body, fields, state; for token requests:
-//     app ID, secret, frozen secret, address. An unknown path fails with 40066 before all other checks.
+//     app ID, grant type, secret, frozen secret, address. The address of other calls is checked after the token. An
+//     unknown path fails with 40066 before all other checks.
 //   - A token that this account never issued fails with 40001, or with 40014 if it has characters that no token has.
 //   - A missing field fails with 44002, a missing tagid with 45159. A missing list counts as empty (40032), and so does
-//     a missing tag name (45157). A value of the wrong JSON type fails with 47001, a body over 1 MiB with 45002.
+//     a missing tag name (45157). A value of the wrong JSON type, such as a tagid in quotes, fails with 47001, a body over 1 MiB with 45002.
 //   - An unknown openid fails with 40003. An openid known to be another account's ([ForeignOpenID], or an old openid of
 //     [WithMigration]) fails with 49003 in calls for tags and the blacklist, and with 40003 elsewhere.
 //   - An invalid openid in a list fails the whole call, and nothing is applied.
@@ -129,7 +133,8 @@
 //     Removing a tag and unblocking succeed. Unfollowing removes all tags; remark, block and position in the list
 //     remain.
 //   - A remark of exactly 30 bytes is allowed, and an empty one clears it. \uXXXX in a tag name is decoded.
-//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. All lists are in the order of
+//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids, those of getblacklist 1,000: the
+//     platform's page says so, and an older one says 10,000. All lists are in the order of
 //     the first follow, and no openid appears twice.
 //   - groupid is the id of the first tag. The star tag counts towards the 20 tags of a user, but not towards the 100 of
 //     an account.

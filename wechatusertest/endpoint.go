@@ -31,6 +31,7 @@ const (
 	tokenPath       = "/cgi-bin/token"
 	stableTokenPath = "/cgi-bin/stable_token"
 
+	tagFansPath        = "/cgi-bin/user/tag/get"
 	batchTaggingPath   = "/cgi-bin/tags/members/batchtagging"
 	batchUntaggingPath = "/cgi-bin/tags/members/batchuntagging"
 )
@@ -54,7 +55,7 @@ var endpoints = func() map[string]*endpoint {
 		"/cgi-bin/tags/get":       {api: "getTags", method: get, serve: (*Server).getTags, hint: true},
 		"/cgi-bin/tags/update":    {api: "updateTag", method: post, serve: (*Server).updateTag, hint: true},
 		"/cgi-bin/tags/delete":    {api: "deleteTag", method: post, serve: (*Server).deleteTag, hint: true},
-		"/cgi-bin/user/tag/get":   {api: "getTagFans", method: post, serve: (*Server).getTagFans, hint: true},
+		tagFansPath:               {api: "getTagFans", method: post, serve: (*Server).getTagFans, hint: true},
 		batchTaggingPath:          {api: "batchTagging", method: post, serve: (*Server).batchTagging, hint: true},
 		batchUntaggingPath:        {api: "batchUntagging", method: post, serve: (*Server).batchUntagging, hint: true},
 		"/cgi-bin/tags/getidlist": {api: "getTagidList", method: post, serve: (*Server).getTagIDList, hint: true},

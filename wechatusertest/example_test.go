@@ -72,11 +72,11 @@ func ExampleWild() {
 func ExampleWithQuirks() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2),
 		wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
-	users, err := srv.Client().BatchUserInfo(context.Background(), []wechatuser.UserQuery{
+	_, err := srv.Client().BatchUserInfo(context.Background(), []wechatuser.UserQuery{
 		{OpenID: wechatusertest.OpenID(0)}, {OpenID: wechatusertest.ForeignOpenID(0)}, {OpenID: wechatusertest.OpenID(1)},
 	})
-	fmt.Println(len(users), err)
-	// Output: 2 <nil>
+	fmt.Println(errors.Is(err, wechatuser.ErrUnproven))
+	// Output: true
 }
 
 // The second tag is created, but the response is lost.

@@ -44,6 +44,9 @@ type Fault struct {
 	After int `json:"after,omitempty"`
 	// Times is the number of calls that the fault hits; 0 means no limit.
 	Times int `json:"times,omitempty"`
+	// For is how long the fault lasts, in the account's time, from the first call that it hits; 0 means no limit. The
+	// platform has failed some calls with -1 for ten minutes, and for hours.
+	For time.Duration `json:"for,omitempty"`
 	// Probability is the probability, from 0 to 1, that the fault hits a call; 0 stands for 1, so every call is hit.
 	// [WithSeed] determines which calls are hit.
 	Probability float64 `json:"probability,omitempty"`
@@ -87,8 +90,8 @@ func (f Fault) checkRest() error {
 	switch {
 	case !(f.Probability >= 0 && f.Probability <= 1):
 		return fmt.Errorf("the Probability of a fault must be from 0 to 1, not %v", f.Probability)
-	case f.After < 0 || f.Times < 0 || f.Delay < 0:
-		return errors.New("a fault's After, Times and Delay must not be negative")
+	case f.After < 0 || f.Times < 0 || f.Delay < 0 || f.For < 0:
+		return errors.New("a fault's After, Times, Delay and For must not be negative")
 	}
 	return nil
 }
@@ -113,6 +116,9 @@ func (f Fault) String() string {
 	if !isAnyPath(f.Path) {
 		text += " of " + f.Path
 	}
+	if f.For > 0 {
+		text += " for " + f.For.String()
+	}
 	if f.After > 0 {
 		text += fmt.Sprintf(", skipping the first %d", f.After)
 	}
@@ -133,8 +139,11 @@ type faultState struct {
 
 type fault struct {
 	Fault
-	id string // name of its random decisions
+	id    string    // name of its random decisions
+	until time.Time // zero until it hits a call, and without For
 }
+
+func (f *fault) hasEnded(now time.Time) bool { return !f.until.IsZero() && !now.Before(f.until) }
 
 // partialFailure is set by FailOpenIDs.
 type partialFailure struct {
@@ -166,7 +175,7 @@ func (s *Server) addFault(method string, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faultsAdded++
-	s.faults = append(s.faults, fault{f, "fault " + strconv.Itoa(s.faultsAdded)})
+	s.faults = append(s.faults, fault{Fault: f, id: "fault " + strconv.Itoa(s.faultsAdded)})
 }
 
 // Faults returns the faults that can still hit calls, in the order in which they were added. Their After and Times are
@@ -174,9 +183,11 @@ func (s *Server) addFault(method string, f Fault) {
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	remaining := make([]Fault, len(s.faults))
-	for i, f := range s.faults {
-		remaining[i] = f.Fault
+	remaining := make([]Fault, 0, len(s.faults))
+	for i := range s.faults {
+		if f := &s.faults[i]; !f.hasEnded(s.now()) {
+			remaining = append(remaining, f.Fault)
+		}
 	}
 	return remaining
 }
@@ -236,6 +247,7 @@ func (s *Server) addOrClearFaults(method string, f Fault) {
 
 // takeFault returns the fault that hits a call, and counts it. It returns the zero Fault if there is none.
 func (s *Server) takeFault(c *call) Fault {
+	s.faults = slices.DeleteFunc(s.faults, func(f fault) bool { return f.hasEnded(c.arrived) })
 	ofPath := func(f *fault) bool { return f.Path == c.path }
 	ofAnyPath := func(f *fault) bool { return isAnyPath(f.Path) && !isTokenPath(c.path) }
 	for _, matches := range []func(*fault) bool{ofPath, ofAnyPath} {
@@ -247,6 +259,9 @@ func (s *Server) takeFault(c *call) Fault {
 				f.After--
 			case c.rng.chance(f.id, cmp.Or(f.Probability, 1)):
 				hit := f.Fault
+				if f.For > 0 && f.until.IsZero() {
+					f.until = c.arrived.Add(f.For)
+				}
 				if f.Times == 1 {
 					s.faults = slices.Delete(s.faults, i, i+1)
 				} else if f.Times > 1 {

@@ -353,6 +353,21 @@ func TestFaultProbability(t *testing.T) {
 	assert.NotEqual(t, calls(1), calls(2))
 }
 
+// The platform fails some calls with -1 for minutes: reports of 2023-11 and 2024-08 speak of ten minutes and of hours.
+func TestFaultThatLasts(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.Fault(wechatusertest.Fault{Path: "getTags", Kind: wechatusertest.FaultErrcode, Code: -1, For: 10 * time.Minute})
+	a.Advance(time.Hour)
+	assertCode(t, -1, a.get("/cgi-bin/tags/get"))
+	a.Advance(10*time.Minute - time.Second)
+	assertCode(t, -1, a.get("/cgi-bin/tags/get"))
+	assert.Len(t, a.Faults(), 1)
+	a.Advance(time.Second)
+	assert.Empty(t, a.Faults())
+	assert.Contains(t, a.get("/cgi-bin/tags/get"), "tags")
+}
+
 func TestFaultCheck(t *testing.T) {
 	t.Parallel()
 	const kind = wechatusertest.FaultDropAnswer
@@ -362,7 +377,7 @@ func TestFaultCheck(t *testing.T) {
 		"a fault with a delay needs a Delay":                      {Kind: wechatusertest.FaultDelay},
 		"needs a Status from 200 to 599, not 0":                   {Kind: wechatusertest.FaultHTTP},
 		"the Probability of a fault must be from 0 to 1, not 1.5": {Kind: kind, Probability: 1.5},
-		"a fault's After, Times and Delay must not be negative":   {Kind: kind, Times: -1},
+		"a fault's After, Times, Delay and For must not be":       {Kind: kind, For: -1},
 		`the nearest one is "/cgi-bin/user/tag/get"`:              {Kind: kind, Path: "/cgi-bin/user/tags/get"},
 		`the nearest one is "/cgi-bin/openapi/rid/get"`:           {Kind: kind, Path: "/openapi/rid/get"},
 	} {
@@ -375,10 +390,10 @@ func TestFaultString(t *testing.T) {
 	t.Parallel()
 	f := wechatusertest.Fault{
 		Kind: wechatusertest.FaultErrcode, Path: "/cgi-bin/user/get", Code: -1,
-		Times: 3, Probability: 0.5, After: 2, Delay: time.Second,
+		Times: 3, Probability: 0.5, After: 2, Delay: time.Second, For: time.Minute,
 	}
 	require.NoError(t, f.Check())
-	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get, skipping the first 2, with probability 0.5",
+	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get for 1m0s, skipping the first 2, with probability 0.5",
 		f.String())
 	assert.Equal(t, "http 502 to all calls", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 502}.String())
 }

@@ -124,7 +124,7 @@ func (s *Server) finish(c *call, err error) (*response, logEntry, error) {
 // respond carries out a call, applies its fault, and returns the response. It returns an error if there is none.
 func (s *Server) respond(c *call) (*response, error) {
 	c.now = s.now()
-	c.out.rawControl = s.cfg.quirks.RawControl
+	c.out.rawControl, c.out.rawQuotes = s.cfg.quirks.RawControl, s.cfg.quirks.RawQuotes
 	switch c.fault.Kind {
 	case FaultErrcode:
 		if c.code = c.fault.Code; c.code == wechatuser.CodeSomeOpenIDsFailed {
@@ -145,7 +145,7 @@ func (s *Server) respond(c *call) (*response, error) {
 	} else if len(c.out.b) == 0 {
 		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
 	}
-	if c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
+	if !c.out.broken && c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
 		c.out.b = shuffleKeys(c.out.b, c.rng.stream("keys"))
 	}
 	resp := &response{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
@@ -183,6 +183,9 @@ func (s *Server) process(c *call) wechatuser.Code {
 	case !r.noToken:
 		if code := s.authorize(c); code != 0 || c.special != nil {
 			return code
+		}
+		if !s.cfg.whitelistOfTokens && !s.ipAllowed(c.ip) {
+			return wechatuser.CodeIPNotAllowed
 		}
 	}
 	if s.cfg.unverified && !c.route.open {

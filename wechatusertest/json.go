@@ -14,6 +14,8 @@ import (
 type writer struct {
 	b          []byte
 	rawControl bool
+	rawQuotes  bool // in what typed writes
+	broken     bool // typed has written what breaks the JSON
 }
 
 // lit writes literal JSON.
@@ -38,27 +40,40 @@ var special = func() (set [256]bool) {
 	return set
 }()
 
+// shortEscapes holds the characters that follow a backslash in the short escapes of JSON.
+var shortEscapes = [256]byte{
+	'"': '"', '\\': '\\', '/': '/', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't',
+}
+
+// typed writes a text that somebody has typed into the console or into their profile.
+func (w *writer) typed(s string) *writer {
+	if !w.rawQuotes || !strings.ContainsAny(s, `"\`) {
+		return w.str(s)
+	}
+	w.broken = true
+	return w.lit(`"` + s + `"`)
+}
+
+// message writes an errmsg, in which "/" is not escaped.
+func (w *writer) message(s string) *writer {
+	var m writer
+	return w.lit(strings.ReplaceAll(string(m.str(s).b), `\/`, "/"))
+}
+
 // str writes a string. Invalid UTF-8 is written unchanged.
 func (w *writer) str(s string) *writer {
 	w.b = append(w.b, '"')
 	done := 0
 	for i := range len(s) {
 		c := s[i]
-		if !special[c] || c < 0x20 && w.rawControl {
+		if !special[c] || c < 0x20 && shortEscapes[c] == 0 && w.rawControl {
 			continue
 		}
 		w.b = append(w.b, s[done:i]...)
 		done = i + 1
-		switch c {
-		case '"', '\\', '/':
-			w.b = append(w.b, '\\', c)
-		case '\n':
-			w.b = append(w.b, `\n`...)
-		case '\r':
-			w.b = append(w.b, `\r`...)
-		case '\t':
-			w.b = append(w.b, `\t`...)
-		default: // JSON has no short escape for it
+		if short := shortEscapes[c]; short != 0 {
+			w.b = append(w.b, '\\', short)
+		} else {
 			w.b = append(w.b, `\u00`...)
 			w.b = append(w.b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
 		}

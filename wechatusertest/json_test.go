@@ -29,13 +29,13 @@ func TestStringsAreEscapedLikeThePlatforms(t *testing.T) {
 	}
 }
 
-// Text that was entered in the platform's console was sent with control characters that JSON does not allow.
-// https://github.com/node-webot/co-wechat-api/issues/63
+// Text that was entered in the platform's console was sent with control characters that JSON does not allow, beside
+// others that are escaped: https://github.com/node-webot/co-wechat-api/issues/63.
 func TestRawControlCharacters(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{RawControl: true}))
-	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x14b\"\n"})
-	assert.Contains(t, a.get("/cgi-bin/user/info", "openid", "oFAKE"), "\"remark\":\"a\x14b\\\"\n\",")
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "a\x0eb\"\n\b"})
+	assert.Contains(t, a.get("/cgi-bin/user/info", "openid", "oFAKE"), "\"remark\":\"a\x0eb\\\"\\n\\b\",")
 }
 
 // https://developers.weixin.qq.com/community/develop/doc/0006a887d44d7867b78a98b8158400

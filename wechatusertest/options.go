@@ -27,7 +27,9 @@ type config struct {
 	quirks Quirks
 	seed   uint64
 
-	whitelist    []netip.Prefix // nil for any address
+	whitelist         []netip.Prefix // nil for any address
+	whitelistOfTokens bool           // it concerns token requests only
+
 	unverified   bool
 	cloud        bool // in a container of cloud hosting
 	cloudPaths   []string
@@ -66,7 +68,7 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 func WithoutListener() Option { return func(c *config) { c.noListener = true } }
 
 // WithPageSize limits the pages of all lists to n openids, so that a small account has many pages. By default pages
-// have 10,000 openids, and 1,000 in the blacklist, as on the platform.
+// have 10,000 openids, and 1,000 in the blacklist, as the platform's pages say.
 func WithPageSize(n int) Option { return func(c *config) { c.pageSize = max(n, 0) } }
 
 // WithQuota limits the calls of a path per day and per minute; 0 means no limit. Further calls fail with 45009 (day) or
@@ -103,11 +105,20 @@ func WithQuirks(q Quirks) Option {
 // of a Fault count calls in the order of their arrival.
 func WithSeed(seed uint64) Option { return func(c *config) { c.seed = seed } }
 
-// WithIPWhitelist limits token requests to clients with these addresses or prefixes, such as "203.0.113.7" or
-// "203.0.113.0/24". Other token requests fail with 40164, whose errmsg has the client's address. Requests through
+// WithIPWhitelist limits all calls to clients with these addresses or prefixes, such as "203.0.113.7" or
+// "203.0.113.0/24". Calls of others fail with 40164, whose errmsg has the client's address. Requests through
 // [Server.Transport] come from 127.0.0.1. [NewServer] panics on an invalid address.
-func WithIPWhitelist(addresses ...string) Option {
+//
+// https://developers.weixin.qq.com/doc/oplatform/developers/basic_func/ip_whitelist
+func WithIPWhitelist(addresses ...string) Option { return ipWhitelist(addresses, false) }
+
+// WithTokenIPWhitelist is [WithIPWhitelist] for token requests only. The platform did so in earlier years, and may do
+// so for an account today: all 40164 that developers have published are of token requests.
+func WithTokenIPWhitelist(addresses ...string) Option { return ipWhitelist(addresses, true) }
+
+func ipWhitelist(addresses []string, ofTokens bool) Option {
 	return func(c *config) {
+		c.whitelistOfTokens = ofTokens
 		c.whitelist = make([]netip.Prefix, len(addresses))
 		for i, text := range addresses {
 			c.whitelist[i] = parsePrefix(text)

@@ -34,7 +34,12 @@ func TestIPWhitelist(t *testing.T) {
 	assert.Regexp(t, `^invalid ip 2001:db8::2 ipv6 2001:db8::2, not in whitelist rid: `, msg)
 	assertCode(t, 40164, a.stable(false))
 	assertCode(t, 40164, a.legacy())
-	assert.NotContains(t, a.get("/cgi-bin/tags/get"), "errcode")
+	assertCode(t, 40164, a.get("/cgi-bin/tags/get"))
+	assertCode(t, 40001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {"x"}}, "").Body.String())
+
+	older := newAccount(t, wechatusertest.WithTokenIPWhitelist("203.0.113.0/24"))
+	assertCode(t, 40164, older.stable(false))
+	assert.NotContains(t, older.get("/cgi-bin/tags/get"), "errcode")
 
 	assertCode(t, 40164, newAccount(t, wechatusertest.WithIPWhitelist()).stable(false))
 	assert.PanicsWithValue(t, `wechatusertest: WithIPWhitelist: "localhost" is neither an IP address nor a prefix`,

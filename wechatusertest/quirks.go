@@ -30,23 +30,39 @@ type Quirks struct {
 	// kind of hint, without the rid or without the text.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl does not escape control characters in strings, which makes the JSON invalid. The platform does so with
-	// text that was entered in its console. https://github.com/node-webot/co-wechat-api/issues/63
+	// RawControl does not escape control characters in strings that JSON has no short escape for, which makes the JSON
+	// invalid. The platform does so with text that was entered in its console.
+	// https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
+	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such
+	// profile breaks the JSON of its whole batch. https://github.com/node-webot/co-wechat-api/issues/63
+	RawQuotes bool
 
 	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.
 	// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 	DecodedEscapes bool
 	// ShortPages returns fewer openids in a page of a list than it could, although the list goes on.
 	ShortPages float64
+	// NoCursor leaves next_openid empty in a page of a list that has openids. The documentation says that it may be so on
+	// the last page, and nobody has reported it of another one.
+	// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
+	NoCursor float64
+	// MaxBatch rejects batchget, batchtagging, batchuntagging and the calls of the blacklist with 40032 if they have more
+	// openids, although more are documented; 0 is the documented limit. Some accounts have reported it of batchget with
+	// 100 openids.
+	MaxBatch int
 	// ReorderedBatch returns the profiles of batchget in random order.
 	ReorderedBatch float64
 	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 	ShortBatch bool
-	// MixedUnionIDs attaches unionids to the wrong profiles when ShortBatch leaves out openids, as in the same report.
-	// It needs ShortBatch.
+	// MixedUnionIDs makes batchget return all openids, also unknown ones, with unionids or whole profiles that belong to
+	// the openids after the unknown one, as in the same report. The last profile has no unionid then, or is that of
+	// somebody who does not follow, or is left out: that is not known. With ShortBatch, one of both happens.
 	MixedUnionIDs bool
+	// BareEmptyTag makes user/tag/get answer with {"count":0} for a page without openids.
+	// https://github.com/wechatpy/wechatpy/issues/273
+	BareEmptyTag bool
 
 	// TagCountLag is the maximum age of the counts in tags/get. It is 10 hours on the platform.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw0SIktDDzsAwre-41Yoi2n8
@@ -69,6 +85,10 @@ type Quirks struct {
 	// NoTokenOverlap revokes a legacy token as soon as another one is fetched. Without it, the old token remains valid
 	// for 5 minutes.
 	NoTokenOverlap bool
+	// TokenOutlivesForce keeps the newest stable token valid after a forced refresh, until the next one. The platform's
+	// page advises two forced refreshes after a leak, 30 seconds apart, since the token before may remain valid.
+	// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+	TokenOutlivesForce bool
 	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
@@ -79,17 +99,22 @@ func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
 // times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
-// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case.
+// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case, and NoCursor.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,
 
 		HTMLErrors: 0.01, SystemBusy: 0.02, Latency: 2 * time.Millisecond,
-		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true,
-		ShortPages: 0.3, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true,
+		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true, RawQuotes: true,
+		ShortPages: 0.3, MaxBatch: 99, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
 		TagCountLag: 10 * time.Hour, FalseInvalidTag: 0.05, ConcurrentTagging: true, PartialTagging: 0.05,
-		DeletableTags: true, NoTokenOverlap: true, UnusedQuota: true,
+		DeletableTags: true, NoTokenOverlap: true, TokenOutlivesForce: true, UnusedQuota: true,
 	}
+}
+
+// tooMany reports whether a call has too many openids, for a documented limit.
+func (q *Quirks) tooMany(openIDs, limit int) bool {
+	return openIDs > limit || q.MaxBatch > 0 && openIDs > q.MaxBatch
 }
 
 // check panics if a probability is not from 0 to 1.

@@ -242,6 +242,43 @@ func TestShortPages(t *testing.T) {
 	assert.LessOrEqual(t, slices.Max(counts), 100)
 }
 
+func TestNoCursor(t *testing.T) {
+	t.Parallel()
+	a := newQuirky(t, wechatusertest.Quirks{NoCursor: 1}, wechatusertest.WithFans(30), wechatusertest.WithPageSize(10))
+	first := decode[page](t, a.get("/cgi-bin/user/get"))
+	assert.Empty(t, *first.Next)
+	assert.Equal(t, ids(10), first.Data.OpenID)
+	got := 0
+	for _, err := range a.Client().AllFans(t.Context()) {
+		require.NoError(t, err)
+		got++
+	}
+	assert.Equal(t, 30, got)
+}
+
+func TestMaxBatch(t *testing.T) {
+	t.Parallel()
+	a := newQuirky(t, wechatusertest.Quirks{MaxBatch: 19}, wechatusertest.WithFans(50))
+	vip := a.AddTag("vip")
+	for path, body := range map[string]func(n int) string{
+		taggingPath:                              func(n int) string { return tagging(vip, ids(n)...) },
+		untaggingPath:                            func(n int) string { return tagging(vip, ids(n)...) },
+		"/cgi-bin/tags/members/batchblacklist":   func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+		"/cgi-bin/tags/members/batchunblacklist": func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+	} {
+		assertCode(t, 40032, a.post(path, body(20)))
+		assert.Contains(t, a.post(path, body(19)), `"errcode":0`)
+	}
+	users := make([]wechatuser.UserQuery, 20)
+	for i, id := range ids(20) {
+		users[i].OpenID = id
+	}
+	_, err := a.Client().BatchUserInfo(t.Context(), users)
+	assert.ErrorIs(t, err, wechatuser.CodeInvalidOpenIDListSize)
+	_, err = a.Client().BatchUserInfo(t.Context(), users[:19])
+	assert.NoError(t, err)
+}
+
 type batch struct {
 	List []wechatuser.UserInfo `json:"user_info_list"`
 }
@@ -260,22 +297,82 @@ func TestReorderedBatch(t *testing.T) {
 // https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 func TestShortBatch(t *testing.T) {
 	t.Parallel()
-	for mixed, want := range map[bool][]string{
-		false: {"union-0", "union-1", "union-2"},
-		true:  {"union-1", "union-2", "union-0"},
-	} {
-		a := newQuirky(t, wechatusertest.Quirks{ShortBatch: true, MixedUnionIDs: mixed})
-		for i, id := range ids(3) {
-			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
+	a := newQuirky(t, wechatusertest.Quirks{ShortBatch: true})
+	for i, id := range ids(3) {
+		a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
+	}
+	query := userList(slices.Insert(ids(3), 1, "oFAKEnobody", wechatusertest.ForeignOpenID(0))...)
+	got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", query))
+	require.Len(t, got.List, 3)
+	for i, u := range got.List {
+		assert.Equal(t, []string{wechatusertest.OpenID(i), fmt.Sprint("union-", i)}, []string{u.OpenID, u.UnionID})
+	}
+}
+
+// A report of 2024-09: the unknown openid is in the response, with the unionid of the next one, and so on to the end.
+// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
+func TestMixedUnionIDs(t *testing.T) {
+	t.Parallel()
+	shapes := map[string]int{}
+	for seed := range 60 {
+		a := newQuirky(t, wechatusertest.Quirks{MixedUnionIDs: true, Seed: uint64(seed)})
+		for i, id := range ids(5) {
+			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("remark-", i)})
 		}
-		query := userList(slices.Insert(ids(3), 1, "oFAKEnobody", wechatusertest.ForeignOpenID(0))...)
-		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", query))
-		require.Len(t, got.List, 3)
-		for i, u := range got.List {
-			assert.Equal(t, []string{wechatusertest.OpenID(i), want[i]}, []string{u.OpenID, u.UnionID})
+		asked := slices.Insert(ids(5), 2, wechatusertest.ForeignOpenID(0))
+		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(asked...))).List
+		for i, u := range got[:5] {
+			assert.Equal(t, []string{asked[i], fmt.Sprint("union-", i)}, []string{u.OpenID, u.UnionID})
 		}
-		whole := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(3)...)))
-		assert.Equal(t, "union-0", whole.List[0].UnionID, "a complete response is correct")
+		shape := map[bool]string{true: "whole", false: "unionid"}[got[4].Remark == "remark-4"]
+		switch {
+		case len(got) == 5:
+			shape += ", last absent"
+		case got[5].Subscribed():
+			shape += ", last without unionid"
+		default:
+			shape += ", last not following"
+		}
+		if len(got) == 6 {
+			assert.Empty(t, got[5].UnionID)
+		}
+		shapes[shape]++
+
+		whole := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(5)...)))
+		assert.Equal(t, "union-4", whole.List[4].UnionID, "without an unknown openid the response is correct")
+		assert.LessOrEqual(t, len(decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(asked[2]))).List), 1)
+	}
+	assert.Len(t, shapes, 6, "%v", shapes)
+}
+
+// https://github.com/wechatpy/wechatpy/issues/273
+func TestBareEmptyTag(t *testing.T) {
+	t.Parallel()
+	a := newQuirky(t, wechatusertest.Quirks{BareEmptyTag: true})
+	vip := a.AddTag("vip")
+	assert.Equal(t, `{"count":0}`, a.post("/cgi-bin/user/tag/get", fmt.Sprintf(`{"tagid":%d}`, vip)))
+	assert.Equal(t, `{"total":0,"count":0,"next_openid":""}`, a.get("/cgi-bin/user/get"), "other lists say more")
+	page, err := a.Client().GetTagFans(t.Context(), vip, "")
+	require.NoError(t, err)
+	assert.Empty(t, page.OpenIDs)
+}
+
+// One profile breaks the JSON of all: https://github.com/node-webot/co-wechat-api/issues/63.
+func TestRawQuotes(t *testing.T) {
+	t.Parallel()
+	for _, remark := range []string{`a"b`, `y?v\`} {
+		a := newQuirky(t, wechatusertest.Quirks{RawQuotes: true, ShuffledKeys: 1}, wechatusertest.WithFans(3))
+		a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: remark})
+		for _, body := range []string{
+			a.get("/cgi-bin/user/info", "openid", "oFAKE"),
+			a.post("/cgi-bin/user/info/batchget", userList("oFAKE", wechatusertest.OpenID(1))),
+		} {
+			assert.Contains(t, body, `"remark":"`+remark+`"`)
+			assert.False(t, json.Valid([]byte(body)))
+		}
+		assert.True(t, json.Valid([]byte(a.post("/cgi-bin/user/info/batchget", userList(ids(3)...)))))
+		require.NoError(t, a.Client().UpdateTag(t.Context(), a.AddTag("vip"), remark))
+		assert.True(t, json.Valid([]byte(a.get("/cgi-bin/tags/get"))), "tags are another matter")
 	}
 }
 

@@ -53,7 +53,7 @@ var errmsgTexts = map[wechatuser.Code]string{
 func (s *Server) writeError(c *call) {
 	c.rid = s.newRID(c.arrived)
 	c.out.b = c.out.b[:0]
-	c.out.lit(`{"errcode":`).int(int(c.code)).lit(`,"errmsg":`).str(s.errmsg(c))
+	c.out.lit(`{"errcode":`).int(int(c.code)).lit(`,"errmsg":`).message(s.errmsg(c))
 	if c.code == wechatuser.CodeSomeOpenIDsFailed {
 		c.out.lit(`,"fail_openid_list":`).strs(c.failed)
 	}
@@ -67,8 +67,12 @@ func (s *Server) errmsg(c *call) string {
 	if c.code == wechatuser.CodeIPNotAllowed {
 		text = fmt.Sprintf("invalid ip %s ipv6 %s, not in whitelist", c.ip, ipv6(c.ip))
 	}
+	ofToken := c.code.Is(wechatuser.ErrInvalidToken)
+	if ofToken && c.code == wechatuser.CodeInvalidCredential || c.code == wechatuser.CodeDailyQuotaExceeded && c.path == tokenPath {
+		text += ", could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
+	}
 	form := 0
-	if c.route != nil && c.route.hint {
+	if c.route != nil && c.route.hint && !ofToken {
 		form = 1
 	}
 	if c.rng.chance("ErrmsgForms", s.cfg.quirks.ErrmsgForms) {

@@ -93,6 +93,8 @@ func (s *Server) checkCredential(c *call, appID, secret, grantType string) wecha
 	switch {
 	case appID == "":
 		return wechatuser.CodeAppIDMissing
+	case appID != s.cfg.appID:
+		return wechatuser.CodeInvalidAppID
 	case grantType != "client_credential":
 		return wechatuser.CodeInvalidGrantType
 	}
@@ -175,7 +177,8 @@ func (s *Server) currentStable(now time.Time) *token {
 	return s.stable
 }
 
-// forceStable revokes all stable tokens, unless it did so less than 30 seconds ago.
+// forceStable revokes all stable tokens, unless it did so less than 30 seconds ago. With the quirk TokenOutlivesForce
+// the newest one remains valid until the next time.
 func (s *Server) forceStable(now time.Time) wechatuser.Code {
 	if !s.lastForced.IsZero() && now.Sub(s.lastForced) < forcedPause {
 		return 0
@@ -186,10 +189,11 @@ func (s *Server) forceStable(now time.Time) wechatuser.Code {
 	s.forced.n++
 	s.lastForced = now
 	for _, t := range s.order {
-		if t.stable {
+		if t.stable && (t != s.stable || !s.cfg.quirks.TokenOutlivesForce) {
 			t.revoke(now)
 		}
 	}
+	s.stable = nil
 	return 0
 }
 

@@ -107,6 +107,25 @@ func TestForcedRefresh(t *testing.T) {
 	decode[tokenResponse](t, a.stable(true))
 }
 
+// With the quirk it takes a second forced refresh to revoke the old token.
+// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+func TestTokenOutlivesAForcedRefresh(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithQuirks(wechatusertest.Quirks{TokenOutlivesForce: true}))
+	leaked := decode[tokenResponse](t, a.stable(false))
+	second := decode[tokenResponse](t, a.stable(true))
+	assert.NotEqual(t, leaked.AccessToken, second.AccessToken)
+	a.use(leaked.AccessToken, 0)
+	a.Advance(29 * time.Second)
+	assert.Equal(t, second.AccessToken, decode[tokenResponse](t, a.stable(true)).AccessToken)
+	a.use(leaked.AccessToken, 0)
+	a.Advance(time.Second)
+	third := decode[tokenResponse](t, a.stable(true))
+	a.use(leaked.AccessToken, 40001)
+	a.use(second.AccessToken, 0)
+	a.use(third.AccessToken, 0)
+}
+
 func TestForcedRefreshRevokesOverlappingTokens(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -204,4 +223,14 @@ func TestWrongCredentials(t *testing.T) {
 	assertCode(t, 47001, a.do(http.MethodPost, "/cgi-bin/stable_token", nil, `{"appid":`).Body.String())
 	assertCode(t, 47001, a.do(http.MethodPost, "/cgi-bin/stable_token", nil, `{"appid":1}`).Body.String())
 	assertCode(t, 44002, a.do(http.MethodPost, "/cgi-bin/stable_token", nil, "").Body.String())
+}
+
+// A wrong app ID is found before the grant type, as a capture of 2026 shows: without grant_type it is 40013.
+func TestAppIDIsCheckedFirst(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	wrong := url.Values{"appid": {"wx0000000000000000"}, "secret": {a.Secret}}
+	assertCode(t, 40013, a.do(http.MethodGet, "/cgi-bin/token", wrong, "").Body.String())
+	right := url.Values{"appid": {a.AppID}, "secret": {a.Secret}}
+	assertCode(t, 40002, a.do(http.MethodGet, "/cgi-bin/token", right, "").Body.String())
 }

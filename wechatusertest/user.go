@@ -54,9 +54,10 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	if !c.fields.get("user_list", &list) {
 		return wechatuser.CodeDataFormat
 	}
-	if len(list) == 0 || len(list) > maxUserInfoBatch {
+	if len(list) == 0 || s.cfg.quirks.tooMany(len(list), maxUserInfoBatch) {
 		return wechatuser.CodeInvalidOpenIDListSize
 	}
+	asked := make([]string, 0, len(list))
 	users := make([]int, 0, len(list))
 	for _, item := range list {
 		var openID, lang string
@@ -66,25 +67,22 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 		if code := s.refusedProfiles[openID]; code != 0 {
 			return code
 		}
+		asked = append(asked, openID)
 		if u, known := s.index[openID]; known {
 			users = append(users, u)
-		} else if !s.cfg.quirks.ShortBatch {
+		} else if q := &s.cfg.quirks; !q.ShortBatch && !q.MixedUnionIDs {
 			return wechatuser.CodeInvalidOpenID
 		}
 	}
+	profiles := s.batch(c, asked, users)
 	if c.rng.chance("ReorderedBatch", s.cfg.quirks.ReorderedBatch) {
-		c.rng.stream("order").Shuffle(len(users), func(i, k int) { users[i], users[k] = users[k], users[i] })
+		c.rng.stream("order").Shuffle(len(profiles), func(i, k int) { profiles[i], profiles[k] = profiles[k], profiles[i] })
 	}
-	mixed := s.cfg.quirks.MixedUnionIDs && len(users) < len(list)
-	c.out.grow(len(users) * 400)
+	c.out.grow(len(profiles) * 400)
 	c.out.lit(`{"user_info_list":[`)
-	for i, u := range users {
+	for i, info := range profiles {
 		if i > 0 {
 			c.out.lit(`,`)
-		}
-		info := s.info(u)
-		if mixed {
-			info.UnionID = s.info(users[(i+1)%len(users)]).UnionID
 		}
 		c.out.user(info)
 	}
@@ -92,18 +90,59 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	return 0
 }
 
+// batch returns the profiles of users, which are those of the openids asked for that the account knows.
+//
+// With MixedUnionIDs and an unknown openid, the profiles are put beside the openids asked for, one after the other, so
+// that each from the unknown openid on has the UnionID, or the whole profile, of a later one. What the last ones get,
+// who are left with nothing, no report says.
+func (s *Server) batch(c *call, asked []string, users []int) []wechatuser.UserInfo {
+	profiles := make([]wechatuser.UserInfo, len(users), len(asked))
+	for i, u := range users {
+		profiles[i] = s.info(u)
+	}
+	q := &s.cfg.quirks
+	if !q.MixedUnionIDs || len(users) == len(asked) || q.ShortBatch && c.rng.chance("ShortBatch", 0.5) {
+		return profiles
+	}
+	whole := c.rng.chance("whole profiles", 0.5)
+	rest := c.rng.stream("last profile").IntN(3)
+	mixed := make([]wechatuser.UserInfo, 0, len(asked))
+	for i, id := range asked {
+		info := wechatuser.UserInfo{OpenID: id, TagIDList: []int{}}
+		u, known := s.index[id]
+		if known {
+			info = s.info(u)
+		}
+		switch {
+		case i < len(profiles) && (whole || !known):
+			info = profiles[i]
+			info.OpenID = id
+		case i < len(profiles):
+			info.UnionID = profiles[i].UnionID
+		case rest == 0:
+			info.UnionID = ""
+		case rest == 1:
+			info = wechatuser.UserInfo{OpenID: id, TagIDList: []int{}}
+		default:
+			continue
+		}
+		mixed = append(mixed, info)
+	}
+	return mixed
+}
+
 // user writes a profile. For a former follower it leaves out the same fields as the platform.
 func (w *writer) user(u wechatuser.UserInfo) {
 	w.lit(`{"subscribe":`).int(u.Subscribe).lit(`,"openid":`).str(u.OpenID).
-		lit(`,"nickname":`).str(u.Nickname).lit(`,"sex":`).int(u.Sex).lit(`,"language":`).str(u.Language).
-		lit(`,"city":`).str(u.City).lit(`,"province":`).str(u.Province).lit(`,"country":`).str(u.Country).
+		lit(`,"nickname":`).typed(u.Nickname).lit(`,"sex":`).int(u.Sex).lit(`,"language":`).str(u.Language).
+		lit(`,"city":`).typed(u.City).lit(`,"province":`).typed(u.Province).lit(`,"country":`).str(u.Country).
 		lit(`,"headimgurl":`).str(u.HeadImgURL)
 	if u.Subscribed() {
 		w.lit(`,"subscribe_time":`).int64(u.SubscribeTime)
 		if u.UnionID != "" {
 			w.lit(`,"unionid":`).str(u.UnionID)
 		}
-		w.lit(`,"remark":`).str(u.Remark).lit(`,"groupid":`).int(u.GroupID)
+		w.lit(`,"remark":`).typed(u.Remark).lit(`,"groupid":`).int(u.GroupID)
 	}
 	w.lit(`,"tagid_list":`).ints(u.TagIDList)
 	if u.Subscribed() {
@@ -135,6 +174,10 @@ func (s *Server) writePage(c *call, set *bitset, cursor string, size int) wechat
 		s.page = s.page[:1+c.rng.stream("page").IntN(len(s.page))]
 	}
 	c.out.lit(`"count":`).int(len(s.page))
+	if len(s.page) == 0 && s.cfg.quirks.BareEmptyTag && c.path == tagFansPath {
+		c.out.lit(`}`)
+		return 0
+	}
 	next := ""
 	if len(s.page) > 0 {
 		next = s.users[s.page[len(s.page)-1]].openID
@@ -147,6 +190,9 @@ func (s *Server) writePage(c *call, set *bitset, cursor string, size int) wechat
 			c.out.str(s.users[u].openID)
 		}
 		c.out.lit(`]}`)
+	}
+	if next != "" && c.rng.chance("NoCursor", s.cfg.quirks.NoCursor) {
+		next = ""
 	}
 	c.out.lit(`,"next_openid":`).str(next).lit(`}`)
 	return 0

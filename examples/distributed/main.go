@@ -116,10 +116,12 @@ func parse(role string, args []string, stderr io.Writer) (cfg config, err error)
 		flags.StringVar(&cfg.job, "job", "tagging", "`name` of the job; use a name only once")
 		flags.StringVar(&cfg.redis.addrs, "redis", "127.0.0.1:6379",
 			"`address` of Redis; those of Sentinels or Cluster nodes are separated by commas")
-		flags.StringVar(&cfg.redis.master, "redis-master", "", "`name` of the primary, if the addresses are those of Sentinels")
+		flags.StringVar(&cfg.redis.master, "redis-master", "",
+			"`name` of the primary, if the addresses are those of Sentinels")
 		flags.StringVar(&cfg.redis.user, "redis-user", "", "`user` of Redis")
 		flags.BoolVar(&cfg.redis.tls, "redis-tls", false, "use TLS")
-		flags.StringVar(&cfg.redis.ca, "redis-ca", "", "PEM `file` with the root certificates for TLS (default: those of the system)")
+		flags.StringVar(&cfg.redis.ca, "redis-ca", "",
+			"PEM `file` with the root certificates for TLS (default: those of the system)")
 		flags.StringVar(&cfg.api, "api", "", "base `URL` of the API, for a simulator or a proxy")
 	}
 	flags.IntVar(&cfg.limit, "limit", limit,

@@ -144,8 +144,8 @@ func (p *producer) enqueueAll(ctx context.Context, tagID, size int, openIDs iter
 	return p.rdb.HSet(ctx, p.key("place"), "openids", p.cur.openIDs, "complete", 1).Err()
 }
 
-// add records a chunk, adds its task to the queue, and records the progress. If the producer dies in between, it does so
-// again later: the task has the same ID, or the chunk is known to be done.
+// add records a chunk, adds its task to the queue, and records the progress. If the producer dies in between, it does
+// so again later: the task has the same ID, or the chunk is known to be done.
 func (p *producer) add(ctx context.Context, c chunk) error {
 	id := c.id()
 	done, err := p.isDone(ctx, id)

@@ -92,10 +92,12 @@ func TestConnections(t *testing.T) {
 		return strings.Contains(report("", "-redis", "127.0.0.1:"+plain), connected) &&
 			strings.Contains(report("", "-redis", "127.0.0.1:"+sentinel, "-redis-master", "main"), connected)
 	})
-	assert.Contains(t, report("PASSWORD", "-redis", "127.0.0.1:"+secure, "-redis-ca", cert, "-redis-user", "worker"), connected)
+	assert.Contains(t,
+		report("PASSWORD", "-redis", "127.0.0.1:"+secure, "-redis-ca", cert, "-redis-user", "worker"), connected)
 
 	assert.Contains(t, report("", "-redis", "127.0.0.1:"+secure, "-redis-tls"), "TLS with Redis fails")
-	assert.Contains(t, report("wrong", "-redis", "127.0.0.1:"+plain, "-redis-user", "worker"), "wrong user name or password")
+	assert.Contains(t,
+		report("wrong", "-redis", "127.0.0.1:"+plain, "-redis-user", "worker"), "wrong user name or password")
 	assert.Contains(t, report("", "-redis", "127.0.0.1:"+sentinel, "-redis-master", "other"), "Sentinel does not know")
 	assert.Contains(t, report("", "-redis-ca", filepath.Join(dir, "none")), "no such file")
 	assert.Contains(t, report("", "-redis-ca", key), "no certificate in")

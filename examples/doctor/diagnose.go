@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -172,16 +171,17 @@ func (d *diagnosis) credential(ctx context.Context, c *wechatuser.Client, rec *r
 	d.clock(rec)
 	if err == nil {
 		d.add(credentialCheck, ok, "WeChat issues a token for "+c.AppID(), "")
-		d.add(whitelistCheck, ok, "WeChat issues tokens to this machine", "")
+		d.add(whitelistCheck, ok, "WeChat issues tokens to this machine; it may check the whitelist for other calls too", "")
 		return true
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) && e.Code == wechatuser.CodeIPNotAllowed {
 		d.skip("unknown until the whitelist is right", credentialCheck)
 		finding, remedy := explain(e), e.Code.Remedy()
-		if ip := rejectedIP.FindStringSubmatch(e.Message); ip != nil {
-			finding = fmt.Sprintf("WeChat sees this machine as %s. %s", ip[1], finding)
-			remedy = fmt.Sprintf("add %s to the IP whitelist (IP白名单) in the console, https://mp.weixin.qq.com; "+
-				"if it is not this machine's address, it is that of your NAT or proxy", ip[1])
+		if ip := e.ClientIP(); ip.IsValid() {
+			finding = fmt.Sprintf("WeChat sees this machine as %s. %s", ip, finding)
+			remedy = fmt.Sprintf("add %s to the IP whitelist (IP白名单) in the console, https://developers.weixin.qq.com/platform "+
+				"(我的业务, the account, 基础信息, 开发密钥), and wait some minutes; "+
+				"if it is not this machine's address, it is that of your NAT or proxy", ip)
 		}
 		d.add(whitelistCheck, fail, finding, remedy)
 		return false
@@ -190,9 +190,6 @@ func (d *diagnosis) credential(ctx context.Context, c *wechatuser.Client, rec *r
 	d.skip("unknown without a token", whitelistCheck)
 	return false
 }
-
-// rejectedIP matches the address in the text of 40164.
-var rejectedIP = regexp.MustCompile(`invalid ip ([0-9a-fA-F.:]+)`)
 
 // Clock skew affects the expiry of shared tokens and the validity of certificates.
 const (

@@ -65,7 +65,7 @@ func explain(e *wechatuser.Error) string {
 		text += ": " + e.Message
 	}
 	if e.RID != "" {
-		text += ", rid " + e.RID
+		text += ", rid " + e.RID // https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag explains it
 	}
 	return text
 }

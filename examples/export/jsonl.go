@@ -6,17 +6,11 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
-
-	"github.com/wechatuser/wechatuser"
+	"maps"
 )
 
 // jsonLines is one JSON object per line: the profile with the platform's fields, and the names of its tags.
 type jsonLines struct{}
-
-type jsonProfile struct {
-	wechatuser.UserInfo
-	Tags []string `json:"tags"`
-}
 
 // jsonRejected is the line of a rejected profile.
 type jsonRejected struct {
@@ -32,7 +26,15 @@ func (jsonLines) append(b *bytes.Buffer, r row) error {
 	if r.err != "" {
 		return enc.Encode(jsonRejected{r.user.OpenID, r.err})
 	}
-	return enc.Encode(jsonProfile{r.user, r.tags})
+	tags, err := json.Marshal(r.tags)
+	if err != nil {
+		return err
+	}
+	extra := map[string]json.RawMessage{}
+	maps.Copy(extra, r.user.Extra)
+	extra["tags"] = tags
+	r.user.Extra = extra
+	return enc.Encode(r.user)
 }
 
 func (jsonLines) scan(r io.Reader) iter.Seq2[scannedRow, int64] {

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS followers (
 	tags          TEXT NOT NULL,              -- JSON array of IDs
 	scene         TEXT NOT NULL,
 	subscribed_at INTEGER NOT NULL,
-	left_at       INTEGER NOT NULL DEFAULT 0, -- when it was detected; 0 for a follower
+	left_at       INTEGER NOT NULL DEFAULT 0, -- when it was detected, and the rest deleted; 0 for a follower
 	sweep         INTEGER NOT NULL DEFAULT 0  -- the last sweep that has seen the follower
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS followers_unionid ON followers (unionid);
@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS changes (
 	old    TEXT NOT NULL,
 	new    TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS changes_openid ON changes (openid);
 CREATE TABLE IF NOT EXISTS place (
 	app_id   TEXT PRIMARY KEY,
 	last     TEXT NOT NULL DEFAULT '',
@@ -58,7 +59,7 @@ type cursor struct {
 
 type database struct {
 	*sql.DB
-	find, upsert, setLeft, addChange *sql.Stmt // for one follower
+	find, upsert, setLeft, forgetChanges, addChange *sql.Stmt // for one follower
 }
 
 func open(file, appID string) (*database, error) {
@@ -75,7 +76,8 @@ func open(file, appID string) (*database, error) {
 	}
 	uri := url.URL{Scheme: "file", OmitHost: true, Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"),
 		// Concurrent runs wait for each other, and a CRM can read at the same time.
-		RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"}
+		RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)" +
+			"&_pragma=secure_delete(1)"} // what is deleted does not stay in the file
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, err
@@ -107,8 +109,10 @@ func (d *database) prepare(appID string) error {
 		&d.upsert: `INSERT INTO followers (openid, unionid, remark, tags, scene, subscribed_at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (openid) DO UPDATE SET unionid = excluded.unionid, remark = excluded.remark, tags = excluded.tags,
 				scene = excluded.scene, subscribed_at = excluded.subscribed_at, left_at = 0`,
-		&d.setLeft:   "UPDATE followers SET left_at = ? WHERE openid = ?",
-		&d.addChange: "INSERT INTO changes (at, openid, what, old, new) VALUES (?, ?, ?, ?, ?)",
+		&d.setLeft: `UPDATE followers SET left_at = ?, unionid = '', remark = '', tags = '[]', scene = '', subscribed_at = 0
+			WHERE openid = ?`,
+		&d.forgetChanges: "UPDATE changes SET old = '', new = '' WHERE openid = ?",
+		&d.addChange:     "INSERT INTO changes (at, openid, what, old, new) VALUES (?, ?, ?, ?, ?)",
 	} {
 		var err error
 		if *stmt, err = d.Prepare(query); err != nil {
@@ -229,8 +233,11 @@ func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error 
 		return nil
 	case !u.Subscribed():
 		changes = append(changes, change{kind: "left"})
-		// Keep unionid, remark and tags: the platform does not return them anymore.
-		_, err = tx.Stmt(d.setLeft).Exec(now, u.OpenID)
+		// The platform requires an account to delete what it keeps of a user who has left. The openid stays, so that the
+		// CRM learns of it and can do the same.
+		if _, err = tx.Stmt(d.setLeft).Exec(now, u.OpenID); err == nil {
+			_, err = tx.Stmt(d.forgetChanges).Exec(u.OpenID)
+		}
 	default:
 		tags := tagsOf(u)
 		switch {
@@ -242,7 +249,7 @@ func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error 
 		for _, c := range []change{
 			{"unionid", old.UnionID, u.UnionID}, {"remark", old.Remark, u.Remark}, {"tags", oldTags, tags},
 		} {
-			if known && c.old != c.new {
+			if known && leftAt == 0 && c.old != c.new {
 				changes = append(changes, c)
 			}
 		}

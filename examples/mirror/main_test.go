@@ -169,6 +169,24 @@ func TestLeaversAndReturners(t *testing.T) {
 		f.query(t, "SELECT what FROM changes WHERE openid = '"+b+"' ORDER BY n"))
 }
 
+// The platform requires an account to delete what it keeps of a user who has left.
+func TestNothingIsKeptOfALeaver(t *testing.T) {
+	f := newFixture(t, 0)
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE1", UnionID: "uFAKE1", Remark: "first", TagIDList: []int{100}})
+	f.mustUpdate(t, false, false)
+	f.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE1", UnionID: "uFAKE1", Remark: "second", TagIDList: []int{100}})
+	f.mustUpdate(t, true, true)
+	f.Unfollow("oFAKE1")
+	assert.Contains(t, f.mustUpdate(t, true, false), "1 left;")
+	assert.Equal(t, []string{""}, f.query(t, "SELECT unionid || remark || scene FROM followers WHERE openid = 'oFAKE1' AND left_at > 0"))
+	assert.Equal(t, []string{"new", "remark", "left"}, f.query(t, "SELECT what || old || new FROM changes WHERE openid = 'oFAKE1' ORDER BY n"))
+
+	f.clock = f.clock.Add(time.Minute)
+	f.Follow("oFAKE1")
+	assert.Contains(t, f.mustUpdate(t, true, false), "1 back, 0 left; 0 remarks, 0 tags and 0 unionids changed")
+	assert.Equal(t, []string{"uFAKE1"}, f.query(t, "SELECT unionid FROM followers WHERE openid = 'oFAKE1' AND left_at = 0"))
+}
+
 func TestEverybodyLeft(t *testing.T) {
 	f := newFixture(t, 5)
 	f.mustUpdate(t, false, false)

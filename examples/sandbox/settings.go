@@ -55,7 +55,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		set.quirks, err = parseQuirks(text)
 		return err
 	})
-	whitelistUsage := "`addresses` that may fetch tokens, such as 127.0.0.1,203.0.113.0/24"
+	whitelistUsage := "`addresses` that may make calls, such as 127.0.0.1,203.0.113.0/24"
 	flags.Func("whitelist", whitelistUsage, func(text string) error {
 		set.options = append(set.options, wechatusertest.WithIPWhitelist(strings.Split(text, ",")...))
 		return nil

@@ -1,5 +1,6 @@
 // Tokenserver serves the access token of an account to the other programs of a company. Only this server needs the app
-// secret and an entry in the IP whitelist; the other programs use package tokenclient.
+// secret; the other programs use package tokenclient. All of them need an entry in the IP whitelist, since WeChat checks
+// it for calls with a token too.
 //
 //	TOKENSERVER_KEY=… go run ./examples/tokenserver -addr 127.0.0.1:8081
 //

@@ -14,7 +14,7 @@ import (
 // each further one, and never more than limit. Clients that failed together do not return together ("full jitter").
 func Delay(base, limit time.Duration, retry int) time.Duration {
 	bound := limit
-	if shift := retry - 1; shift < 32 && base<<shift>>shift == base {
+	if shift := retry - 1; shift >= 0 && shift < 32 && base<<shift>>shift == base {
 		bound = min(bound, base<<shift)
 	}
 	return rand.N(bound)
@@ -69,3 +69,6 @@ func (c *Cooldown) Begin(now time.Time) {
 
 // Active reports whether the cool-down still lasts.
 func (c *Cooldown) Active(now time.Time) bool { return now.Before(c.end) }
+
+// Left returns how long the cool-down still lasts, 0 or less if it is not active.
+func (c *Cooldown) Left(now time.Time) time.Duration { return c.end.Sub(now) }

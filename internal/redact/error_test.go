@@ -152,6 +152,7 @@ func TestErrorThatCanHoldASecretIsSealed(t *testing.T) {
 		"with one verb":    &formatError{secret},
 		"deep in a chain":  fmt.Errorf("a: %w", fmt.Errorf("b: %w", errors.Join(os.ErrClosed, &timeoutError{token}))),
 		"url.Error":        &url.Error{Op: "Get", URL: req.URL.String(), Err: os.ErrClosed},
+		"url.Error, clean": &url.Error{Op: "Get", URL: "https://example.com", Err: os.ErrClosed},
 		"without a name":   struct{ *requestError }{&requestError{req}},
 		"OpError":          &net.OpError{Op: "dial", Net: "tcp", Addr: stringAddr(req.URL.String()), Err: &requestError{req}},
 		"OpError, source":  &net.OpError{Op: "dial " + token, Net: token, Source: &net.UnixAddr{Name: secret}, Err: errors.New(token)},
@@ -161,12 +162,18 @@ func TestErrorThatCanHoldASecretIsSealed(t *testing.T) {
 		"certificate":      &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: token}},
 		"RecordHeader":     tls.RecordHeaderError{Msg: token, Conn: tls.Client(nil, &tls.Config{ServerName: token})},
 		"bytes":            &net.ParseError{Type: token, Text: token},
+		"function": struct {
+			error
+			get func() string
+		}{os.ErrClosed, func() string { return token }},
+		"list of bytes":    &tls.ECHRejectionError{RetryConfigList: []byte(token)},
 		"sealed":           New().Error(&requestError{req}),
 		"sealed too early": New().Error(textError{token}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := r.Error(err)
 			requireSealed(t, got)
+			require.IsType(t, &sealedError{}, got)
 			if reflect.TypeOf(err).Comparable() {
 				require.ErrorIs(t, got, err, "it is still that error")
 			}
@@ -293,6 +300,7 @@ func TestErrorIsRebuilt(t *testing.T) {
 	})
 	clean, dirty := textError{"clean"}, textError{"a " + token}
 	assert.Equal(t, clean, r.Error(clean))
+	require.ErrorIs(t, r.Error(dirty), dirty)
 	got := r.Error(&wrapError{dirty})
 	requireSealed(t, got)
 	var e textError
@@ -317,8 +325,19 @@ func TestLargeErrors(t *testing.T) {
 	for range 2 * maxErrors {
 		deep = &net.OpError{Op: "x", Err: deep}
 	}
+	deepest := deep
 	requireSealed(t, New(token).Error(deep))
 	assert.NotEmpty(t, New(token).Error(deep).Error())
+	n := 0
+	for op := (*net.OpError)(nil); errors.As(deep, &op); deep = op.Err {
+		n++
+	}
+	require.Equal(t, 2*maxErrors, n)
+	n = 0
+	for got, op := New(token).Error(deepest), (*net.OpError)(nil); errors.As(got, &op); got = op.Err {
+		n++
+	}
+	assert.Equal(t, maxErrors, n)
 }
 
 // http2 has types of its own, unexported ones in net/http, which errors.As takes for those of golang.org/x/net/http2.

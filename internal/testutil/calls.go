@@ -85,11 +85,11 @@ var APICalls = []APICall{
 	},
 	{
 		Name: "BatchUserInfo", API: "batchUserinfo", Method: "POST", Path: PathBatchUserInfo,
-		Body:     `{"user_list":[{"openid":"` + Alice + `"},{"openid":"` + Bob + `","lang":"en"}]}`,
-		Response: `{"user_info_list":[` + AliceBody + `,{"subscribe":0,"openid":"` + Bob + `","tagid_list":[]}]}`,
-		Want:     []wechatuser.UserInfo{AliceInfo, {OpenID: Bob, TagIDList: []int{}}},
+		Body:     `{"user_list":[{"openid":"` + Bob + `","lang":"en"},{"openid":"` + Alice + `"}]}`,
+		Response: `{"user_info_list":[{"subscribe":0,"openid":"` + Bob + `","tagid_list":[]},` + AliceBody + `]}`,
+		Want:     []wechatuser.UserInfo{{OpenID: Bob, TagIDList: []int{}}, AliceInfo},
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
-			return c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: Alice}, {OpenID: Bob, Lang: wechatuser.LangEN}})
+			return c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: Bob, Lang: wechatuser.LangEN}, {OpenID: Alice}})
 		},
 	},
 	{

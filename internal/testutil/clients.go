@@ -90,6 +90,7 @@ func Describe(err error) string {
 		{"ErrInvalidArgument", wechatuser.ErrInvalidArgument},
 		{"ErrTemporary", wechatuser.ErrTemporary},
 		{"ErrAmbiguous", wechatuser.ErrAmbiguous},
+		{"ErrUnproven", wechatuser.ErrUnproven},
 	} {
 		if errors.Is(err, class.err) {
 			words = append(words, class.name)

@@ -27,6 +27,9 @@ type TokenServer struct {
 	TokenDelay     time.Duration   // of each token request
 	CallDelay      time.Duration   // of each other request
 
+	// Accepted is the response to a call with a valid token, a success if nil.
+	Accepted Reply
+
 	// TokenReply overrides the response to a token request, unless it returns nil.
 	TokenReply func(TokenRequest) Reply
 
@@ -126,6 +129,9 @@ func (a *TokenServer) serveCall(req *http.Request) Reply {
 	rejected := a.RejectAll || a.RejectGetTags && strings.HasSuffix(req.URL.Path, "/tags/get")
 	if t := req.URL.Query().Get("access_token"); rejected || !a.valid[t] || !time.Now().Before(a.expires[t]) {
 		return RespondCode(cmp.Or(a.RejectCode, wechatuser.CodeInvalidCredential))
+	}
+	if a.Accepted != nil {
+		return a.Accepted
 	}
 	if req.Method == http.MethodGet {
 		return RespondJSON(TagsBody)

@@ -26,7 +26,8 @@ var ErrNoOtherToken = errors.New("wechatuser: there is no other access token")
 // A rejected token is dropped at once, unless another one is cached by then.
 //
 // A refresh is called a flight. One runs at a time, in its own goroutine, for all callers that need it. No caller's
-// context ends it; each caller waits only as long as its own context allows.
+// context ends it; each caller waits only as long as its own context allows. A flight that stands still is abandoned: its
+// callers fail, and its goroutine can still deliver a token.
 type Cache struct {
 	cfg   Config
 	store *sharedStore // nil for none
@@ -39,22 +40,32 @@ type Cache struct {
 	failure    lastingFailure   // returned in place of another fetch
 	rejections backoff.Cooldown // active while new tokens are rejected too
 	requests   requestLimit
-
-	forced forcedLimit // used only by the running flight
+	forced     ForcedLimit
+	lookedAt   time.Time // when a flight last only looked at the store
+	dropped    string    // the last rejected token
 }
+
+const (
+	defaultLimit = 2 * time.Minute // of a flight
+	lookGap      = time.Second     // between flights that only look at the store
+)
 
 // New returns an empty Cache.
 func New(cfg Config) *Cache {
+	if cfg.Limit == 0 {
+		cfg.Limit = defaultLimit
+	}
 	c := &Cache{cfg: cfg}
 	if cfg.Store != nil {
-		c.store = &sharedStore{store: cfg.Store, key: cfg.Key, required: cfg.Kind == Legacy, log: cfg.Logger}
+		c.store = &sharedStore{Store: cfg.Store, key: cfg.Key, required: cfg.Kind == Legacy, log: cfg.Logger}
 	}
 	return c
 }
 
 // Get returns a good token. It fetches one only if the cached token is expiring, or if there is none.
 //
-// Its error is that of the fetch or of the store, or a [*LimitError], or says that ctx ended while it waited.
+// Its error is that of the fetch or of the store, or a [*LimitError], a [*RememberedError] or an [*AbandonedError], or
+// says that ctx ended while it waited.
 func (c *Cache) Get(ctx context.Context) (Token, error) {
 	if t := c.current.Load(); t != nil {
 		now := time.Now()
@@ -85,7 +96,14 @@ func (c *Cache) ForceRefresh(ctx context.Context) (Token, error) {
 	return c.token(ctx, requirement{force: true})
 }
 
-// Accepted tells the cache that a call succeeded with this token. That ends the growing pauses between refreshes, which
+// Forget makes the cache forget a lasting failure, so that the next caller starts a fetch.
+func (c *Cache) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = lastingFailure{}
+}
+
+// Accepted tells the cache that the platform accepted this token. That ends the growing pauses between refreshes, which
 // begin when new tokens are rejected too. It takes a lock once in the life of a token.
 func (c *Cache) Accepted(accessToken string) {
 	t := c.current.Load()
@@ -116,6 +134,9 @@ func (c *Cache) token(ctx context.Context, want requirement) (Token, error) {
 
 // wait waits for a flight whose result satisfies the requirement.
 func (c *Cache) wait(ctx context.Context, want requirement) (*flight, error) {
+	if c.isInside(ctx) {
+		return nil, errInside
+	}
 	for ctx.Err() == nil {
 		f, err := c.join(ctx, want)
 		if err != nil {
@@ -148,19 +169,40 @@ func (c *Cache) join(ctx context.Context, want requirement) (*flight, error) {
 		return c.running, nil
 	}
 	if err := c.throttle(want, isRejected, now); err != nil {
-		if good && now.Before(t.ExpiresAt) {
+		look := c.look(ctx, want, err, now)
+		switch {
+		case good && now.Before(t.ExpiresAt):
 			return completed(t.Token), nil
+		case look != nil:
+			return look, nil
 		}
 		return nil, err
 	}
 	if isRejected {
 		c.current.Store(nil)
+		c.dropped = want.rejected
 	}
-	c.running = &flight{requirement: want, done: make(chan struct{})}
+	return c.start(ctx, newFlight(want)), nil
+}
+
+// look starts a flight that only looks at the store: another process may have stored a token while this one must not
+// fetch any, for the reason err. It returns nil if there is no use in that, or if the last look was just now.
+func (c *Cache) look(ctx context.Context, want requirement, err error, now time.Time) *flight {
+	if c.store == nil || want.force || now.Sub(c.lookedAt) < lookGap {
+		return nil
+	}
+	c.lookedAt = now
+	f := newFlight(want)
+	f.instead = err
+	return c.start(ctx, f)
+}
+
+func (c *Cache) start(ctx context.Context, f *flight) *flight {
+	c.running = f
 	// The flight outlives its callers. If it ended with one of them, calls with deadlines shorter than a fetch would
 	// throw away token after token; and a legacy token that is thrown away has invalidated the one before it.
-	go c.run(context.WithoutCancel(ctx), c.running)
-	return c.running, nil
+	go c.run(context.WithoutCancel(ctx), f)
+	return f
 }
 
 // throttle returns why there should be no flight now, nil if there may be one.
@@ -169,7 +211,7 @@ func (c *Cache) throttle(want requirement, isRejected bool, now time.Time) error
 	case isRejected && c.rejections.Active(now):
 		return ErrNoOtherToken
 	case !want.force && c.failure.Active(now):
-		return c.failure.err
+		return &RememberedError{Wait: c.failure.Left(now), Err: c.failure.err}
 	case wait > 0:
 		return &LimitError{Wait: wait, Last: c.lastErr}
 	}
@@ -186,25 +228,62 @@ func (c *Cache) allow() error {
 	return nil
 }
 
-// complete puts the result of a flight into the cache. It returns why the refresh failed, also where those who wait
-// for it get the old token, and no error.
-func (c *Cache) complete(f *flight) (failure error) {
+// mayForce reports whether this process may force another fetch.
+func (c *Cache) mayForce() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.forced.Allowed(time.Now())
+}
+
+func (c *Cache) countForced() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forced.Count(time.Now())
+}
+
+// complete puts the result of a flight into the cache, if it has none yet. notable is false if there is nothing to log;
+// failure is why the refresh failed, also where those who wait for it get the old token, and no error.
+func (c *Cache) complete(f *flight, res result) (notable bool, failure error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if f.final {
+		return c.takeLate(res, now), nil
+	}
+	f.result, f.final = res, true
 	failure = f.err
-	switch now := time.Now(); {
+	isLook := f.instead != nil
+	switch {
 	case failure == nil:
 		c.put(f, now)
+	case isLook:
+		f.err = f.instead
 	case errors.Is(failure, ErrNoOtherToken):
 		c.keepRejected(f.token, now)
 	default:
 		c.fallBack(f, now)
 	}
-	if !errors.As(failure, new(*LimitError)) { // a LimitError has the error of an earlier flight in it
+	if failure == nil || !isLook && !errors.As(failure, new(*LimitError)) { // which has an earlier flight's error in it
 		c.lastErr = failure
 	}
 	c.running = nil
-	return failure
+	return failure == nil || !isLook, failure
+}
+
+// takeLate caches the token of a flight that was abandoned, if it is better than the cached one. It reports whether it
+// is.
+func (c *Cache) takeLate(res result, now time.Time) bool {
+	t, old := res.token, c.current.Load()
+	if res.err != nil || t.AccessToken == c.dropped || old != nil && !t.ExpiresAt.After(old.ExpiresAt) {
+		return false
+	}
+	if old != nil && old.AccessToken == t.AccessToken {
+		c.current.Store(old.extended(t))
+	} else {
+		c.current.Store(schedule(t, now))
+	}
+	c.failure = lastingFailure{}
+	return true
 }
 
 // put caches the token of a flight that succeeded.

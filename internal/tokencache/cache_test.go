@@ -46,7 +46,10 @@ func TestChangesTakeTheLock(t *testing.T) {
 		"allow":    func(c testCache) { _ = c.allow() },
 		"Accepted": func(c testCache) { c.Accepted(c.Current().AccessToken) },
 		"join":     func(c testCache) { _, _ = c.join(t.Context(), requirement{}) },
-		"complete": func(c testCache) { _ = c.complete(&flight{err: errDown}) },
+		"Forget":   func(c testCache) { c.Forget() },
+		"mayForce": func(c testCache) { _ = c.mayForce() },
+		"count":    func(c testCache) { c.countForced() },
+		"complete": func(c testCache) { _, _ = c.complete(newFlight(requirement{}), result{err: errDown}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -601,7 +604,7 @@ func TestLimitOfRequests(t *testing.T) {
 			require.Equal(t, &LimitError{Wait: 6 * time.Second, Last: errDown}, err)
 		}
 		assert.Len(t, p.requests(), 10)
-		assert.Empty(t, store.did())
+		assert.Equal(t, []string{"load"}, store.did(), "another process may have stored a token: one look a second")
 		assert.Equal(t, 10, strings.Count(c.logged.String(), "\n"))
 
 		time.Sleep(6*time.Second - 1)
@@ -703,4 +706,31 @@ func TestRequestLimitsHoldWhateverHappens(t *testing.T) {
 			assertRequestLimits(t, p.requests())
 		})
 	}
+}
+
+// A remembered failure says that it is one, and when the next fetch is.
+func TestRememberedError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on := true
+		p := &platform{reply: fails(&on, errSecret)}
+		c := newCache(t, p)
+		_, err := c.Get(t.Context())
+		require.Equal(t, errSecret, err)
+		time.Sleep(100 * time.Millisecond)
+		_, err = c.Get(t.Context())
+		require.ErrorIs(t, err, errSecret)
+		assert.EqualError(t, err, "invalid secret (remembered; next try in 1s)")
+		for range 5 {
+			time.Sleep(time.Minute)
+			_, err = c.Get(t.Context())
+			require.Equal(t, errSecret, err)
+		}
+		_, err = c.Get(t.Context())
+		assert.EqualError(t, err, "invalid secret (remembered; next try in 32s)")
+
+		c.Forget()
+		_, err = c.Get(t.Context())
+		require.Equal(t, errSecret, err)
+		assert.Len(t, p.requests(), 7)
+	})
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Token is an access token. Printing it shows when it expires, and not the token.
@@ -38,6 +40,11 @@ const (
 	Legacy                   // each fetch invalidates the token before it
 )
 
+// IsTokenText reports whether a text can be a token: it is not empty, and has no space and no control character.
+func IsTokenText(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+}
+
 // Config configures a [Cache]. Store may be nil, and Key may be empty; Fetch, Lasting and Logger are required.
 type Config struct {
 	// Key names the token in log lines.
@@ -48,9 +55,13 @@ type Config struct {
 	// each request that it sends, and fail with the error of allow, if there is one; it may wrap that error. It must
 	// not return an empty token without an error.
 	//
-	// One Fetch runs at a time. Its context has the values of the caller's context, and neither its deadline nor its
-	// cancellation, so Fetch needs a timeout of its own.
+	// One Fetch runs at a time, unless one was abandoned. Its context has the values of the caller's context, and
+	// neither its deadline nor its cancellation: it ends when the refresh is abandoned, after Limit.
 	Fetch func(ctx context.Context, kind Kind, allow func() error) (Token, error)
+	// Limit is how long a refresh may stand still, be it at one operation of the store, or from one call of allow to
+	// the next. Then it is abandoned: its callers fail with an [*AbandonedError], and the next caller starts another
+	// one, even if Fetch or Store never return. Defaults to two minutes.
+	Limit time.Duration
 	// Store shares the token with other processes; nil for none. Where Kind is Legacy a refresh fails if the store
 	// fails. Stable tokens are fetched without it then.
 	Store Store

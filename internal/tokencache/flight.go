@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -14,19 +15,35 @@ type requirement struct {
 	force    bool   // a new token, even if the old one is good
 }
 
-// flight is one refresh, for all callers that wait for it. Its fields do not change once done is closed.
+// result is what a flight comes to.
+type result struct {
+	token   Token
+	err     error
+	fetched bool // Fetch was called, and the token is not the store's
+}
+
+// flight is one refresh, for all callers that wait for it. Its result does not change once done is closed.
 type flight struct {
-	requirement // of the caller that started it
+	requirement       // of the caller that started it
+	instead     error // the flight only looks at the store, and fails with this error if no token is there; or nil
 	done        chan struct{}
-	token       Token
-	err         error
-	fetched     bool // Fetch was called
+	release     func() // closes done
+
+	result      // guarded by the cache's lock until done is closed
+	final  bool // there is a result; guarded by the cache's lock
+}
+
+func newFlight(want requirement) *flight {
+	f := &flight{requirement: want, done: make(chan struct{})}
+	f.release = sync.OnceFunc(func() { close(f.done) })
+	return f
 }
 
 // completed returns a flight that needed none: its token is cached already.
 func completed(t Token) *flight {
-	f := &flight{token: t, done: make(chan struct{})}
-	close(f.done)
+	f := newFlight(requirement{})
+	f.token = t
+	f.release()
 	return f
 }
 
@@ -41,32 +58,192 @@ func (f *flight) satisfies(want requirement) bool {
 	return f.err != nil || f.token.AccessToken != want.rejected
 }
 
-var errInterrupted = errors.New("wechatuser: the refresh of the access token ended without a result")
+var (
+	errInterrupted = errors.New("wechatuser: the refresh of the access token ended without a result")
+	errInside      = errors.New("wechatuser: a call from inside a token request, such as an interceptor's, " +
+		"cannot wait for the token of that request")
+	errStored = errors.New("wechatuser: another process has stored an access token meanwhile")
+)
+
+// AbandonedError reports that a refresh stood still for too long. Something that it called has not returned.
+type AbandonedError struct {
+	After time.Duration
+	Step  string // what the refresh was doing
+}
+
+func (e *AbandonedError) Error() string {
+	return fmt.Sprintf("wechatuser: the refresh of the access token was abandoned after %v of %s: "+
+		"an interceptor, the transport or the token store does not return", e.After, e.Step)
+}
+
+// Timeout returns true, as a net.Error.
+func (e *AbandonedError) Timeout() bool { return true }
+
+// Temporary returns true, as a net.Error.
+func (e *AbandonedError) Temporary() bool { return true }
+
+// worker carries out a flight, in a goroutine of its own. The goroutine can outlive the flight, if that is abandoned.
+type worker struct {
+	c        *Cache
+	f        *flight
+	ctx      context.Context //nolint:containedctx // it has the worker itself, for those that the flight calls
+	limit    *time.Timer     // until it is abandoned
+	fetched  bool
+	wanted   func(Token) bool
+	lookedAt time.Time // at the store, with the lock if it has one; zero if the flight goes on without the store
+
+	allowing sync.Mutex // held during allow, which an interceptor can make run twice at once
+	found    Token      // by allow
+
+	mu      sync.Mutex // guards the fields below
+	doing   string
+	release func()   // of the store's lock, nil if it is not held
+	queue   []func() // what runs once the flight is complete
+	landed  bool     // it is complete
+}
+
+// logPatience is how long the callers of a completed flight wait for its log lines to be written.
+const logPatience = time.Second
 
 // run carries out a flight. ctx has the values of the context of the caller that started it, such as a trace.
 func (c *Cache) run(ctx context.Context, f *flight) {
 	start := time.Now()
-	f.err = errInterrupted // remains if Fetch or the store calls runtime.Goexit, or panics
+	work, cancel := context.WithCancelCause(ctx)
+	w := &worker{c: c, f: f}
+	w.ctx = context.WithValue(work, workerKey{}, w)
+	w.limit = time.AfterFunc(c.cfg.Limit, func() {
+		res := result{err: &AbandonedError{After: c.cfg.Limit, Step: w.currentStep()}}
+		c.land(ctx, w, res, start, func() {
+			cancel(res.err)
+			w.unlock()
+		})
+	})
+	res := result{err: errInterrupted} // remains if Fetch or the store calls runtime.Goexit, or panics
 	defer func() {
-		defer close(f.done)
-		failure := c.complete(f)
-		c.log(ctx, f, failure, time.Since(start)) // without the lock: a log handler may need a token itself
+		w.limit.Stop()
+		res.fetched = w.fetched
+		c.land(ctx, w, res, start, func() { cancel(nil) })
 	}()
-	f.token, f.err = c.load(ctx, f)
+	res.token, res.err = w.load()
+}
+
+// land puts the result of w into the cache, and then calls what is not to hold anybody up: cleanUp and log handlers. A
+// log handler can need a token itself, so it must not run earlier.
+func (c *Cache) land(ctx context.Context, w *worker, res result, start time.Time, cleanUp func()) {
+	notable, failure := c.complete(w.f, res)
+	patience := time.AfterFunc(logPatience, w.f.release)
+	defer patience.Stop()
+	defer w.f.release()
+	cleanUp()
+	for _, f := range w.land() {
+		f()
+	}
+	if notable {
+		c.log(ctx, w.f, res, failure, time.Since(start))
+	}
+}
+
+type workerKey struct{}
+
+// Later calls f when the flight whose context this is has been completed, and at once if there is none. Log handlers
+// are called this way.
+func Later(ctx context.Context, f func()) {
+	if w, ok := ctx.Value(workerKey{}).(*worker); ok {
+		w.later(f)
+	} else {
+		f()
+	}
+}
+
+func (w *worker) later(f func()) {
+	w.mu.Lock()
+	queued := !w.landed
+	if queued {
+		w.queue = append(w.queue, f)
+	}
+	w.mu.Unlock()
+	if !queued {
+		f()
+	}
+}
+
+// land ends the time of later. It returns the functions that have to be called now.
+func (w *worker) land() (queue []func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	queue, w.queue, w.landed = w.queue, nil, true
+	return queue
+}
+
+// isInside reports whether ctx is that of a flight of c which is not complete.
+func (c *Cache) isInside(ctx context.Context) bool {
+	w, ok := ctx.Value(workerKey{}).(*worker)
+	if !ok || w.c != c {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.landed
+}
+
+// step notes what w does next, and gives it the whole limit for that.
+func (w *worker) step(doing string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doing = doing
+	if !w.landed {
+		w.limit.Reset(w.c.cfg.Limit)
+	}
+}
+
+func (w *worker) currentStep() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.doing
+}
+
+func (w *worker) locked(unlock func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.release = unlock
+}
+
+// unlock releases the lock of the store, if it is held.
+func (w *worker) unlock() {
+	w.mu.Lock()
+	release := w.release
+	w.release = nil
+	w.mu.Unlock()
+	if release != nil {
+		release()
+	}
 }
 
 // load takes a token from the store, or else fetches one, alone among all processes that share the store.
-func (c *Cache) load(ctx context.Context, f *flight) (Token, error) {
-	if c.store == nil {
-		return c.fetch(ctx, f)
+func (w *worker) load() (Token, error) {
+	if w.c.store == nil {
+		return w.fetch()
 	}
-	t, unlock, err := c.store.find(ctx, f.rejected, c.wanted(f))
-	defer unlock()
-	if err != nil || t.AccessToken != "" {
+	defer w.unlock()
+	w.wanted = w.c.wanted(w.f)
+	t, err := w.find(w.wanted)
+	switch {
+	case err != nil || t.AccessToken != "":
 		return t, err
+	case w.f.instead != nil:
+		return Token{}, w.f.instead
 	}
-	if t, err = c.fetch(ctx, f); err == nil {
-		c.store.save(ctx, t)
+	t, err = w.fetch()
+	switch {
+	case err == nil && w.fetched:
+		w.save(t)
+	case err != nil && w.wanted != nil && !errors.Is(err, ErrNoOtherToken) && w.c.cfg.Lasting(err):
+		// What keeps this process from fetching, such as its address, need not concern the others.
+		w.unlock()
+		if other := w.awaitOthers(w.wanted); other.AccessToken != "" {
+			w.fetched = false
+			return other, nil
+		}
 	}
 	return t, err
 }
@@ -78,41 +255,94 @@ func (c *Cache) wanted(f *flight) func(Token) bool {
 		return nil
 	}
 	old := c.current.Load()
+	if old != nil && old.AccessToken == f.rejected {
+		old = nil
+	}
 	return func(t Token) bool {
-		return t.AccessToken != f.rejected && time.Now().Before(t.ExpiresAt.Add(-expiringAhead)) &&
+		return t.AccessToken != f.rejected && time.Now().Before(t.ExpiresAt.Add(-minStored)) &&
 			(old == nil || t.AccessToken != old.AccessToken && t.ExpiresAt.After(old.ExpiresAt))
 	}
 }
 
 // fetch fetches a token. If it is the rejected one again, fetch forces another one, if that is allowed; with
 // ErrNoOtherToken the token is still the rejected one.
-func (c *Cache) fetch(ctx context.Context, f *flight) (Token, error) {
-	f.fetched = true
-	kind := c.cfg.Kind
-	if f.force && kind == Stable {
+func (w *worker) fetch() (Token, error) {
+	kind := w.c.cfg.Kind
+	if w.f.force && kind == Stable {
 		kind = StableForced
-		c.forced.take(time.Now())
+		w.c.countForced()
+		w.allowForced() // that is for the count: this one was asked for
 	}
-	t, err := c.cfg.Fetch(ctx, kind, c.allow)
-	if err != nil || t.AccessToken != f.rejected {
+	t, err := w.request(kind)
+	if err != nil || t.AccessToken != w.f.rejected {
 		return t, err
 	}
-	if c.cfg.Kind != Stable || c.cfg.WithoutForced || !c.forced.allowed(time.Now()) {
+	if w.c.cfg.Kind != Stable || w.c.cfg.WithoutForced || !w.c.mayForce() || !w.allowForced() {
 		return t, ErrNoOtherToken
 	}
-	c.forced.take(time.Now())
-	forced, err := c.cfg.Fetch(ctx, StableForced, c.allow)
+	w.c.countForced()
+	forced, err := w.request(StableForced)
 	switch {
 	case err != nil:
 		return t, fmt.Errorf("%w: %w", ErrNoOtherToken, err)
-	case forced.AccessToken == f.rejected:
+	case forced.AccessToken == w.f.rejected:
 		return t, ErrNoOtherToken
 	}
 	return forced, nil
 }
 
+// request calls Fetch. It returns the token that allow has found in the store, if it has.
+func (w *worker) request(kind Kind) (Token, error) {
+	w.fetched = true
+	w.step("requesting a token")
+	t, err := w.c.cfg.Fetch(w.ctx, kind, w.allow)
+	w.allowing.Lock()
+	defer w.allowing.Unlock()
+	if w.found.AccessToken != "" {
+		w.fetched = false
+		return w.found, nil
+	}
+	return t, err
+}
+
+// allow counts a token request, or returns why it must not be sent.
+//
+// Long after the lock was taken it takes the lock again, and looks at the store: a process that is paused, or whose
+// request timed out, may have lost the lock, and another process may have stored a token. To fetch one more would
+// invalidate that, if it is a legacy token.
+func (w *worker) allow() error {
+	w.allowing.Lock()
+	defer w.allowing.Unlock()
+	switch {
+	case w.ctx.Err() != nil:
+		return context.Cause(w.ctx)
+	case w.found.AccessToken != "":
+		return errStored
+	case w.c.store != nil && longAgo(w.lookedAt):
+		w.unlock()
+		t, err := w.findWithLock(w.wanted)
+		if err != nil {
+			return err
+		}
+		if w.found = t; t.AccessToken != "" {
+			return errStored
+		}
+	}
+	if err := w.c.allow(); err != nil {
+		return err
+	}
+	w.step("requesting a token")
+	return nil
+}
+
+// longAgo reports whether a lock that was taken then may be lost, by either clock: the monotonic one stops while a
+// machine sleeps.
+func longAgo(then time.Time) bool {
+	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
+}
+
 // log writes a line for a flight: one in two hours, and more only if something is wrong.
-func (c *Cache) log(ctx context.Context, f *flight, err error, d time.Duration) {
+func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
 	reason := "due"
 	switch {
 	case f.force:
@@ -121,13 +351,13 @@ func (c *Cache) log(ctx context.Context, f *flight, err error, d time.Duration) 
 		reason = "rejected"
 	}
 	from := "store"
-	if f.fetched {
+	if res.fetched {
 		from = "wechat"
 	}
-	level, msg, result := slog.LevelInfo, "wechatuser: token refreshed", slog.Time("expires", f.token.ExpiresAt)
+	level, msg, outcome := slog.LevelInfo, "wechatuser: token refreshed", slog.Time("expires", res.token.ExpiresAt)
 	if err != nil {
-		level, msg, result = slog.LevelWarn, "wechatuser: token refresh failed", slog.String("error", err.Error())
+		level, msg, outcome = slog.LevelWarn, "wechatuser: token refresh failed", slog.String("error", err.Error())
 	}
 	c.cfg.Logger.LogAttrs(ctx, level, msg, slog.String("key", c.cfg.Key), slog.String("reason", reason),
-		slog.String("from", from), slog.Duration("duration", d), result)
+		slog.String("from", from), slog.Duration("duration", d), outcome)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 func TestSatisfies(t *testing.T) {
 	of := func(r requirement, token string, err error) *flight {
-		return &flight{requirement: r, token: Token{AccessToken: token}, err: err}
+		return &flight{requirement: r, result: result{token: Token{AccessToken: token}, err: err}}
 	}
 	force := requirement{force: true}
 	no := fmt.Errorf("%w: %w", ErrNoOtherToken, errDown)
@@ -160,7 +161,11 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 					_, err := c.Get(t.Context())
 					return err
 				}) {
-					require.ErrorIs(t, err, errInterrupted)
+					if op == "lock" { // which runs in a goroutine of its own
+						require.NoError(t, err)
+					} else {
+						require.ErrorIs(t, err, errInterrupted)
+					}
 				}
 				assert.Contains(t, c.logged.String(), "ended without a result")
 				assert.Empty(t, store.lock, "the lock is released")
@@ -177,7 +182,7 @@ func TestPanicCompletesTheFlight(t *testing.T) {
 		store := newFakeStore()
 		p := &platform{reply: func(context.Context, Kind) (*Token, error) { panic("in a transport") }}
 		c := newCache(t, p, withStore(store))
-		f := &flight{done: make(chan struct{})}
+		f := newFlight(requirement{})
 		c.running = f
 		require.PanicsWithValue(t, "in a transport", func() { c.run(t.Context(), f) })
 		<-f.done
@@ -423,14 +428,36 @@ func TestLogHandlerMayUseTheCache(t *testing.T) {
 	})
 }
 
-// A flight is complete, and its line in the log, when its callers return.
+// A flight is complete, and its line in the log, when its callers return. They wait a second for the line, no longer.
 func TestCallersReturnAfterTheirFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, map[string]time.Duration{"slow": time.Second / 2, "stuck": time.Hour}, func(t *testing.T, takes time.Duration) {
 		c := newCache(t, &platform{})
-		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(time.Second) }))
+		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(takes) }))
 		start := time.Now()
 		c.get(t)
-		assert.Equal(t, time.Second, time.Since(start))
+		assert.Equal(t, min(takes, time.Second), time.Since(start))
+		c.get(t)
+		assert.Equal(t, min(takes, time.Second), time.Since(start))
+		time.Sleep(takes)
+	})
+}
+
+// So a log handler that uses the cache when the store fails does not wait for the flight that waits for it.
+func TestLogHandlerMayUseTheCacheWhileTheStoreFails(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		store := newFakeStore()
+		store.before = storeFails("save", false)
+		c := newCache(t, &platform{}, withKind(kind), withStore(store), withLimit(time.Hour))
+		var inner []error
+		c.cfg.Logger = slog.New(handlerFunc(func() {
+			_, err := c.Get(t.Context())
+			inner = append(inner, err)
+		}))
+		c.store.log = c.cfg.Logger
+		start := time.Now()
+		assert.Equal(t, "T1", name(c.get(t)))
+		assert.Zero(t, time.Since(start))
+		assert.Equal(t, []error{nil, nil}, inner, "the store's line, and that of the refresh")
 	})
 }
 
@@ -456,5 +483,238 @@ func TestErrorOfTheFetch(t *testing.T) {
 		assert.Same(t, cause, err)
 		_, err = c.ForceRefresh(t.Context())
 		assert.Same(t, cause, err)
+	})
+}
+
+// hang returns a function that does not return before the test ends, whatever happens to its context.
+func hang(t *testing.T) func() {
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	return func() { <-end }
+}
+
+// A flight that does not end is abandoned, wherever it hangs: callers learn why, and the next one starts another.
+func TestFlightIsAbandoned(t *testing.T) {
+	for op, step := range map[string]string{
+		"fetch": "requesting a token", "load": "reading from the token store", "delete none": "deleting a token from the token store", "save": "writing to the token store",
+	} {
+		bubble(t, map[string]Kind{op + ", stable": Stable, op + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
+			stuck, hangs := true, hang(t)
+			p, store := &platform{}, newFakeStore()
+			p.reply = func(context.Context, Kind) (*Token, error) {
+				if op == "fetch" && stuck {
+					hangs()
+				}
+				return nil, nil
+			}
+			store.before = func(_ context.Context, did string) error {
+				if op == did && stuck {
+					hangs()
+				}
+				return nil
+			}
+			c := newCache(t, p, withKind(kind), withStore(store), withLimit(40*time.Second))
+			start := time.Now()
+			for _, err := range runConcurrently(3, func(int) error {
+				_, err := c.Refresh(t.Context(), sentinel+"-none")
+				return err
+			}) {
+				require.Equal(t, &AbandonedError{After: 40 * time.Second, Step: step}, err)
+			}
+			assert.Equal(t, 40*time.Second, time.Since(start))
+			assert.Contains(t, c.logged.String(), "abandoned after 40s of "+step)
+			synctest.Wait()
+			assert.Empty(t, store.lock, "the lock is released")
+
+			stuck = false
+			assert.NotZero(t, c.get(t))
+			assert.Equal(t, 40*time.Second, time.Since(start))
+		})
+	}
+}
+
+// The limit is for each step, so that a fetch may wait as long as the platform asks.
+func TestSlowFlightIsNotAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &platform{delay: 50 * time.Second}
+		c := newCache(t, p, withLimit(time.Minute))
+		c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
+			for range 5 {
+				if _, err := p.fetch(ctx, k, allow); err != nil {
+					return Token{}, err
+				}
+			}
+			return p.fetch(ctx, k, allow)
+		}
+		assert.Equal(t, "T6", name(c.get(t)))
+	})
+}
+
+// The context of an abandoned flight ends, and so does its permission to send requests.
+func TestAbandonedFlightSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, &platform{}, withLimit(time.Minute))
+		var allowed, ended error
+		c.cfg.Fetch = func(ctx context.Context, _ Kind, allow func() error) (Token, error) {
+			<-ctx.Done()
+			ended, allowed = context.Cause(ctx), allow()
+			return Token{}, allowed
+		}
+		_, err := c.Get(t.Context())
+		require.ErrorAs(t, err, new(*AbandonedError))
+		synctest.Wait()
+		assert.Equal(t, err, ended)
+		assert.Equal(t, err, allowed)
+	})
+}
+
+// While the cached token is good, an abandoned flight fails nobody.
+func TestAbandonedFlightWhileTheTokenIsGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, hangs := &platform{}, hang(t)
+		c := newCache(t, p, withLimit(20*time.Second))
+		first := c.get(t)
+		p.reply = func(context.Context, Kind) (*Token, error) { hangs(); return nil, nil }
+		time.Sleep(2*time.Hour - 50*time.Second)
+		start := time.Now()
+		assert.Equal(t, first, c.get(t))
+		assert.Equal(t, 20*time.Second, time.Since(start))
+		assert.Equal(t, first, c.get(t))
+		assert.Equal(t, 20*time.Second, time.Since(start), "the next refresh is later")
+	})
+}
+
+// An abandoned flight can still deliver a token. It is used if it is better than the cached one.
+func TestLateTokenOfAnAbandonedFlight(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		then func(t *testing.T, c testCache, late Token) // what happens before it comes
+		used bool
+	}{
+		{"nothing", func(*testing.T, testCache, Token) {}, true},
+		{"an older token", func(t *testing.T, c testCache, late Token) {
+			c.current.Store(schedule(tok("older", time.Until(late.ExpiresAt)-time.Second), time.Now()))
+		}, true},
+		{"a newer token", func(t *testing.T, c testCache, late Token) {
+			c.current.Store(schedule(tok("newer", time.Until(late.ExpiresAt)+time.Second), time.Now()))
+		}, false},
+		{"it was rejected meanwhile", func(t *testing.T, c testCache, late Token) {
+			c.current.Store(schedule(late, time.Now()))
+			f, err := c.join(t.Context(), requirement{rejected: late.AccessToken})
+			require.NoError(t, err)
+			<-f.done
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &platform{}
+				late := tok("late", 2*time.Hour)
+				var fetches atomic.Int32
+				p.reply = func(context.Context, Kind) (*Token, error) {
+					if fetches.Add(1) > 1 {
+						return nil, errDown
+					}
+					time.Sleep(time.Hour)
+					return &late, nil
+				}
+				c := newCache(t, p, withLimit(time.Minute))
+				_, err := c.Get(t.Context())
+				require.ErrorAs(t, err, new(*AbandonedError))
+				tt.then(t, c, late)
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				assert.Equal(t, tt.used, c.Current() == late, "%v", c.Current())
+				assert.Equal(t, tt.used, strings.Contains(c.logged.String(), "token refreshed"))
+			})
+		})
+	}
+}
+
+// A late token does not end the flight that runs by then.
+func TestLateTokenWhileAnotherFlightRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &platform{}
+		pauses := make(chan time.Duration, 2)
+		pauses <- 90 * time.Second
+		pauses <- 50 * time.Second
+		p.reply = func(context.Context, Kind) (*Token, error) {
+			time.Sleep(<-pauses)
+			return nil, nil
+		}
+		c := newCache(t, p, withLimit(time.Minute))
+		_, err := c.Get(t.Context())
+		require.ErrorAs(t, err, new(*AbandonedError))
+		start := time.Now()
+		assert.Equal(t, "T2", name(c.get(t)))
+		assert.Equal(t, 50*time.Second, time.Since(start))
+		assert.Equal(t, "T2", name(c.get(t)))
+		assert.Len(t, p.requests(), 2)
+	})
+}
+
+// A call for a token from inside a flight would wait for itself.
+func TestCallFromInsideAFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := newCache(t, &platform{})
+		c := newCache(t, &platform{})
+		var inside, elsewhere, later error
+		plain := c.cfg.Fetch
+		c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
+			_, inside = c.Get(ctx)
+			_, elsewhere = other.Get(ctx)
+			Later(ctx, func() { _, later = c.Get(ctx) })
+			return plain(ctx, k, allow)
+		}
+		start := time.Now()
+		assert.Equal(t, "T1", name(c.get(t)))
+		assert.Zero(t, time.Since(start))
+		assert.Equal(t, errInside, inside)
+		assert.NoError(t, elsewhere, "the token of another account")
+		assert.NoError(t, later, "it runs once the flight is complete")
+	})
+}
+
+func TestLaterOutsideAFlight(t *testing.T) {
+	called := 0
+	Later(t.Context(), func() { called++ })
+	assert.Equal(t, 1, called)
+	w := &worker{}
+	w.land()
+	Later(context.WithValue(t.Context(), workerKey{}, w), func() { called++ })
+	assert.Equal(t, 2, called)
+}
+
+// A fetch that fails in a lasting way waits a moment for the token of a process that may fetch one.
+func TestLastingFailureHereAndTokenFromElsewhere(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		good, bad := &platform{delay: 300 * time.Millisecond}, &platform{delay: 100 * time.Millisecond}
+		on, store := true, newFakeStore()
+		bad.reply = fails(&on, errSecret)
+		here := newCache(t, bad, withKind(kind), withStore(store))
+		elsewhere := newCache(t, good, withKind(kind), withStore(store))
+		errs := runConcurrently(2, func(i int) error {
+			time.Sleep(time.Duration(i) * time.Millisecond) // here is first
+			_, err := []testCache{here, elsewhere}[i].Get(t.Context())
+			return err
+		})
+		assert.Equal(t, []error{nil, nil}, errs)
+		assert.Equal(t, elsewhere.Current(), here.Current())
+		assert.Len(t, bad.requests(), 1)
+		assert.Contains(t, here.logged.String(), "from=store")
+	})
+}
+
+// An interceptor may run a request twice at once.
+func TestRequestsAtOnceInOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		c.cfg.Fetch = func(_ context.Context, _ Kind, allow func() error) (Token, error) {
+			time.Sleep(time.Minute)
+			return tok("T1", time.Hour), errors.Join(runConcurrently(8, func(int) error { return allow() })...)
+		}
+		c.get(t)
+		assert.Len(t, c.requests.sent, 8)
+		assert.Equal(t, []string{"load", "lock", "load", "unlock", "lock", "load", "save", "unlock"}, store.did())
 	})
 }

@@ -59,8 +59,9 @@ func (e *LimitError) Error() string {
 // Unwrap returns Last.
 func (e *LimitError) Unwrap() error { return e.Last }
 
-// forcedLimit limits forced fetches: WeChat allows 20 a day, and ignores one that follows the last within 30 seconds.
-type forcedLimit struct {
+// ForcedLimit limits forced fetches: WeChat allows 20 a day, and ignores one that follows the last within 30 seconds.
+// The zero value has counted none. It is not safe for concurrent use.
+type ForcedLimit struct {
 	sent []time.Time // the last ones, at most forcedPerDay
 }
 
@@ -69,15 +70,15 @@ const (
 	forcedPerDay = 20
 )
 
-// allowed reports whether a forced fetch is worth a request.
-func (l *forcedLimit) allowed(now time.Time) bool {
+// Allowed reports whether a forced fetch is worth a request.
+func (l *ForcedLimit) Allowed(now time.Time) bool {
 	n := len(l.sent)
 	return n == 0 ||
 		now.Sub(l.sent[n-1]) >= forcedGap && (n < forcedPerDay || now.Sub(l.sent[0]) >= 24*time.Hour)
 }
 
-// take counts a forced fetch, allowed or not.
-func (l *forcedLimit) take(now time.Time) {
+// Count counts a forced fetch, allowed or not.
+func (l *ForcedLimit) Count(now time.Time) {
 	if len(l.sent) == forcedPerDay {
 		l.sent = l.sent[1:]
 	}
@@ -95,3 +96,17 @@ func (f *lastingFailure) remember(err error, now time.Time) {
 	f.Begin(now)
 	f.err = err
 }
+
+// RememberedError is a lasting failure that is returned in place of another fetch.
+type RememberedError struct {
+	Wait time.Duration // until the next fetch
+	Err  error         // of the last fetch
+}
+
+func (e *RememberedError) Error() string {
+	wait := (e.Wait + time.Second - 1).Truncate(time.Second)
+	return fmt.Sprintf("%v (remembered; next try in %v)", e.Err, wait)
+}
+
+// Unwrap returns Err.
+func (e *RememberedError) Unwrap() error { return e.Err }

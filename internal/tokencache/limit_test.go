@@ -79,32 +79,32 @@ func TestRequestLimitProperty(t *testing.T) {
 }
 
 func TestForcedLimitBoundaries(t *testing.T) {
-	var l forcedLimit
+	var l ForcedLimit
 	start := time.Now()
-	assert.True(t, l.allowed(start))
-	l.take(start)
-	assert.False(t, l.allowed(start.Add(30*time.Second-1)))
-	assert.True(t, l.allowed(start.Add(30*time.Second)))
+	assert.True(t, l.Allowed(start))
+	l.Count(start)
+	assert.False(t, l.Allowed(start.Add(30*time.Second-1)))
+	assert.True(t, l.Allowed(start.Add(30*time.Second)))
 
 	now := start
 	for range 19 {
 		now = now.Add(time.Minute)
-		require.True(t, l.allowed(now))
-		l.take(now)
+		require.True(t, l.Allowed(now))
+		l.Count(now)
 	}
-	assert.False(t, l.allowed(start.Add(time.Hour)), "20 within a day")
-	assert.False(t, l.allowed(start.Add(24*time.Hour-1)))
-	assert.True(t, l.allowed(start.Add(24*time.Hour)))
-	l.take(start.Add(24 * time.Hour))
-	assert.False(t, l.allowed(start.Add(24*time.Hour+59*time.Second)), "the next one is a minute younger")
-	assert.True(t, l.allowed(start.Add(24*time.Hour+time.Minute)))
+	assert.False(t, l.Allowed(start.Add(time.Hour)), "20 within a day")
+	assert.False(t, l.Allowed(start.Add(24*time.Hour-1)))
+	assert.True(t, l.Allowed(start.Add(24*time.Hour)))
+	l.Count(start.Add(24 * time.Hour))
+	assert.False(t, l.Allowed(start.Add(24*time.Hour+59*time.Second)), "the next one is a minute younger")
+	assert.True(t, l.Allowed(start.Add(24*time.Hour+time.Minute)))
 }
 
 // However many forced fetches are wanted: 20 in a day, 30 seconds apart, and no fewer than these limits allow. Those
 // that are sent in spite of a limit count too.
 func TestForcedLimitProperty(t *testing.T) {
 	for range 200 {
-		var l forcedLimit
+		var l ForcedLimit
 		var sent []time.Time
 		now := time.Now()
 		interval := time.Second << rand.N(14) // up to five hours
@@ -112,11 +112,11 @@ func TestForcedLimitProperty(t *testing.T) {
 			now = now.Add(rand.N(interval))
 			n := len(sent)
 			want := n == 0 || now.Sub(sent[n-1]) >= 30*time.Second && (n < 20 || now.Sub(sent[n-20]) >= 24*time.Hour)
-			if got := l.allowed(now); got != want {
+			if got := l.Allowed(now); got != want {
 				require.FailNow(t, "allowed", "got %v after %v", got, sent)
 			}
 			if want || rand.N(50) == 0 {
-				l.take(now)
+				l.Count(now)
 				sent = append(sent, now)
 			}
 		}

@@ -156,6 +156,8 @@ func withKind(k Kind) func(*Config)   { return func(cfg *Config) { cfg.Kind = k 
 func withStore(s Store) func(*Config) { return func(cfg *Config) { cfg.Store = s } }
 func withoutForced(cfg *Config)       { cfg.WithoutForced = true }
 
+func withLimit(d time.Duration) func(*Config) { return func(cfg *Config) { cfg.Limit = d } }
+
 // get returns the token of the cache. It fails the test if there is none.
 func (c testCache) get(t testing.TB) Token {
 	t.Helper()

@@ -2,112 +2,256 @@ package tokencache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"time"
 
+	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/redact"
 )
 
 // Store shares one token among processes. Its methods must return when their context ends.
 type Store interface {
-	// Load returns the stored token, the zero Token if there is none.
+	// Load returns the stored token, the zero Token if there is none. Its error matches [ErrUnreadable] if there is a
+	// value that is no token.
 	Load(ctx context.Context) (Token, error)
-	// Save stores t, unless the stored token expires later.
+	// Save stores t, unless the stored token expires later. It replaces a value that is no token.
 	Save(ctx context.Context, t Token) error
 	// Delete deletes the stored token if it is the rejected one.
 	Delete(ctx context.Context, rejected Token) error
 	// Lock waits until nobody else holds the lock. It returns a nil unlock and a nil error if the store has no lock.
 	Lock(ctx context.Context) (unlock func(), err error)
+	// AllowForced counts a forced fetch and returns true, or returns false if all processes together have reached the
+	// limit. It returns true if the store does not count.
+	AllowForced(ctx context.Context) (bool, error)
 }
 
-// sharedStore is a Store as a flight uses it: with timeouts, and failures that are tolerated or not.
+// ErrUnreadable is matched by the error of a store whose value is no token. Then a token is fetched, and replaces it.
+var ErrUnreadable = errors.New("the stored value is not a token")
+
+// sharedStore is the store of a cache, and what was logged about it.
 type sharedStore struct {
-	store    Store
+	Store
 	key      string
 	required bool // a refresh fails if the store fails
 	log      *slog.Logger
+
+	mu       sync.Mutex // guards the fields below
+	warnedAt time.Time
+	failures int // since then
 }
 
 const (
-	storeTimeout = 2 * time.Second  // for one operation, which should take a few milliseconds
-	lockTimeout  = 15 * time.Second // for the lock, whose holder may be fetching a token
+	storeTimeout = 2 * time.Second        // for one operation, which should take a few milliseconds
+	requiredTime = 5 * time.Second        // the same if a refresh fails without the store, which may be slow
+	lockTimeout  = 15 * time.Second       // for the lock, whose holder may be fetching a token
+	lockGrace    = 2 * time.Second        // for Lock to return after that
+	lockTrusted  = 5 * time.Second        // how long the lock is believed to be held: a process can be paused
+	pollMin      = 50 * time.Millisecond  // between looks at the store, doubled each time
+	pollMax      = 500 * time.Millisecond // the longest of these
+	othersTime   = 2 * time.Second        // for another process to store a token, if this one may not fetch any
+	minStored    = 5 * time.Second        // of life that a stored token must have left
+	warnGap      = time.Minute            // between log lines about the store
 )
 
 // find deletes the rejected token and looks for a wanted one, first without and then with the lock. If it finds none,
-// the caller holds the lock, unless the store has none or a failure is tolerated.
+// it returns the zero Token, and w holds the lock, unless the store has none or a failure is tolerated.
 //
-// wanted is nil if the caller wants no stored token. unlock is never nil, and must be called.
-func (s *sharedStore) find(
-	ctx context.Context, rejected string, wanted func(Token) bool,
-) (t Token, unlock func(), err error) {
-	noop := func() {}
-	if rejected != "" {
-		if err := s.delete(ctx, rejected); err != nil {
-			return Token{}, noop, s.tolerate("delete", err, rejected)
+// wanted is nil if no stored token is wanted.
+func (w *worker) find(wanted func(Token) bool) (Token, error) {
+	if w.f.rejected != "" {
+		if err := w.delete(w.f.rejected); err != nil {
+			return Token{}, w.tolerate("delete", err)
 		}
 	}
-	if t, err := s.load(ctx, wanted); err != nil || t.AccessToken != "" {
-		return t, noop, s.tolerate("load", err, rejected)
+	t, err := w.loadStored(wanted)
+	if err != nil || t.AccessToken != "" || w.f.instead != nil {
+		return t, w.tolerate("load", err)
 	}
-	unlock, err = s.lock(ctx)
-	if err != nil || unlock == nil {
-		return Token{}, noop, s.tolerate("lock", err, rejected)
-	}
-	t, err = s.load(ctx, wanted) // the last holder of the lock may have stored one
-	return t, unlock, s.tolerate("load", err, rejected)
+	return w.findWithLock(wanted)
 }
 
-// load returns the stored token if it is wanted, and the zero Token otherwise.
-func (s *sharedStore) load(ctx context.Context, wanted func(Token) bool) (Token, error) {
+// findWithLock takes the lock and looks for a wanted token then. While it waits for the lock it looks too: the holder
+// of the lock may have stored one, and then nobody has to queue for the lock to read it.
+func (w *worker) findWithLock(wanted func(Token) bool) (Token, error) {
+	t, unlock, err := w.waitForLock(wanted)
+	if err != nil || t.AccessToken != "" {
+		return t, w.tolerate("lock", err)
+	}
+	w.lookedAt = time.Now()
+	if unlock == nil {
+		return Token{}, nil
+	}
+	w.locked(unlock)
+	t, err = w.loadStored(wanted)
+	return t, w.tolerate("load", err)
+}
+
+// waitForLock returns a wanted token, or else the unlock function of the lock.
+func (w *worker) waitForLock(wanted func(Token) bool) (Token, func(), error) {
+	const step = "waiting for the lock of the token store"
+	w.step(step)
+	ctx, cancel := context.WithTimeout(w.ctx, lockTimeout)
+	defer cancel()
+	type lock struct {
+		unlock func()
+		err    error
+	}
+	got := make(chan lock, 1)
+	go func() {
+		l := lock{err: errInterrupted} // remains if Lock calls runtime.Goexit
+		defer func() { got <- l }()
+		l.unlock, l.err = w.c.store.Lock(ctx)
+	}()
+	leave := func() {
+		cancel()
+		if l := <-got; l.err == nil && l.unlock != nil {
+			l.unlock() // Lock has succeeded meanwhile
+		}
+	}
+	start := time.Now()
+	for pause := pollMin; ; pause = min(2*pause, pollMax) {
+		select {
+		case l := <-got:
+			if l.err != nil {
+				return Token{}, nil, l.err
+			}
+			return Token{}, l.unlock, nil
+		case <-time.After(jitter(pause)):
+		}
+		if time.Since(start) >= lockTimeout+lockGrace {
+			go leave()
+			return Token{}, nil, backoff.ContextErr(ctx)
+		}
+		if t, err := w.loadStored(wanted); err == nil && t.AccessToken != "" {
+			go leave()
+			return t, nil, nil
+		}
+		w.step(step)
+	}
+}
+
+// awaitOthers waits for a wanted token from another process, for a short time. It returns the zero Token if there is
+// none, or if the store fails.
+func (w *worker) awaitOthers(wanted func(Token) bool) Token {
+	end := time.Now().Add(othersTime)
+	for pause := pollMin; time.Now().Before(end); pause = min(2*pause, pollMax) {
+		if backoff.Sleep(w.ctx, jitter(pause)) != nil {
+			break
+		}
+		if t, err := w.loadStored(wanted); err != nil || t.AccessToken != "" {
+			return t
+		}
+	}
+	return Token{}
+}
+
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// loadStored returns the stored token if it is wanted, and the zero Token otherwise.
+func (w *worker) loadStored(wanted func(Token) bool) (Token, error) {
 	if wanted == nil {
 		return Token{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	w.step("reading from the token store")
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
-	t, err := s.store.Load(ctx)
+	t, err := w.c.store.Load(ctx)
+	if err == nil && t.AccessToken != "" && !IsTokenText(t.AccessToken) {
+		err = fmt.Errorf("%w: it has a space or a control character", ErrUnreadable)
+		_ = w.delete(t.AccessToken) // otherwise it may be kept, for expiring later than the next token
+	}
+	if errors.Is(err, ErrUnreadable) {
+		w.warn("load", err)
+		return Token{}, nil
+	}
 	if err != nil || !wanted(t) {
 		return Token{}, err
 	}
 	return t, nil
 }
 
-func (s *sharedStore) delete(ctx context.Context, rejected string) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+func (w *worker) delete(rejected string) error {
+	w.step("deleting a token from the token store")
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
-	return s.store.Delete(ctx, Token{AccessToken: rejected})
-}
-
-func (s *sharedStore) lock(ctx context.Context) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	return s.store.Lock(ctx)
+	err := w.c.store.Delete(ctx, Token{AccessToken: rejected})
+	if errors.Is(err, ErrUnreadable) {
+		return nil // then it is not the rejected token
+	}
+	return err
 }
 
 // save stores a token. A failure is logged only: the token is good whether or not other processes learn of it.
-func (s *sharedStore) save(ctx context.Context, t Token) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+func (w *worker) save(t Token) {
+	w.step("writing to the token store")
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
-	if err := s.store.Save(ctx, t); err != nil {
-		s.warn("save", redact.New(t.AccessToken).Error(err))
+	if err := w.c.store.Save(ctx, t); err != nil {
+		w.warn("save", redact.New(t.AccessToken).Error(err))
 	}
+}
+
+// allowForced asks the store whether all processes together may force another fetch. If the store fails, the limit of
+// this process is all there is.
+func (w *worker) allowForced() bool {
+	if w.c.store == nil {
+		return true
+	}
+	w.step("counting a forced refresh in the token store")
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
+	defer cancel()
+	allowed, err := w.c.store.AllowForced(ctx)
+	if err != nil {
+		w.warn("allow forced", err)
+		return true
+	}
+	return allowed
+}
+
+// timeout is for one operation other than Lock.
+func (s *sharedStore) timeout() time.Duration {
+	if s.required {
+		return requiredTime
+	}
+	return storeTimeout
 }
 
 // tolerate returns nil if a refresh can go on without the store: processes need not agree on stable tokens. A legacy
 // token that is fetched without the store would invalidate the token of all other processes.
-func (s *sharedStore) tolerate(op string, err error, rejected string) error {
+func (w *worker) tolerate(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = redact.New(rejected).Error(err)
-	if s.required {
+	err = redact.New(w.f.rejected).Error(err)
+	if w.c.store.required && w.f.instead == nil {
 		return fmt.Errorf("wechatuser: token store: %s: %w", op, err)
 	}
-	s.warn(op, err)
+	w.warn(op, err)
 	return nil
 }
 
+// warn logs a failure of the store that is tolerated, once the flight is complete.
+func (w *worker) warn(op string, err error) {
+	w.later(func() { w.c.store.warn(op, err) })
+}
+
+// warn writes a line about a failure, at most one a minute.
 func (s *sharedStore) warn(op string, err error) {
-	s.log.LogAttrs(context.Background(), slog.LevelWarn, "wechatuser: token store failed, going on without it",
-		slog.String("key", s.key), slog.String("operation", op), slog.String("error", err.Error()))
+	s.mu.Lock()
+	s.failures++
+	now, failures := time.Now(), s.failures
+	due := s.warnedAt.IsZero() || now.Sub(s.warnedAt) >= warnGap
+	if due {
+		s.warnedAt, s.failures = now, 0
+	}
+	s.mu.Unlock()
+	if due {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "wechatuser: token store failed, going on without it",
+			slog.String("key", s.key), slog.String("operation", op), slog.Int("failures", failures),
+			slog.String("error", err.Error()))
+	}
 }

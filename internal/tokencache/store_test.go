@@ -22,9 +22,10 @@ type fakeStore struct {
 
 	lock chan struct{} // has an element while it is locked
 
-	mu    sync.Mutex
-	token Token
-	ops   []string
+	mu     sync.Mutex
+	token  Token
+	forced *ForcedLimit // nil if it does not count
+	ops    []string
 }
 
 func newFakeStore() *fakeStore { return &fakeStore{lock: make(chan struct{}, 1)} }
@@ -106,6 +107,22 @@ func (s *fakeStore) Lock(ctx context.Context) (func(), error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (s *fakeStore) AllowForced(ctx context.Context) (bool, error) {
+	if s.forced == nil {
+		return true, nil
+	}
+	if err := s.note(ctx, "allow forced", ""); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	allowed := s.forced.Allowed(time.Now())
+	if allowed {
+		s.forced.Count(time.Now())
+	}
+	return allowed, nil
 }
 
 var errStore = errors.New("the store is down")
@@ -228,8 +245,8 @@ func TestStoredTokensThatAreNotTaken(t *testing.T) {
 		taken bool
 	}{
 		{"expired", func() Token { return tok("stored", -time.Hour) }, false},
-		{"expires within a minute", func() Token { return tok("stored", time.Minute) }, false},
-		{"expires later", func() Token { return tok("stored", time.Minute+1) }, true},
+		{"expires within five seconds", func() Token { return tok("stored", 5*time.Second) }, false},
+		{"expires later", func() Token { return tok("stored", 5*time.Second+1) }, true},
 		{"unknown expiry", func() Token { return Token{AccessToken: sentinel} }, false},
 		{"empty, with an expiry", func() Token { return Token{ExpiresAt: time.Now().Add(time.Hour)} }, false},
 		{"none", func() Token { return Token{} }, false},
@@ -369,7 +386,7 @@ func TestStepsAfterAFailureOfTheStore(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, steps, store.did())
 		op, _, _ := strings.Cut(failing, " ")
-		assert.Contains(t, c.logged.String(), "operation="+op+` error="the store is down: `)
+		assert.Contains(t, c.logged.String(), "operation="+op+` failures=1 error="the store is down: `)
 	})
 }
 
@@ -410,6 +427,29 @@ func TestLegacyTokenWithoutItsStore(t *testing.T) {
 		fetched, err := c.Refresh(t.Context(), first.AccessToken)
 		require.NoError(t, err)
 		assert.True(t, fetched)
+	})
+}
+
+// A store that is required may be slow: without it a refresh fails.
+func TestSlowStoreOfLegacyTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		stored := tok("stored", time.Hour)
+		store.set(stored)
+		store.before = func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(requiredTime - time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		legacy := newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		assert.Equal(t, stored, legacy.get(t))
+		start := time.Now()
+		stable := newCache(t, &platform{}, withStore(store))
+		assert.Equal(t, "T1", name(stable.get(t)), "it goes on without the store")
+		assert.Equal(t, 2*storeTimeout, time.Since(start), "load and save")
 	})
 }
 
@@ -477,7 +517,7 @@ func TestLockIsReleasedAfterAFailedFetch(t *testing.T) {
 		c := newCache(t, &platform{reply: fails(&on, failure)}, withStore(store))
 		_, err := c.Get(t.Context())
 		require.ErrorIs(t, err, failure)
-		assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.did())
+		assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.did()[:4])
 		assert.Empty(t, store.lock)
 	})
 }
@@ -528,5 +568,374 @@ func TestStoreHasTheValuesOfTheContext(t *testing.T) {
 		for _, ctx := range contexts {
 			assert.ErrorIs(t, ctx.Err(), context.Canceled, "it ends with its operation")
 		}
+	})
+}
+
+// Many processes want the token that one of them fetches. They find it in the store, and do not queue for the lock.
+func TestTokenIsFoundWhileWaitingForTheLock(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		p, store := &platform{delay: time.Second}, newFakeStore()
+		store.before = func(_ context.Context, op string) error {
+			if op == "unlock" {
+				time.Sleep(100 * time.Millisecond) // so a queue of 40 would take 4 seconds
+			}
+			return nil
+		}
+		caches := make([]testCache, 40)
+		for i := range caches {
+			caches[i] = newCache(t, p, withKind(kind), withStore(store))
+		}
+		start := time.Now()
+		for _, err := range runConcurrently(len(caches), func(i int) error {
+			_, err := caches[i].Get(t.Context())
+			return err
+		}) {
+			require.NoError(t, err)
+		}
+		assert.LessOrEqual(t, time.Since(start), time.Second+pollMax*3/2)
+		assert.Len(t, p.requests(), 1)
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		assert.Empty(t, store.lock, "a lock that came too late is released")
+		loads := 0
+		for _, op := range store.did() {
+			if op == "load" {
+				loads++
+			}
+		}
+		assert.Less(t, loads, 40*8, "about one more every half second")
+	})
+}
+
+// A Lock that does not return when its context ends counts as one that failed.
+func TestLockThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := hang(t)
+		store := newFakeStore()
+		store.before = func(_ context.Context, op string) error {
+			if op == "lock" {
+				hangs()
+			}
+			return nil
+		}
+		stable, legacy := newCache(t, &platform{}, withStore(store)), newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		start := time.Now()
+		_, err := legacy.Get(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.LessOrEqual(t, time.Since(start), lockTimeout+lockGrace+pollMax*3/2)
+		assert.Equal(t, "T1", name(stable.get(t)))
+		assert.LessOrEqual(t, time.Since(start), 2*(lockTimeout+lockGrace+pollMax*3/2))
+	})
+}
+
+// A lasting failure is no reason not to look at the store. That is done at most once a second.
+func TestRememberedFailureAndTokenInTheStore(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		on, store := true, newFakeStore()
+		p := &platform{reply: fails(&on, errSecret)}
+		c := newCache(t, p, withKind(kind), withStore(store))
+		for range 3 { // so that it is remembered for 4 seconds
+			_, err := c.Get(t.Context())
+			require.ErrorIs(t, err, errSecret)
+			time.Sleep(2 * time.Second)
+		}
+		store.did()
+		for range 100 {
+			_, err := c.Get(t.Context())
+			require.Equal(t, &RememberedError{Wait: 2 * time.Second, Err: errSecret}, err)
+		}
+		assert.Equal(t, []string{"load"}, store.did())
+		lines := strings.Count(c.logged.String(), "\n")
+
+		time.Sleep(time.Second)
+		stored := tok("stored", time.Hour)
+		store.set(stored)
+		_, err := c.Refresh(t.Context(), sentinel+"-other")
+		require.NoError(t, err)
+		assert.Equal(t, stored, c.get(t))
+		assert.Equal(t, []string{"delete other", "load"}, store.did())
+		assert.Len(t, p.requests(), 3)
+		assert.Equal(t, lines+1, strings.Count(c.logged.String(), "\n"), "looks in vain are not logged")
+		assert.Contains(t, c.logged.String(), "from=store")
+		assert.Zero(t, c.failure)
+	})
+}
+
+// If the store fails too, the remembered error is the better one.
+func TestRememberedFailureWhileTheStoreFails(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		on, store := true, newFakeStore()
+		c := newCache(t, &platform{reply: fails(&on, errSecret)}, withKind(kind), withStore(store))
+		for range 2 {
+			_, err := c.Get(t.Context())
+			require.ErrorIs(t, err, errSecret)
+			time.Sleep(time.Second)
+		}
+		store.before = storeFails("all", false)
+		_, err := c.Get(t.Context())
+		require.ErrorIs(t, err, errSecret)
+		assert.NotErrorIs(t, err, errStore)
+		assert.Contains(t, c.logged.String(), "operation=load failures=1")
+	})
+}
+
+// While the cached token is good, nobody waits for a look at the store.
+func TestLookInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on, store := false, newFakeStore()
+		c := newCache(t, &platform{reply: fails(&on, errSecret)}, withStore(store))
+		first := c.get(t)
+		on = true
+		time.Sleep(2*time.Hour - 50*time.Second)
+		assert.Equal(t, first, c.get(t))
+		for range 6 {
+			c.failure.Begin(time.Now()) // for a minute in the end
+		}
+		time.Sleep(20 * time.Second)
+		store.before = func(_ context.Context, op string) error { time.Sleep(time.Second); return nil }
+		next := tok("stored", time.Hour)
+		store.set(next)
+		start := time.Now()
+		assert.Equal(t, first, c.get(t))
+		assert.Zero(t, time.Since(start))
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, next, c.get(t))
+	})
+}
+
+// Tokens with a life of less than a minute are shared too.
+func TestShortLivedTokensAreShared(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		p, store := &platform{life: 40 * time.Second}, newFakeStore()
+		for range 20 {
+			newCache(t, p, withKind(kind), withStore(store)).get(t)
+			time.Sleep(time.Second)
+		}
+		assert.Len(t, p.requests(), 1)
+	})
+}
+
+// A request that times out is not sent again before another look at the store: another process may have got the lock,
+// and stored a token.
+func TestRetryLongAfterTheLockWasTaken(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		pause  time.Duration
+		stored bool
+		ops    []string
+		result string
+		sent   int
+	}{
+		{"soon", 5 * time.Second, true, []string{"load", "lock", "load", "save", "unlock"}, "T1", 2},
+		{"nothing new", 10 * time.Second, false, []string{"load", "lock", "load", "unlock", "lock", "load", "save", "unlock"}, "T1", 2},
+		{"another token", 10 * time.Second, true, []string{"load", "lock", "load", "unlock", "lock", "load", "unlock"}, "stored", 1},
+	} {
+		bubble(t, map[string]Kind{tt.name + ", stable": Stable, tt.name + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
+			p, store := &platform{}, newFakeStore()
+			c := newCache(t, p, withKind(kind), withStore(store))
+			sent := 0
+			c.cfg.Fetch = func(context.Context, Kind, func() error) (Token, error) { panic("unused") }
+			c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
+				require.NoError(t, allow())
+				sent++
+				time.Sleep(tt.pause) // the process is stopped, or the request times out
+				if tt.stored {
+					store.set(tok("stored", time.Hour))
+				}
+				if err := allow(); err != nil {
+					require.Equal(t, err, allow(), "and not the one after that either")
+					return Token{}, fmt.Errorf("in a call: %w", err)
+				}
+				sent++
+				return p.issue(), nil
+			}
+			assert.Equal(t, tt.result, name(c.get(t)))
+			assert.Equal(t, tt.sent, sent)
+			assert.Equal(t, tt.ops, store.did())
+			assert.Empty(t, store.lock)
+		})
+	}
+}
+
+// Where the lock cannot be taken again, a legacy token is not requested again.
+func TestRetryWithoutTheLock(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
+		p, store := &platform{}, newFakeStore()
+		c := newCache(t, p, withKind(kind), withStore(store))
+		c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
+			require.NoError(t, allow())
+			time.Sleep(10 * time.Second)
+			store.before = storeFails("lock", false)
+			return p.fetch(ctx, k, allow)
+		}
+		_, err := c.Get(t.Context())
+		if kind == Legacy {
+			require.ErrorIs(t, err, errStore)
+			assert.Empty(t, p.requests())
+		} else {
+			require.NoError(t, err)
+		}
+	})
+}
+
+// Forced fetches are limited for all processes together.
+func TestForcedFetchesAreCountedInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := &platform{}, newFakeStore()
+		store.forced = &ForcedLimit{}
+		stubborn(p)
+		var forced []time.Time
+		start := time.Now()
+		for time.Since(start) < 25*time.Hour {
+			c := newCache(t, p, withStore(store)) // a new process each time
+			before := p.forced()
+			_, _ = c.Refresh(t.Context(), c.get(t).AccessToken)
+			if p.forced() > before {
+				forced = append(forced, time.Now())
+			}
+			if since := time.Since(start); since < 20*time.Minute || since > 23*time.Hour+50*time.Minute {
+				time.Sleep(20 * time.Second)
+			} else {
+				time.Sleep(10 * time.Minute)
+			}
+		}
+		assert.Len(t, forced, 40)
+		for i, at := range forced {
+			if i > 0 {
+				assert.GreaterOrEqual(t, at.Sub(forced[i-1]), 30*time.Second)
+			}
+			if i >= 20 {
+				assert.GreaterOrEqual(t, at.Sub(forced[i-20]), 24*time.Hour)
+			}
+		}
+	})
+}
+
+// ForceRefresh is what a person asked for: it is counted, and never held back.
+func TestForceRefreshIsCountedInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := &platform{}, newFakeStore()
+		store.forced = &ForcedLimit{}
+		c, other := newCache(t, p, withStore(store)), newCache(t, p, withStore(store))
+		for range 2 {
+			_, err := c.ForceRefresh(t.Context())
+			require.NoError(t, err)
+		}
+		stubborn(p)
+		_, err := other.Refresh(t.Context(), other.get(t).AccessToken)
+		require.NoError(t, err, "a stubborn platform that has another token yet")
+		_, err = other.Refresh(t.Context(), other.Current().AccessToken)
+		require.ErrorIs(t, err, ErrNoOtherToken)
+		assert.Equal(t, 2, p.forced())
+		assert.True(t, store.forced.Allowed(time.Now().Add(30*time.Second)))
+		assert.False(t, store.forced.Allowed(time.Now().Add(30*time.Second-1)))
+	})
+}
+
+// If the store cannot count, each process keeps its own limit.
+func TestForcedFetchesWhileTheStoreFails(t *testing.T) {
+	bubble(t, map[string]bool{"fails": false, "hangs": true}, func(t *testing.T, hangs bool) {
+		p, store := &platform{}, newFakeStore()
+		store.forced = &ForcedLimit{}
+		store.before = storeFails("allow forced", hangs)
+		stubborn(p)
+		c := newCache(t, p, withStore(store))
+		_, err := c.Refresh(t.Context(), c.get(t).AccessToken)
+		require.NoError(t, err)
+		assert.Equal(t, 1, p.forced())
+		assert.Contains(t, c.logged.String(), `operation="allow forced"`)
+	})
+}
+
+// A stored value that is no token is replaced, also where a failing store would end the refresh.
+func TestUnreadableValueIsReplaced(t *testing.T) {
+	for what, value := range map[string]string{
+		"no token": "", "a newline": "SENTINEL\n", "a space inside": "SENTI NEL", "a NUL": "SENTINEL\x00", "a no-break space": "\u00a0SENTINEL",
+	} {
+		bubble(t, map[string]Kind{what + ", stable": Stable, what + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
+			p, store := &platform{}, newFakeStore()
+			unreadable := value == ""
+			store.set(Token{AccessToken: value, ExpiresAt: time.Now().Add(24 * time.Hour)})
+			store.before = func(_ context.Context, op string) error {
+				switch {
+				case op == "save":
+					unreadable = false
+				case op == "load" && unreadable:
+					return ErrUnreadable
+				}
+				return nil
+			}
+			if value == "" {
+				store.set(Token{})
+			}
+			c := newCache(t, p, withKind(kind), withStore(store))
+			assert.Equal(t, "T1", name(c.get(t)))
+			assert.Equal(t, c.Current(), newCache(t, p, withKind(kind), withStore(store)).get(t))
+			assert.Len(t, p.requests(), 1)
+			assert.Contains(t, c.logged.String(), "not a token")
+		})
+	}
+}
+
+// A store that fails for long is logged once a minute, with the number of failures.
+func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		store.before = storeFails("all", false)
+		c := newCache(t, &platform{life: 2 * time.Second}, withStore(store))
+		for range 3 * 60 {
+			_, _ = c.Get(t.Context())
+			time.Sleep(time.Second)
+		}
+		var failures []string
+		for line := range strings.Lines(c.logged.String()) {
+			if _, rest, ok := strings.Cut(line, "failures="); ok {
+				n, _, _ := strings.Cut(rest, " ")
+				failures = append(failures, n)
+			}
+		}
+		require.Len(t, failures, 3)
+		assert.Equal(t, "1", failures[0])
+		assert.Greater(t, failures[1], "10")
+	})
+}
+
+// slowLock is a store whose lock succeeds late, whatever happens to its context.
+type slowLock struct{ *fakeStore }
+
+func (s slowLock) Lock(ctx context.Context) (func(), error) {
+	time.Sleep(3 * time.Second)
+	return s.fakeStore.Lock(context.WithoutCancel(ctx))
+}
+
+// A lock that is acquired after the token was found is released.
+func TestLockThatComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := newCache(t, &platform{}, withStore(slowLock{store}))
+		time.AfterFunc(time.Second, func() { store.set(tok("stored", time.Hour)) })
+		assert.Equal(t, "stored", name(c.get(t)))
+		time.Sleep(3 * time.Second)
+		ops := store.did()
+		assert.Equal(t, []string{"lock", "unlock"}, ops[len(ops)-2:])
+		assert.Empty(t, store.lock)
+	})
+}
+
+// A look takes any token but the rejected one, also one that expires earlier.
+func TestLookForAnotherTokenThanTheRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := &platform{}, newFakeStore()
+		stubborn(p)
+		c := newCache(t, p, withStore(store), withoutForced)
+		rejected := c.get(t).AccessToken
+		_, err := c.Refresh(t.Context(), rejected)
+		require.ErrorIs(t, err, ErrNoOtherToken)
+		store.set(tok("other", time.Hour))
+		fetched, err := c.Refresh(t.Context(), rejected)
+		require.NoError(t, err)
+		assert.False(t, fetched)
+		assert.Equal(t, "other", name(c.get(t)))
+		assert.Len(t, p.requests(), 2)
 	})
 }

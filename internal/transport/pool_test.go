@@ -294,6 +294,19 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// A transport may have a time-out of its own, and that is silence too.
+func TestTimeoutOfTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		std.ResponseHeaderTimeout = time.Second
+		tr := newTransport(newPool(std))
+		n.fill(t, tr, 1)
+		resp, _, err := send(t.Context(), tr, http.MethodPost, "/slow")
+		require.ErrorContains(t, err, "timeout")
+		assert.False(t, resp.Broken)
+	})
+}
+
 // net/http repeated a request of its own accord and then found no host: the first one may have arrived.
 func TestSentThoughTheRepetitionWasNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ func (e *FitError) Unwrap() error { return e.Err }
 // forbids. Unlike [json.Unmarshal] it does not take null. It fails with a [*FitError] if data is JSON and v is of
 // another form.
 func UnmarshalAny(data []byte, v any) error {
-	data = bytes.Trim(trimBOM(data), jsonSpace)
+	data = bytes.Trim(bytes.TrimPrefix(data, byteOrderMark), jsonSpace)
 	switch {
 	case len(data) == 0:
 		return errEmpty
@@ -27,11 +27,9 @@ func UnmarshalAny(data []byte, v any) error {
 		return errNull
 	}
 	if !json.Valid(data) {
-		escaped, ok := escapeControls(data)
-		if !ok || !json.Valid(escaped) {
+		if data = escapeControls(data); !json.Valid(data) {
 			return errNotJSON
 		}
-		data = escaped
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		return &FitError{err}

@@ -6,57 +6,153 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
-// Unmarshal reads the platform's JSON into what v points at as [json.Unmarshal] does, and takes two things that JSON
-// forbids: raw control characters inside strings, as if they had been escaped, and a byte order mark at the start.
-// What was in v is lost; nothing in it refers to data.
+// Unmarshal decodes a body of the platform into the value that v points to. What was in the value is lost, and nothing
+// in it refers to data afterwards.
 //
-// After an error of the type [*json.UnmarshalTypeError], the fields of the right type are set.
+// If v points to a struct whose fields are texts, whole numbers, lists of texts, of int or of structs, structs, or
+// pointers to those, Unmarshal decodes it in one pass, as [json.Unmarshal] would but for these differences:
+//
+//   - Raw control characters are allowed inside strings, and a byte order mark at the start.
+//   - A number can stand in quotes where a number is expected, and without quotes where a text is expected. A whole
+//     number can have a fraction of zeros or an exponent.
+//   - An empty value stands for any type: null, "", [] and {}. A text is empty then, a number 0, a list empty and not
+//     nil, a struct zero, and a pointer nil. This does not hold for the items of a list, nor, but for null, for an
+//     [ErrCode].
+//   - Of a name that occurs twice the last value counts.
+//   - A list has at most 100,000 texts or numbers, or 10,000 structs.
+//   - A field of the type map[string]json.RawMessage with the tag `json:"-"` gets the fields that the struct does not
+//     know, at most 64 of them and without those of [Envelope]. It is nil if there are none.
+//
+// Texts are copied, those that stand near each other into one block of at most [MaxBlock] bytes; so are the lists of
+// numbers. All other types are left to encoding/json, after raw control characters are escaped.
+//
+// The error is a [*SyntaxError] if data is not JSON; the value is zero then. It is a [*TypeError] if a field has a
+// value that cannot be read; all other fields are set then.
 func Unmarshal(data []byte, v any) error {
 	target := reflect.ValueOf(v).Elem()
 	target.SetZero()
-	if readPlain(data, target) {
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	read := readerOf(target.Type())
+	if read.kind != objectKind {
+		return unmarshalOther(data, v)
+	}
+	p := parsers.Get().(*parser)
+	defer p.release()
+	p.data = data
+	if c := p.next(); c == 'n' && p.word("null") && p.atEnd() {
 		return nil
 	}
-	target.SetZero()
-	data = trimBOM(data)
+	if read.read(p, target) == broken || !p.atEnd() {
+		target.SetZero()
+		return &SyntaxError{Offset: min(p.pos, len(data)), Size: len(data)}
+	}
+	if p.problem != nil {
+		return p.problem
+	}
+	return nil
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// unmarshalOther decodes into a value that only encoding/json can decode into.
+func unmarshalOther(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
-	if err == nil {
-		return nil
-	}
-	// encoding/json checks the syntax before it sets anything, so that a second pass starts afresh.
-	if escaped, ok := escapeControls(data); ok {
-		return json.Unmarshal(escaped, v)
+	// encoding/json checks the syntax before it sets anything.
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		escaped := escapeControls(data)
+		if len(escaped) > len(data) {
+			err = json.Unmarshal(escaped, v)
+		}
+		if errors.As(err, &syntax) {
+			return &SyntaxError{Offset: min(int(syntax.Offset), len(data)), Size: len(data)}
+		}
 	}
 	return err
 }
 
-// escapeControls is a copy of data in which the control characters inside strings are escaped; ok is false, and
-// nothing is copied, where there are none.
-func escapeControls(data []byte) (escaped []byte, ok bool) {
-	inString := false
+// escapeControls returns data with the control characters inside strings escaped. It returns data itself if there are
+// none. A control character after a backslash stays: it is an error, and would become text.
+func escapeControls(data []byte) []byte {
+	n := 0
+	eachControl(data, func(int) { n++ })
+	if n == 0 {
+		return data
+	}
+	escaped := make([]byte, 0, len(data)+5*n)
 	copied := 0
+	eachControl(data, func(i int) {
+		escaped = append(escaped, data[copied:i]...)
+		escaped = append(escaped, '\\', 'u', '0', '0', hexDigits[data[i]>>4], hexDigits[data[i]&0xf])
+		copied = i + 1
+	})
+	return append(escaped, data[copied:]...)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// eachControl calls found with the position of each control character inside a string.
+func eachControl(data []byte, found func(i int)) {
+	inString := false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
 		case c == '"':
 			inString = !inString
 		case !inString:
 		case c == '\\':
-			i++ // what follows a backslash stays: a raw control character there is an error, and would become text
+			i++
 		case c < 0x20:
-			escaped = append(escaped, data[copied:i]...)
-			escaped = fmt.Appendf(escaped, `\u%04x`, c)
-			copied = i + 1
+			found(i)
 		}
 	}
-	if copied == 0 {
-		return nil, false
-	}
-	return append(escaped, data[copied:]...), true
 }
 
-// What is sent instead of an object: by a proxy, a captive portal, or a line that broke.
+// ErrSyntax matches the error of a body that is not JSON, though it may begin as JSON.
+var ErrSyntax = errors.New("the body is broken JSON")
+
+// SyntaxError is the error of a body that is not JSON. It matches [ErrSyntax].
+type SyntaxError struct {
+	Offset int // where reading failed
+	Size   int // of the body
+}
+
+// Error returns where the body is broken. It contains nothing of the body.
+func (e *SyntaxError) Error() string {
+	if e.Offset == e.Size {
+		return fmt.Sprintf("the JSON of the body is cut after %d bytes", e.Size)
+	}
+	return fmt.Sprintf("the JSON of the body is broken at byte %d of %d", e.Offset, e.Size)
+}
+
+// Is matches [ErrSyntax].
+func (e *SyntaxError) Is(target error) bool { return target == ErrSyntax } //nolint:errorlint // as errors.Is asks for
+
+// ErrType matches the error of a body that is JSON and has a value that cannot be read. Another response would have it
+// too.
+var ErrType = errors.New("a value of another type")
+
+// TypeError is the error of a field whose value cannot be read. It matches [ErrType].
+type TypeError struct {
+	Field   string // such as "user_info_list[3].tagid_list"; empty for the body itself
+	Problem string // such as "a text where a list is expected"
+}
+
+// Error returns the field and what is wrong with it. It contains nothing of the body.
+func (e *TypeError) Error() string {
+	if e.Field == "" {
+		return e.Problem
+	}
+	return e.Field + ": " + e.Problem
+}
+
+// Is matches [ErrType].
+func (e *TypeError) Is(target error) bool { return target == ErrType } //nolint:errorlint // as errors.Is asks for
+
+// What is sent instead of an object: by a proxy, a captive portal, or over a connection that broke.
 var (
 	errEmpty       = errors.New("the body is empty")
 	errHTML        = errors.New("the body is HTML")
@@ -67,12 +163,10 @@ var (
 	errNotObject   = errors.New("the body is not a JSON object")
 )
 
-// CheckObject is nil for what begins as a JSON object with something in it, as each answer of the platform does.
-// Otherwise the error says what the body is instead; it holds nothing of it.
-//
-// encoding/json reads null and an empty object without an error, and would call HTML an invalid character.
+// CheckObject returns nil for a body that begins as a JSON object with something in it, as every response of the
+// platform does. Otherwise the error says what the body is. It contains nothing of the body.
 func CheckObject(data []byte) error {
-	data = bytes.Trim(trimBOM(data), jsonSpace)
+	data = bytes.Trim(bytes.TrimPrefix(data, byteOrderMark), jsonSpace)
 	if len(data) == 0 {
 		return errEmpty
 	}
@@ -96,7 +190,3 @@ func CheckObject(data []byte) error {
 }
 
 const jsonSpace = " \t\r\n"
-
-func trimBOM(data []byte) []byte {
-	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-}

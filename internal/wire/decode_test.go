@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/wire/wiretest"
 )
 
 // underRace is true where the race detector is at work.
@@ -104,26 +105,68 @@ func TestUnmarshalError(t *testing.T) {
 		"raw control in a unicode escape": "{\"remark\":\"\\u00\x0741\"}",
 		"unknown escape":                  `{"remark":"\x41"}`,
 		"single quotes":                   `{'remark':'r'}`,
-		"wrong type":                      `{"remark":{}}`,
-		"wrong type after raw control":    "{\"city\":\"\x07\",\"remark\":{}}",
+		"a word":                          `{"remark":nul}`,
+		"a word at the end":               `{"x":tru`,
+		"a word with a tail":              `{"x":falsehood}`,
+		"minus alone":                     `{"subscribe":-}`,
+		"minus and space":                 `{"subscribe":- 1}`,
+		"zero first":                      `{"subscribe":01}`,
+		"fraction without digits":         `{"subscribe":1.}`,
+		"exponent without digits":         `{"x":1e+}`,
+		"no colon":                        `{"subscribe" 1}`,
+		"no name":                         `{1:1}`,
+		"no value":                        `{"subscribe":}`,
+		"comma at the end":                `{"subscribe":1,}`,
+		"comma at the end of a list":      `{"tagid_list":[1,]}`,
+		"comma at the end of an object":   `{"x":{"a":1,}}`,
+		"no comma":                        `{"subscribe":1 "remark":""}`,
+		"no comma in a list":              `{"tagid_list":[1 2]}`,
+		"brackets that do not match":      `{"x":[1}}`,
+		"a list that does not end":        `{"tagid_list":[1,2`,
+		"empty value that does not end":   `{"subscribe":[`,
+		"quote at the end":                `{"subscribe":"`,
+		"zero byte":                       "{\"subscribe\":1}\x00",
+		"control beside a number":         "{\"subscribe\":\x0b1}",
+		"nested beyond all bounds":        `{"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Error(t, Unmarshal([]byte(body), new(user)))
+			got := user{Nickname: "before"}
+			err := Unmarshal([]byte(body), &got)
+			require.ErrorIs(t, err, ErrSyntax)
+			require.NotErrorIs(t, err, ErrType)
+			assert.Zero(t, got)
+			assert.Equal(t, wiretest.Result{Syntax: true}, wiretest.Unmarshal([]byte(body), new(user)))
 		})
 	}
 }
 
-// The rest of the answer must be readable when the payload is not what was expected, most of all the errcode.
+func TestSyntaxErrorTellsWhere(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"remark":"r`:             "the JSON of the body is cut after 12 bytes",
+		`{"remark":"r"`:            "the JSON of the body is cut after 13 bytes",
+		`{"remark":"a\x41"}`:       "the JSON of the body is broken at byte 12 of 18",
+		`{"remark":"r"}<!-- x -->`: "the JSON of the body is broken at byte 14 of 24",
+	} {
+		require.EqualError(t, Unmarshal([]byte(body), new(user)), want)
+		var into any
+		require.ErrorIs(t, Unmarshal([]byte(body), &into), ErrSyntax, "also of a type that encoding/json reads")
+	}
+}
+
+// The rest of the response must be readable when the payload is not what was expected, most of all the errcode.
 func TestUnmarshalGoesOnAfterAWrongType(t *testing.T) {
 	for _, body := range []string{
-		`{"data":"","total":"1","errcode":40003,"errmsg":"invalid openid"}`,
-		"{\"data\":\"\x07\",\"total\":\"1\",\"errcode\":40003,\"errmsg\":\"invalid openid\"}",
+		`{"data":"x","total":{"a":1},"errcode":40003,"errmsg":"invalid openid"}`,
+		"{\"data\":\"\x07\",\"total\":[1],\"errcode\":\"40003\",\"errmsg\":\"invalid openid\"}",
 	} {
 		var got page
 		err := Unmarshal([]byte(body), &got)
-		var wrongType *json.UnmarshalTypeError
+		var wrongType *TypeError
 		require.ErrorAs(t, err, &wrongType)
+		require.ErrorIs(t, err, ErrType)
+		require.NotErrorIs(t, err, ErrSyntax)
+		assert.Equal(t, TypeError{Field: "data", Problem: "a text where an object is expected"}, *wrongType, "the first one")
 		code, ok := got.Code()
 		assert.True(t, ok)
 		assert.Equal(t, 40003, code)
@@ -131,14 +174,23 @@ func TestUnmarshalGoesOnAfterAWrongType(t *testing.T) {
 	}
 }
 
-func TestUnmarshalCopiesOnlyForRawControl(t *testing.T) {
-	_, copied := escapeControls(openIDPage(10))
-	assert.False(t, copied, "a control character between the values is no reason to copy")
-	_, copied = escapeControls([]byte(`["\n","\\","\"",""]`))
-	assert.False(t, copied)
-	got, copied := escapeControls([]byte("[\"\x01\",\n\"\\\"\x02\"]"))
-	assert.True(t, copied)
-	assert.Equal(t, "[\"\\u0001\",\n\"\\\"\\u0002\"]", string(got))
+func TestBodyOfAnotherType(t *testing.T) {
+	for body, want := range map[string]string{
+		`[]`: "a list where an object is expected", `""`: "a text where an object is expected",
+		`12`: "a number where an object is expected", `true`: "true or false where an object is expected",
+	} {
+		require.EqualError(t, Unmarshal([]byte(body), new(user)), want)
+	}
+	got := user{Nickname: "before"}
+	require.NoError(t, Unmarshal([]byte(" null "), &got), "as encoding/json does it; CheckObject refuses it")
+	assert.Zero(t, got)
+}
+
+func TestEscapeControls(t *testing.T) {
+	for _, body := range []string{"[\"\\n\",\"\\\\\",\"\\\"\",\"\"]", "{\n\"a\":\r\t1}", "\"\\\x01\""} {
+		assert.Equal(t, body, string(escapeControls([]byte(body))))
+	}
+	assert.Equal(t, "[\"\\u0001\",\n\"\\\"\\u001f\"]", string(escapeControls([]byte("[\"\x01\",\n\"\\\"\x1f\"]"))))
 }
 
 func TestCheckObject(t *testing.T) {
@@ -176,83 +228,6 @@ func TestCheckObject(t *testing.T) {
 			require.EqualError(t, err, tt.want)
 		})
 	}
-}
-
-func FuzzUnmarshal(f *testing.F) {
-	for _, s := range []string{
-		``, `{}`, `null`, `[]`, `"\/\u5927\ud83d\udc4d\ud83d"`, `{"errcode":40001,"errmsg":"invalid credential rid: 634c0b3e-4e213ffb-5b22a862"}`,
-		`{"errcode":"45009"}`, `{"errcode":1.5}`, `{"errcode":null,"total":23000,"data":{"openid":["oFAKE1","oFAKE2"]}}`,
-		"{\"nickname\":\"a\x14\x07\"}", "{\"a\":\"\\\n\"}", "\"\\u00\x0741\"", "{\n\t\"a\" : \"\xff\"\r\n}", bom + `{"a":1}`, bom + bom, `{"a":1}x`,
-		`{"total":1,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`, `{"data":{"openid":["a"]},"data":{"openid":["b"]}}`,
-		`{"user_info_list":[{"subscribe":1,"openid":"oFAKE1","remark":"大","tagid_list":[128,2]},{}],"tag":{"id":-1},"tag":{"name":"x"},"time":1}`,
-		"{\"a\x01\":\"\\\\\x02\\\"\x03\"}", `1e400`, `{"A":1,"a":2,"a":{}}`, "\"a\x00", "\x01\"a\"", "'a\x01'",
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		before := bytes.Clone(data)
-
-		var got any
-		err := Unmarshal(data, &got)
-		checkAgainstJSON(t, data, got, err)
-
-		compare[page](t, data)
-		compare[user](t, data)
-		compare[profiles](t, data)
-		require.Equal(t, before, data, "the body was modified")
-
-		// The same bytes as the content of a string.
-		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(data)) + `"`
-		var content string
-		require.NoError(t, Unmarshal([]byte(quoted), &content))
-		require.Equal(t, string([]rune(string(data))), content)
-	})
-}
-
-// compare holds what is read into a T against encoding/json, as far as that can judge.
-func compare[T any](t *testing.T, data []byte) {
-	t.Helper()
-	var got, plain, want T
-	err, wantErr := Unmarshal(data, &got), json.Unmarshal(data, &want)
-	if json.Valid(data) {
-		requireSameError(t, wantErr, err)
-		require.Equal(t, want, got)
-	}
-	if UnmarshalPlain(data, &plain) {
-		require.NoError(t, wantErr)
-		require.Equal(t, want, plain)
-	}
-}
-
-// checkAgainstJSON holds the result of Unmarshal against encoding/json, as far as that can judge.
-func checkAgainstJSON(t *testing.T, data []byte, got any, err error) {
-	t.Helper()
-	if json.Valid(data) {
-		var want any
-		requireSameError(t, json.Unmarshal(data, &want), err)
-		require.Equal(t, want, got)
-		return
-	}
-	if err != nil {
-		return
-	}
-	// What was taken beyond valid JSON is JSON when the control characters are spaces.
-	spaces := bytes.Clone(bytes.TrimPrefix(data, []byte(bom)))
-	for i, c := range spaces {
-		if c < 0x20 {
-			spaces[i] = ' '
-		}
-	}
-	require.True(t, json.Valid(spaces), "%q was read as %v", data, got)
-}
-
-func requireSameError(t *testing.T, want, got error) {
-	t.Helper()
-	if want == nil {
-		require.NoError(t, got)
-		return
-	}
-	require.EqualError(t, got, want.Error())
 }
 
 func openIDPage(n int) []byte {

@@ -2,8 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"sync"
 	"unicode/utf16"
@@ -88,13 +86,23 @@ func UnicodeEscape[T string | []byte](s T) (r rune, n int) {
 }
 
 // codeUnit is the number in the \uXXXX that s begins with.
-func codeUnit[T string | []byte](s T) (rune, bool) {
+func codeUnit[T string | []byte](s T) (unit rune, ok bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
 	}
-	var unit [2]byte
-	if _, err := hex.Decode(unit[:], []byte(s[2:6])); err != nil {
-		return 0, false
+	for i := 2; i < 6; i++ {
+		c := s[i]
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		unit = unit<<4 | rune(c)
 	}
-	return rune(binary.BigEndian.Uint16(unit[:])), true
+	return unit, true
 }

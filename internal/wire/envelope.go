@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"strconv"
 )
 
 // Envelope is what a response can contain beside its payload. A response type embeds it, so that one pass decodes both.
@@ -33,15 +32,18 @@ func (e *Envelope) Code() (code int, ok bool) {
 // It has the UnmarshalJSON that Envelope must not have: the response types would inherit it and lose their fields.
 type ErrCode int
 
-var errErrCode = errors.New("errcode is not a whole number")
+var errErrCode = errors.New("errcode: not a whole number")
 
 // UnmarshalJSON reads 40001 and "40001".
 func (c *ErrCode) UnmarshalJSON(data []byte) error {
 	if inner, ok := bytes.CutPrefix(data, []byte(`"`)); ok {
 		data = bytes.TrimSuffix(inner, []byte(`"`))
 	}
-	n, err := strconv.Atoi(string(data))
-	if err != nil {
+	if len(data) == 0 || numberLen(data) != len(data) {
+		return errErrCode
+	}
+	n, problem := parseWhole(data)
+	if problem != "" || int64(int(n)) != n {
 		return errErrCode
 	}
 	*c = ErrCode(n)

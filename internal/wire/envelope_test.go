@@ -36,7 +36,7 @@ func TestEnvelope(t *testing.T) {
 		{"partial", `{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["oFAKE2"]}`, 45171, true, "some openid fail", []string{"oFAKE2"}},
 		{"quoted", `{"errcode":"40001","errmsg":"invalid credential"}`, 40001, true, "invalid credential", nil},
 		{"quoted and negative", `{"errcode":"-1"}`, -1, true, "", nil},
-		{"null", `{"errcode":null,"errmsg":null,"fail_openid_list":null,"total":1}`, 0, false, "", nil},
+		{"null", `{"errcode":null,"errmsg":null,"fail_openid_list":null,"total":1}`, 0, false, "", []string{}},
 		{"errcode of a nested object", `{"request":{"errcode":45009,"errmsg":"m"}}`, 0, false, "", nil},
 	}
 	for _, tt := range tests {
@@ -72,14 +72,33 @@ func TestEnvelopeBesideAPayload(t *testing.T) {
 	assert.Equal(t, 500000, got.Quota.DailyLimit)
 }
 
+// An errcode decides whether a call succeeded. So nothing but null stands for none.
 func TestErrCodeOfAnotherType(t *testing.T) {
-	for _, code := range []string{
-		`"abc"`, `""`, `"null"`, `"1.5"`, `" 1"`, `"0x1"`, `1.5`, `1e3`, `{}`, `[40001]`, `true`, `99999999999999999999`,
+	for code, found := range map[string]string{
+		`"abc"`: "a text", `""`: "a text", `"null"`: "a text", `" 1"`: "a text", `"0x1"`: "a text", `"1.5"`: "a fraction",
+		`1.5`: "a fraction", `{}`: "an object", `[]`: "a list", `[40001]`: "a list", `true`: "true or false",
 	} {
 		t.Run(code, func(t *testing.T) {
-			var answer page
-			err := Unmarshal([]byte(`{"errcode":`+code+`}`), &answer)
-			require.EqualError(t, err, "errcode is not a whole number")
+			var response page
+			body := []byte(`{"errcode":` + code + `}`)
+			require.EqualError(t, Unmarshal(body, &response), "errcode: "+found+" where a whole number is expected")
+			require.Error(t, json.Unmarshal(body, &response))
 		})
+	}
+	var response page
+	require.EqualError(t, Unmarshal([]byte(`{"errcode":99999999999999999999}`), &response), "errcode: a number that is too large")
+	require.Error(t, json.Unmarshal([]byte(`{"errcode":99999999999999999999}`), &response))
+}
+
+func TestErrCodeIsANumber(t *testing.T) {
+	for _, code := range []string{`40001`, `"40001"`, `40001.0`, `4.0001e4`, `"400010E-1"`} {
+		body := []byte(`{"errcode":` + code + `}`)
+		for _, unmarshal := range []func([]byte, any) error{Unmarshal, json.Unmarshal} {
+			var response page
+			require.NoError(t, unmarshal(body, &response), code)
+			got, ok := response.Code()
+			assert.True(t, ok)
+			assert.Equal(t, 40001, got)
+		}
 	}
 }

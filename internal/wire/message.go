@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Message is an errmsg taken apart.
@@ -23,7 +24,28 @@ var (
 	ridForm = regexp.MustCompile(`^` + ridPattern + `$`)
 )
 
-// ParseMessage takes an errmsg apart. These forms have been seen:
+// maxMessage is the number of bytes of an errmsg that are kept.
+const maxMessage = 2 << 10
+
+// Shorten returns text in at most size bytes: its beginning, an ellipsis and its end. In an errmsg the end has the rid.
+func Shorten(text string, size int) string {
+	const ellipsis = "…"
+	if len(text) <= size {
+		return text
+	}
+	end := len(text) - size/4
+	for end < len(text) && !utf8.RuneStart(text[end]) {
+		end++
+	}
+	begin := size - len(ellipsis) - (len(text) - end)
+	for begin > 0 && !utf8.RuneStart(text[begin]) {
+		begin--
+	}
+	return text[:begin] + ellipsis + text[end:]
+}
+
+// ParseMessage takes an errmsg apart. Of one that is longer than 2 KiB it takes the beginning and the end. These
+// forms have been seen:
 //
 //	invalid appid
 //	invalid tag id hint: [H]
@@ -35,7 +57,7 @@ var (
 //
 // What looks like a hint or a rid but has text after it is text.
 func ParseMessage(errmsg string) Message {
-	m := messageForm.FindStringSubmatch(errmsg)
+	m := messageForm.FindStringSubmatch(Shorten(errmsg, maxMessage))
 	return Message{Text: m[1], Hint: m[2], RID: m[3]}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -80,6 +81,10 @@ func FuzzParseMessage(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, errmsg string) {
+		const tail = " hint: [UhEbuMH0k-xzFleA] rid: 69afcb4e-196f5dd3-27af2c3a"
+		if len(errmsg)+len(tail) > maxMessage {
+			errmsg = errmsg[:maxMessage-len(tail)]
+		}
 		m := ParseMessage(errmsg)
 		require.Equal(t, Message{Text: m.Text}, ParseMessage(m.Text))
 		require.True(t, strings.HasPrefix(strings.TrimLeft(errmsg, " \t\n\f\r"), m.Text))
@@ -94,9 +99,36 @@ func FuzzParseMessage(f *testing.F) {
 		}
 
 		// In the form of today, whatever the text is.
-		const tail = " hint: [UhEbuMH0k-xzFleA] rid: 69afcb4e-196f5dd3-27af2c3a"
 		require.Equal(t, Message{m.Text, "UhEbuMH0k-xzFleA", "69afcb4e-196f5dd3-27af2c3a"}, ParseMessage(errmsg+tail))
 	})
+}
+
+func TestShorten(t *testing.T) {
+	assert.Equal(t, "short", Shorten("short", 5))
+	assert.Equal(t, "012345…bcd", Shorten("0123456789abcd", 12))
+	for size := 12; size < 60; size++ {
+		for _, text := range []string{strings.Repeat("大", 20), strings.Repeat("x大", 20), strings.Repeat("\xbf", 61)} {
+			got := Shorten(text, size)
+			require.LessOrEqual(t, len(got), size)
+			begin, end, found := strings.Cut(got, "…")
+			require.Equal(t, len(text) > size, found)
+			require.True(t, strings.HasPrefix(text, begin) && strings.HasSuffix(text, end))
+			if utf8.ValidString(text) {
+				require.True(t, utf8.ValidString(got))
+				require.Greater(t, len(got), size-6, "no more is cut than has to be")
+			}
+		}
+	}
+}
+
+// The time that a message takes is bounded, and its rid is found all the same.
+func TestParseLongMessage(t *testing.T) {
+	const rid = "634c0b3e-4e213ffb-5b22a862"
+	got := ParseMessage(strings.Repeat("hint: [rid: ", 1<<16) + "end hint: [H] rid: " + rid)
+	assert.Equal(t, rid, got.RID)
+	assert.Equal(t, "H", got.Hint)
+	assert.LessOrEqual(t, len(got.Text), maxMessage)
+	assert.Greater(t, len(got.Text), maxMessage/2)
 }
 
 func TestRIDTime(t *testing.T) {

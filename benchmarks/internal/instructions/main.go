@@ -1,7 +1,8 @@
-// Command instructions makes one API call n times with a canned response and without a network, so that valgrind can
-// count the instructions:
+// Command instructions makes one API call n times with a canned response and without a network, or decodes one body n
+// times, so that valgrind can count the instructions:
 //
 //	valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null instructions getFans wechatuser 10
+//	valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null instructions decode=today goccy_go-json 10
 package main
 
 import (
@@ -10,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/bare"
+	"github.com/wechatuser/wechatuser/benchmarks/internal/bodies"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
@@ -28,6 +31,9 @@ func run(api, client, times string) error {
 	n, err := strconv.Atoi(times)
 	if err != nil {
 		return err
+	}
+	if name, ok := strings.CutPrefix(api, "decode="); ok {
+		return decode(name, client, n)
 	}
 	ctx, openID := context.Background(), wechatusertest.OpenID(7)
 	body := origin.AppendProfile(nil, openID)
@@ -59,4 +65,22 @@ func run(api, client, times string) error {
 		}
 	}
 	return nil
+}
+
+// decode decodes a body n times.
+func decode(body, decoder string, n int) error {
+	for _, b := range bodies.All() {
+		for _, d := range bodies.Decoders {
+			if b.Name != body || d.Name != decoder {
+				continue
+			}
+			for range n {
+				if _, err := b.Decode(d); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown body %q or decoder %q", body, decoder)
 }

@@ -1,0 +1,41 @@
+package wire
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// unknownFields is the type of a field for the fields that its struct does not know.
+type unknownFields = map[string]json.RawMessage
+
+// MarshalWithUnknown is [Marshal] for a struct with a field for unknown fields, see [Unmarshal]. They follow the other
+// fields, sorted by name. One whose name is that of another field, or of a field of [Envelope], is left out.
+func MarshalWithUnknown(v any) ([]byte, error) {
+	body, err := Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	value := reflect.ValueOf(v)
+	o := readerOf(value.Type()).object
+	unknown := value.FieldByIndex(o.unknown).Interface().(unknownFields)
+	if len(unknown) == 0 {
+		return body, nil
+	}
+	body = body[:len(body)-1]
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		if o.lookup([]byte(name)) != nil || isEnvelope(name) {
+			continue
+		}
+		member, err := Marshal(unknownFields{name: unknown[name]})
+		if err != nil {
+			return nil, err
+		}
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(body, member[1:len(member)-1]...)
+	}
+	return append(body, '}'), nil
+}
