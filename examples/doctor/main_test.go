@@ -228,7 +228,7 @@ func TestCredential(t *testing.T) {
 	p.appID = "wxOTHER"
 	assertCheck(t, diagnosisOf(t, p), fail, credentialCheck, "40013", "-> check the app ID")
 
-	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html>blocked by proxy</html>", 1)
+	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html><title>blocked by proxy</title></html>", 1)
 	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck,
 		"HTTP status 403", "blocked by proxy", "-> check what is between")
 
