@@ -114,6 +114,14 @@ const (
 	CodeMigrationUnrelated      Code = 63183 // no migration from that account
 )
 
+// Cloud hosting (微信云托管).
+const (
+	CodeCloudUnauthorized   Code = 85105 // the account does not have this API
+	CodeCloudPathNotAllowed Code = 85107 // path not allowed in the console
+	CodeCloudSecretNotFound Code = 85112 // the service of cloud hosting is broken
+	CodeCloudTokenNotReady  Code = 85113 // the service of cloud hosting is not ready yet
+)
+
 // Questions about quotas and about earlier requests.
 const (
 	CodeRIDNotFound  Code = 76001 // no such rid, or older than 7 days

@@ -59,6 +59,7 @@ func Codes() []Code { return slices.Sorted(maps.Keys(codeTable)) }
 
 const (
 	allCodesURL = "https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html"
+	cloudURL    = "https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/faq.html"
 	oldTagsURL  = "https://developers.weixin.qq.com/doc/offiaccount/User_Management/User_Tag_Management.html"
 )
 
@@ -623,6 +624,37 @@ var codeTable = map[Code]struct {
 		remedy: "check the old account's app ID, and use the new account's token",
 		class:  classInvalidArgument,
 		at:     changeOpenID,
+	},
+
+	CodeCloudUnauthorized: {
+		text:   "not authorized",
+		en:     "the account does not have this API, or did not authorize it; from cloud hosting",
+		zh:     "缺少接口权限",
+		remedy: "check that the app ID is that of the Official Account, and that the account has the API",
+		class:  classPermission,
+		doc:    cloudURL,
+	},
+	CodeCloudPathNotAllowed: {
+		en:     "the path is not allowed in the console of cloud hosting",
+		zh:     "URL 不在白名单内，请前往「微信云托管控制台-服务管理-云调用-微信令牌」配置",
+		remedy: "add the path of the API in the console of cloud hosting, such as /cgi-bin/user/get",
+		class:  classPermission,
+		doc:    cloudURL,
+	},
+	CodeCloudSecretNotFound: {
+		text:   "cloudbase_secret not found",
+		en:     "the service of cloud hosting that adds the token is broken",
+		zh:     "链路异常，请提交工单",
+		remedy: "open a ticket with environment ID, app ID and time",
+		doc:    cloudURL,
+	},
+	CodeCloudTokenNotReady: {
+		text:   "cloudbase_token is not ready yet, please try again later",
+		en:     "the service of cloud hosting that adds the token has not started yet",
+		zh:     "云调用服务尚未初始化，请等待数分钟后重试",
+		remedy: "try again in a few minutes",
+		class:  classTemporary,
+		doc:    cloudURL,
 	},
 
 	CodeRIDNotFound: {

@@ -213,7 +213,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		})))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		assert.EqualError(t, err, "wechatuser: getTags: no response: context canceled: the shop has closed")
+		assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: context canceled: the shop has closed")
 
 		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 		err = testutil.GetTags(ctx, testutil.NewClient(t, s))

@@ -105,7 +105,10 @@ func TestSuccessWithoutPayload(t *testing.T) {
 func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
+		{"GetUserInfo", `{"openid":"` + testutil.Alice + `","subscribe":null}`, "it has no subscribe"},
+		{"GetUserInfo", `{"openid":"` + testutil.Alice + `","subscribe": ""}`, "it has no subscribe"},
 		{"BatchUserInfo", `{"users":[]}`, "no user_info_list"},
+		{"BatchUserInfo", `{"user_info_list":null}`, "no result for one of the openids"},
 		{"BatchUserInfo", `{"user_info_list":[null]}`, "user_info_list[0]: null where an object is expected"},
 		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is not 0"},
 		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is not 0"},
@@ -115,6 +118,7 @@ func TestInvalidPayloads(t *testing.T) {
 		{"GetTags", `{"tags":"x"}`, "tags: a text where a list is expected"},
 		{"GetTagIDList", `{"errcode":0}`, "no tagid_list"},
 		{"ChangeOpenID", `{"errcode":0}`, "no result_list"},
+		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, "no result for one of the openids"},
 		{"GetAPIQuota", `{"errcode":0,"quota":null}`, "no quota"},
 		{"GetRIDInfo", `{"errcode":0,"request":null}`, "no request"},
 		{"GetAPIDomainIP", `{"errcode":0}`, "no ip_list"},
@@ -142,12 +146,10 @@ func TestEmptyPayloads(t *testing.T) {
 		method, body string
 		want         any
 	}{
-		{"BatchUserInfo", `{"user_info_list":null}`, []wechatuser.UserInfo{}},
 		{"GetTags", `{"tags":null}`, []wechatuser.Tag{}},
 		{"GetTags", `{"tags":{}}`, []wechatuser.Tag{}},
 		{"GetTags", `{"tags":""}`, []wechatuser.Tag{}},
 		{"GetTagIDList", `{"tagid_list":null}`, []int{}},
-		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, []wechatuser.OpenIDChange{}},
 		{"GetAPIDomainIP", `{"ip_list":null}`, []string{}},
 		{"GetFans", `{"total":0,"count":0,"data":[],"next_openid":""}`, &wechatuser.OpenIDPage{}},
 		{"GetFans", `{"total":"0","count":"0","data":"","next_openid":null}`, &wechatuser.OpenIDPage{}},
