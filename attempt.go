@@ -278,11 +278,11 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 	}
 }
 
-// failedOpenIDs returns the openids of the request that the response names, each once. Only those that were sent can have
-// failed, whatever the response says.
+// failedOpenIDs returns the openids of the request that the response names, in the order of the request. Only those that
+// were sent can have failed, whatever the response says.
 func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
 	for _, id := range req.openIDs {
-		if slices.Contains(env.FailOpenIDList, id) && !slices.Contains(failed, id) {
+		if slices.Contains(env.FailOpenIDList, id) {
 			failed = append(failed, strings.Clone(id)) // one that is kept should not keep its page in memory
 		}
 	}
