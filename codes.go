@@ -59,9 +59,9 @@ const (
 // The platform's load and quotas.
 const (
 	CodeSystemBusy          Code = -1        // system error or busy
-	CodeDailyQuotaExceeded  Code = 45009     // the day's calls are used up
-	CodeMinuteQuotaExceeded Code = 45011     // the minute's calls are used up
-	CodeClearQuotaLimit     Code = 48006     // the month's quota resets are used up
+	CodeDailyQuotaExceeded  Code = 45009     // the daily quota is used up
+	CodeMinuteQuotaExceeded Code = 45011     // the quota of calls per minute is used up
+	CodeClearQuotaLimit     Code = 48006     // all quota resets of the month are used up
 	CodeSystemBusy1         Code = 268487001 // busy, from batchBlacklist
 	CodeSystemBusy2         Code = 268487002 // busy, from getFans
 )
