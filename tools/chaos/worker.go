@@ -193,6 +193,8 @@ func stopReason(err error) string {
 		return "errcode 45011, with no time left to wait"
 	case errors.Is(err, wechatuser.CodeInvalidTagID) && failedForNow(err):
 		return "errcode 45159, and the tag list could not be fetched"
+	case errors.As(err, &apiErr) && apiErr.API == "deleteTag" && errors.Is(apiErr, wechatuser.ErrAmbiguous):
+		return "the outcome of DeleteTag is unknown" // its retry found no tag, and the tag list has it or was not read
 	case errors.Is(err, wechatuser.CodeInvalidTagID):
 		return falseTagError
 	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrInvalidToken):
