@@ -214,7 +214,7 @@ func TestBulkChangeOpenID(t *testing.T) {
 // https://github.com/node-webot/co-wechat-api/issues/63. It is found, and all others are returned.
 func TestBulkUserInfoFindsAProfileThatIsBroken(t *testing.T) {
 	for _, broken := range []string{
-		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":{"a":1}`, `"remark":{}`, `"tagid_list":[`,
+		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":{"a":1}`, `"remark":{"a":1}`, `"tagid_list":[`,
 	} {
 		srv, _, _ := testutil.NewAccount(t, 1000)
 		ids := testutil.OpenIDs(1000)

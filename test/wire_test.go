@@ -136,18 +136,16 @@ func TestInvalidPayloads(t *testing.T) {
 	}
 }
 
-// What stands for nothing is nothing, of whatever type it is.
+// What stands for nothing is nothing, of whatever type it is. (No profile and no result is not what was asked for.)
 func TestEmptyPayloads(t *testing.T) {
 	for _, tt := range []struct {
 		method, body string
 		want         any
 	}{
-		{"BatchUserInfo", `{"user_info_list":null}`, []wechatuser.UserInfo{}},
 		{"GetTags", `{"tags":null}`, []wechatuser.Tag{}},
 		{"GetTags", `{"tags":{}}`, []wechatuser.Tag{}},
 		{"GetTags", `{"tags":""}`, []wechatuser.Tag{}},
 		{"GetTagIDList", `{"tagid_list":null}`, []int{}},
-		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, []wechatuser.OpenIDChange{}},
 		{"GetAPIDomainIP", `{"ip_list":null}`, []string{}},
 		{"GetFans", `{"total":0,"count":0,"data":[],"next_openid":""}`, &wechatuser.OpenIDPage{}},
 		{"GetFans", `{"total":"0","count":"0","data":"","next_openid":null}`, &wechatuser.OpenIDPage{}},
