@@ -88,8 +88,11 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 			return Token{}, tokenError(req.ep.api, attempts, err)
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: backoff.ContextErr(ctx)}
+	case req.job.isStopped(ctx):
+		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: errStopped}
 	}
 	if req.beforeSend != nil {
 		err = req.beforeSend()
@@ -156,6 +159,11 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	return o
 }
 
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
+func (c *caller) repeatable(ep *endpoint) bool {
+	return ep.retry != retryNever && c.retry.MaxAttempts > 1
+}
+
 func isSuccess(status int) bool { return status >= 200 && status <= 299 }
 
 // hasErrcode reports whether a body is the platform's, with an errcode other than 0.
@@ -167,11 +175,6 @@ func hasErrcode(body []byte) bool {
 	_ = wire.Unmarshal(body, &env) // the errcode counts, whatever is wrong with the rest
 	code, _ := env.Code()
 	return code != 0
-}
-
-// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response.
-func (c *caller) repeatable(ep *endpoint) bool {
-	return ep.retry != retryNever && c.retry.MaxAttempts > 1
 }
 
 // decode returns the outcome of an attempt whose response is the platform's, or has a success status.
@@ -231,8 +234,7 @@ const maxErrMsg = 32 << 10
 func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets redact.Redactor) outcome {
 	msg := wire.ParseMessage(secrets.Text(wire.Shorten(env.ErrMsg, maxErrMsg)))
 	res.Code, res.RID = code, msg.RID
-	// Only openids that were sent can have failed, whatever the response says.
-	failed := slices.DeleteFunc(env.FailOpenIDList, func(id string) bool { return !slices.Contains(req.openIDs, id) })
+	failed := failedOpenIDs(req, env)
 	v := classify(code)
 	return outcome{
 		verdict: v,
@@ -240,9 +242,21 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
 			Attempts: res.Attempts, FailedOpenIDs: failed,
 		},
-		mayBeApplied: v == unknown,
+		// Without a list of those that failed, nobody knows to whom it was applied.
+		mayBeApplied: v == unknown || v == partial && req.ep.max > 0 && len(failed) == 0,
 		failed:       failed,
 	}
+}
+
+// failedOpenIDs returns the openids of the request that the response names, each once. Only those that were sent can have
+// failed, whatever the response says.
+func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
+	for _, id := range req.openIDs {
+		if slices.Contains(env.FailOpenIDList, id) && !slices.Contains(failed, id) {
+			failed = append(failed, strings.Clone(id)) // one that is kept should not keep its page in memory
+		}
+	}
+	return failed
 }
 
 // foreignResponse returns the outcome of an attempt whose response is not the platform's.

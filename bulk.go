@@ -3,12 +3,14 @@ package wechatuser
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/bulk"
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // BulkReport is the result of a job that changes the account.
@@ -20,7 +22,8 @@ type BulkReport struct {
 	Applied int
 	// Failed has the others, each with its error, in the order of the input. It grows with the number of failures.
 	Failed []OpenIDError
-	// Calls is the number of API requests that were sent, including retries but not token requests.
+	// Calls is the number of API requests that were sent, including retries but not token requests, nor calls that an
+	// interceptor makes of its own.
 	Calls int
 	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the
 	// previous run. To finish a job that was stopped, run it again with the input that comes after the first
@@ -104,15 +107,21 @@ func (e *BulkError) Unwrap() []error {
 //
 //   - an error of the input, after the openids before it are done;
 //   - the end of the context;
-//   - an error that concerns no openid in particular: of the token, the account's permissions, the daily quota
-//     ([CodeDailyQuotaExceeded]) or the tag. [CodeInvalidTagID] is believed only if [Client.GetTags] does not have the tag;
-//     otherwise the call is retried up to five times;
-//   - a platform that cannot be reached with the attempts that [WithRetry] allows. The openids of that call have failed with
-//     that error, which matches [ErrAmbiguous] if they may have been tagged.
+//   - an error that concerns no openid in particular: of the account's permissions, the daily quota
+//     ([CodeDailyQuotaExceeded]), the limiter, an interceptor, the token or the tag. [CodeInvalidTagID] is believed only
+//     if [Client.GetTags] does not have the tag; otherwise the call is retried up to five times, and so it is when a
+//     token is rejected that was refreshed just before;
+//   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of that
+//     call have failed with that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
-// The job then waits for the calls in flight, and [BulkReport.ResumeAfter] is where to continue. It does not stop, but
-// waits as long as its context allows, when the quota of a minute is used up ([CodeMinuteQuotaExceeded]) and when the
-// client has reached its limit of token requests.
+// After a stop no request begins, not even a retry. The job waits for the responses to those that were sent, and
+// [BulkReport.ResumeAfter] is where to continue. Openids whose call was not sent have not failed; they come after it.
+// The job does not stop, but waits as long as its context allows, when the quota of a minute is used up
+// ([CodeMinuteQuotaExceeded]) and when the client has reached its limit of token requests. A call that the platform
+// finds too large ([CodeInvalidOpenIDListSize]) is halved, and so are all later ones.
+//
+// An openid for which the platform says only that some have failed ([CodeSomeOpenIDsFailed]) is reported with an error
+// that matches [ErrAmbiguous]. A panic in a transport or an interceptor becomes one of BulkTagging.
 //
 // The input runs in the caller's goroutine, so an input that waits for something should watch the context itself. A few
 // chunks of openids and the failures are held in memory.
@@ -167,9 +176,12 @@ func (c *Client) blacklisting(id endpointID) bulkWrite {
 }
 
 // check checks the arguments of a job.
-func (w bulkWrite) check(name string, openIDs iter.Seq2[string, error]) error {
+func (w bulkWrite) check(cfg jobConfig, openIDs iter.Seq2[string, error]) error {
 	if openIDs == nil {
-		return nilInput(name)
+		return nilInput(cfg.name)
+	}
+	if err := cfg.checkChunkSize(w.ep); err != nil {
+		return err
 	}
 	if w.ep == &endpoints[batchTagging] || w.ep == &endpoints[batchUntagging] {
 		return w.ep.checkTagID(w.tagID)
@@ -188,7 +200,7 @@ func (c *Client) runWrite(
 	report := new(BulkReport)
 	cfg, err := newJobConfig(name, opts)
 	if err == nil {
-		err = w.check(name, openIDs)
+		err = w.check(cfg, openIDs)
 	}
 	if err != nil {
 		return report, err
@@ -197,7 +209,7 @@ func (c *Client) runWrite(
 	if show := cfg.progress; show != nil {
 		progress = func(done int, cursor string) { show(Progress{Done: done, Total: -1, ResumeAfter: cursor}) }
 	}
-	return report, c.apply(ctx, cfg, w, newPolicy(c, w.tagID), openIDs, progress, report)
+	return report, c.apply(ctx, cfg, w, newPolicy(c, w.tagID, cfg.patience), openIDs, progress, report)
 }
 
 // apply makes a change for all openids of the input, and reports their outcomes.
@@ -205,16 +217,17 @@ func (c *Client) apply(
 	ctx context.Context, cfg jobConfig, w bulkWrite, p *policy, openIDs iter.Seq2[string, error],
 	progress func(done int, cursor string), report *BulkReport,
 ) error {
-	ctx, sent := countCalls(ctx)
+	ctx, n := countCalls(ctx)
 	job := bulk.Job[struct{}]{
-		Gate: p.gate, ChunkSize: w.ep.max, Concurrency: cfg.concurrency, Progress: progress,
+		Gate: p.gate, ChunkSize: cfg.sizeFor(w.ep), Concurrency: cfg.concurrency, Progress: progress,
 		Validate: func(openID string) error { return w.ep.checkOpenID("openid", openID) },
-		Send: func(ctx context.Context, items []*bulk.Item[struct{}]) error {
-			return w.send(ctx, openIDsOf(items))
+		Send: func(ctx, stopped context.Context, items []*bulk.Item[struct{}]) error {
+			return makeCall(ctx, stopped, func(ctx context.Context) error { return w.send(ctx, openIDsOf(items)) })
 		},
 		Classify: func(stopped context.Context, err error) bulk.Verdict {
 			v := p.classify(ctx, stopped, err)
 			v.Unknown = isLost(ctx, err)
+			v.MayBeApplied = v.MayBeApplied || errors.Is(err, guard.ErrGoexit)
 			return v
 		},
 		Deliver: func(item *bulk.Item[struct{}]) bool {
@@ -231,7 +244,7 @@ func (c *Client) apply(
 		},
 	}
 	err := job.Run(ctx, openIDs)
-	report.Calls, report.ResumeAfter = int(sent.Load()), job.Cursor()
+	report.Calls, report.ResumeAfter = int(n.sent.Load()), job.Cursor()
 	return report.errorOf(cfg.name, err)
 }
 

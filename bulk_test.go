@@ -221,7 +221,7 @@ func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
 	for _, code := range []wechatuser.Code{
 		wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeAPIUnauthorized, wechatuser.CodeAccountLimited,
-		wechatuser.CodeDataFormat, wechatuser.CodeInvalidOpenIDListSize, 99999,
+		wechatuser.CodeDataFormat, 99999,
 	} {
 		srv, c, tag := testutil.NewAccount(t, 500)
 		ids := testutil.OpenIDs(500)
@@ -948,4 +948,95 @@ func BenchmarkMillionFollowers(b *testing.B) {
 			h.report(b)
 		})
 	}
+}
+
+// The platform may list the openids that it did not process in any way. What is not known is said to be so.
+func TestFailedOpenIDsOfAnyForm(t *testing.T) {
+	const alice, bob, carol = testutil.Alice, testutil.Bob, testutil.Carol
+	failed := func(ids ...string) testutil.Reply {
+		list, _ := json.Marshal(ids)
+		return testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)
+	}
+	ok, noList := testutil.RespondJSON(testutil.OKBody), testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)
+	for name, tt := range map[string]struct {
+		replies []testutil.Reply
+		sent    [][]string // openids of each attempt
+		failed  []string   // of the error
+		unclear bool       // it matches ErrAmbiguous
+		succeed bool
+	}{
+		"one":                       {replies: []testutil.Reply{failed(bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
+		"one twice":                 {replies: []testutil.Reply{failed(bob, bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
+		"more than were sent":       {replies: []testutil.Reply{failed(bob, bob, carol, carol, bob, "x"), ok}, sent: [][]string{{alice, bob, carol}, {bob, carol}}, succeed: true},
+		"a stranger too":            {replies: []testutil.Reply{failed("oSTRANGER", bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
+		"strangers alone":           {replies: []testutil.Reply{failed("oSTRANGER")}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"an empty list":             {replies: []testutil.Reply{failed()}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"no list":                   {replies: []testutil.Reply{noList}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"then no list":              {replies: []testutil.Reply{failed(bob), noList}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+		"then a redirect":           {replies: []testutil.Reply{failed(bob), testutil.Respond(302, "")}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+		"then another error":        {replies: []testutil.Reply{failed(bob), testutil.RespondCode(48001)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+		"the same for ever":         {replies: []testutil.Reply{failed(bob)}, sent: [][]string{{alice, bob, carol}, {bob}, {bob}}, failed: []string{bob}},
+		"then one that was applied": {replies: []testutil.Reply{failed(bob), failed(alice)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := testutil.Play(tt.replies...)
+			err := testutil.NewClient(t, s).BatchTagging(t.Context(), 100, []string{alice, bob, carol})
+			var sent [][]string
+			for _, req := range s.Requests() {
+				var body struct {
+					OpenIDs []string `json:"openid_list"`
+				}
+				require.NoError(t, json.Unmarshal([]byte(req.Body), &body))
+				sent = append(sent, body.OpenIDs)
+			}
+			assert.Equal(t, tt.sent, sent, name)
+			assert.Equal(t, tt.succeed, err == nil, "%s: %v", name, err)
+			assert.Equal(t, tt.unclear, errors.Is(err, wechatuser.ErrAmbiguous), "%s: %v", name, err)
+			if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
+				assert.Equal(t, tt.failed, e.FailedOpenIDs, name)
+			}
+		})
+	}
+}
+
+// A 45171 that names nobody does not tell what became of an openid, not even of one that is alone.
+func TestPartialFailureOfOneOpenIDIsAmbiguous(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)))
+		err := c.BatchTagging(t.Context(), 100, []string{testutil.Alice})
+		assert.ErrorIs(t, err, wechatuser.ErrAmbiguous)
+
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice, testutil.Bob))
+		var be *wechatuser.BulkError
+		require.ErrorAs(t, err, &be)
+		assert.NoError(t, be.Err, "the job has reached its end")
+		assert.Equal(t, []string{testutil.Alice, testutil.Bob}, report.FailedOpenIDs())
+		for _, f := range report.Failed {
+			assert.ErrorIs(t, &f, wechatuser.ErrAmbiguous)
+			assert.ErrorIs(t, &f, wechatuser.CodeSomeOpenIDsFailed)
+		}
+		assert.Empty(t, report.ResumeAfter, "these outcomes are not final")
+	})
+}
+
+// What a report keeps of a list must not keep its pages.
+func TestResumeAfterDoesNotRetainPages(t *testing.T) {
+	_, c, tag := testutil.NewAccount(t, 10)
+	ids := testutil.OpenIDs(10)
+	var progress []string
+	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithProgress(func(p wechatuser.Progress) {
+		progress = append(progress, p.ResumeAfter)
+	}))
+	require.NoError(t, err)
+	require.Equal(t, ids[9], report.ResumeAfter)
+	require.Equal(t, []string{ids[9]}, progress)
+	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(report.ResumeAfter))
+	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(progress[0]))
+
+	err = testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"errcode":45171,"fail_openid_list":["`+ids[0]+`"]}`)), testutil.NoRetry).
+		BatchTagging(t.Context(), tag, ids)
+	var e *wechatuser.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, ids[:1], e.FailedOpenIDs)
+	assert.NotSame(t, unsafe.StringData(ids[0]), unsafe.StringData(e.FailedOpenIDs[0]))
 }

@@ -2,8 +2,10 @@ package wechatuser_test
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,5 +125,95 @@ func TestStoppedJobReadsTheTagListOnce(t *testing.T) {
 		assert.Equal(t, 2*time.Second, time.Since(start))
 		assert.Equal(t, wechatuser.BulkReport{Calls: 3 + 1}, *report)
 		assert.Equal(t, 1, srv.Calls(testutil.PathGetTags))
+	})
+}
+
+// revoker is a transport whose token is revoked before each of some calls, so that the call's own refresh does not help.
+func revoker(ts *testutil.TokenServer, times int) testutil.RoundTripFunc {
+	n := 0
+	var mu sync.Mutex
+	return func(req *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !testutil.IsTokenPath(req.URL.Path) {
+			if n++; n <= times {
+				ts.Revoke()
+			}
+		}
+		return ts.RoundTrip(req)
+	}
+}
+
+func TestBulkSurvivesRevocations(t *testing.T) {
+	for _, reissued := range []bool{false, true} { // the platform goes on returning the revoked token
+		for mode, opts := range testutil.TokenModes {
+			if reissued && mode == "legacy" {
+				continue // nothing can force a legacy token
+			}
+			for times := range 6 {
+				synctest.Test(t, func(t *testing.T) {
+					ts := &testutil.TokenServer{ReissueRevoked: reissued}
+					c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTransport(revoker(ts, times)))...)
+					require.NoError(t, err)
+					report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(1))
+					require.NoError(t, err, "%d revocations in a row", times)
+					assert.Equal(t, 500, report.Applied)
+				})
+			}
+		}
+	}
+	// A list too.
+	synctest.Test(t, func(t *testing.T) {
+		ts := new(testutil.TokenServer)
+		rt := revoker(ts, 4)
+		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			resp, err := rt(req)
+			if err != nil || resp.ContentLength == int64(len(testutil.TagsBody)) {
+				return testutil.RespondPage(0, "")(req)
+			}
+			return resp, err
+		})))
+		require.NoError(t, err)
+		got, errs := testutil.Collect(c.AllFans(t.Context()))
+		assert.Empty(t, errs)
+		assert.Empty(t, got)
+	})
+}
+
+// A token that is rejected for ever stops the job, within the limit of token requests.
+func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := &testutil.TokenServer{RejectAll: true}
+		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(ts))
+		require.NoError(t, err)
+		start := time.Now()
+		report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+		assert.Empty(t, report.Failed)
+		assert.Less(t, time.Since(start), 5*time.Minute)
+		requests := ts.TokenRequests()
+		for i := 20; i < len(requests); i++ {
+			assert.GreaterOrEqual(t, requests[i].At.Sub(requests[i-20].At), time.Minute, "20 a minute")
+		}
+	})
+	// A source that has no other token is not asked for one again and again.
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidCredential)))
+		_, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+func TestDelaysDoNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testutil.NewClient(t, testutil.ByPath{
+			testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidTagID), testutil.RespondJSON(testutil.OKBody)),
+			testutil.PathGetTags:      testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+		}, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: math.MaxInt}))
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
+		require.NoError(t, err)
+		assert.Equal(t, 1, report.Applied)
 	})
 }

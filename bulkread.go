@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/wechatuser/wechatuser/internal/bulk"
@@ -54,6 +55,13 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 		openID: func(u *UserInfo) string { return u.OpenID },
 		failed: func(*OpenIDError) UserInfo { return UserInfo{} },
 		err:    func(UserInfo) error { return nil },
+		clone: func(u UserInfo) UserInfo {
+			u.TagIDList, u.Extra = slices.Clone(u.TagIDList), maps.Clone(u.Extra)
+			for name, value := range u.Extra {
+				u.Extra[name] = slices.Clone(value)
+			}
+			return u
+		},
 	}.run(ctx, c, "BulkUserInfo", openIDs, opts)
 }
 
@@ -74,6 +82,7 @@ func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs
 		openID: func(ch *OpenIDChange) string { return ch.From },
 		failed: func(err *OpenIDError) OpenIDChange { return OpenIDChange{From: err.OpenID, Err: err} },
 		err:    func(ch OpenIDChange) error { return ch.Err },
+		clone:  func(ch OpenIDChange) OpenIDChange { return ch },
 	}.run(ctx, c, "BulkChangeOpenID", openIDs, opts)
 }
 
@@ -88,6 +97,7 @@ type bulkRead[R any] struct {
 	openID func(*R) string
 	failed func(*OpenIDError) R // what the loop gets along with such an error
 	err    func(R) error        // the error that is part of a result
+	clone  func(R) R            // a result that shares nothing with another one of the same openid
 }
 
 // run returns the results for all openids of the input.
@@ -95,6 +105,9 @@ func (r bulkRead[R]) run(
 	ctx context.Context, c *Client, name string, openIDs iter.Seq2[string, error], opts []BulkOption,
 ) iter.Seq2[R, error] {
 	cfg, err := newJobConfig(name, opts)
+	if err == nil {
+		err = cfg.checkChunkSize(r.ep)
+	}
 	if err == nil && openIDs == nil {
 		err = nilInput(name)
 	}
@@ -105,11 +118,13 @@ func (r bulkRead[R]) run(
 			return
 		}
 		left := false
-		p := newPolicy(c, -1)
+		p := newPolicy(c, -1, cfg.patience)
 		job := bulk.Job[found[R]]{
-			Gate: p.gate, ChunkSize: r.ep.max, Concurrency: cfg.concurrency,
+			Gate: p.gate, ChunkSize: cfg.sizeFor(r.ep), Concurrency: cfg.concurrency,
 			Validate: func(openID string) error { return r.ep.checkOpenID("openid", openID) },
-			Send:     func(ctx context.Context, items []*bulk.Item[found[R]]) error { return r.send(ctx, p, items) },
+			Send: func(ctx, stopped context.Context, items []*bulk.Item[found[R]]) error {
+				return makeCall(ctx, stopped, func(ctx context.Context) error { return r.send(ctx, p, items) })
+			},
 			Classify: func(stopped context.Context, err error) bulk.Verdict {
 				return p.classify(ctx, stopped, err)
 			},
@@ -118,7 +133,11 @@ func (r bulkRead[R]) run(
 				case bulk.Pending:
 					return false
 				case bulk.Done:
-					left = !yield(item.Result.result, r.err(item.Result.result))
+					result := item.Result.result
+					if item.Delivered {
+						result = r.clone(result)
+					}
+					left = !yield(result, r.err(result))
 				case bulk.Rejected, bulk.Invalid, bulk.Unknown:
 					err := itemError(item)
 					left = !yield(r.failed(&err), &err)

@@ -214,7 +214,7 @@ func TestBulkChangeOpenID(t *testing.T) {
 // https://github.com/node-webot/co-wechat-api/issues/63. It is found, and all others are returned.
 func TestBulkUserInfoFindsAProfileThatIsBroken(t *testing.T) {
 	for _, broken := range []string{
-		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":{"a":1}`, `"remark":{"a":1}`, `"tagid_list":[`,
+		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":[1]`, `"remark":{"a":1}`, `"tagid_list":[`,
 	} {
 		srv, _, _ := testutil.NewAccount(t, 1000)
 		ids := testutil.OpenIDs(1000)
@@ -332,4 +332,29 @@ func TestBulkChangeOpenIDFindsAResultThatIsBroken(t *testing.T) {
 		i++
 	}
 	assert.Equal(t, 100, i)
+}
+
+// An openid that is in the input twice has two profiles, and not one that both share.
+func TestBulkUserInfoSharesNothing(t *testing.T) {
+	srv, c, tag := testutil.NewAccount(t, 3)
+	require.NoError(t, c.BatchTagging(t.Context(), tag, testutil.OpenIDs(3)))
+	id := wechatusertest.OpenID(1)
+	input := []string{id, wechatusertest.OpenID(0), id, id}
+	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(input)))
+	require.Empty(t, errs)
+	require.Len(t, users, 4)
+	assert.Equal(t, 1, srv.Calls(testutil.PathBatchUserInfo))
+	for i := range users {
+		users[i].TagIDList[0] = -i
+	}
+	for i := range users {
+		assert.Equal(t, []int{-i}, users[i].TagIDList)
+	}
+	one := testutil.RespondJSON(`{"user_info_list":[{"subscribe":1,"openid":"` + testutil.Alice + `","new_field":[1]}]}`)
+	users, errs = testutil.Collect(testutil.NewClient(t, testutil.Play(one)).BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.Alice, testutil.Alice)))
+	require.Empty(t, errs)
+	require.Len(t, users, 2)
+	users[0].Extra["new_field"][1] = '7'
+	users[0].Extra["another"] = nil
+	assert.Equal(t, map[string]json.RawMessage{"new_field": json.RawMessage("[1]")}, users[1].Extra)
 }

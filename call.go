@@ -37,7 +37,7 @@ func call[R any, P interface {
 // do sends a request through the whole pipeline. Without an error there is a response.
 func (c *caller) do(ctx context.Context, req request) (response, error) {
 	if !isTokenAPI(req.ep.api) {
-		ctx, req.sent = takeCounter(ctx)
+		ctx, req.job = takeJob(ctx)
 	}
 	if len(c.interceptors) > 0 {
 		return c.intercept(ctx, req)
@@ -139,7 +139,9 @@ func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (
 // waitLimiter waits for the limiter, except with a token request, and then makes the call.
 func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result, error) {
 	if c.limiter != nil && !isTokenAPI(req.ep.api) {
-		if err := c.limiter.Wait(ctx); err != nil {
+		wait, cancel := req.job.untilStopped(ctx)
+		defer cancel()
+		if err := c.limiter.Wait(wait); err != nil {
 			return nil, Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
 		}
 	}
@@ -162,22 +164,26 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		applied   bool  // an attempt of a write may have been applied
 		partly    bool  // an attempt was applied to some openids, and its 45171 is not the error that is returned
 	)
+	wait, cancel := req.job.untilStopped(ctx)
 	defer func() {
+		cancel()
 		res.Duration = time.Since(start)
 		err = markAmbiguous(err, applied || partly)
 	}()
 	for retry := 1; ; {
 		// Prepare: the token, and the permission to send.
-		token, err := c.prepare(ctx, &req, res.Attempts)
+		token, err := c.prepare(wait, &req, res.Attempts)
 		if err != nil {
-			if limit := (*tokenLimitError)(nil); last != nil && errors.As(err, &limit) {
-				return nil, res, last // it says what the token requests were used up for
+			limit := (*tokenLimitError)(nil)
+			if last != nil && (errors.As(err, &limit) || req.job.isStopped(ctx)) {
+				return nil, res, last // it says what the token requests were used up for, or what was to be retried
 			}
 			return nil, res, err
 		}
 
 		// Attempt: one request to one host.
 		res.Attempts++
+		req.job.addAttempt()
 		sentAt := time.Now()
 		o := c.attempt(ctx, &req, token, &res)
 		if o.err == nil && req.received != nil {
@@ -186,8 +192,8 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		last = o.err
 		applied = applied || req.ep.write && o.mayBeApplied
 		partly = partly && o.verdict != partial
-		if req.sent != nil && (res.StatusCode != 0 || o.mayBeApplied) {
-			req.sent.Add(1)
+		if res.StatusCode != 0 || o.mayBeApplied {
+			req.job.addSent()
 		}
 		if !req.ep.noAuth && showsGoodToken(&o, res.Code) {
 			c.tokens.accepted(token)
@@ -196,11 +202,14 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		// Renew: the platform rejected the token, and applied nothing. The next attempt is not a retry.
 		if o.verdict == tokenRejected && !req.ep.noAuth && refreshes < maxRefreshes {
 			refreshes++
-			fetched, err := c.tokens.refresh(ctx, token)
+			fetched, err := c.tokens.refresh(wait, token)
 			if fetched {
 				refreshes = maxRefreshes
 			}
-			if err != nil {
+			switch {
+			case err != nil && req.job.isStopped(ctx):
+				return nil, res, last
+			case err != nil:
 				return nil, res, c.refreshError(ctx, &req, res.Attempts, err, last)
 			}
 			continue
@@ -217,7 +226,10 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 			return nil, res, o.err
 		}
-		if err := backoff.Sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(wait, pause); err != nil {
+			if req.job.isStopped(ctx) {
+				return nil, res, o.err
+			}
 			return nil, res, &TransportError{
 				API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("%w while waiting to retry after: %w", err, o.err),
 			}
@@ -252,22 +264,4 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 		err = newTokenLimitError(limit.Wait, rejection)
 	}
 	return tokenError(req.ep.api, attempts, err)
-}
-
-type sentKey struct{}
-
-// countCalls returns a context whose API requests are counted, and the counter.
-func countCalls(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent := new(atomic.Int64)
-	return context.WithValue(ctx, sentKey{}, sent), sent
-}
-
-// takeCounter returns the counter of ctx, nil if there is none, and a context without it: calls that an interceptor, a
-// limiter or a token source makes of its own, and token requests, do not count.
-func takeCounter(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent, _ := ctx.Value(sentKey{}).(*atomic.Int64)
-	if sent == nil {
-		return ctx, nil
-	}
-	return context.WithValue(ctx, sentKey{}, (*atomic.Int64)(nil)), sent
 }

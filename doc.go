@@ -57,7 +57,7 @@
 //
 //   - a request that was not sent (DNS, dial, TLS), at once if there is another host;
 //   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, except for the calls
-//     that clear a quota;
+//     that clear a quota and [Client.RefreshToken]; at once, and on a new connection, if one broke that was used before;
 //   - after 45169, which means that somebody else is tagging the same user; and after 45171 the openids that it lists.
 //
 // It retries nothing else, above all not a quota that is used up (45009, 45011); lists and bulk jobs wait for the next

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -489,8 +490,9 @@ func walkFrom(in *bytesOf) (pages []walkPage) {
 // expected returns the openids of a list with these pages, their number after each page, and whether it ends with an
 // error.
 func expected(pages []walkPage, cursor string) (ids []string, ends []int, bad bool) {
-	seen := map[string]bool{}
-	for i := 0; ; i++ {
+	seen, before := map[string]bool{}, map[string]bool{} // cursors and pages
+	fromStart, total := cursor == "", 0
+	for i, doubted := 0, false; ; i++ {
 		p := pages[min(i, len(pages)-1)]
 		if p.fails {
 			return ids, append(ends, len(ids)), true
@@ -503,15 +505,25 @@ func expected(pages []walkPage, cursor string) (ids []string, ends []int, bad bo
 		if len(page) > 0 && page[0] == cursor {
 			page = page[1:]
 		}
-		if p.next != "" && seen[p.next] {
-			return ids, append(ends, len(ids)), len(page) > 0
+		next := p.next
+		if next == "" && len(page) > 0 {
+			next = page[len(page)-1]
+		}
+		total = max(total, p.total)
+		text := strings.Join(page, " ")
+		circle := next != "" && seen[next] || before[text]
+		switch {
+		case circle && doubted && p.next == "":
+			return ids, append(ends, len(ids)), fromStart && len(ids) < total
+		case len(page) == 0 && (circle || next == ""):
+			return ids, append(ends, len(ids)), false
+		case circle:
+			return ids, append(ends, len(ids)), true
 		}
 		ids = append(ids, page...)
 		ends = append(ends, len(ids))
-		if p.next == "" {
-			return ids, ends, false
-		}
-		cursor = p.next
+		before[text] = len(page) > 0
+		cursor, doubted = next, p.next == ""
 	}
 }
 

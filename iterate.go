@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 	"github.com/wechatuser/wechatuser/internal/paging"
 )
 
@@ -31,13 +32,17 @@ func OpenIDs(ids ...string) iter.Seq2[string, error] {
 // one page and those of [WithPrefetch] in memory. It can be ranged over more than once, and starts from the beginning
 // each time.
 //
-// When the quota of a minute is used up it waits for the next minute, as long as its context allows. When a call fails
+// Only an empty page ends it. Where a page has no cursor, the list goes on after its last openid. A list that would
+// never end, since it repeats itself or is far longer than the platform's total, ends with an error.
+//
+// When the quota of a minute is used up it waits for the next minute, as long as its context allows; [WithPatience] is
+// for failures that take longer than the attempts of a call. When a call fails
 // for good, the loop gets the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in
 // flight is canceled, and no goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
-	return c.walk(ctx, "AllFans", -1, opts, c.GetFans)
+	return c.all(ctx, "AllFans", list{&endpoints[getFans], -1, c.GetFans}, opts)
 }
 
 // AllTagFans returns the list of all followers with this tag. Otherwise it works like [Client.AllFans].
@@ -47,30 +52,37 @@ func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[stri
 //
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) AllTagFans(ctx context.Context, tagID int, opts ...ListOption) iter.Seq2[string, error] {
-	return c.walk(ctx, "AllTagFans", tagID, opts, c.tagPages(tagID))
+	return c.all(ctx, "AllTagFans", c.taggedFans(tagID), opts)
 }
 
 // AllBlacklist returns the list of all blocked users, in pages of 1,000. Otherwise it works like [Client.AllFans].
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.
 func (c *Client) AllBlacklist(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {
-	return c.walk(ctx, "AllBlacklist", -1, opts, c.GetBlacklist)
+	return c.all(ctx, "AllBlacklist", c.blacklisted(), opts)
 }
 
-func (c *Client) tagPages(tagID int) pageFunc {
-	return func(ctx context.Context, cursor string) (*OpenIDPage, error) { return c.GetTagFans(ctx, tagID, cursor) }
+func (c *Client) taggedFans(tagID int) list {
+	return list{&endpoints[getTagFans], tagID, func(ctx context.Context, cursor string) (*OpenIDPage, error) {
+		return c.GetTagFans(ctx, tagID, cursor)
+	}}
 }
 
-// walk returns the list whose pages get returns.
-func (c *Client) walk(ctx context.Context, name string, tagID int, opts []ListOption, get pageFunc) iter.Seq2[string, error] {
+func (c *Client) blacklisted() list { return list{&endpoints[getBlacklist], -1, c.GetBlacklist} }
+
+// all returns all openids of a list.
+func (c *Client) all(ctx context.Context, name string, l list, opts []ListOption) iter.Seq2[string, error] {
 	cfg, err := newJobConfig(name, opts)
+	if err == nil {
+		err = cfg.checkList()
+	}
 	return func(yield func(string, error) bool) {
 		if err != nil {
 			yield("", err)
 			return
 		}
 		pages := paging.Prefetch(ctx, cfg.prefetch, func(ctx context.Context) iter.Seq2[[]string, error] {
-			return paging.Walk(ctx, cfg.after, newPolicy(c, tagID).retryPages(get))
+			return newPolicy(c, l.tagID, cfg.patience).walk(ctx, l, cfg.after)
 		})
 		for page, err := range pages {
 			for _, openID := range page {
@@ -93,6 +105,14 @@ func (c *Client) walk(ctx context.Context, name string, tagID int, opts []ListOp
 func listError(name string, err error) error {
 	if ce := (*paging.CursorError)(nil); errors.As(err, &ce) {
 		return fmt.Errorf("wechatuser: %s: the platform returned the cursor %q twice: the list would never end", name, ce.Cursor)
+	}
+	switch {
+	case errors.Is(err, paging.ErrRepeated):
+		return fmt.Errorf("wechatuser: %s: the platform returned a page twice: the list would never end", name)
+	case errors.Is(err, paging.ErrTooLong):
+		return fmt.Errorf("wechatuser: %s: the platform returned more than twice the openids that its total says: the list would never end", name)
+	case errors.Is(err, guard.ErrGoexit):
+		return fmt.Errorf("wechatuser: %s: the list broke off: %w", name, err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -65,12 +66,15 @@ func TestPageForms(t *testing.T) {
 	}{
 		{"total too small", []testutil.Reply{testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(1, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
 		{"total too large", []testutil.Reply{testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, "")}, []string{testutil.Alice, testutil.Bob}, 2},
-		{"empty cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob), testutil.RespondPage(2, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob}, 1},
+		{"empty cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob), testutil.RespondPage(2, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
 		{"empty page with a cursor", []testutil.Reply{testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob)}, []string{testutil.Alice}, 2},
 		{"empty strings", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 2},
 		{"only empty strings, then more", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob), end}, []string{testutil.Bob}, 3},
 		{"cursor included", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol), testutil.RespondPage(3, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
 		{"cursor included after an empty string", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, testutil.Alice), testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 3},
+		{"no cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]}}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{"null cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]},"next_openid":null}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{"a mock with one page for every cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob)}, []string{testutil.Alice, testutil.Bob}, 2},
 	} {
 		for prefetch := range 2 {
 			s := testutil.Play(tt.pages...)
@@ -98,6 +102,35 @@ func TestRepeatedCursor(t *testing.T) {
 	got, errs := testutil.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(), wechatuser.StartAfter(testutil.Bob)))
 	assert.Empty(t, got)
 	assert.Len(t, errs, 1, "the cursor that the walk began with counts")
+}
+
+func TestEndlessList(t *testing.T) {
+	n := 0
+	same := func(next func() string) testutil.RoundTripFunc {
+		return func(req *http.Request) (*http.Response, error) {
+			n++
+			return testutil.RespondPage(2, next(), testutil.Alice, testutil.Bob)(req)
+		}
+	}
+	got, errs := testutil.Collect(testutil.NewClient(t, same(func() string { return wechatusertest.OpenID(n) })).AllFans(t.Context()))
+	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
+	require.Len(t, errs, 1)
+	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned a page twice: the list would never end")
+	assert.Equal(t, 2, n)
+
+	n = 0
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		page := make([]string, 10_000)
+		for i := range page {
+			page[i] = wechatusertest.OpenID(n*len(page) + i)
+		}
+		n++
+		return testutil.RespondPage(2, page[len(page)-1], page...)(req)
+	}))
+	got, errs = testutil.Collect(c.AllFans(t.Context()))
+	assert.Len(t, got, 20_000)
+	require.Len(t, errs, 1)
+	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned more than twice the openids that its total says")
 }
 
 func TestUnfollowsDuringAList(t *testing.T) {
@@ -236,6 +269,36 @@ func TestListLeavesNothingOnTheContext(t *testing.T) {
 	require.NoError(t, goleak.Find(before))
 }
 
+// A transport that ends its goroutine, as t.FailNow does in a mock, must not make a list look complete.
+func TestListThatBreaksOff(t *testing.T) {
+	for at := 1; at <= 3; at++ {
+		var n int
+		srv, _ := smallPages(t, wechatusertest.WithFans(25))
+		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == testutil.PathGetFans {
+				if n++; n == at {
+					runtime.Goexit()
+				}
+			}
+			return srv.Transport().RoundTrip(req)
+		})))
+		got, errs := testutil.Collect(c.AllFans(t.Context()))
+		assert.Len(t, got, 10*(at-1))
+		require.Len(t, errs, 1)
+		assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the list broke off: the goroutine of the call was ended by runtime.Goexit")
+	}
+}
+
+func TestListPanicsInItsLoop(t *testing.T) {
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("in the transport") }))
+	defer func() {
+		assert.ErrorContains(t, recover().(error), "in the transport\n\ngoroutine ", "with the stack")
+	}()
+	for range c.AllFans(t.Context()) {
+	}
+	assert.Fail(t, "the loop went on")
+}
+
 func TestListEndsWithTheContext(t *testing.T) {
 	_, c := smallPages(t, wechatusertest.WithFans(25))
 	shutdown := errors.New("shutting down")
@@ -292,4 +355,26 @@ func TestOpenIDs(t *testing.T) {
 	for range wechatuser.OpenIDs(testutil.Alice, testutil.Bob) {
 		break
 	}
+}
+
+// A cursor of the platform is not an argument of the caller.
+func TestListWithAMalformedCursor(t *testing.T) {
+	for name, pages := range map[string][]testutil.Reply{
+		"cursor":      {testutil.RespondPage(9, "no openid", testutil.Alice, testutil.Bob)},
+		"last openid": {testutil.RespondPage(9, "", testutil.Alice, "no openid")},
+	} {
+		s := testutil.Play(pages...)
+		got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
+		assert.Len(t, got, 2, "%s: the page itself is good", name)
+		require.Len(t, errs, 1, name)
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, errs[0], &re, name)
+		assert.NotErrorIs(t, errs[0], wechatuser.ErrInvalidArgument, name)
+		assert.ErrorContains(t, errs[0], `"no openid"`, name)
+		assert.Equal(t, "getFans", re.API, name)
+		assert.Equal(t, 1, s.Count(), name)
+	}
+	_, errs := testutil.Collect(testutil.NewClient(t, testutil.Play(testutil.Hang)).AllFans(t.Context(), wechatuser.StartAfter("no openid")))
+	require.Len(t, errs, 1)
+	assert.ErrorIs(t, errs[0], wechatuser.ErrInvalidArgument, "that of StartAfter is")
 }

@@ -1,14 +1,21 @@
 package wechatuser
 
+import (
+	"cmp"
+	"time"
+)
+
 // ListOption configures [Client.AllFans], [Client.AllTagFans] and [Client.AllBlacklist].
 type ListOption interface {
 	jobOption
 	forList()
 }
 
-// BulkOption configures a bulk job. It is a [SyncOption] too.
+// BulkOption configures a bulk job. It is a [SyncOption] too, and can be passed to a list, which fails with an
+// [*ArgumentError] unless the option says that lists have it too.
 type BulkOption interface {
 	SyncOption
+	ListOption
 	forBulk()
 }
 
@@ -31,6 +38,7 @@ type (
 func (f setter) apply(cfg *jobConfig) error { return f(cfg) }
 
 func (listOption) forList() {}
+func (bulkOption) forList() {}
 func (bulkOption) forBulk() {}
 func (bulkOption) forSync() {}
 func (syncOption) forSync() {}
@@ -43,7 +51,10 @@ type jobConfig struct {
 	prefetch int
 
 	concurrency int
+	chunkSize   int            // 0 for the platform's limit
 	progress    func(Progress) // nil for none
+	patience    time.Duration  // 0 for none
+	onlyBulk    []string       // the options that a list does not have
 
 	dryRun, keep bool // of a sync
 }
@@ -61,6 +72,26 @@ func newJobConfig[O jobOption](name string, opts []O) (jobConfig, error) {
 	}
 	return cfg, nil
 }
+
+// checkList checks the options of a list.
+func (cfg *jobConfig) checkList() error {
+	if len(cfg.onlyBulk) > 0 {
+		return argumentError(cfg.name, cfg.onlyBulk[0], "not an option of a list: pass it to a bulk job or a sync")
+	}
+	return nil
+}
+
+// checkChunkSize checks the options of a job that makes calls to an endpoint.
+func (cfg *jobConfig) checkChunkSize(ep *endpoint) error {
+	if cfg.chunkSize > ep.max {
+		return argumentError(cfg.name, "WithChunkSize", "%d openids in one call: %s takes at most %d",
+			cfg.chunkSize, ep.api, ep.max)
+	}
+	return nil
+}
+
+// sizeFor returns how many openids go into one call.
+func (cfg *jobConfig) sizeFor(ep *endpoint) int { return cmp.Or(cfg.chunkSize, ep.max) }
 
 // StartAfter starts a list after this openid, to continue where an earlier walk ended: pass the last openid that it
 // returned. Empty means from the beginning. The platform does not say for how long an openid is a position in its list.
@@ -96,6 +127,40 @@ func WithConcurrency(n int) BulkOption {
 			return argumentError(cfg.name, "WithConcurrency", "%d calls at a time: it must be at least 1", n)
 		}
 		cfg.concurrency = min(n, maxConcurrency)
+		cfg.onlyBulk = append(cfg.onlyBulk, "WithConcurrency")
+		return nil
+	}}
+}
+
+// WithChunkSize puts up to n openids into one call, from 1 to the platform's limit, which is the default: 50 for tags,
+// 20 for the blacklist, 100 for profiles and new openids. The platform is known to reject a call at its own limit for
+// some accounts ([CodeInvalidOpenIDListSize]). A job finds the size that is accepted by itself, by halving, and keeps to
+// it; the option saves those calls.
+func WithChunkSize(n int) BulkOption {
+	return bulkOption{func(cfg *jobConfig) error {
+		if n < 1 {
+			return argumentError(cfg.name, "WithChunkSize", "%d openids in one call: it must be at least 1", n)
+		}
+		cfg.chunkSize = n
+		cfg.onlyBulk = append(cfg.onlyBulk, "WithChunkSize")
+		return nil
+	}}
+}
+
+// WithPatience makes a job or a list go on through failures that pass, for up to d without any success: the platform is
+// busy (-1, [CodeSystemBusy]), responds with HTTP 5xx or 429 or with no JSON, or cannot be reached. It retries the call
+// with pauses that grow to a minute; in each of these tries, the attempts of [WithRetry] are made. Such incidents of the
+// platform last for minutes, and at times for hours. Without the option, a job or a list ends when the attempts of one
+// call have failed.
+//
+// Lists have this option too. The context limits it: where it ends before the next try, the job or list ends at once with
+// the error of the last one.
+func WithPatience(d time.Duration) BulkOption {
+	return bulkOption{func(cfg *jobConfig) error {
+		if d < 0 {
+			return argumentError(cfg.name, "WithPatience", "%v is negative: leave the option out for no patience", d)
+		}
+		cfg.patience = d
 		return nil
 	}}
 }
@@ -109,6 +174,7 @@ func WithProgress(f func(Progress)) BulkOption {
 			return argumentError(cfg.name, "WithProgress", "nil function: leave the option out for none")
 		}
 		cfg.progress = f
+		cfg.onlyBulk = append(cfg.onlyBulk, "WithProgress")
 		return nil
 	}}
 }

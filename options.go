@@ -115,7 +115,8 @@ func optionError(option, format string, args ...any) error {
 // WithHTTPClient uses the transport and the timeout of an existing client.
 //
 // The client is never modified, and its transport is looked up at each request, so that one that a test sets later
-// takes effect. Its cookies and its redirect policy are not used: the SDK follows no redirect.
+// takes effect. Its cookies and its redirect policy are not used: the SDK follows no redirect. Its idle connections are
+// closed as with [WithTransport].
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -129,7 +130,9 @@ func WithHTTPClient(hc *http.Client) Option {
 // WithTransport sends all requests through rt. It takes precedence over the transport of [WithHTTPClient].
 //
 // Middleware around a transport sees the URL of each request, and the access token in it: make sure that it records
-// none.
+// none. It should have a CloseIdleConnections method, as [http.Transport] has: when a reused connection turns out to be
+// dead, the SDK calls it, so that the retry uses a new one. If there is none, requests that may be sent twice have an
+// Idempotency-Key header without a value, which lets net/http repeat them and is not sent.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if isNil(rt) {

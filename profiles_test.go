@@ -346,7 +346,6 @@ func TestProfilesThatAreRight(t *testing.T) {
 		"one twice, another absent":     {answer(with(a), with(a)), false},
 		"a stranger's":                  {answer(with(a), with("oSTRANGER")), false},
 		"a stranger's beside them":      {answer(with(a), with(b), with("oSTRANGER")), false},
-		"null":                          {`{"user_info_list":[null,` + with(a) + `]}`, false},
 		"an empty object":               {answer(`{}`, with(b)), false},
 		"does not say whether he left":  {answer(`{"openid":"`+a+`"}`, with(b)), false},
 		"says so in another field only": {answer(`{"openid":"`+a+`","remark":"subscribe"}`, with(b)), false},
@@ -434,4 +433,15 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 		}
 		assert.Equal(t, 150, i, name)
 	}
+}
+
+func TestBatchUserInfoWithNullForAProfile(t *testing.T) {
+	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[null,{"subscribe":1,"openid":"` + testutil.Alice + `"}]}`))
+	users, err := testutil.NewClient(t, s).BatchUserInfo(t.Context(),
+		[]wechatuser.UserQuery{{OpenID: testutil.Bob}, {OpenID: testutil.Alice}})
+	var re *wechatuser.ResponseError
+	require.ErrorAs(t, err, &re)
+	assert.ErrorContains(t, err, "user_info_list[0]: null where an object is expected")
+	assert.Nil(t, users)
+	assert.Equal(t, 1, s.Count(), "it would be the same again")
 }

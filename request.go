@@ -2,7 +2,6 @@ package wechatuser
 
 import (
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
@@ -28,8 +27,8 @@ type request struct {
 	items int
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
-	// sent counts the requests that were sent; nil for none.
-	sent *atomic.Int64
+	// job is the state of the job that makes the call; nil for none.
+	job *jobState
 	// received is called with each response of the platform that is a success; nil for none.
 	received func(r response, sentAt time.Time)
 }

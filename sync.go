@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
-	"github.com/wechatuser/wechatuser/internal/paging"
 )
 
 // SyncReport is the result of a Sync method.
@@ -40,7 +39,7 @@ func (r SyncReport) String() string {
 // It reads the input to its end first; if the input fails, nothing is changed. Who is wanted and who is to be removed
 // is held in memory, about 100 bytes per openid. An openid that the platform rejects, such as that of a former
 // follower, is reported in Added, and the rest goes on. SyncTag is stopped by what stops [Client.BulkTagging], and
-// removes nobody if adding was stopped. To finish, run it again: it does what is left.
+// removes nobody if adding was stopped, or if a list broke off. To finish, run it again: it does what is left.
 //
 // It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
 // [*BulkError] or two of them joined.
@@ -48,7 +47,7 @@ func (r SyncReport) String() string {
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html; see also
 // [Client.BulkTagging] and [Client.BulkUntagging].
 func (c *Client) SyncTag(ctx context.Context, tagID int, openIDs iter.Seq2[string, error], opts ...SyncOption) (*SyncReport, error) {
-	return c.sync(ctx, "SyncTag", c.tagging(batchTagging, tagID), c.tagging(batchUntagging, tagID), c.tagPages(tagID), openIDs, opts)
+	return c.sync(ctx, "SyncTag", c.tagging(batchTagging, tagID), c.tagging(batchUntagging, tagID), c.taggedFans(tagID), openIDs, opts)
 }
 
 // SyncBlacklist makes these users, and no others, blocked: it reads who is blocked, blocks those who are missing, and
@@ -57,7 +56,7 @@ func (c *Client) SyncTag(ctx context.Context, tagID int, openIDs iter.Seq2[strin
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html; see also
 // [Client.BulkBlacklist] and [Client.BulkUnblacklist].
 func (c *Client) SyncBlacklist(ctx context.Context, openIDs iter.Seq2[string, error], opts ...SyncOption) (*SyncReport, error) {
-	return c.sync(ctx, "SyncBlacklist", c.blacklisting(batchBlacklist), c.blacklisting(batchUnblacklist), c.GetBlacklist, openIDs, opts)
+	return c.sync(ctx, "SyncBlacklist", c.blacklisting(batchBlacklist), c.blacklisting(batchUnblacklist), c.blacklisted(), openIDs, opts)
 }
 
 // EnsureTag returns the tag with this name, and creates it if there is none. Programs that start at the same time all
@@ -83,20 +82,20 @@ func (c *Client) EnsureTag(ctx context.Context, name string) (*Tag, error) {
 	return tag, err
 }
 
-// sync makes the members that list returns the same as the input.
+// sync makes the members of a list the same as the input.
 func (c *Client) sync(
-	ctx context.Context, name string, add, remove bulkWrite, list pageFunc, openIDs iter.Seq2[string, error], opts []SyncOption,
+	ctx context.Context, name string, add, remove bulkWrite, members list, openIDs iter.Seq2[string, error], opts []SyncOption,
 ) (*SyncReport, error) {
 	report := new(SyncReport)
 	cfg, err := newJobConfig(name, opts)
 	if err == nil {
-		err = add.check(name, openIDs)
+		err = add.check(cfg, openIDs)
 	}
 	if err != nil {
 		return report, err
 	}
-	p := newPolicy(c, add.tagID)
-	missing, unwanted, err := c.compare(ctx, p, list, openIDs, report)
+	p := newPolicy(c, add.tagID, cfg.patience)
+	missing, unwanted, err := c.compare(ctx, p, members, openIDs, report)
 	if err != nil {
 		return report, &BulkError{Report: &report.Added, Err: listError(name, err), job: name}
 	}
@@ -151,7 +150,7 @@ func plan(w bulkWrite, openIDs []string, progress func(done int, cursor string),
 
 // compare returns who is wanted and not a member, and who is a member and not wanted.
 func (c *Client) compare(
-	ctx context.Context, p *policy, list pageFunc, openIDs iter.Seq2[string, error], report *SyncReport,
+	ctx context.Context, p *policy, members list, openIDs iter.Seq2[string, error], report *SyncReport,
 ) (missing, unwanted []string, err error) {
 	type state uint8
 	const (
@@ -168,13 +167,14 @@ func (c *Client) compare(
 			return nil, nil, err
 		}
 		if states[openID] == 0 {
+			openID = strings.Clone(openID) // one that is kept should not keep its page in memory
 			states[openID] = wanted
 			missing = append(missing, openID)
 		}
 	}
-	ctx, sent := countCalls(ctx)
-	defer func() { report.Calls = int(sent.Load()) }()
-	for page, err := range paging.Walk(ctx, "", p.retryPages(list)) {
+	ctx, n := countCalls(ctx)
+	defer func() { report.Calls = int(n.sent.Load()) }()
+	for page, err := range p.walk(ctx, members, "") {
 		if err != nil {
 			return nil, nil, err
 		}
@@ -184,6 +184,7 @@ func (c *Client) compare(
 				states[openID] = wantedMember
 				report.Unchanged++
 			case 0:
+				openID = strings.Clone(openID)
 				states[openID] = unwantedMember
 				unwanted = append(unwanted, openID)
 			}

@@ -3,7 +3,12 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +135,61 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag))
 }
 
+// A list that breaks off must not look like a complete one: whoever is missing in it would be removed.
+func TestSyncRemovesNobodyAfterAListThatBrokeOff(t *testing.T) {
+	const members = 30
+	ids := testutil.OpenIDs(members)
+	noCursor := regexp.MustCompile(`,"next_openid":"[^"]+"`)
+	replace := func(text string) func(testutil.Sent, string) string {
+		return func(_ testutil.Sent, body string) string { return noCursor.ReplaceAllString(body, text) }
+	}
+	for name, tt := range map[string]struct {
+		respond func(req testutil.Sent, body string) string
+		err     error
+	}{
+		"no cursor":    {replace(""), nil},
+		"null cursor":  {replace(`,"next_openid":null`), nil},
+		"empty cursor": {replace(`,"next_openid":""`), nil},
+		"a goroutine that ends": {func(req testutil.Sent, body string) string {
+			if strings.Contains(req.Query.Get("next_openid")+req.Body, ids[19]) {
+				runtime.Goexit()
+			}
+			return body
+		}, errors.New("broke off")},
+	} {
+		for list := range 2 {
+			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(members), wechatusertest.WithPageSize(10))
+			tag := srv.AddTag("members", ids...)
+			c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				sent := testutil.Sent{Query: req.URL.Query(), Body: testutil.PeekBody(req)}
+				resp, err := srv.Transport().RoundTrip(req)
+				if err != nil || testutil.IsTokenPath(req.URL.Path) {
+					return resp, err
+				}
+				body, err := io.ReadAll(resp.Body)
+				if err != nil {
+					return nil, err
+				}
+				return testutil.RespondJSON(tt.respond(sent, string(body)))(req)
+			})))
+			input := c.AllFans(t.Context())
+			if list == 1 {
+				input = c.AllTagFans(t.Context(), tag)
+			}
+			report, err := c.SyncTag(t.Context(), tag, input)
+			if tt.err != nil {
+				assert.ErrorContains(t, err, tt.err.Error(), name)
+				assert.Zero(t, report.Unchanged, name)
+			} else {
+				assert.NoError(t, err, name)
+				assert.Equal(t, members, report.Unchanged, name)
+			}
+			assert.Zero(t, report.Removed, name)
+			assert.Equal(t, ids, srv.TagFans(tag), name)
+		}
+	}
+}
+
 func TestSyncReportsFailedAdditions(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 100)
 	ids := testutil.OpenIDs(100)
@@ -228,4 +288,36 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 			assert.Equal(t, 134, tag.ID)
 		})
 	}
+}
+
+// A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers has
+// one openid of each 10,000.
+func TestSyncDoesNotRetainPages(t *testing.T) {
+	const pages, pageSize, perPage, limit = 20, 10_000, 50, 300_000
+	var held uint64
+	base := liveHeap()
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == testutil.PathGetTagFans {
+			held = liveHeap()
+			return testutil.RespondPage(0, "")(req)
+		}
+		return million{}.RoundTrip(req)
+	}))
+	n := 0
+	report, err := c.SyncTag(t.Context(), 100, func(yield func(string, error) bool) {
+		for id, err := range c.AllFans(t.Context(), wechatuser.WithPrefetch(0)) {
+			if n++; n > pages*pageSize || (n%(pageSize/perPage) == 0 || err != nil) && !yield(id, err) {
+				return
+			}
+		}
+	}, wechatuser.WithDryRun())
+	require.NoError(t, err)
+	assert.Len(t, report.ToAdd, pages*perPage)
+	assert.Less(t, int64(held)-int64(base), int64(limit), "bytes for %d openids", pages*perPage)
+
+	// Nor of the members.
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	report, err = testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(), wechatuser.WithDryRun())
+	require.NoError(t, err)
+	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, report.ToRemove)
 }

@@ -117,8 +117,9 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 // DeleteTag removes a tag from the account and from its followers.
 //
 // The platform rejects it for a tag of more than 100,000 followers with [CodeTagHasTooManyFans]: untag some first. It
-// rejects it for its own tags with [CodeSystemTag]. If the response to the first attempt was lost and a retry finds no
-// such tag, DeleteTag succeeds.
+// rejects it for its own tags with [CodeSystemTag]. If the response to an attempt was lost and the retries fail, DeleteTag
+// succeeds if [Client.GetTags] does not have the tag any more: the platform is known to deny tags that exist
+// ([CodeInvalidTagID]). If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // deleteTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
@@ -127,13 +128,7 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 		return err
 	}
 	_, err := call[okResponse](ctx, &c.caller, request{ep: ep}, tagBody[tagRef]{tagRef{tagID}})
-	if !errors.Is(err, ErrAmbiguous) {
-		return err
-	}
-	if errors.Is(err, CodeInvalidTagID) {
-		return nil
-	}
-	if c.retry.MaxAttempts > 1 && ctx.Err() == nil {
+	if errors.Is(err, ErrAmbiguous) && c.retry.MaxAttempts > 1 && ctx.Err() == nil {
 		if tag, findErr := c.findTag(ctx, func(t Tag) bool { return t.ID == tagID }); findErr == nil && tag == nil {
 			return nil
 		}

@@ -85,15 +85,15 @@ type storeAdapter struct {
 
 func (s storeAdapter) Load(ctx context.Context) (tokencache.Token, error) {
 	t, err := s.store.Load(ctx, s.key)
-	return tokencache.Token(t), s.redact(ctx, err, t.AccessToken)
+	return tokencache.Token(t), s.redact(err, t.AccessToken)
 }
 
 func (s storeAdapter) Save(ctx context.Context, t tokencache.Token) error {
-	return s.redact(ctx, s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
+	return s.redact(s.store.Save(ctx, s.key, Token(t)), t.AccessToken)
 }
 
 func (s storeAdapter) Delete(ctx context.Context, rejected tokencache.Token) error {
-	return s.redact(ctx, s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
+	return s.redact(s.store.Delete(ctx, s.key, Token(rejected)), rejected.AccessToken)
 }
 
 func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
@@ -105,14 +105,14 @@ func (s storeAdapter) Lock(ctx context.Context) (unlock func(), err error) {
 	if err == nil && unlock == nil {
 		unlock = func() {}
 	}
-	return unlock, s.redact(ctx, err, "")
+	return unlock, s.redact(err, "")
 }
 
-func (s storeAdapter) redact(ctx context.Context, err error, token string) error {
+func (s storeAdapter) redact(err error, token string) error {
 	if err == nil {
 		return nil
 	}
-	return newRedactor(s.secret(), token).Trusting(context.Cause(ctx)).Error(err)
+	return newRedactor(s.secret(), token).Error(err)
 }
 
 func (s storeAdapter) AllowForced(ctx context.Context) (bool, error) {

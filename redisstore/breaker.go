@@ -201,13 +201,19 @@ func (t *roundTrip[T]) record(err error) {
 // It counts ticks. A tick that comes late, since the machine is busy or this process was stopped, counts as one: Redis
 // may have responded in that time, and nobody has read the response yet.
 func runFor(d time.Duration, done <-chan struct{}) bool {
-	const ticks = 10
 	timer := time.NewTimer(d / ticks)
 	defer timer.Stop()
+	return countTicks(timer.C, func() { timer.Reset(d / ticks) }, done)
+}
+
+const ticks = 10
+
+// countTicks waits for all ticks, or reports false if done is closed before the last one. It calls next after each.
+func countTicks(tick <-chan time.Time, next func(), done <-chan struct{}) bool {
 	for range ticks {
 		select {
-		case <-timer.C:
-			timer.Reset(d / ticks)
+		case <-tick:
+			next()
 		case <-done:
 			return false
 		}

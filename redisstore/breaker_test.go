@@ -347,3 +347,18 @@ func TestErrorsOfCommandsInScripts(t *testing.T) {
 	assert.ErrorContains(t, explain(err), "connect to the primary")
 	assert.NotErrorIs(t, classify(redisError("ERR the key READONLY is wrong")), ErrUnavailable)
 }
+
+// However late a tick comes, it is one tick: a process that was stopped has time to read the response.
+func TestLateTickCountsAsOne(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		tick, done := make(chan time.Time), make(chan struct{})
+		passed := make(chan bool)
+		go func() { passed <- countTicks(tick, func() {}, done) }()
+		for range ticks - 1 {
+			time.Sleep(time.Hour)
+			tick <- time.Now()
+		}
+		close(done)
+		assert.False(t, <-passed)
+	})
+}

@@ -41,8 +41,6 @@ return 1
 // within 24 hours, 30 seconds apart. If the response is lost and the client of Redis retries, a refresh is counted that
 // is not made.
 func (s *Store) AllowForced(ctx context.Context, key string) (bool, error) {
-	return do(ctx, s.breaker, func(ctx context.Context) (bool, error) {
-		return forcedScript.Run(ctx, s.rdb, []string{s.prefix + key + ":forced"},
-			forcedPerDay, forcedGap.Milliseconds(), forcedWindow.Milliseconds()).Bool()
-	})
+	return runScript(ctx, s.breaker, do[bool], forcedScript, s.rdb, s.prefix+key+":forced",
+		[]any{forcedPerDay, forcedGap.Milliseconds(), forcedWindow.Milliseconds()}, (*redis.Cmd).Bool)
 }

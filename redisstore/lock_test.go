@@ -116,8 +116,8 @@ func (h *callAfter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func TestLockAcquiredAfterCallerGaveUpIsReleased(t *testing.T) {
 	rdb := startRedis(t).client(t)
-	s := newStore(t, rdb)
-	unlock, err := s.Lock(t.Context(), key) // loads the script into Redis
+	s := newStore(t, rdb, redisstore.WithLease(time.Hour)) // so that it does not release the lock
+	unlock, err := s.Lock(t.Context(), key)                // loads the script into Redis
 	require.NoError(t, err)
 	unlock()
 

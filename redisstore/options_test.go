@@ -17,9 +17,11 @@ func TestInvalidOptionsAreReported(t *testing.T) {
 	defer rdb.Close()
 	_, err := redisstore.New((*redis.Client)(nil),
 		redisstore.WithTimeout(0), redisstore.WithLease(time.Millisecond), redisstore.WithEncryption([]byte("SENTINEL")),
-		redisstore.WithReadFrom(nil), redisstore.WithFailClosed(), redisstore.Option{})
+		redisstore.WithReadFrom(nil), redisstore.WithFailClosed(), redisstore.Option{},
+		redisstore.WithConnectTimeout(-time.Second))
 	for _, text := range []string{
 		"nil client", "WithTimeout", "WithLease", "key size 8", "nil layout", "WithFailClosed", "option 6",
+		"WithConnectTimeout: -1s is too short",
 	} {
 		assert.ErrorContains(t, err, text)
 	}
@@ -31,8 +33,11 @@ func TestInvalidOptionsAreReported(t *testing.T) {
 	require.Error(t, err)
 
 	_, err = redisstore.NewLimiter(nil, "", redisstore.Limit{Burst: -1},
-		redisstore.WithLease(time.Minute), redisstore.WithLogger(nil))
-	for _, text := range []string{"nil client", "key", "limit", "WithLease", "nil logger"} {
+		redisstore.WithLease(time.Minute), redisstore.WithLogger(nil), redisstore.WithFallbackShare(0),
+		redisstore.WithMargin(-time.Second))
+	for _, text := range []string{
+		"nil client", "key", "limit", "WithLease", "nil logger", "0 processes", "WithMargin: -1s is too short",
+	} {
 		assert.ErrorContains(t, err, text)
 	}
 }

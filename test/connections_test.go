@@ -221,6 +221,27 @@ func TestCallsThatAreNeverRetriedOnDeadConnections(t *testing.T) {
 	single.forget(t, 64, testutil.Resets)
 	require.ErrorIs(t, tagOne(t.Context(), single.Client), wechatuser.ErrAmbiguous)
 	require.NoError(t, tagOne(t.Context(), single.Client))
+
+	wrapped := newConnections(t, transports["middleware"](t), testutil.NoRetry)
+	wrapped.forget(t, 1, testutil.Resets)
+	require.ErrorIs(t, tagOne(t.Context(), wrapped.Client), wechatuser.ErrAmbiguous, "net/http does not repeat it either")
+}
+
+// A connection that broke says nothing about its host, so no other host is tried.
+func TestDeadConnectionsStartNoCooldown(t *testing.T) {
+	t.Parallel()
+	other := newConnections(t, transports["a user's"](t))
+	cs := newConnections(t, transports["a user's"](t))
+	both, err := wechatuser.New(cs.account.AppID, cs.account.Secret, wechatuser.WithHTTPClient(cs.HTTPClient()),
+		wechatuser.WithBaseURL(cs.Proxy.URL, other.Proxy.URL))
+	require.NoError(t, err)
+	require.NoError(t, testutil.GetTags(t.Context(), both))
+	for range 2 {
+		cs.forget(t, 8, testutil.Resets)
+		require.NoError(t, tagOne(t.Context(), both))
+	}
+	assert.Equal(t, 2, cs.account.Calls(testutil.PathBatchTagging))
+	assert.Zero(t, other.account.Calls("*"))
 }
 
 // The platform applied a request and the connection broke before the response: net/http retries by itself, and the

@@ -36,7 +36,7 @@ var floors = [][]string{
 	{"attempt.go"},
 	{"options.go", "joboptions.go", "validate.go", "profiles.go"},
 	{"errors.go"},
-	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go"},
+	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go", "jobcontext.go"},
 	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go"},
 	{"doc.go"},
 }
@@ -44,8 +44,9 @@ var floors = [][]string{
 // imports are the packages of the module that each internal package may import, in its source files.
 var imports = map[string][]string{
 	"internal/backoff":       {},
-	"internal/bulk":          {"internal/backoff"},
-	"internal/paging":        {},
+	"internal/bulk":          {"internal/backoff", "internal/guard"},
+	"internal/guard":         {},
+	"internal/paging":        {"internal/guard"},
 	"internal/redact":        {"internal/wire"},
 	"internal/testutil":      {"", "wechatusertest"},
 	"internal/tokencache":    {"internal/backoff", "internal/redact"},

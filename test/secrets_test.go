@@ -545,7 +545,9 @@ type failingSource struct {
 func (s *failingSource) Token(context.Context) (wechatuser.Token, error) { return s.token, s.tokenErr }
 
 func (s *failingSource) Invalidate(context.Context, wechatuser.Token) error {
-	s.tokenErr = s.nextErr
+	if s.nextErr != nil {
+		s.token, s.tokenErr = wechatuser.Token{}, s.nextErr
+	}
 	return s.invalidateErr
 }
 

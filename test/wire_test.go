@@ -106,6 +106,7 @@ func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
 		{"BatchUserInfo", `{"users":[]}`, "no user_info_list"},
+		{"BatchUserInfo", `{"user_info_list":null}`, "no result for one of the openids"},
 		{"BatchUserInfo", `{"user_info_list":[null]}`, "user_info_list[0]: null where an object is expected"},
 		{"GetFans", `{"total":5,"count":5,"next_openid":"o"}`, "no data, though its count is not 0"},
 		{"GetFans", `{"total":5,"count":5,"data":{}}`, "no data, though its count is not 0"},
@@ -115,6 +116,7 @@ func TestInvalidPayloads(t *testing.T) {
 		{"GetTags", `{"tags":"x"}`, "tags: a text where a list is expected"},
 		{"GetTagIDList", `{"errcode":0}`, "no tagid_list"},
 		{"ChangeOpenID", `{"errcode":0}`, "no result_list"},
+		{"ChangeOpenID", `{"errcode":0,"result_list":null}`, "no result for one of the openids"},
 		{"GetAPIQuota", `{"errcode":0,"quota":null}`, "no quota"},
 		{"GetRIDInfo", `{"errcode":0,"request":null}`, "no request"},
 		{"GetAPIDomainIP", `{"errcode":0}`, "no ip_list"},
@@ -405,6 +407,21 @@ func TestSnippet(t *testing.T) {
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, tt.want, re.Snippet)
+		})
+	}
+}
+
+// A body at the limit, in what it has of one thing, costs an error of a few KiB.
+func TestHugeMessage(t *testing.T) {
+	for name, text := range map[string]string{"text": "x", "control characters": "\x01", "hints": "hint: [rid: "} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"errcode":48001,"errmsg":"` + strings.Repeat(text, (15<<20)/len(text)) + ` rid: ` + testutil.RID + `"}`
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+			var e *wechatuser.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)
+			assert.Equal(t, testutil.RID, e.RID, "the rid is at the end")
+			assert.Less(t, len(err.Error()), 4<<10)
 		})
 	}
 }

@@ -51,7 +51,7 @@ func (s *Server) blacklistArguments(c *call) ([]int, wechatuser.Code) {
 	if !c.fields.get("openid_list", &openIDs) {
 		return nil, wechatuser.CodeDataFormat
 	}
-	if len(openIDs) == 0 || len(openIDs) > maxBlacklistBatch {
+	if len(openIDs) == 0 || s.cfg.quirks.tooMany(len(openIDs), maxBlacklistBatch) {
 		return nil, wechatuser.CodeInvalidOpenIDListSize
 	}
 	return s.resolve(openIDs, wechatuser.CodeOpenIDMismatch)

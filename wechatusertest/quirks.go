@@ -43,6 +43,14 @@ type Quirks struct {
 	DecodedEscapes bool
 	// ShortPages returns fewer openids in a page of a list than it could, although the list goes on.
 	ShortPages float64
+	// NoCursor leaves next_openid empty in a page of a list that has openids. The documentation says that it may be so on
+	// the last page, and nobody has reported it of another one.
+	// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
+	NoCursor float64
+	// MaxBatch rejects batchget, batchtagging, batchuntagging and the calls of the blacklist with 40032 if they have more
+	// openids, although more are documented; 0 is the documented limit. Some accounts have reported it of batchget with
+	// 100 openids.
+	MaxBatch int
 	// ReorderedBatch returns the profiles of batchget in random order.
 	ReorderedBatch float64
 	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
@@ -52,9 +60,6 @@ type Quirks struct {
 	// the openids after the unknown one, as in the same report. The last profile has no unionid then, or is that of
 	// somebody who does not follow, or is left out: that is not known. With ShortBatch, one of both happens.
 	MixedUnionIDs bool
-	// NoFullBatch fails a batchget of exactly 100 openids with 40032, as for some accounts.
-	// https://developers.weixin.qq.com/community/develop/doc/000aa036d84d7095c422dee1166800
-	NoFullBatch bool
 	// BareEmptyTag makes user/tag/get answer with {"count":0} for a page without openids.
 	// https://github.com/wechatpy/wechatpy/issues/273
 	BareEmptyTag bool
@@ -94,17 +99,22 @@ func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
 // times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
-// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case.
+// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case, and NoCursor.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,
 
 		HTMLErrors: 0.01, SystemBusy: 0.02, Latency: 2 * time.Millisecond,
 		PlainText: 0.3, ShuffledKeys: 0.3, ErrmsgForms: 0.5, RawControl: true, RawQuotes: true,
-		ShortPages: 0.3, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
+		ShortPages: 0.3, MaxBatch: 99, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
 		TagCountLag: 10 * time.Hour, FalseInvalidTag: 0.05, ConcurrentTagging: true, PartialTagging: 0.05,
 		DeletableTags: true, NoTokenOverlap: true, TokenOutlivesForce: true, UnusedQuota: true,
 	}
+}
+
+// tooMany reports whether a call has too many openids, for a documented limit.
+func (q *Quirks) tooMany(openIDs, limit int) bool {
+	return openIDs > limit || q.MaxBatch > 0 && openIDs > q.MaxBatch
 }
 
 // check panics if a probability is not from 0 to 1.

@@ -242,6 +242,43 @@ func TestShortPages(t *testing.T) {
 	assert.LessOrEqual(t, slices.Max(counts), 100)
 }
 
+func TestNoCursor(t *testing.T) {
+	t.Parallel()
+	a := newQuirky(t, wechatusertest.Quirks{NoCursor: 1}, wechatusertest.WithFans(30), wechatusertest.WithPageSize(10))
+	first := decode[page](t, a.get("/cgi-bin/user/get"))
+	assert.Empty(t, *first.Next)
+	assert.Equal(t, ids(10), first.Data.OpenID)
+	got := 0
+	for _, err := range a.Client().AllFans(t.Context()) {
+		require.NoError(t, err)
+		got++
+	}
+	assert.Equal(t, 30, got)
+}
+
+func TestMaxBatch(t *testing.T) {
+	t.Parallel()
+	a := newQuirky(t, wechatusertest.Quirks{MaxBatch: 19}, wechatusertest.WithFans(50))
+	vip := a.AddTag("vip")
+	for path, body := range map[string]func(n int) string{
+		taggingPath:                              func(n int) string { return tagging(vip, ids(n)...) },
+		untaggingPath:                            func(n int) string { return tagging(vip, ids(n)...) },
+		"/cgi-bin/tags/members/batchblacklist":   func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+		"/cgi-bin/tags/members/batchunblacklist": func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+	} {
+		assertCode(t, 40032, a.post(path, body(20)))
+		assert.Contains(t, a.post(path, body(19)), `"errcode":0`)
+	}
+	users := make([]wechatuser.UserQuery, 20)
+	for i, id := range ids(20) {
+		users[i].OpenID = id
+	}
+	_, err := a.Client().BatchUserInfo(t.Context(), users)
+	assert.ErrorIs(t, err, wechatuser.CodeInvalidOpenIDListSize)
+	_, err = a.Client().BatchUserInfo(t.Context(), users[:19])
+	assert.NoError(t, err)
+}
+
 type batch struct {
 	List []wechatuser.UserInfo `json:"user_info_list"`
 }
@@ -306,14 +343,6 @@ func TestMixedUnionIDs(t *testing.T) {
 		assert.LessOrEqual(t, len(decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(asked[2]))).List), 1)
 	}
 	assert.Len(t, shapes, 6, "%v", shapes)
-}
-
-// Some accounts get 40032 for 100 openids: https://developers.weixin.qq.com/community/develop/doc/000aa036d84d7095c422dee1166800.
-func TestNoFullBatch(t *testing.T) {
-	t.Parallel()
-	a := newQuirky(t, wechatusertest.Quirks{NoFullBatch: true}, wechatusertest.WithFans(100))
-	assertCode(t, 40032, a.post("/cgi-bin/user/info/batchget", userList(ids(100)...)))
-	assert.Len(t, decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(ids(99)...))).List, 99)
 }
 
 // https://github.com/wechatpy/wechatpy/issues/273

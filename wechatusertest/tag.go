@@ -226,7 +226,7 @@ func (s *Server) taggingArguments(c *call) (t *tag, users []int, code wechatuser
 	if !c.fields.get("tagid", &id) || !c.fields.get("openid_list", &openIDs) {
 		return nil, nil, wechatuser.CodeDataFormat
 	}
-	if len(openIDs) == 0 || len(openIDs) > maxTaggingBatch {
+	if len(openIDs) == 0 || s.cfg.quirks.tooMany(len(openIDs), maxTaggingBatch) {
 		return nil, nil, wechatuser.CodeInvalidOpenIDListSize
 	}
 	if t = s.tag(id); t == nil || c.rng.chance("FalseInvalidTag", s.cfg.quirks.FalseInvalidTag) {

@@ -54,7 +54,7 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 	if !c.fields.get("user_list", &list) {
 		return wechatuser.CodeDataFormat
 	}
-	if n := len(list); n == 0 || n > maxUserInfoBatch || n == maxUserInfoBatch && s.cfg.quirks.NoFullBatch {
+	if len(list) == 0 || s.cfg.quirks.tooMany(len(list), maxUserInfoBatch) {
 		return wechatuser.CodeInvalidOpenIDListSize
 	}
 	asked := make([]string, 0, len(list))
@@ -190,6 +190,9 @@ func (s *Server) writePage(c *call, set *bitset, cursor string, size int) wechat
 			c.out.str(s.users[u].openID)
 		}
 		c.out.lit(`]}`)
+	}
+	if next != "" && c.rng.chance("NoCursor", s.cfg.quirks.NoCursor) {
+		next = ""
 	}
 	c.out.lit(`,"next_openid":`).str(next).lit(`}`)
 	return 0

@@ -14,7 +14,7 @@ import (
 // each further one, and never more than limit. Clients that failed together do not return together ("full jitter").
 func Delay(base, limit time.Duration, retry int) time.Duration {
 	bound := limit
-	if shift := retry - 1; shift < 32 && base<<shift>>shift == base {
+	if shift := retry - 1; shift >= 0 && shift < 32 && base<<shift>>shift == base {
 		bound = min(bound, base<<shift)
 	}
 	return rand.N(bound)

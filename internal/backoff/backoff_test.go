@@ -104,3 +104,11 @@ func TestCooldownDoublesUpToAMinute(t *testing.T) {
 	c.Begin(now)
 	assert.False(t, c.Active(now.Add(time.Second)), "it begins at a second again")
 }
+
+func TestDelayOfAnyRetry(t *testing.T) {
+	for _, retry := range []int{math.MinInt, -1, 0, 1, 33, 64, math.MaxInt} {
+		d := Delay(time.Second, time.Minute, retry)
+		assert.GreaterOrEqual(t, d, time.Duration(0))
+		assert.Less(t, d, time.Minute)
+	}
+}

@@ -1,14 +1,21 @@
 package bulk
 
-import "context"
+import (
+	"cmp"
+	"context"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
+)
 
 // chunk is a part of the input.
 type chunk[R any] struct {
 	// items are in input order. An ID that is already in flight shares the Item there, so that it is sent once.
 	items []*Item[R]
 	// toSend never grows beyond its capacity, since items point into it.
-	toSend []Item[R]
-	done   chan struct{} // closed when no item of toSend will change any more
+	toSend  []Item[R]
+	done    chan struct{} // closed when no item of toSend will change any more
+	retries int           // that are left
+	sending []*Item[R]    // the items of the call under way
 }
 
 // spareItems limits the items of a chunk, in chunk sizes, where the input has equal or invalid IDs.
@@ -31,23 +38,43 @@ func (c *chunk[R]) isDone() bool {
 	}
 }
 
+// lose makes each Pending item Unknown that may be applied, since no call will decide it any more.
+func (c *chunk[R]) lose(reason error) {
+	for i := range c.toSend {
+		if item := &c.toSend[i]; item.Status == Pending && item.MayBeApplied {
+			item.Status, item.Err = Unknown, reason
+		}
+	}
+}
+
 // work finds the outcome of each item of a chunk, or else stops the job.
 func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 	items := make([]*Item[R], len(c.toSend))
 	for i := range items {
 		items[i] = &c.toSend[i]
 	}
-	retries := j.Gate.MaxRetries
-	_, err := j.resolve(ctx, items, false, &retries)
-	if err == nil {
-		return
+	c.retries = j.Gate.MaxRetries
+	if _, err := j.resolve(ctx, c, items, false); err != nil {
+		c.lose(j.stop(ctx, err))
 	}
-	reason := j.stop(ctx, err)
-	for _, item := range items {
-		if item.Status == Pending && item.MayBeApplied {
-			item.Status, item.Err = Unknown, reason
+}
+
+// brokeOff stops the job after a panic in work, or after a call that ended the goroutine of work.
+func (j *Job[R]) brokeOff(ctx context.Context, c *chunk[R], err error) {
+	if err == guard.ErrGoexit { //nolint:errorlint // as guard.Run returned it
+		v := j.Classify(j.stopped, err)
+		for _, item := range c.sending {
+			item.MayBeApplied = item.MayBeApplied || v.MayBeApplied
 		}
+		if v.Unknown {
+			setStatus(c.sending, Unknown, err)
+		}
+	} else {
+		j.mu.Lock()
+		j.panicked = cmp.Or(j.panicked, err)
+		j.mu.Unlock()
 	}
+	c.lose(j.stop(ctx, err))
 }
 
 // resolve finds the outcome of each item by bisection. With k of n items to blame it makes at most 1+2k*ceil(log2(n))
@@ -55,51 +82,44 @@ func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 //
 // blamed says that one of the items is known to be to blame, so that a call with all of them would be wasted. accepted
 // reports that none of them is to blame. After an error, which stops the job, some items may be Pending.
-func (j *Job[R]) resolve(ctx context.Context, items []*Item[R], blamed bool, retries *int) (accepted bool, err error) {
-	if !blamed || len(items) == 1 {
-		var action Action
-		items, action, err = j.call(ctx, items, retries)
+func (j *Job[R]) resolve(ctx context.Context, c *chunk[R], items []*Item[R], blamed bool) (accepted bool, err error) {
+	if len(items) == 1 || !blamed && len(items) <= j.chunkSize() {
+		var v Verdict
+		items, v, err = j.call(ctx, c, items)
 		switch {
 		case err == nil:
 			return true, nil
-		case action != Split:
+		case v.Action == Shrink && len(items) > 1:
+			j.shrink((len(items) + 1) / 2)
+		case v.Action != Split:
 			return false, err
 		case len(items) == 1:
-			setStatus(items, Rejected, err)
+			status := Rejected
+			if v.Unknown {
+				status = Unknown
+			}
+			setStatus(items, status, err)
 			return false, nil
+		default:
+			blamed = true
 		}
 	}
 	half := len(items) / 2
-	accepted, err = j.resolve(ctx, items[:half], false, retries)
-	if err == nil {
-		_, err = j.resolve(ctx, items[half:], accepted, retries)
+	first, err := j.resolve(ctx, c, items[:half], false)
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	second, err := j.resolve(ctx, c, items[half:], blamed && first)
+	return first && second && !blamed, err
 }
 
 // call makes one call and its retries. Without an error, each item has its outcome. With an error, call returns the
-// items of the last retry, and whether to Split them or to Stop.
-func (j *Job[R]) call(ctx context.Context, items []*Item[R], retries *int) ([]*Item[R], Action, error) {
-	v, err := j.Gate.Do(j.stopped, retries, func() (Verdict, error) {
-		err := j.Send(ctx, items)
-		if err == nil {
-			return Verdict{}, nil
-		}
-		v := j.Classify(j.stopped, err)
-		if v.MayBeApplied {
-			for _, item := range items {
-				item.MayBeApplied = true
-			}
-		}
-		if v.Action == Retry && len(v.Failed) > 0 {
-			sent := len(items)
-			switch items = remaining(items, v.Failed); len(items) {
-			case 0:
-				return Verdict{}, nil
-			case sent:
-				v.Action = v.Exhausted
-			}
-		}
+// items of the last retry, and the verdict on them.
+func (j *Job[R]) call(ctx context.Context, c *chunk[R], items []*Item[R]) ([]*Item[R], Verdict, error) {
+	v, err := j.Gate.Do(j.stopped, &c.retries, func() (v Verdict, err error) {
+		c.sending = items
+		items, v, err = j.attempt(ctx, items)
+		c.sending = nil
 		return v, err
 	})
 	switch {
@@ -111,5 +131,33 @@ func (j *Job[R]) call(ctx context.Context, items []*Item[R], retries *int) ([]*I
 	case v.Action == Stop && v.Unknown:
 		setStatus(items, Unknown, err)
 	}
-	return items, v.Action, err
+	return items, v, err
+}
+
+// attempt makes one call. It returns the items to go on with: fewer where the call has processed the others.
+func (j *Job[R]) attempt(ctx context.Context, items []*Item[R]) ([]*Item[R], Verdict, error) {
+	err := j.Send(ctx, j.stopped, items)
+	if err == nil {
+		return items, Verdict{}, nil
+	}
+	v := j.Classify(j.stopped, err)
+	rest := items
+	if v.Action == Retry && len(v.Failed) > 0 {
+		failed, others := named(items, v.Failed)
+		switch {
+		case len(failed) == 0: // nobody knows who failed
+			v.MayBeApplied = true
+		case len(others) == 0:
+			v.Action = v.Exhausted
+		default:
+			setStatus(others, Done, nil)
+			rest = failed
+		}
+	}
+	if v.MayBeApplied {
+		for _, item := range items {
+			item.MayBeApplied = true
+		}
+	}
+	return rest, v, err
 }

@@ -184,8 +184,8 @@ func TestRetryOfSomeItems(t *testing.T) {
 			[][]string{ids(4)}, []Status{rejected, rejected, rejected, rejected},
 		},
 		"strangers alone": {
-			5, []Verdict{retry("stranger")},
-			[][]string{ids(4)}, []Status{done, done, done, done},
+			5, []Verdict{retry("stranger"), retry("stranger", "id3")},
+			[][]string{ids(4), ids(4), {"id3"}}, []Status{done, done, done, done},
 		},
 		"an item that was processed before is a stranger": {
 			5, []Verdict{retry("id1", "id2"), retry("id0", "id2")},
@@ -327,15 +327,73 @@ func TestMayBeAppliedWithFailedItems(t *testing.T) {
 	})
 }
 
-func TestUnknownDoesNotGoWithOtherActions(t *testing.T) {
-	for _, action := range []Action{Split, Reject} {
-		a := &api{send: scripted(Verdict{Action: action, Unknown: true})}
-		require.NoError(t, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
-		assert.Equal(t, []Status{Rejected}, a.statuses())
+// An item that stands alone with a failure that tells nothing is neither rejected nor applied.
+func TestUnknownAfterASplit(t *testing.T) {
+	a := &api{send: func(_ context.Context, ids []string) error {
+		if slices.Contains(ids, "id1") {
+			return fail("some failed", Verdict{Action: Split, Unknown: true, MayBeApplied: true})
+		}
+		return nil
+	}}
+	j := a.job(4, 1)
+	require.NoError(t, j.Run(t.Context(), input(ids(6), nil)), "it stops nothing")
+	assert.Equal(t, []Status{Done, Unknown, Done, Done, Done, Done}, a.statuses())
+	assert.Equal(t, "id0", j.Cursor(), "but is not final")
+
+	j = a.job(4, 1)
+	assert.Equal(t, errBroken, j.Run(t.Context(), input(ids(6), errBroken)))
+
+	a = &api{send: scripted(Verdict{Action: Reject, Unknown: true})}
+	require.NoError(t, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
+	assert.Equal(t, []Status{Rejected}, a.statuses())
+}
+
+func TestShrink(t *testing.T) {
+	tooMany := fail("too many", Verdict{Action: Shrink})
+	for _, tt := range []struct{ size, limit, n, calls int }{
+		{8, 8, 24, 3}, {8, 4, 24, 1 + 6}, {8, 5, 24, 1 + 6}, {8, 1, 16, 3 + 16}, {100, 99, 300, 1 + 6},
+	} {
+		a := new(api)
+		a.send = func(ctx context.Context, ids []string) error {
+			if len(ids) > tt.limit {
+				return tooMany
+			}
+			return rejects("id5")(ctx, ids)
+		}
+		j := a.job(tt.size, 1)
+		require.NoError(t, j.Run(t.Context(), input(ids(tt.n), nil)))
+		for i, item := range a.delivered {
+			assert.Equal(t, i == 5, item.Status == Rejected, "%+v", tt)
+			assert.Equal(t, i != 5, item.Status == Done, "%+v", tt)
+		}
+		tooLarge := 0
+		for _, call := range a.calls {
+			if len(call) > tt.limit {
+				tooLarge++
+			}
+		}
+		assert.LessOrEqual(t, tooLarge, ceilLog2(tt.size), "%+v: a size that failed is not tried again", tt)
+
+		a.calls = nil
+		a.send = func(_ context.Context, ids []string) error {
+			if len(ids) > tt.limit {
+				return tooMany
+			}
+			return nil
+		}
+		require.NoError(t, a.job(tt.size, 1).Run(t.Context(), input(ids(tt.n), nil)))
+		assert.Len(t, a.calls, tt.calls, "%+v", tt)
 	}
-	a := &api{send: scripted(Verdict{Action: Split, Unknown: true}, Verdict{})}
-	require.Error(t, a.job(2, 1).Run(t.Context(), input(ids(2), nil)))
-	assert.Equal(t, []Status{Pending, Pending}, a.statuses())
+}
+
+// A call for a single item cannot be too large: that error is of another kind.
+func TestShrinkOfASingleItemStopsTheJob(t *testing.T) {
+	a := &api{send: func(context.Context, []string) error { return fail("too many", Verdict{Action: Shrink}) }}
+	assert.EqualError(t, a.job(4, 1).Run(t.Context(), input(ids(8), nil)), "too many")
+	assert.Equal(t, [][]string{ids(4), ids(2), ids(1)}, a.calls)
+	for _, item := range a.delivered {
+		assert.Equal(t, Pending, item.Status)
+	}
 }
 
 func TestErrorOfTheVerdictIsThatOfTheItem(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -17,10 +18,20 @@ type Gate struct {
 	MaxRetries int
 	// Delay returns the pause before a retry, counted from 1. It is required if MaxRetries is not 0.
 	Delay func(retry int) time.Duration
+	// Patience is for how long calls are retried whose verdict is Persist, from the first such failure on. Any other
+	// outcome of a call through the gate shows that the failure has passed.
+	Patience time.Duration
 
-	mu        sync.Mutex
-	notBefore time.Time // of the next call
+	mu           sync.Mutex
+	notBefore    time.Time // of the next call
+	failingSince time.Time // the first failure to Persist after the last other outcome; zero if there is none
 }
+
+// The pauses before the retries of Persist double between these two, and are random in their upper half.
+const (
+	minPause = time.Second
+	maxPause = time.Minute
+)
 
 // Wait waits until a call may be made. It returns the error of ctx if that ends first.
 func (g *Gate) Wait(ctx context.Context) error {
@@ -50,17 +61,46 @@ func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
 	return nil
 }
 
+// persist returns the pause before the next retry of a call that fails, whose last one was last, 0 if none is left.
+func (g *Gate) persist(ctx context.Context, last time.Duration) (bound, pause time.Duration) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failingSince.IsZero() {
+		g.failingSince = now
+	}
+	bound = min(max(2*last, minPause), maxPause)
+	pause = min(bound/2+rand.N(bound/2), g.Patience-now.Sub(g.failingSince))
+	if deadline, ok := ctx.Deadline(); ok && !now.Add(pause).Before(deadline) {
+		return bound, 0
+	}
+	return bound, pause
+}
+
+// recovered notes that a failure to Persist has passed.
+func (g *Gate) recovered() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failingSince = time.Time{}
+}
+
 // Do waits for the gate and makes a call, and retries it as its verdicts say. left is the number of retries left,
 // MaxRetries at first; Do counts it down.
 //
 // It returns a nil error once the call succeeds. Otherwise it returns the last error and its verdict, in which
-// Exhausted has replaced Retry. If ctx ends during a wait, or will end before a hold does, the verdict is to Stop.
+// Exhausted has replaced Retry and Persist. If ctx ends during a wait, or will end before a hold does, the verdict is to
+// Stop.
 func (g *Gate) Do(ctx context.Context, left *int, call func() (Verdict, error)) (Verdict, error) {
+	var bound, pause time.Duration // of Persist
 	for {
 		if err := g.Wait(ctx); err != nil {
 			return Verdict{}, err
 		}
 		v, err := call()
+		if err == nil || v.Action != Persist {
+			g.recovered()
+			bound = 0
+		}
 		if err == nil {
 			return v, nil
 		}
@@ -74,7 +114,13 @@ func (g *Gate) Do(ctx context.Context, left *int, call func() (Verdict, error)) 
 				return v, err
 			}
 			*left--
-			err = backoff.Sleep(ctx, g.Delay(g.MaxRetries-*left))
+			err = backoff.Sleep(ctx, max(v.After, g.Delay(g.MaxRetries-*left)))
+		case Persist:
+			if bound, pause = g.persist(ctx, bound); pause <= 0 {
+				v.Action = v.Exhausted
+				return v, err
+			}
+			err = backoff.Sleep(ctx, pause)
 		default:
 			return v, err
 		}

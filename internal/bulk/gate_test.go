@@ -287,3 +287,110 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		assert.Equal(t, time.Second, elapsed())
 	})
 }
+
+func TestRetryPausesAtLeastAsLongAsTheVerdictSays(t *testing.T) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+		g := retrying(5)
+		left := g.MaxRetries
+		call, _ := script(Verdict{Action: Retry, After: 3 * time.Second}, Verdict{Action: Retry, After: time.Second})
+		_, err := g.Do(t.Context(), &left, call)
+		require.NoError(t, err)
+		assert.Equal(t, (3+2)*time.Second, elapsed())
+	})
+}
+
+func TestDoPersistsWithGrowingPauses(t *testing.T) {
+	persist := Verdict{Action: Persist, Exhausted: Split, MayBeApplied: true}
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+		g := &Gate{Patience: time.Hour}
+		var at []time.Duration
+		left := 0
+		v, err := g.Do(t.Context(), &left, func() (Verdict, error) {
+			at = append(at, elapsed())
+			return persist, errBroken
+		})
+		assert.Equal(t, errBroken, err)
+		assert.Equal(t, Verdict{Action: Split, Exhausted: Split, MayBeApplied: true}, v, "Exhausted takes the place of Persist")
+		assert.Equal(t, time.Hour, elapsed(), "the last try is made at the end")
+		bound := time.Second
+		for i := 1; i < len(at)-1; i++ {
+			pause := at[i] - at[i-1]
+			assert.GreaterOrEqual(t, pause, bound/2, "pause %d", i)
+			assert.LessOrEqual(t, pause, bound, "pause %d", i)
+			bound = min(2*bound, time.Minute)
+		}
+		assert.Greater(t, len(at), 60)
+	})
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+		call, calls := script(persist, persist)
+		left := 0
+		_, err := (&Gate{Patience: time.Minute}).Do(t.Context(), &left, call)
+		require.NoError(t, err)
+		assert.Equal(t, 3, *calls)
+		assert.LessOrEqual(t, elapsed(), 3*time.Second)
+
+		call, calls = script(persist)
+		_, err = new(Gate).Do(t.Context(), &left, call)
+		assert.Equal(t, errBroken, err, "without patience")
+		assert.Equal(t, 1, *calls)
+	})
+}
+
+// The patience is for the failure, and not for each call: it begins with the first one, and anew when it has passed.
+func TestPatienceIsSharedAndBeginsAnew(t *testing.T) {
+	persist := Verdict{Action: Persist}
+	for name, other := range map[string]struct {
+		verdict Verdict
+		err     error
+	}{
+		"a success":       {},
+		"a rejection":     {Verdict{Action: Split}, errBroken},
+		"a used-up quota": {Verdict{Action: Stop}, errBroken},
+	} {
+		withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+			g := &Gate{Patience: 10 * time.Minute}
+			var running sync.WaitGroup
+			do := func(call func() (Verdict, error), end time.Duration) {
+				left := 0
+				_, err := g.Do(t.Context(), &left, call)
+				assert.Equal(t, errBroken, err, name)
+				assert.Equal(t, end, elapsed(), name)
+			}
+			down := func() (Verdict, error) { return persist, errBroken }
+			running.Go(func() { do(down, 10*time.Minute) })
+			time.Sleep(5 * time.Minute)
+			running.Go(func() { do(down, 10*time.Minute) })
+			running.Wait()
+
+			end := elapsed()
+			left := 0
+			running.Go(func() { do(down, end) })
+			running.Wait()
+			_, _ = g.Do(t.Context(), &left, func() (Verdict, error) { return other.verdict, other.err })
+			do(down, end+10*time.Minute)
+		})
+	}
+}
+
+func TestPatienceEndsBeforeTheDeadline(t *testing.T) {
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		left := 0
+		v, err := (&Gate{Patience: time.Hour}).Do(ctx, &left, func() (Verdict, error) {
+			return Verdict{Action: Persist, Unknown: true}, errBroken
+		})
+		assert.Equal(t, errBroken, err, "it is known at once that there is no time for another try")
+		assert.Equal(t, Verdict{Action: Stop, Unknown: true}, v)
+		assert.Less(t, elapsed(), 30*time.Second)
+		assert.Greater(t, elapsed(), 7*time.Second)
+	})
+	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Second, cancel)
+		left := 0
+		_, err := (&Gate{Patience: time.Hour}).Do(ctx, &left, func() (Verdict, error) { return Verdict{Action: Persist}, errBroken })
+		assert.Equal(t, context.Canceled, err)
+		assert.Equal(t, 100*time.Second, elapsed(), "a pause does not outlive its job")
+	})
+}

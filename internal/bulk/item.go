@@ -22,6 +22,8 @@ type Item[R any] struct {
 	// MayBeApplied reports that a call with the item failed and may have been applied anyway. A later call may have
 	// decided the matter: see Status.
 	MayBeApplied bool
+	// Delivered reports that the item was delivered before: its ID is in the input more than once.
+	Delivered bool
 	// Result is set by Job.Send.
 	Result R
 }
@@ -32,15 +34,14 @@ func setStatus[R any](items []*Item[R], status Status, err error) {
 	}
 }
 
-// remaining returns the items that a call did not process, those of failed, and marks the others as Done.
-func remaining[R any](items []*Item[R], failed []string) []*Item[R] {
-	var rest []*Item[R]
+// named returns the items with these IDs, and the others.
+func named[R any](items []*Item[R], ids []string) (named, others []*Item[R]) {
 	for _, item := range items {
-		if slices.Contains(failed, item.ID) {
-			rest = append(rest, item)
+		if slices.Contains(ids, item.ID) {
+			named = append(named, item)
 		} else {
-			item.Status = Done
+			others = append(others, item)
 		}
 	}
-	return rest
+	return named, others
 }

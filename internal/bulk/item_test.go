@@ -7,34 +7,28 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestRemainingAreThoseThatTheCallNames(t *testing.T) {
-	for name, tt := range map[string]struct{ failed, want []string }{
-		"some, in the order of the items": {[]string{"d", "b"}, []string{"b", "d"}},
-		"all":                             {[]string{"a", "b", "c", "d"}, []string{"a", "b", "c", "d"}},
-		"none":                            {nil, nil},
-		"one twice":                       {[]string{"b", "b"}, []string{"b"}},
-		"strangers too":                   {[]string{"x", "c", ""}, []string{"c"}},
-		"strangers alone":                 {[]string{"x"}, nil},
+func TestNamed(t *testing.T) {
+	for name, tt := range map[string]struct{ ids, named, others []string }{
+		"some, in the order of the items": {[]string{"d", "b"}, []string{"b", "d"}, []string{"a", "c"}},
+		"all":                             {[]string{"a", "b", "c", "d"}, []string{"a", "b", "c", "d"}, nil},
+		"none":                            {nil, nil, []string{"a", "b", "c", "d"}},
+		"one twice":                       {[]string{"b", "b"}, []string{"b"}, []string{"a", "c", "d"}},
+		"strangers too":                   {[]string{"x", "c", ""}, []string{"c"}, []string{"a", "b", "d"}},
+		"strangers alone":                 {[]string{"x"}, nil, []string{"a", "b", "c", "d"}},
 	} {
 		var items []*Item[int]
 		for _, id := range []string{"a", "b", "c", "d"} {
 			items = append(items, &Item[int]{ID: id})
 		}
-		var got []string
-		for _, item := range remaining(items, tt.failed) {
-			got = append(got, item.ID)
-		}
-		assert.Equal(t, tt.want, got, name)
-		for _, item := range items {
-			want := Done
-			for _, id := range tt.want {
-				if id == item.ID {
-					want = Pending
-				}
+		idsOf := func(items []*Item[int]) (ids []string) {
+			for _, item := range items {
+				ids = append(ids, item.ID)
 			}
-			assert.Equal(t, want, item.Status, "%s: %s", name, item.ID)
-			assert.NoError(t, item.Err)
+			return ids
 		}
+		failed, others := named(items, tt.ids)
+		assert.Equal(t, tt.named, idsOf(failed), name)
+		assert.Equal(t, tt.others, idsOf(others), name)
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // Job takes IDs from an input, cuts them into chunks, works on several chunks at a time, and delivers each ID with its
@@ -20,6 +22,9 @@ import (
 // up to Concurrency others, none of which is left when Run returns. At most 2*Concurrency chunks are in memory, and the
 // one that is being filled.
 //
+// A Send or Classify that panics makes Run panic with a [*guard.Panic], once nothing runs any more. One that ends its
+// goroutine with runtime.Goexit, as a mock may do, stops the job with [guard.ErrGoexit].
+//
 // R is what a call returns for an item.
 type Job[R any] struct {
 	Gate        *Gate
@@ -27,12 +32,14 @@ type Job[R any] struct {
 	Concurrency int // at least 1
 	// Validate returns why an ID must not be sent, nil if it may.
 	Validate func(id string) error
-	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items.
-	Send func(ctx context.Context, items []*Item[R]) error
+	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items. ctx
+	// ends when the call is to be canceled. When stopped ends, which may be earlier, the call may send what it has begun
+	// to send, and wait for the response, but begin nothing more.
+	Send func(ctx, stopped context.Context, items []*Item[R]) error
 	// Deliver takes an item in input order. After a stop it gets the Pending ones too. If it returns false, the job
 	// ends at once: calls under way are canceled. It must not keep the item, which would keep its chunk in memory.
 	Deliver func(*Item[R]) bool
-	// Classify returns what an error of Send means. ctx ends when no new call may be made.
+	// Classify returns what an error of Send means, and what guard.ErrGoexit does. ctx ends when no new call may be made.
 	Classify func(ctx context.Context, err error) Verdict
 	// Progress, if not nil, is called after each chunk with the number of items that have an outcome, and with Cursor.
 	Progress func(done int, cursor string)
@@ -41,6 +48,9 @@ type Job[R any] struct {
 	cancel  context.CancelFunc
 	mu      sync.Mutex
 	reason  error // the first reason to stop, other than the end of the caller's context
+	// panicked is the first panic of a worker, a *guard.Panic.
+	panicked error
+	size     int // of the largest call that may be made
 
 	filling  *chunk[R]           // takes what the input yields
 	queue    []*chunk[R]         // filled and not delivered yet, in input order
@@ -57,7 +67,9 @@ type Job[R any] struct {
 
 // Cursor returns the last ID of the input up to which every outcome is final, or "" if there is none: another job can
 // continue after it. Pending and Unknown are not final. An Invalid ID is never the cursor.
-func (j *Job[R]) Cursor() string { return j.cursor }
+func (j *Job[R]) Cursor() string {
+	return strings.Clone(j.cursor) // one that is kept should not keep its page in memory
+}
 
 // Run runs the job. It returns why the job ended before its input did, or without a final outcome for each item: the
 // first error that stopped it, or that of the caller's context; the error of the input; or both. It is no error that
@@ -71,10 +83,14 @@ func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error
 	j.inFlight = make(map[string]*Item[R])
 	// Twice as many chunks as workers, so that a slow one does not keep the others waiting.
 	j.todo = make(chan *chunk[R], 2*j.Concurrency)
-	defer j.working.Wait()
-	defer close(j.todo)
-	defer cancel()
-	j.filling = newChunk[R](j.ChunkSize)
+	defer func() {
+		cancel()
+		close(j.todo)
+		j.working.Wait()
+		guard.Rethrow(j.panicked)
+	}()
+	j.size = j.ChunkSize
+	j.filling = newChunk[R](j.size)
 
 	var inputErr error
 	for id, err := range ids {
@@ -102,7 +118,7 @@ func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error
 		}
 	}
 	switch reason := j.stopReason(caller); {
-	case !j.gaps:
+	case !j.gaps || reason == nil: // an Unknown item is a gap, and stops nothing
 		return inputErr
 	case inputErr == nil || backoff.IsContextErr(inputErr) && caller.Err() != nil: // the same reason twice
 		return reason
@@ -130,6 +146,27 @@ func (j *Job[R]) stopReason(caller context.Context) error {
 	return cmp.Or(j.reason, backoff.ContextErr(caller))
 }
 
+// hasPanicked reports whether Run is to panic.
+func (j *Job[R]) hasPanicked() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.panicked != nil
+}
+
+// chunkSize returns how many items a call may have.
+func (j *Job[R]) chunkSize() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.size
+}
+
+// shrink lets no further call have more than size items.
+func (j *Job[R]) shrink(size int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.size = min(j.size, size)
+}
+
 // add puts an ID into the chunk that is being filled.
 func (j *Job[R]) add(id string) {
 	item := j.inFlight[id]
@@ -151,7 +188,7 @@ func (j *Job[R]) start(ctx context.Context) {
 	if len(c.items) == 0 {
 		return
 	}
-	j.filling = newChunk[R](j.ChunkSize)
+	j.filling = newChunk[R](j.chunkSize())
 	j.queue = append(j.queue, c)
 	if len(c.toSend) == 0 {
 		close(c.done)
@@ -162,18 +199,31 @@ func (j *Job[R]) start(ctx context.Context) {
 		return
 	}
 	j.workers++
-	j.working.Go(func() {
-		for c := range j.todo {
-			j.work(ctx, c)
-			close(c.done)
-		}
-	})
+	j.working.Go(func() { j.worker(ctx) })
 }
 
-// deliverFirst waits for the oldest chunk and delivers its items. It returns false if Deliver did.
+// worker works on chunks until there are no more.
+func (j *Job[R]) worker(ctx context.Context) {
+	for c := range j.todo {
+		guard.Run(func() { j.work(ctx, c) }, func(err error) {
+			if err != nil {
+				j.brokeOff(ctx, c, err)
+			}
+			close(c.done)
+			if err == guard.ErrGoexit { //nolint:errorlint // as guard.Run returned it
+				j.working.Go(func() { j.worker(ctx) }) // in place of this goroutine, which ends
+			}
+		})
+	}
+}
+
+// deliverFirst waits for the oldest chunk and delivers its items. It returns false if Deliver did, or after a panic.
 func (j *Job[R]) deliverFirst() bool {
 	c := j.queue[0]
 	<-c.done
+	if j.hasPanicked() {
+		return false
+	}
 	j.queue[0] = nil
 	j.queue = j.queue[1:]
 	for i := range c.toSend {
@@ -193,9 +243,10 @@ func (j *Job[R]) deliverFirst() bool {
 		if !j.Deliver(item) {
 			return false
 		}
+		item.Delivered = true
 	}
 	if j.Progress != nil && j.done > before {
-		j.Progress(j.done, j.cursor)
+		j.Progress(j.done, j.Cursor())
 	}
 	return true
 }

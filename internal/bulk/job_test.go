@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 func TestCleanJobNeedsACallForEachChunk(t *testing.T) {
@@ -391,9 +393,9 @@ func TestStopEndsWaits(t *testing.T) {
 			j.Gate = &Gate{MaxRetries: 1, Delay: func(int) time.Duration { return time.Hour }}
 			// The second call is under way before the first is held.
 			first := j.Send
-			j.Send = func(ctx context.Context, items []*Item[string]) error {
+			j.Send = func(ctx, stopped context.Context, items []*Item[string]) error {
 				time.Sleep(time.Millisecond)
-				return first(ctx, items)
+				return first(ctx, stopped, items)
 			}
 			assert.EqualError(t, j.Run(t.Context(), input(ids(2), nil)), "stop", name)
 			assert.Less(t, elapsed(), 2*time.Second, name)
@@ -701,5 +703,155 @@ func TestDeliveredChunksAreForgotten(t *testing.T) {
 		require.NoError(t, j.Run(t.Context(), input(ids(10*size), nil)))
 		assert.Len(t, kept, 2)
 		assert.Empty(t, j.inFlight)
+	}
+}
+
+// brokeOff is what the tests make of a call that ended its goroutine.
+func brokeOff(_ context.Context, err error) Verdict {
+	if errors.Is(err, guard.ErrGoexit) {
+		return Verdict{Unknown: true, MayBeApplied: true}
+	}
+	return classify(nil, err)
+}
+
+// A mock may end the goroutine of a call, as t.FailNow does.
+func TestCallThatEndsItsGoroutineStopsTheJob(t *testing.T) {
+	for _, concurrency := range []int{1, 3} {
+		for at := range 7 {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				a := new(api)
+				a.send = func(ctx context.Context, ids []string) error {
+					a.mu.Lock()
+					n++
+					mine := n
+					a.mu.Unlock()
+					if time.Sleep(time.Second); mine == at+1 {
+						runtime.Goexit()
+					}
+					return rejects("id1")(ctx, ids)
+				}
+				j := a.job(2, concurrency)
+				j.Classify = brokeOff
+				assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), input(ids(20), nil)))
+				unknown := 0
+				for _, item := range a.delivered {
+					if item.Status == Unknown {
+						unknown++
+						assert.Equal(t, guard.ErrGoexit, item.Err)
+						assert.True(t, item.MayBeApplied)
+					}
+				}
+				assert.Contains(t, []int{1, 2}, unknown, "the items of that call")
+				assert.LessOrEqual(t, len(a.calls), at+2*concurrency)
+			})
+		}
+	}
+	// Where it always does, and in a job that only reads.
+	a := &api{send: func(context.Context, []string) error {
+		runtime.Goexit()
+		return nil
+	}}
+	assert.Equal(t, guard.ErrGoexit, a.job(2, 3).Run(t.Context(), input(ids(20), nil)))
+	for _, item := range a.delivered {
+		assert.Equal(t, Pending, item.Status)
+	}
+
+	j := new(api).job(2, 1)
+	j.Send = func(context.Context, context.Context, []*Item[string]) error { return fail("held", Verdict{}) }
+	j.Classify = func(ctx context.Context, err error) Verdict {
+		if !errors.Is(err, guard.ErrGoexit) {
+			runtime.Goexit()
+		}
+		return Verdict{}
+	}
+	assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), input(ids(9), nil)), "in Classify")
+}
+
+func TestPanicOfACallIsThatOfRun(t *testing.T) {
+	for name, change := range map[string]func(*Job[string]){
+		"in Send":     func(*Job[string]) {},
+		"in Classify": func(j *Job[string]) { j.Classify = func(context.Context, error) Verdict { panic("lost") } },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			canceled := 0
+			a := new(api)
+			a.send = func(ctx context.Context, ids []string) error {
+				if ids[0] == "id2" {
+					time.Sleep(time.Second)
+					if name == "in Send" {
+						panic("lost")
+					}
+					return errBroken
+				}
+				<-ctx.Done()
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				canceled++
+				return nil
+			}
+			j := a.job(2, 3)
+			change(j)
+			first := j.Send
+			j.Send = func(ctx, stopped context.Context, items []*Item[string]) error {
+				if items[0].ID == "id0" {
+					return nil // so that its chunk is delivered, and Run comes to the one with the panic
+				}
+				return first(ctx, stopped, items)
+			}
+			defer func() {
+				p, ok := recover().(*guard.Panic)
+				require.True(t, ok, name)
+				assert.Equal(t, "lost", p.Value, name)
+				assert.Contains(t, string(p.Stack), "TestPanicOfACallIsThatOfRun", name)
+				assert.Equal(t, 2, canceled, "%s: the calls under way", name)
+				assert.Zero(t, a.running, "%s: none is left", name)
+			}()
+			_ = j.Run(t.Context(), input(ids(8), nil))
+			assert.Fail(t, "no panic")
+		})
+	}
+}
+
+// Whatever ends the goroutine of Run, no other is left.
+func TestCallbackThatEndsTheGoroutineOfRun(t *testing.T) {
+	for name, change := range map[string]func(*Job[string], func()){
+		"Deliver": func(j *Job[string], end func()) {
+			j.Deliver = func(*Item[string]) bool {
+				end()
+				return true
+			}
+		},
+		"Progress": func(j *Job[string], end func()) { j.Progress = func(int, string) { end() } },
+		"Validate": func(j *Job[string], end func()) {
+			n := 0
+			j.Validate = func(string) error {
+				if n++; n == 5 {
+					end()
+				}
+				return nil
+			}
+		},
+	} {
+		for _, end := range []func(){runtime.Goexit, func() { panic("callback") }} {
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{send: func(ctx context.Context, ids []string) error {
+					if ids[0] != "id0" {
+						<-ctx.Done()
+					}
+					return ctx.Err()
+				}}
+				j := a.job(2, 3)
+				change(j, end)
+				done := make(chan any)
+				go func() {
+					defer close(done)
+					defer func() { _ = recover() }()
+					_ = j.Run(t.Context(), input(ids(20), nil))
+				}()
+				<-done
+				assert.Zero(t, a.running, name)
+			})
+		}
 	}
 }

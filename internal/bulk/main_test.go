@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -44,6 +45,9 @@ type api struct {
 	running  int
 	most     int      // calls at a time
 	twice    []string // IDs that were in two calls at a time
+	watched  bool
+	stopped  time.Time // zero before
+	late     []string  // the first IDs of calls that began after that
 
 	delivered []Item[string]
 	progress  []progress
@@ -54,7 +58,8 @@ type progress struct {
 	cursor string
 }
 
-func (a *api) call(ctx context.Context, items []*Item[string]) error {
+func (a *api) call(ctx, stopped context.Context, items []*Item[string]) error {
+	a.watch(stopped)
 	ids := make([]string, len(items))
 	for i, item := range items {
 		ids[i] = item.ID
@@ -72,10 +77,28 @@ func (a *api) call(ctx context.Context, items []*Item[string]) error {
 	return nil
 }
 
+// watch notes when the job stops.
+func (a *api) watch(stopped context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.watched {
+		return
+	}
+	a.watched = true
+	context.AfterFunc(stopped, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.stopped = time.Now()
+	})
+}
+
 func (a *api) begin(ids []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls = append(a.calls, ids)
+	if !a.stopped.IsZero() && time.Now().After(a.stopped) {
+		a.late = append(a.late, ids[0])
+	}
 	a.running++
 	a.most = max(a.most, a.running)
 	if a.inFlight == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 const modelCases = 300
@@ -24,6 +27,7 @@ type model struct {
 	rng     *rand.Rand
 	trouble int // of 100 calls
 	stops   bool
+	limit   int // of the items of a call
 	input   []string
 	applied map[string]bool
 }
@@ -32,6 +36,7 @@ func newModel(seed uint64) *model {
 	m := &model{rng: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]bool)}
 	m.trouble = []int{0, 20, 60}[m.rng.IntN(3)]
 	m.stops = m.rng.IntN(2) == 0
+	m.limit = []int{1, 2, 5, 99}[m.rng.IntN(4)]
 	for i := range m.rng.IntN([]int{3, 20, 100}[m.rng.IntN(3)]) {
 		id := fmt.Sprint("id", i)
 		switch m.rng.IntN(20) {
@@ -67,6 +72,9 @@ func (m *model) send(ctx context.Context, ids []string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(ids) > m.limit {
+		return fail("too many", Verdict{Action: Shrink})
+	}
 	if slices.ContainsFunc(ids, isBad) {
 		return fail("rejected", Verdict{Action: Split})
 	}
@@ -78,7 +86,19 @@ func (m *model) send(ctx context.Context, ids []string) error {
 	some := slices.Clone(ids)
 	m.rng.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	some = some[:m.rng.IntN(len(ids)+1)]
-	switch what := m.rng.IntN(8); {
+	switch what := m.rng.IntN(11); {
+	case what == 8 && m.stops:
+		m.apply(some)
+		runtime.Goexit()
+		return nil
+	case what == 9:
+		m.apply(some)
+		return fail("down", Verdict{Action: Persist, MayBeApplied: true, Unknown: true})
+	case what == 10:
+		m.apply(some)
+		return fail("some failed, and nobody knows who", Verdict{
+			Action: Retry, Failed: []string{"stranger"}, Exhausted: Split, MayBeApplied: true, Unknown: true,
+		})
 	case what == 0 && m.stops:
 		return fail("stopped", Verdict{})
 	case what == 1 && m.stops:
@@ -119,8 +139,10 @@ func (m *model) check(t *testing.T, a *api, j *Job[string], input []string, err 
 		}
 		require.Equal(t, strings.Contains(item.ID, " ") || item.ID == "", item.Status == Invalid, item.ID)
 		require.Equal(t, item.Status == Pending || item.Status == Done, item.Err == nil)
-		if item.Status == Pending || item.Status == Unknown {
+		if item.Status == Pending {
 			require.Error(t, err)
+		}
+		if item.Status == Pending || item.Status == Unknown {
 			gap = min(gap, i)
 		}
 	}
@@ -132,7 +154,7 @@ func (m *model) check(t *testing.T, a *api, j *Job[string], input []string, err 
 	}
 	require.Equal(t, cursor, j.Cursor())
 	if err == nil {
-		require.Equal(t, len(input), gap, "all have an outcome")
+		require.Len(t, delivered, len(input), "all have an outcome")
 	}
 }
 
@@ -155,8 +177,11 @@ func TestRandomJobs(t *testing.T) {
 			a := &api{send: m.send}
 			j := a.job(size, concurrency)
 			j.Gate = retrying(m.rng.IntN(4))
+			j.Gate.Patience = []time.Duration{0, 10 * time.Second, time.Hour}[m.rng.IntN(3)]
+			j.Classify = brokeOff
 			err := j.Run(ctx, input(m.input, inputErr))
 			require.LessOrEqual(t, a.most, concurrency)
+			require.Empty(t, a.late, "calls that began after the stop")
 			var stopped *failure
 			switch {
 			case errors.Is(err, context.Canceled):
@@ -164,6 +189,8 @@ func TestRandomJobs(t *testing.T) {
 				require.Error(t, ctx.Err())
 			case err == nil:
 				ended["done"]++
+			case errors.Is(err, guard.ErrGoexit):
+				ended["broken off"]++
 			case errors.As(err, &stopped):
 				ended["stopped"]++
 				require.True(t, m.stops || m.trouble > 0, "%v", err)
@@ -196,7 +223,7 @@ func TestRandomJobs(t *testing.T) {
 			}
 		})
 	}
-	for _, end := range []string{"canceled", "done", "input failed", "stopped"} {
-		assert.Greater(t, ended[end], modelCases/30, "jobs that were %s", end)
+	for _, end := range []string{"canceled", "done", "input failed", "stopped", "broken off"} {
+		assert.Greater(t, ended[end], modelCases/50, "jobs that were %s", end)
 	}
 }

@@ -3,15 +3,23 @@ package paging
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"strings"
 )
 
-// Fetch returns the page after a cursor, and the cursor of the next page. An empty cursor is the beginning and the end
-// of the list.
-type Fetch func(ctx context.Context, cursor string) (items []string, next string, err error)
+// Page is a part of a list.
+type Page struct {
+	Items []string
+	Next  string // the cursor of the next page, or empty
+	Total int    // how long the list says that it is, 0 if it does not say
+}
+
+// Fetch returns the page after a cursor. The empty cursor is the beginning of the list.
+type Fetch func(ctx context.Context, cursor string) (Page, error)
 
 // CursorError means that a list returned a cursor twice, so that it would never end.
 type CursorError struct {
@@ -22,42 +30,108 @@ func (e *CursorError) Error() string {
 	return fmt.Sprintf("the list returned the cursor %q twice, so it would never end", e.Cursor)
 }
 
-// Walk returns the pages of a list, from the page after cursor on. The list ends with an empty page or an empty cursor,
-// and nothing else: the totals of the platform can be wrong, and the last page has a cursor like all others.
+// Errors of a list that would never end.
+var (
+	ErrRepeated = errors.New("the list returned a page twice, so it would never end")
+	ErrTooLong  = errors.New("the list is more than twice as long as it says, so it would never end")
+)
+
+// slack is how many items a list may have in any case beyond twice its total: two large pages.
+const slack = 20_000
+
+// Walk returns the pages of a list, from the page after cursor on. The list ends with an empty page, and nothing else:
+// the totals of the platform can be wrong, and the last page has a cursor like all others. Where a page has items and
+// no cursor, the page after its last item is fetched. The list has ended if that page repeats one and has no cursor
+// either, unless the total says that more is to come.
 //
 // Empty items are dropped, and so is the cursor where a page begins with it. Pages without any item left are skipped.
 // The slices of Fetch are changed.
 //
-// The first error, of Fetch or a [*CursorError], ends the walk.
+// The first error, of Fetch, a [*CursorError], [ErrRepeated] or [ErrTooLong], ends the walk. The total limits a list
+// only roughly, since it can be hours old, and people join while the list is read.
 func Walk(ctx context.Context, cursor string, fetch Fetch) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
-		cursor, used := cursor, make(map[string]bool)
+		w := walk{whole: cursor == "", cursor: cursor, cursors: make(map[string]bool), pages: make(map[uint64]bool), seed: maphash.MakeSeed()}
 		for {
-			page, next, err := fetch(ctx, cursor)
+			page, err := fetch(ctx, w.cursor)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if len(page) == 0 {
+			items, err := w.take(page)
+			if err != nil {
+				yield(nil, err)
 				return
 			}
-			used[strings.Clone(cursor)] = true // a cursor that is kept should not keep its page in memory
-			repeated := next != "" && used[next]
-			switch items := withoutCursor(page, cursor); {
-			case len(items) == 0 && repeated:
-				return // nothing after the cursor but the cursor itself
-			case repeated:
-				yield(nil, &CursorError{Cursor: next})
-				return
-			case len(items) > 0 && !yield(items, nil):
+			if len(items) > 0 && !yield(items, nil) || w.ended {
 				return
 			}
-			if next == "" {
-				return
-			}
-			cursor = next
 		}
 	}
+}
+
+// walk is what a walk knows about its list. It grows with the number of pages, and keeps none of them in memory.
+type walk struct {
+	whole   bool   // it has begun at the beginning
+	cursor  string // of the page to fetch
+	doubted bool   // cursor is the last item of a page that had no cursor
+	ended   bool
+
+	cursors map[string]bool // that were used
+	pages   map[uint64]bool // hashes of the pages so far
+	seed    maphash.Seed
+	items   int // so far
+	total   int // the largest so far
+}
+
+// take takes the next page and returns its items.
+func (w *walk) take(page Page) ([]string, error) {
+	if len(page.Items) == 0 {
+		w.ended = true
+		return nil, nil
+	}
+	w.cursors[strings.Clone(w.cursor)] = true // a cursor that is kept should not keep its page in memory
+	items := withoutCursor(page.Items, w.cursor)
+	next := page.Next
+	if next == "" && len(items) > 0 {
+		next = items[len(items)-1]
+	}
+	repeated := next != "" && w.cursors[next]
+	seen := len(items) > 0 && w.seen(items)
+	switch {
+	case page.Next == "" && w.doubted && (repeated || seen): // nothing new, and no cursor once more
+		if w.ended = true; w.whole && w.items < w.total {
+			return nil, ErrRepeated
+		}
+		return nil, nil
+	case len(items) == 0 && (repeated || next == ""): // nothing after the cursor but the cursor itself
+		w.ended = true
+		return nil, nil
+	case repeated:
+		return nil, &CursorError{Cursor: strings.Clone(next)}
+	case seen:
+		return nil, ErrRepeated
+	}
+	w.items, w.total = w.items+len(items), max(w.total, page.Total)
+	if w.total > 0 && w.items > 2*w.total+slack {
+		return nil, ErrTooLong
+	}
+	w.cursor, w.doubted = next, page.Next == ""
+	return items, nil
+}
+
+// seen reports whether these items were a page before, and notes them.
+func (w *walk) seen(items []string) bool {
+	var h maphash.Hash
+	h.SetSeed(w.seed)
+	for _, item := range items {
+		_, _ = h.WriteString(item)
+		_ = h.WriteByte(0)
+	}
+	sum := h.Sum64()
+	seen := w.pages[sum]
+	w.pages[sum] = true
+	return seen
 }
 
 // withoutCursor drops empty items, and the cursor where the page begins with it.

@@ -3,6 +3,7 @@ package paging
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 // page is what a list returns for a call.
 type page struct {
+	total int
 	next  string
 	items []string
 	err   error
@@ -28,10 +30,10 @@ type list struct {
 	cursors []string
 }
 
-func (l *list) fetch(_ context.Context, cursor string) ([]string, string, error) {
+func (l *list) fetch(_ context.Context, cursor string) (Page, error) {
 	p := l.pages[min(len(l.cursors), len(l.pages)-1)]
 	l.cursors = append(l.cursors, cursor)
-	return slices.Clone(p.items), p.next, p.err
+	return Page{Items: slices.Clone(p.items), Next: p.next, Total: p.total}, p.err
 }
 
 func to(next string, items ...string) page { return page{next: next, items: items} }
@@ -61,9 +63,21 @@ func TestWalkFollowsTheCursors(t *testing.T) {
 			pages: []page{to("b", "a", "b"), to("c", "c"), end},
 			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
 		},
-		"an empty cursor ends it": {
-			pages: []page{to("b", "a", "b"), to("", "c"), to("d", "d")},
-			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b"},
+		"an empty cursor does not end it": {
+			pages: []page{to("b", "a", "b"), to("", "c", "d", ""), to("e", "e"), end},
+			want:  [][]string{{"a", "b"}, {"c", "d"}, {"e"}}, cursors: []string{"", "b", "d", "e"},
+		},
+		"no page has a cursor": {
+			pages: []page{to("", "a", "b"), to("", "c"), end},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+		"no page has a cursor, and each begins with it": {
+			pages: []page{to("", "a", "b"), to("", "b", "c"), to("", "c")},
+			want:  [][]string{{"a", "b"}, {"c"}}, cursors: []string{"", "b", "c"},
+		},
+		"a list that knows no cursors": {
+			pages: []page{to("", "a", "b")},
+			want:  [][]string{{"a", "b"}}, cursors: []string{"", "b"},
 		},
 		"an empty page with a cursor ends it": {
 			pages: []page{to("b", "a", "b"), to("c"), to("d", "d")},
@@ -140,6 +154,54 @@ func TestWalkEndsWhenACursorRepeats(t *testing.T) {
 	}
 }
 
+// A page that repeats itself and has no cursor is the end, unless the list says that it is longer.
+func TestWalkDoubtsTheEndBeforeTheTotal(t *testing.T) {
+	for _, tt := range []struct {
+		total  int
+		cursor string
+		errs   []error
+	}{{0, "", nil}, {2, "", nil}, {1, "", nil}, {3, "", []error{ErrRepeated}}, {3, "before", nil}} {
+		l := &list{pages: []page{{total: tt.total, items: []string{"a", "b"}}}}
+		got, errs := collect(Walk(t.Context(), tt.cursor, l.fetch))
+		assert.Equal(t, [][]string{{"a", "b"}}, got)
+		assert.Equal(t, tt.errs, errs, "%+v", tt)
+	}
+}
+
+// An endless list with ever new cursors shows itself by its pages, or by its length.
+func TestWalkEndsAnEndlessList(t *testing.T) {
+	a, b := []string{"a1", "a2"}, []string{"b1", "b2"}
+	for name, pages := range map[string][][]string{
+		"the same page for ever": {a, a},
+		"two pages for ever":     {a, b, a},
+		"later":                  {a, b, {"c"}, b},
+	} {
+		n := 0
+		got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+			n++
+			return Page{Items: slices.Clone(pages[n-1]), Next: fmt.Sprint("new", n)}, nil
+		}))
+		assert.Equal(t, pages[:len(pages)-1], got, name)
+		assert.Equal(t, []error{ErrRepeated}, errs, name)
+	}
+	for total, limit := range map[int]int{0: 40_000, 1: 20_002, 7_000: 34_000} {
+		n := 0
+		got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+			if n++; n > 40_000 {
+				return Page{}, nil
+			}
+			item := fmt.Sprint("item", n)
+			return Page{Items: []string{item}, Next: item, Total: total}, nil
+		}))
+		assert.Len(t, got, limit, "total %d", total)
+		if total == 0 {
+			assert.Empty(t, errs, "a list without a total has no limit")
+			continue
+		}
+		assert.Equal(t, []error{ErrTooLong}, errs)
+	}
+}
+
 func TestWalkReturnsAnErrorOnce(t *testing.T) {
 	broken := errors.New("broken")
 	l := &list{pages: []page{to("b", "a", "b"), {items: []string{"c"}, next: "c", err: broken}}}
@@ -160,9 +222,9 @@ func TestWalkStopsWithTheLoop(t *testing.T) {
 func TestWalkPassesItsContext(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, "of the caller")
-	_, errs := collect(Walk(ctx, "", func(ctx context.Context, _ string) ([]string, string, error) {
+	_, errs := collect(Walk(ctx, "", func(ctx context.Context, _ string) (Page, error) {
 		assert.Equal(t, "of the caller", ctx.Value(key{}))
-		return nil, "", nil
+		return Page{}, nil
 	}))
 	assert.Empty(t, errs)
 }
@@ -170,18 +232,18 @@ func TestWalkPassesItsContext(t *testing.T) {
 // A cursor is a part of its page in memory. Walk keeps all cursors until the end, and none of the pages.
 func TestWalkKeepsNoPages(t *testing.T) {
 	var pages []weak.Pointer[byte]
-	got, errs := collect(Walk(t.Context(), "", func(context.Context, string) ([]string, string, error) {
+	got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
 		n := len(pages)
 		if n > 1 {
 			runtime.GC()
 			assert.Nil(t, pages[n-2].Value(), "the page before the last one")
 		}
 		if n == 4 {
-			return nil, "", nil
+			return Page{}, nil
 		}
 		text := strings.Repeat("x", 1<<10+n)
 		pages = append(pages, weak.Make(unsafe.StringData(text)))
-		return []string{"item"}, text[1<<9:], nil
+		return Page{Items: []string{fmt.Sprint("item", n)}, Next: text[1<<9:]}, nil
 	}))
 	assert.Empty(t, errs)
 	assert.Len(t, got, 4)

@@ -4,11 +4,16 @@ import (
 	"context"
 	"iter"
 	"sync"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // Prefetch returns a sequence that runs in a goroutine of its own, up to n elements ahead of the loop over it. When the
 // loop ends, it cancels the context of the sequence and waits until the sequence has returned. If n is 0, the sequence
 // runs in the loop itself, with ctx.
+//
+// A sequence that ends its goroutine with runtime.Goexit ends with [guard.ErrGoexit]. If it panics, so does the loop,
+// with a [*guard.Panic].
 func Prefetch[T any](
 	ctx context.Context, n int, sequence func(context.Context) iter.Seq2[T, error],
 ) iter.Seq2[T, error] {
@@ -22,27 +27,37 @@ func Prefetch[T any](
 	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var (
+			failure  error // of the goroutine
 			running  sync.WaitGroup
 			quit     = make(chan struct{})
 			elements = make(chan element, n-1) // one more waits to be taken
 		)
-		defer running.Wait()
-		defer close(quit)
-		defer cancel()
+		defer func() {
+			cancel()
+			close(quit)
+			running.Wait()
+			guard.Rethrow(failure)
+		}()
 		running.Go(func() {
 			defer close(elements)
-			for value, err := range sequence(ctx) {
-				select {
-				case elements <- element{value, err}:
-				case <-quit: // not ctx.Done(): the caller is to get the error of its context
-					return
+			guard.Run(func() {
+				for value, err := range sequence(ctx) {
+					select {
+					case elements <- element{value, err}:
+					case <-quit: // not ctx.Done(): the caller is to get the error of its context
+						return
+					}
 				}
-			}
+			}, func(err error) { failure = err })
 		})
 		for e := range elements {
 			if !yield(e.value, e.err) {
 				return
 			}
+		}
+		if failure == guard.ErrGoexit { //nolint:errorlint // as guard.Run returned it
+			var none T
+			yield(none, failure)
 		}
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // counter yields 1, 2, 3 ... up to n, and notes the last one that it has made.
@@ -156,6 +159,53 @@ func TestPrefetchTellsThatTheContextEnded(t *testing.T) {
 		}
 		assert.Equal(t, []error{nil, context.Canceled}, got)
 	})
+}
+
+// A transport may end the goroutine of the sequence, as t.FailNow does in a mock. The list must not look complete.
+func TestPrefetchTellsThatItsGoroutineWasEnded(t *testing.T) {
+	endsItself := func(context.Context) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			yield(1, nil)
+			runtime.Goexit()
+		}
+	}
+	for ahead := 1; ahead < 4; ahead++ {
+		values, errs := collect(Prefetch(t.Context(), ahead, endsItself))
+		assert.Equal(t, []int{1}, values)
+		assert.Equal(t, []error{guard.ErrGoexit}, errs)
+		for range Prefetch(t.Context(), ahead, endsItself) {
+			break
+		}
+	}
+}
+
+func TestPrefetchPanicsInTheLoop(t *testing.T) {
+	panics := func(context.Context) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			yield(1, nil)
+			panic("in the sequence")
+		}
+	}
+	for ahead := 1; ahead < 4; ahead++ {
+		for _, breaks := range []bool{false, true} {
+			var got []int
+			func() {
+				defer func() {
+					p, ok := recover().(*guard.Panic)
+					require.True(t, ok)
+					assert.Equal(t, "in the sequence", p.Value)
+					assert.Contains(t, string(p.Stack), "TestPrefetchPanicsInTheLoop")
+				}()
+				for value, err := range Prefetch(t.Context(), ahead, panics) {
+					require.NoError(t, err)
+					if got = append(got, value); breaks {
+						break
+					}
+				}
+			}()
+			assert.Equal(t, []int{1}, got)
+		}
+	}
 }
 
 func TestPrefetchLeavesNothingOnTheContext(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +36,13 @@ const (
 	concurrentTagging           // 45169
 	someFail                    // 45171: applied to all but some
 	falseNoTag                  // 45159, although the tag exists
+	tokenRevoked                // 40001, and the next token can be revoked too
+	stalePage                   // the last page of the list again, whatever the cursor
 	dailyQuota                  // 45009
-	fatalPermille     = 20
+	onlyCode
+	breakOff
+	fatalPermille    = 20
+	breakOffPermille = 10
 )
 
 // FaultTransport is a transport that injects random faults between a client and a simulator. The fault depends on the
@@ -46,13 +52,19 @@ type FaultTransport struct {
 	seed    uint64
 	Percent uint64 // of requests to inject a fault into
 	Fatal   bool   // also inject 45009
-	Delays  bool   // delay each request by up to 700 ms
+	// BreakOff also ends the goroutine of a batch call, before or after it is applied. Such a call does not count as Sent.
+	BreakOff   bool
+	StalePages bool            // also inject the last page of a list again
+	Revoke     func()          // revokes all tokens, nil for no such fault
+	OnlyCode   wechatuser.Code // the response to all requests, 0 for none
+	Delays     bool            // delay each request by up to 700 ms
 
 	mu          sync.Mutex
 	Off         bool // stop injecting
 	seen        map[string]uint64
 	Sent        int // API requests, tokens not counted
 	inFlight    map[string]int
+	pages       map[string]string // the last page of each list
 	Running     int
 	MaxRunning  int      // most requests at a time
 	Overlapping []string // openids in two requests at a time
@@ -73,6 +85,7 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	_ = json.Unmarshal(body, &parsed)
 
+	list := fmt.Sprint(req.URL.Path, parsed.TagID)
 	what, dice := s.begin(req, body, parsed.OpenIDs)
 	defer s.end(parsed.OpenIDs)
 
@@ -80,6 +93,11 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		select {
 		case <-time.After(time.Duration(dice%700) * time.Millisecond):
 		case <-req.Context().Done():
+			if what == dialFails || what == breakOff { // for all that the client knows, it was sent
+				s.mu.Lock()
+				s.Sent++
+				s.mu.Unlock()
+			}
 			return nil, req.Context().Err()
 		}
 	}
@@ -126,8 +144,34 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return RespondCode(wechatuser.CodeDailyQuotaExceeded)(req)
 	case someFail:
 		return s.failSome(req, parsed.OpenIDs, dice, forward)
+	case onlyCode:
+		return RespondCode(s.OnlyCode)(req)
+	case breakOff:
+		if dice%2 == 0 {
+			_, _ = forward(nil)
+		}
+		runtime.Goexit()
+	case tokenRevoked:
+		s.Revoke()
+	case stalePage:
+		s.mu.Lock()
+		page := s.pages[list]
+		s.mu.Unlock()
+		if page != "" {
+			return RespondJSON(page)(req)
+		}
 	}
-	return forward(nil)
+	resp, err := forward(nil)
+	if err == nil && s.StalePages {
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+		if bytes.Contains(body, []byte(`"data"`)) {
+			s.mu.Lock()
+			s.pages[list] = string(body)
+			s.mu.Unlock()
+		}
+	}
+	return resp, err
 }
 
 // failSome applies a request for all but some of its openids.
@@ -175,12 +219,21 @@ func (s *FaultTransport) begin(req *http.Request, body []byte, openIDs []string)
 	switch {
 	case s.Off:
 		return noFault, dice
+	case s.OnlyCode != 0:
+		return onlyCode, dice
+	case s.BreakOff && strings.Contains(req.URL.Path, "batch") && rng.IntN(1000) < breakOffPermille:
+		s.Sent--
+		return breakOff, dice
 	case s.Fatal && rng.IntN(1000) < fatalPermille:
 		return dailyQuota, dice
 	case rng.Uint64N(100) >= s.Percent:
 		return noFault, dice
 	}
 	what := faultKind(1 + rng.IntN(int(dailyQuota)-1))
+	isList := strings.HasSuffix(req.URL.Path, "/get") || strings.HasSuffix(req.URL.Path, "getblacklist")
+	if what == tokenRevoked && s.Revoke == nil || what == stalePage && !(isList && s.StalePages) {
+		what = minuteQuota
+	}
 	tagging := strings.HasSuffix(req.URL.Path, "tagging")
 	if !tagging && (what == concurrentTagging || what == someFail || what == falseNoTag) {
 		what = minuteQuota // the others occur with tags only
@@ -202,5 +255,5 @@ func (s *FaultTransport) end(openIDs []string) {
 
 // NewFaultTransport returns a transport in front of next that injects nothing until Percent or Fatal is set.
 func NewFaultTransport(next http.RoundTripper, seed uint64) *FaultTransport {
-	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int)}
+	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int), pages: make(map[string]string)}
 }

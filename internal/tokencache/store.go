@@ -46,6 +46,7 @@ type sharedStore struct {
 
 const (
 	storeTimeout = 2 * time.Second        // for one operation, which should take a few milliseconds
+	requiredTime = 5 * time.Second        // the same if a refresh fails without the store, which may be slow
 	lockTimeout  = 15 * time.Second       // for the lock, whose holder may be fetching a token
 	lockGrace    = 2 * time.Second        // for Lock to return after that
 	lockTrusted  = 5 * time.Second        // how long the lock is believed to be held: a process can be paused
@@ -156,7 +157,7 @@ func (w *worker) loadStored(wanted func(Token) bool) (Token, error) {
 		return Token{}, nil
 	}
 	w.step("reading from the token store")
-	ctx, cancel := context.WithTimeout(w.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
 	t, err := w.c.store.Load(ctx)
 	if err == nil && t.AccessToken != "" && !IsTokenText(t.AccessToken) {
@@ -175,7 +176,7 @@ func (w *worker) loadStored(wanted func(Token) bool) (Token, error) {
 
 func (w *worker) delete(rejected string) error {
 	w.step("deleting a token from the token store")
-	ctx, cancel := context.WithTimeout(w.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
 	err := w.c.store.Delete(ctx, Token{AccessToken: rejected})
 	if errors.Is(err, ErrUnreadable) {
@@ -187,7 +188,7 @@ func (w *worker) delete(rejected string) error {
 // save stores a token. A failure is logged only: the token is good whether or not other processes learn of it.
 func (w *worker) save(t Token) {
 	w.step("writing to the token store")
-	ctx, cancel := context.WithTimeout(w.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
 	if err := w.c.store.Save(ctx, t); err != nil {
 		w.warn("save", redact.New(t.AccessToken).Error(err))
@@ -201,7 +202,7 @@ func (w *worker) allowForced() bool {
 		return true
 	}
 	w.step("counting a forced refresh in the token store")
-	ctx, cancel := context.WithTimeout(w.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
 	defer cancel()
 	allowed, err := w.c.store.AllowForced(ctx)
 	if err != nil {
@@ -209,6 +210,14 @@ func (w *worker) allowForced() bool {
 		return true
 	}
 	return allowed
+}
+
+// timeout is for one operation other than Lock.
+func (s *sharedStore) timeout() time.Duration {
+	if s.required {
+		return requiredTime
+	}
+	return storeTimeout
 }
 
 // tolerate returns nil if a refresh can go on without the store: processes need not agree on stable tokens. A legacy

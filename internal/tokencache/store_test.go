@@ -430,6 +430,29 @@ func TestLegacyTokenWithoutItsStore(t *testing.T) {
 	})
 }
 
+// A store that is required may be slow: without it a refresh fails.
+func TestSlowStoreOfLegacyTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		stored := tok("stored", time.Hour)
+		store.set(stored)
+		store.before = func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(requiredTime - time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		legacy := newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		assert.Equal(t, stored, legacy.get(t))
+		start := time.Now()
+		stable := newCache(t, &platform{}, withStore(store))
+		assert.Equal(t, "T1", name(stable.get(t)), "it goes on without the store")
+		assert.Equal(t, 2*storeTimeout, time.Since(start), "load and save")
+	})
+}
+
 func TestLegacyTokenThatCannotBeReadWithTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, store := &platform{}, newFakeStore()
@@ -874,5 +897,45 @@ func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
 		require.Len(t, failures, 3)
 		assert.Equal(t, "1", failures[0])
 		assert.Greater(t, failures[1], "10")
+	})
+}
+
+// slowLock is a store whose lock succeeds late, whatever happens to its context.
+type slowLock struct{ *fakeStore }
+
+func (s slowLock) Lock(ctx context.Context) (func(), error) {
+	time.Sleep(3 * time.Second)
+	return s.fakeStore.Lock(context.WithoutCancel(ctx))
+}
+
+// A lock that is acquired after the token was found is released.
+func TestLockThatComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := newCache(t, &platform{}, withStore(slowLock{store}))
+		time.AfterFunc(time.Second, func() { store.set(tok("stored", time.Hour)) })
+		assert.Equal(t, "stored", name(c.get(t)))
+		time.Sleep(3 * time.Second)
+		ops := store.did()
+		assert.Equal(t, []string{"lock", "unlock"}, ops[len(ops)-2:])
+		assert.Empty(t, store.lock)
+	})
+}
+
+// A look takes any token but the rejected one, also one that expires earlier.
+func TestLookForAnotherTokenThanTheRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := &platform{}, newFakeStore()
+		stubborn(p)
+		c := newCache(t, p, withStore(store), withoutForced)
+		rejected := c.get(t).AccessToken
+		_, err := c.Refresh(t.Context(), rejected)
+		require.ErrorIs(t, err, ErrNoOtherToken)
+		store.set(tok("other", time.Hour))
+		fetched, err := c.Refresh(t.Context(), rejected)
+		require.NoError(t, err)
+		assert.False(t, fetched)
+		assert.Equal(t, "other", name(c.get(t)))
+		assert.Len(t, p.requests(), 2)
 	})
 }

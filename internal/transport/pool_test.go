@@ -215,7 +215,8 @@ func TestRetriesUseNewConnections(t *testing.T) {
 				for _, size := range sizes {
 					for _, concurrent := range []bool{false, true} {
 						for _, method := range []string{http.MethodGet, http.MethodPost} {
-							t.Run(fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent, " ", method), func(t *testing.T) {
+							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent, " ", method)
+							t.Run(name, func(t *testing.T) {
 								synctest.Test(t, func(t *testing.T) {
 									n, std := newNetwork(t, http2)
 									tr := newTransport(kind(std))
@@ -292,6 +293,19 @@ func TestBroken(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A transport may have a time-out of its own, and that is silence too.
+func TestTimeoutOfTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		std.ResponseHeaderTimeout = time.Second
+		tr := newTransport(newPool(std))
+		n.fill(t, tr, 1)
+		resp, _, err := send(t.Context(), tr, http.MethodPost, "/slow")
+		require.ErrorContains(t, err, "timeout")
+		assert.False(t, resp.Broken)
+	})
 }
 
 // net/http repeated a request of its own accord and then found no host: the first one may have arrived.

@@ -75,8 +75,8 @@ func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 // Send makes one HTTP request, without following redirects. sent reports whether the request may have reached the host.
 // The response must be released, also after an error: then it may hold what arrived before it.
 //
-// If no response came over a connection that had been used before, Send closes the idle ones, so that a retry uses a new
-// one. Where the transport does not offer that, and the request is repeatable, net/http may send it more than once.
+// If no response came over a connection that had been used before, Send closes the idle ones, so that a retry uses a
+// new one. Where the transport does not offer that, and the request is repeatable, net/http may send it more than once.
 func (t *Transport) Send(
 	ctx context.Context, method, url string, body []byte, repeatable bool,
 ) (resp Response, sent bool, err error) {

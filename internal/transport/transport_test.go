@@ -191,8 +191,10 @@ func TestADefaultTransportThatCannotBeCompared(t *testing.T) {
 	http.DefaultTransport = name("second")
 	assert.Equal(t, "second", send())
 	http.DefaultTransport = &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("third") }}
-	_, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
-	require.ErrorContains(t, err, "third")
+	for _, originalTransport = range []*http.Transport{nil, new(http.Transport)} {
+		_, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
+		require.ErrorContains(t, err, "third")
+	}
 }
 
 // All requests share the headers, and a resty request is used again.

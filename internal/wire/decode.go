@@ -23,14 +23,14 @@ import (
 //     [ErrCode].
 //   - Of a name that occurs twice the last value counts.
 //   - A list has at most 100,000 texts or numbers, or 10,000 structs.
-//   - A field of the type map[string]json.RawMessage with the tag `json:"-"` gets the fields whose names the struct does
-//     not know, at most 64 of them and without those of [Envelope]. It is nil if there are none.
+//   - A field of the type map[string]json.RawMessage with the tag `json:"-"` gets the fields that the struct does not
+//     know, at most 64 of them and without those of [Envelope]. It is nil if there are none.
 //
 // Texts are copied, those that stand near each other into one block of at most [MaxBlock] bytes; so are the lists of
 // numbers. All other types are left to encoding/json, after raw control characters are escaped.
 //
-// The error is a [*SyntaxError] if data is not JSON; the value is zero then. It is a [*TypeError] if a field has a value
-// that cannot be read; all other fields are set then.
+// The error is a [*SyntaxError] if data is not JSON; the value is zero then. It is a [*TypeError] if a field has a
+// value that cannot be read; all other fields are set then.
 func Unmarshal(data []byte, v any) error {
 	target := reflect.ValueOf(v).Elem()
 	target.SetZero()

@@ -44,7 +44,8 @@ func Shorten(text string, size int) string {
 	return text[:begin] + ellipsis + text[end:]
 }
 
-// ParseMessage takes an errmsg apart. Of one that is longer than 2 KiB it takes the beginning and the end. These forms have been seen:
+// ParseMessage takes an errmsg apart. Of one that is longer than 2 KiB it takes the beginning and the end. These
+// forms have been seen:
 //
 //	invalid appid
 //	invalid tag id hint: [H]

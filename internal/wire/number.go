@@ -52,8 +52,8 @@ func (p *parser) number() (literal []byte, ok bool) {
 	return literal, n > 0
 }
 
-// short goes past a whole number of at most 18 digits, as nearly all are. It reports false, and goes nowhere, if there is
-// something else.
+// short goes past a whole number of at most 18 digits, as nearly all are. It reports false, and goes nowhere, if
+// there is something else.
 func (p *parser) short() (n int64, ok bool) {
 	i := p.pos
 	minus := i < len(p.data) && p.data[i] == '-'

@@ -56,7 +56,8 @@ func (o *object) add(t reflect.Type, index []int) bool {
 		}
 		name, option, _ := strings.Cut(tag, ",")
 		f := &field{name: name, index: at, read: readerOf(sf.Type)}
-		if _, twice := o.fields[name]; twice || !isLower(name) || option != "" && option != "omitempty" || f.read.kind == otherKind {
+		_, twice := o.fields[name]
+		if twice || !isLower(name) || option != "" && option != "omitempty" || f.read.kind == otherKind {
 			return false
 		}
 		o.fields[name] = f
@@ -119,8 +120,9 @@ const (
 	maxAhead = 3 // that many names are compared, as an object can lack some
 )
 
-// member goes past a name and the colon. k is the position of the name in the object, and order where the order of the last object
-// begins; it returns the position of the name in that order. The member is valid until the next call.
+// member goes past a name and the colon. k is the position of the name in the object, and order where the order of
+// the last object begins; it returns the position of the name in that order. The member is valid until the next
+// call.
 func (p *parser) member(o *object, order, k int) (m *member, at int) {
 	if p.peek() != '"' && p.nextAfterSpace() != '"' {
 		return nil, 0
@@ -291,9 +293,9 @@ func (p *parser) objectItems(item *object, v reflect.Value, order int) status {
 	}
 }
 
-// sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the first
-// name of the first object, judging by the beginning of the list, and not more than fit into a few times the rest of the
-// body. It looks at one list of a body, so that a body of many lists is not read as often.
+// sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the
+// first name of the first object, judging by the beginning of the list, and not more than fit into a few times the
+// rest of the body. It looks at one list of a body, so that a body of many lists is not read as often.
 func (p *parser) sizeOfObjects(itemSize int) int {
 	if p.sized || p.next() != '{' {
 		return 0

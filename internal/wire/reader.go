@@ -224,8 +224,8 @@ func readInts(p *parser, v reflect.Value) status {
 	return st
 }
 
-// sizeOfList returns how many items the list of texts or numbers at p has, if there are no commas and brackets in texts.
-// An item takes at least so many bytes.
+// sizeOfList returns how many items the list of texts or numbers at p has, if there are no commas and brackets in
+// texts. An item takes at least so many bytes.
 func (p *parser) sizeOfList(itemLen int) int {
 	end := bytes.IndexByte(p.data[p.pos:], ']')
 	if end <= 1 {

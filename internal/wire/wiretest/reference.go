@@ -1,5 +1,5 @@
 // Package wiretest has a second decoder of the platform's JSON, for tests to compare package wire with. It is as simple
-// as can be: encoding/json takes the body apart, one value at a time, and the rules are applied to each. It is slow, and
+// as can be: encoding/json takes the body apart, one value at a time, and the rules are applied to each. It is slow and
 // shares no code with package wire.
 package wiretest
 
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -150,7 +151,7 @@ func (d *decoder) members(v reflect.Value, raw json.RawMessage, field string) {
 		must(dec.Decode(&value))
 		if f, known := find(v, name); f.IsValid() {
 			d.set(f, value, field+"."+known, false)
-		} else if extra := findUnknown(v); extra.IsValid() && name != "errcode" && name != "errmsg" && name != "fail_openid_list" {
+		} else if extra := findUnknown(v); extra.IsValid() && !slices.Contains(envelope, name) {
 			if extra.IsNil() {
 				extra.Set(reflect.MakeMap(extra.Type()))
 			}
@@ -158,6 +159,8 @@ func (d *decoder) members(v reflect.Value, raw json.RawMessage, field string) {
 		}
 	}
 }
+
+var envelope = []string{"errcode", "errmsg", "fail_openid_list"}
 
 // find returns the field with this name, also in other letters.
 func find(v reflect.Value, name string) (reflect.Value, string) {

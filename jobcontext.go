@@ -1,0 +1,87 @@
+package wechatuser
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// jobState is what a job shares with the calls that it makes, through their context. The pipeline takes it out, so that
+// calls that an interceptor, a limiter or a token source makes of its own, and token requests, have none. Its methods
+// can be called on nil.
+type jobState struct {
+	count   *callCount
+	stopped context.Context // once it ends, no attempt begins; nil for never
+}
+
+// callCount is what calls have made.
+type callCount struct {
+	attempts, sent atomic.Int64 // requests that were tried, and those that left
+	outer          *callCount   // of the context around it
+}
+
+type jobKey struct{}
+
+func jobStateOf(ctx context.Context) jobState {
+	if j, _ := ctx.Value(jobKey{}).(*jobState); j != nil {
+		return *j
+	}
+	return jobState{}
+}
+
+// countCalls returns a context whose requests are counted.
+func countCalls(ctx context.Context) (context.Context, *callCount) {
+	j := jobStateOf(ctx)
+	j.count = &callCount{outer: j.count}
+	return context.WithValue(ctx, jobKey{}, &j), j.count
+}
+
+// withStop returns the context for a call of a job: once stopped ends, it makes no further attempt. One that is under
+// way goes on.
+func withStop(ctx, stopped context.Context) context.Context {
+	j := jobStateOf(ctx)
+	j.stopped = stopped
+	return context.WithValue(ctx, jobKey{}, &j)
+}
+
+// takeJob returns the state of the job that makes a call, nil if there is none, and a context without it.
+func takeJob(ctx context.Context) (context.Context, *jobState) {
+	j, _ := ctx.Value(jobKey{}).(*jobState)
+	if j == nil {
+		return ctx, nil
+	}
+	return context.WithValue(ctx, jobKey{}, (*jobState)(nil)), j
+}
+
+// add counts something in all counts around a call.
+func (j *jobState) add(counter func(*callCount) *atomic.Int64) {
+	if j == nil {
+		return
+	}
+	for n := j.count; n != nil; n = n.outer {
+		counter(n).Add(1)
+	}
+}
+
+func (j *jobState) addAttempt() { j.add(func(n *callCount) *atomic.Int64 { return &n.attempts }) }
+func (j *jobState) addSent()    { j.add(func(n *callCount) *atomic.Int64 { return &n.sent }) }
+
+var errStopped = errors.New("the job was stopped")
+
+// untilStopped returns a context that ends with ctx, and when the job stops.
+func (j *jobState) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	if j == nil || j.stopped == nil {
+		return ctx, func() {}
+	}
+	wait, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(j.stopped, func() { cancel(errStopped) })
+	return wait, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// isStopped reports whether the job was stopped, though the context of the call has not ended.
+func (j *jobState) isStopped(ctx context.Context) bool {
+	return j != nil && j.stopped != nil && j.stopped.Err() != nil && ctx.Err() == nil
+}
