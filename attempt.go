@@ -85,14 +85,14 @@ func (o *outcome) retryable(ep *endpoint) bool {
 func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token Token, err error) {
 	if !req.ep.noAuth {
 		if token, err = c.tokens.get(ctx); err != nil {
-			return Token{}, tokenError(req.ep.api, attempts, err)
+			return Token{}, tokenError(req.ep, attempts, err)
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
-		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: backoff.ContextErr(ctx)}
+		return Token{}, newTransportError(req.ep, attempts, backoff.ContextErr(ctx))
 	case req.job.isStopped(ctx):
-		return Token{}, &TransportError{API: req.ep.api, Attempts: attempts, Err: errStopped}
+		return Token{}, newTransportError(req.ep, attempts, errStopped)
 	}
 	if req.beforeSend != nil {
 		err = req.beforeSend()
@@ -101,10 +101,10 @@ func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token
 }
 
 // tokenError returns the error of a call that could not be sent because there was no token for it.
-func tokenError(api string, attempts int, err error) error {
+func tokenError(ep *endpoint, attempts int, err error) error {
 	_, abandoned := err.(*tokencache.AbandonedError) //nolint:errorlint // not as the reason of another error
 	if te := (*TransportError)(nil); (abandoned || backoff.IsContextErr(err)) && !errors.As(err, &te) {
-		return &TransportError{API: api, Attempts: attempts, Err: err}
+		return newTransportError(ep, attempts, err)
 	}
 	return err
 }
@@ -119,18 +119,19 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, token), req.body, c.repeatable(req.ep))
+	auth, value := c.authParam(req.ep, token)
+	resp, sent, err := c.sender.Send(timed, req.ep.method, req.url(base, auth, value), req.body, c.repeatable(req.ep))
 	defer resp.Release()
 	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
-	secrets := newRedactor(c.secret(), token.AccessToken)
+	secrets := newRedactor(c.secret(), req.secret, token.AccessToken)
 
 	switch {
 	case err != nil && (resp.Status == 0 || timed.Err() != nil):
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err) // net/http returns the cause alone
 		}
-		o.err = &TransportError{API: req.ep.api, Attempts: res.Attempts, Err: secrets.Trusting(context.Cause(ctx)).Error(err)}
+		o.err = newTransportError(req.ep, res.Attempts, secrets.Trusting(context.Cause(ctx)).Error(err))
 		o.mayBeApplied = sent
 		switch {
 		case ctx.Err() != nil: // the caller has left; it says nothing about the host
@@ -146,6 +147,9 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 		o = decode(req, res, &resp, secrets)
 		o.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
 	case err != nil || !isSuccess(resp.Status):
+		if err == nil {
+			err = c.explainStatus(resp.Status, req.ep)
+		}
 		o = foreignResponse(req, res, &resp, err, secrets)
 		if resp.Status >= 500 {
 			o.retryAtOnce = c.sender.Hosts.MarkDown(host)
@@ -179,10 +183,13 @@ func hasErrcode(body []byte) bool {
 
 // decode returns the outcome of an attempt whose response is the platform's, or has a success status.
 func decode(req *request, res *Result, resp *transport.Response, secrets redact.Redactor) outcome {
+	decoded := req.newResponse()
+	if whole, ok := decoded.(wholeResponse); ok {
+		return decodeWhole(req, res, resp, whole, secrets)
+	}
 	if err := wire.CheckObject(resp.Body); err != nil {
 		return foreignResponse(req, res, resp, err, secrets)
 	}
-	decoded := req.newResponse()
 	err := wire.Unmarshal(resp.Body, decoded)
 	env := decoded.ResponseEnvelope()
 	if code, _ := env.Code(); code != 0 { // whatever is wrong with the rest of the response
@@ -208,6 +215,29 @@ func decode(req *request, res *Result, resp *transport.Response, secrets redact.
 		r.redact(secrets.Prepared())
 	}
 	return outcome{response: decoded}
+}
+
+// decodeWhole is decode for a response that takes a body of any form.
+func decodeWhole(
+	req *request, res *Result, resp *transport.Response, decoded wholeResponse, secrets redact.Redactor,
+) outcome {
+	if wire.CheckObject(resp.Body) == nil {
+		env := decoded.ResponseEnvelope()
+		_ = wire.Unmarshal(resp.Body, env) // the errcode counts, whatever is wrong with the rest
+		if code, _ := env.Code(); code != 0 {
+			return rejection(req, res, Code(code), env, secrets)
+		}
+	}
+	err := decoded.takeBody(resp.Body)
+	if err == nil {
+		return outcome{response: decoded}
+	}
+	o := foreignResponse(req, res, resp, err, secrets)
+	if re, ok := o.err.(*ResponseError); ok && errors.As(err, new(*wire.FitError)) { //nolint:errorlint // just made
+		// It would be the same again. The body is the platform's, and can hold what is as secret as a token.
+		re.unfit, re.Snippet, o.verdict = true, "", final
+	}
+	return o
 }
 
 // brokenList marks the error of a response that is broken inside a list of items, if the caller will ask for them in
@@ -248,11 +278,11 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 	}
 }
 
-// failedOpenIDs returns the openids of the request that the response names, each once. Only those that were sent can have
-// failed, whatever the response says.
+// failedOpenIDs returns the openids of the request that the response names, in the order of the request. Only those that
+// were sent can have failed, whatever the response says.
 func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
 	for _, id := range req.openIDs {
-		if slices.Contains(env.FailOpenIDList, id) && !slices.Contains(failed, id) {
+		if slices.Contains(env.FailOpenIDList, id) {
 			failed = append(failed, strings.Clone(id)) // one that is kept should not keep its page in memory
 		}
 	}

@@ -5,7 +5,8 @@ import "context"
 // GetBlacklist returns a page of blocked users: those after beginOpenID, or the first ones if it is empty.
 // [Client.AllBlacklist] returns all pages.
 //
-// getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.
+// getBlacklist, POST /cgi-bin/tags/members/getblacklist,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html.
 func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDPage, error) {
 	ep := &endpoints[getBlacklist]
 	if err := ep.checkCursor("begin_openid", beginOpenID); err != nil {
@@ -23,14 +24,16 @@ func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDP
 // BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid fails the whole call, also that of a user
 // who does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
 //
-// batchBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
+// batchBlacklist, POST /cgi-bin/tags/members/batchblacklist,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.
 func (c *Client) BatchBlacklist(ctx context.Context, openIDs []string) error {
 	return c.blacklistMembers(ctx, &endpoints[batchBlacklist], openIDs)
 }
 
 // BatchUnblacklist unblocks 1 to 20 users in one call. [Client.BulkUnblacklist] has no limit.
 //
-// batchUnblacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchunblacklist.html.
+// batchUnblacklist, POST /cgi-bin/tags/members/batchunblacklist,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchunblacklist.html.
 func (c *Client) BatchUnblacklist(ctx context.Context, openIDs []string) error {
 	return c.blacklistMembers(ctx, &endpoints[batchUnblacklist], openIDs)
 }

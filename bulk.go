@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -50,6 +51,12 @@ func (r BulkReport) String() string {
 	return fmt.Sprintf("%d of %d applied, %d failed, %d calls", r.Applied, r.Total, len(r.Failed), r.Calls)
 }
 
+// LogValue returns the numbers of the report, and no openid.
+func (r BulkReport) LogValue() slog.Value {
+	return slog.GroupValue(slog.Int("total", r.Total), slog.Int("applied", r.Applied),
+		slog.Int("failed", len(r.Failed)), slog.Int("calls", r.Calls))
+}
+
 // BulkError is the error of a job that did not apply all of its input. errors.Is and errors.As find the reason why it
 // was stopped, and the error of each openid that failed.
 type BulkError struct {
@@ -61,6 +68,10 @@ type BulkError struct {
 
 	job string
 }
+
+// Stopped reports whether the job was stopped before the end of its input. If not, it is complete, and only the openids
+// in Report.Failed were not changed.
+func (e *BulkError) Stopped() bool { return e.Err != nil }
 
 // Error returns one line with the numbers, and the reason or the first failure.
 func (e *BulkError) Error() string {
@@ -198,7 +209,7 @@ func (c *Client) runWrite(
 	ctx context.Context, name string, w bulkWrite, openIDs iter.Seq2[string, error], opts []BulkOption,
 ) (*BulkReport, error) {
 	report := new(BulkReport)
-	cfg, err := newJobConfig(name, opts)
+	cfg, err := newJobConfig(ctx, name, opts)
 	if err == nil {
 		err = w.check(cfg, openIDs)
 	}

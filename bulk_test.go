@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"slices"
@@ -880,6 +881,7 @@ type heap struct{ base, most uint64 }
 func liveHeap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what is in a sync.Pool survives the first
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
@@ -948,6 +950,42 @@ func BenchmarkMillionFollowers(b *testing.B) {
 			h.report(b)
 		})
 	}
+}
+
+// A job that reached its end with rejected openids is told from one that was stopped.
+func TestBulkErrorStopped(t *testing.T) {
+	srv, c, tag := testutil.NewAccount(t, 3)
+	_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(append(testutil.OpenIDs(3), "oNOBODY")...))
+	var be *wechatuser.BulkError
+	require.ErrorAs(t, err, &be)
+	assert.False(t, be.Stopped())
+
+	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
+	_, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(3)))
+	require.ErrorAs(t, err, &be)
+	assert.True(t, be.Stopped())
+}
+
+// A report that is logged shows numbers and no openid, in each kind of log.
+func TestReportsInALog(t *testing.T) {
+	failed := []wechatuser.OpenIDError{{OpenID: testutil.Alice, Err: errors.New(testutil.Bob)}}
+	bulk := wechatuser.BulkReport{Total: 3, Applied: 2, Failed: failed, Calls: 4, ResumeAfter: testutil.Carol}
+	sync := wechatuser.SyncReport{Added: bulk, Removed: bulk, ToAdd: []string{testutil.Alice}, ToRemove: []string{testutil.Bob, testutil.Carol}, Unchanged: 5, Calls: 9}
+	for _, v := range []any{bulk, &bulk, sync, &sync, struct{ R slog.LogValuer }{bulk}.R} {
+		var jsonLog, textLog bytes.Buffer
+		slog.New(slog.NewJSONHandler(&jsonLog, nil)).Info("done", "report", v)
+		slog.New(slog.NewTextHandler(&textLog, nil)).Info("done", "report", v)
+		for _, log := range []string{jsonLog.String(), textLog.String()} {
+			for _, openID := range []string{testutil.Alice, testutil.Bob, testutil.Carol} {
+				assert.NotContains(t, log, openID)
+			}
+		}
+		assert.Contains(t, jsonLog.String(), `"total":3,"applied":2,"failed":1,"calls":4`)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("done", "report", sync)
+	assert.Contains(t, log.String(), "report.added.applied=2 report.added.failed=1")
+	assert.Contains(t, log.String(), "report.to_add=1 report.to_remove=2 report.unchanged=5 report.calls=9")
 }
 
 // The platform may list the openids that it did not process in any way. What is not known is said to be so.

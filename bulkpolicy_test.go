@@ -2,6 +2,7 @@ package wechatuser_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -162,6 +163,21 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 			}
 		}
 	}
+	// With tokens of a source that has another one after each rejection.
+	synctest.Test(t, func(t *testing.T) {
+		start, n := time.Now(), 0
+		source := rotating(0)
+		c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if n++; n < 6 {
+				return testutil.RespondCode(wechatuser.CodeInvalidCredential)(req)
+			}
+			return testutil.RespondJSON(testutil.OKBody)(req)
+		}), wechatuser.WithTokenSource(&source))
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
+		require.NoError(t, err)
+		assert.Equal(t, 1, report.Applied)
+		assert.Less(t, time.Since(start), 30*time.Second)
+	})
 	// A list too.
 	synctest.Test(t, func(t *testing.T) {
 		ts := new(testutil.TokenServer)
@@ -178,6 +194,14 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 		assert.Empty(t, errs)
 		assert.Empty(t, got)
 	})
+}
+
+// rotating is a token source that returns another token each time.
+type rotating int
+
+func (r *rotating) Token(context.Context) (wechatuser.Token, error) {
+	*r++
+	return wechatuser.Token{AccessToken: fmt.Sprint("T", int(*r)), ExpiresAt: time.Now().Add(time.Hour)}, nil
 }
 
 // A token that is rejected for ever stops the job, within the limit of token requests.

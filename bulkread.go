@@ -104,7 +104,7 @@ type bulkRead[R any] struct {
 func (r bulkRead[R]) run(
 	ctx context.Context, c *Client, name string, openIDs iter.Seq2[string, error], opts []BulkOption,
 ) iter.Seq2[R, error] {
-	cfg, err := newJobConfig(name, opts)
+	cfg, err := newJobConfig(ctx, name, opts)
 	if err == nil {
 		err = cfg.checkChunkSize(r.ep)
 	}

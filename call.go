@@ -36,6 +36,9 @@ func call[R any, P interface {
 
 // do sends a request through the whole pipeline. Without an error there is a response.
 func (c *caller) do(ctx context.Context, req request) (response, error) {
+	if err := checkContext(req.ep.api, ctx); err != nil {
+		return nil, err
+	}
 	if !isTokenAPI(req.ep.api) {
 		ctx, req.job = takeJob(ctx)
 	}
@@ -142,7 +145,7 @@ func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result
 		wait, cancel := req.job.untilStopped(ctx)
 		defer cancel()
 		if err := c.limiter.Wait(wait); err != nil {
-			return nil, Result{}, &TransportError{API: req.ep.api, Err: fmt.Errorf("waiting for the limiter: %w", err)}
+			return nil, Result{}, newTransportError(req.ep, 0, fmt.Errorf("waiting for the limiter: %w", err))
 		}
 	}
 	return c.doWithRetry(ctx, req)
@@ -230,9 +233,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 			if req.job.isStopped(ctx) {
 				return nil, res, o.err
 			}
-			return nil, res, &TransportError{
-				API: req.ep.api, Attempts: res.Attempts, Err: fmt.Errorf("%w while waiting to retry after: %w", err, o.err),
-			}
+			return nil, res, newTransportError(req.ep, res.Attempts, fmt.Errorf("%w while waiting to retry after: %w", err, o.err))
 		}
 		if o.verdict == partial {
 			partly = true
@@ -263,5 +264,5 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
 		err = newTokenLimitError(limit.Wait, rejection)
 	}
-	return tokenError(req.ep.api, attempts, err)
+	return tokenError(req.ep, attempts, err)
 }

@@ -61,7 +61,7 @@ func TestCancelDuringBackoff(t *testing.T) {
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re, "the last error is there too")
 		assert.Equal(t, 503, re.StatusCode)
-		assert.EqualError(t, err, "wechatuser: updateRemark: no response (the platform may have applied it): context canceled: the shop has closed while waiting to retry after: "+
+		assert.EqualError(t, err, "wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark (the platform may have applied it): context canceled: the shop has closed while waiting to retry after: "+
 			"wechatuser: updateRemark: not a response of the platform: HTTP status 503: Service Unavailable")
 	})
 }

@@ -32,6 +32,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 		UserAgent: cmp.Or(cfg.userAgent, "wechatuser/"+Version),
 	})}}
 	c.tokens = newTokenProvider(&c.caller)
+	cfg.warnOfPlainHTTP()
 	return c, nil
 }
 
@@ -45,12 +46,20 @@ func (c *Client) HTTPClient() *http.Client { return c.sender.HTTPClient() }
 // Token returns the access token that the next call would use, for calls that this package does not have. Treat it as a
 // secret.
 //
-// It fetches a token only if there is no good one: getStableAccessToken,
+// It fetches a token only if there is no good one.
+//
+// getStableAccessToken, POST /cgi-bin/stable_token, or getAccessToken, GET /cgi-bin/token, with [WithLegacyToken],
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.
 func (c *Client) Token(ctx context.Context) (Token, error) {
+	if err := checkContext("Token", ctx); err != nil {
+		return Token{}, err
+	}
 	t, err := c.tokens.get(ctx)
-	if err != nil {
-		return t, tokenError("Token", 0, err)
+	switch {
+	case err != nil:
+		return t, tokenError(&endpoint{api: "Token"}, 0, err)
+	case t.AccessToken == "":
+		return t, argumentError("Token", "WithCloudHosting", "calls need no access token there, so the client has none")
 	}
 	return t, nil
 }
@@ -65,11 +74,14 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 // returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one expires after five
 // minutes. With [WithTokenSource] the source must be a [TokenInvalidator].
 //
-// getStableAccessToken with force_refresh,
+// getStableAccessToken, POST /cgi-bin/stable_token with force_refresh,
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.
 func (c *Client) RefreshToken(ctx context.Context) (Token, error) {
+	if err := checkContext("RefreshToken", ctx); err != nil {
+		return Token{}, err
+	}
 	t, err := c.tokens.forceRefresh(ctx)
-	return t, tokenError("RefreshToken", 0, err)
+	return t, tokenError(&endpoint{api: "RefreshToken"}, 0, err)
 }
 
 // String returns the name of the type and the app ID, and no secret.

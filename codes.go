@@ -59,9 +59,9 @@ const (
 // The platform's load and quotas.
 const (
 	CodeSystemBusy          Code = -1        // system error or busy
-	CodeDailyQuotaExceeded  Code = 45009     // the day's calls are used up
-	CodeMinuteQuotaExceeded Code = 45011     // the minute's calls are used up
-	CodeClearQuotaLimit     Code = 48006     // the month's quota resets are used up
+	CodeDailyQuotaExceeded  Code = 45009     // the daily quota is used up
+	CodeMinuteQuotaExceeded Code = 45011     // the quota of calls per minute is used up
+	CodeClearQuotaLimit     Code = 48006     // all quota resets of the month are used up
 	CodeSystemBusy1         Code = 268487001 // busy, from batchBlacklist
 	CodeSystemBusy2         Code = 268487002 // busy, from getFans
 )
@@ -112,6 +112,14 @@ const (
 	CodeMigrationTooManyOpenIDs Code = 63179 // more than 100 openids
 	CodeMigrationNoOpenIDs      Code = 63182 // no openids
 	CodeMigrationUnrelated      Code = 63183 // no migration from that account
+)
+
+// Cloud hosting (微信云托管).
+const (
+	CodeCloudUnauthorized   Code = 85105 // the account does not have this API
+	CodeCloudPathNotAllowed Code = 85107 // path not allowed in the console
+	CodeCloudSecretNotFound Code = 85112 // the service of cloud hosting is broken
+	CodeCloudTokenNotReady  Code = 85113 // the service of cloud hosting is not ready yet
 )
 
 // Questions about quotas and about earlier requests.

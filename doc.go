@@ -24,6 +24,8 @@
 //
 //	report, err := c.BulkTagging(ctx, vip, c.AllTagFans(ctx, old))
 //
+// [Client.Do] calls any other endpoint of the platform, with the same token, retries, limits and errors.
+//
 // # Tokens
 //
 // A client fetches its access token from the stable token interface when the first call needs one, and refreshes it
@@ -32,7 +34,8 @@
 // allows. A wrong secret is remembered for up to a minute, and a client makes at most 20 token requests a minute.
 //
 // [WithTokenStore] shares the token with other clients and processes, [WithTokenSource] takes it from elsewhere, and
-// [WithLegacyToken] uses the older interface.
+// [WithLegacyToken] uses the older interface. [WithSecretSource] takes the app secret from a vault. In WeChat cloud
+// hosting (微信云托管) a client needs neither: see [WithCloudHosting].
 //
 // # Errors
 //
@@ -75,4 +78,30 @@
 //
 // httpmock works in all its ways: with httpmock.Activate, with httpmock.ActivateNonDefault on [Client.HTTPClient] or on
 // the client given to [WithHTTPClient], and with a mock transport given to [WithTransport], which suits parallel tests.
+// These are the requests to register, below https://api.weixin.qq.com; each has a query:
+//
+//	GetUserInfo            GET  /cgi-bin/user/info
+//	BatchUserInfo          POST /cgi-bin/user/info/batchget
+//	GetFans                GET  /cgi-bin/user/get
+//	UpdateRemark           POST /cgi-bin/user/info/updateremark
+//	ChangeOpenID           POST /cgi-bin/changeopenid
+//	CreateTag              POST /cgi-bin/tags/create
+//	GetTags                GET  /cgi-bin/tags/get
+//	UpdateTag              POST /cgi-bin/tags/update
+//	DeleteTag              POST /cgi-bin/tags/delete
+//	GetTagFans             POST /cgi-bin/user/tag/get
+//	BatchTagging           POST /cgi-bin/tags/members/batchtagging
+//	BatchUntagging         POST /cgi-bin/tags/members/batchuntagging
+//	GetTagIDList           POST /cgi-bin/tags/getidlist
+//	GetBlacklist           POST /cgi-bin/tags/members/getblacklist
+//	BatchBlacklist         POST /cgi-bin/tags/members/batchblacklist
+//	BatchUnblacklist       POST /cgi-bin/tags/members/batchunblacklist
+//	ClearQuota             POST /cgi-bin/clear_quota
+//	ClearQuotaByAppSecret  POST /cgi-bin/clear_quota/v2
+//	ClearAPIQuota          POST /cgi-bin/openapi/quota/clear
+//	GetAPIQuota            POST /cgi-bin/openapi/quota/get
+//	GetRIDInfo             POST /cgi-bin/openapi/rid/get
+//	GetAPIDomainIP         GET  /cgi-bin/get_api_domain_ip
+//	Token, RefreshToken    POST /cgi-bin/stable_token
+//	with WithLegacyToken   GET  /cgi-bin/token
 package wechatuser

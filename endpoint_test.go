@@ -1,9 +1,15 @@
 package wechatuser_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +85,7 @@ func TestRequestOnTheWire(t *testing.T) {
 
 // otherMethods are the methods that are not one endpoint.
 var otherMethods = []string{
-	"AppID", "HTTPClient", "String", "Format", "LogValue",
+	"Do", "AppID", "HTTPClient", "String", "Format", "LogValue",
 	"AllFans", "AllTagFans", "AllBlacklist",
 	"BulkUserInfo", "BulkChangeOpenID", "BulkTagging", "BulkUntagging", "BulkBlacklist", "BulkUnblacklist",
 	"SyncTag", "SyncBlacklist", "EnsureTag",
@@ -178,4 +184,42 @@ func TestEndpointTable(t *testing.T) {
 	}
 	// 16 of the user management, 6 of its quotas and addresses, and 2 for tokens.
 	assert.Len(t, apis, 24)
+}
+
+// The doc comment of each method names its request, and so does the list in the package's documentation, for those who
+// register them with httpmock.
+func TestDocumentationNamesEachRequest(t *testing.T) {
+	docs, packageDoc := map[string]string{}, ""
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		packageDoc += file.Doc.Text()
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil && types.ExprString(f.Recv.List[0].Type) == "*Client" {
+				docs[f.Name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+			}
+		}
+	}
+	urls := map[string]string{}
+	for _, row := range wechatuser.Endpoints() {
+		urls[row.API] = row.DocURL
+	}
+	for _, call := range testutil.APICalls {
+		name, _, _ := strings.Cut(call.Name, "/")
+		request := call.Method + " " + call.Path
+		assert.Contains(t, docs[name], call.API+", "+request, name)
+		if !call.IsTokenCall() {
+			assert.Contains(t, docs[name], call.API+", "+request+", "+urls[call.API], name)
+		}
+		line := regexp.QuoteMeta(name)
+		if call.Legacy {
+			line = "with WithLegacyToken"
+		}
+		assert.Regexp(t, `(?m)^\t.*\b`+line+`\b.* `+call.Method+` +`+regexp.QuoteMeta(call.Path)+`$`, packageDoc)
+	}
 }

@@ -154,6 +154,9 @@ func isTokenAPI(api string) bool {
 type TransportError struct {
 	// API is the official name of the call.
 	API string
+	// Method and Path are those of the request, such as GET and "/cgi-bin/tags/get". They are empty in the error of
+	// [Client.Token] and [Client.RefreshToken] if nothing was sent.
+	Method, Path string
 	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
 	// Err is the cause. No secret is in it, in whatever way it is printed or taken apart.
@@ -162,9 +165,14 @@ type TransportError struct {
 	mark
 }
 
-// Error returns one line with the call and the cause.
+// Error returns one line with the call, the method and path of its request, and the cause.
 func (e *TransportError) Error() string {
-	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s%s: %v", e.API, attemptsNote(e.Attempts), e.note(), e.Err))
+	var to string
+	if e.Path != "" {
+		to = " to " + e.Method + " " + e.Path
+	}
+	notes := to + attemptsNote(e.Attempts) + e.note()
+	return oneLine(fmt.Sprintf("wechatuser: %s: no response%s: %v", e.API, notes, e.Err))
 }
 
 // Unwrap returns the cause.
@@ -204,6 +212,7 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
+	unfit    bool // the platform's JSON, which does not fit the out of [Client.Do]
 	broken   bool // a list that is broken JSON: a part of it may be sound
 	unproven bool // see ErrUnproven
 
@@ -214,7 +223,10 @@ type ResponseError struct {
 func (e *ResponseError) Error() string {
 	var b strings.Builder
 	what := "not a response of the platform"
-	if e.unproven {
+	switch {
+	case e.unfit:
+		what = "a response of another form"
+	case e.unproven:
 		what = "a response that cannot be trusted"
 	}
 	fmt.Fprintf(&b, "wechatuser: %s: %s: HTTP status %d", e.API, what, e.StatusCode)
@@ -245,7 +257,7 @@ func (e *ResponseError) Is(target error) bool {
 	if e.unproven {
 		return (set | classUnproven).has(target)
 	}
-	if retryableStatus(e.StatusCode) && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
+	if retryableStatus(e.StatusCode) && !e.unfit && !errors.Is(e.Err, transport.ErrBodyTooLarge) && !errors.Is(e.Err, wire.ErrType) {
 		set |= classTemporary
 	}
 	if e.StatusCode == http.StatusTooManyRequests {
@@ -295,6 +307,11 @@ func (e *tokenLimitError) Unwrap() error { return e.LimitError }
 
 func (e *tokenLimitError) Is(target error) bool {
 	return (classTemporary | classRateLimited).has(target)
+}
+
+// newTransportError returns the error of a call of the endpoint without a response.
+func newTransportError(ep *endpoint, attempts int, err error) *TransportError {
+	return &TransportError{API: ep.api, Method: ep.method, Path: ep.path, Attempts: attempts, Err: err}
 }
 
 // newRedactor returns a Redactor that keeps the errors of this package, which may come from another client.

@@ -213,7 +213,7 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		})))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		assert.EqualError(t, err, "wechatuser: getTags: no response: context canceled: the shop has closed")
+		assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: context canceled: the shop has closed")
 
 		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 		err = testutil.GetTags(ctx, testutil.NewClient(t, s))
@@ -282,8 +282,8 @@ func TestRemediesOfTokenRequests(t *testing.T) {
 		quota := &wechatuser.Error{API: api, Code: wechatuser.CodeDailyQuotaExceeded}
 		assert.Contains(t, quota.Error(), "ClearQuotaByAppSecret")
 		secret := &wechatuser.Error{API: api, Code: wechatuser.CodeInvalidCredential}
-		assert.NotContains(t, secret.Error(), "renews the same token")
+		assert.NotContains(t, secret.Error(), "refreshes the same token")
 	}
 	assert.NotContains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeDailyQuotaExceeded}).Error(), "ByAppSecret")
-	assert.Contains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeInvalidCredential}).Error(), "renews the same token")
+	assert.Contains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeInvalidCredential}).Error(), "refreshes the same token")
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -34,7 +33,7 @@ func ExampleClient_BulkTagging() {
 	// Output: 730 of 730 applied, 0 failed, 15 calls
 }
 
-// What stands between a list and a job is an ordinary function.
+// SelectOpenIDs makes the input of a job from profiles. A profile that cannot be read does not stop the job.
 func ExampleClient_BulkTagging_filter() {
 	srv, c := inMemory(1000)
 	srv.Unfollow(srv.OpenIDs()[:100]...)
@@ -44,24 +43,10 @@ func ExampleClient_BulkTagging_filter() {
 	)
 	shop := srv.AddTag("met in the shop")
 
-	byQRCode := func(users iter.Seq2[wechatuser.UserInfo, error]) iter.Seq2[string, error] {
-		return func(yield func(string, error) bool) {
-			for user, err := range users {
-				var one *wechatuser.OpenIDError
-				if errors.As(err, &one) { // nobody to tag, and no reason to stop
-					continue
-				}
-				if err == nil && user.SubscribeScene != wechatuser.SceneQRCode {
-					continue
-				}
-				if !yield(user.OpenID, err) {
-					return
-				}
-			}
-		}
-	}
+	byQRCode := func(user wechatuser.UserInfo) bool { return user.SubscribeScene == wechatuser.SceneQRCode }
 	ctx := context.Background()
-	report, err := c.BulkTagging(ctx, shop, byQRCode(c.BulkUserInfo(ctx, c.AllFans(ctx))))
+	users := c.BulkUserInfo(ctx, c.AllFans(ctx))
+	report, err := c.BulkTagging(ctx, shop, wechatuser.SelectOpenIDs(users, byQRCode, nil))
 	fmt.Println(report, err)
 	// Output: 2 of 2 applied, 0 failed, 1 calls <nil>
 }

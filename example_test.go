@@ -112,3 +112,56 @@ func ExampleWithInterceptor() {
 	// getStableAccessToken 200 0 1
 	// getTags 200 0 1
 }
+
+// Do calls any endpoint of the platform with the client's token, retries and errors: here it makes a QR code with a
+// scene string, and reads how many users came and left on a day.
+//
+// https://developers.weixin.qq.com/doc/service/api/qrcode/qrcodes/api_createqrcode.html and
+// https://developers.weixin.qq.com/doc/service/api/wedata/user/api_getusersummary.html
+func ExampleClient_Do() {
+	srv := exampleAccount()
+	// The simulator knows the user management. Other paths respond with what a test needs.
+	srv.Handle("/cgi-bin/qrcode/create", func(wechatusertest.Request) any {
+		return map[string]any{"ticket": "gQH47joAAAAAAAAA", "expire_seconds": 604800}
+	})
+	srv.Handle("/datacube/getusersummary", func(r wechatusertest.Request) any {
+		day := map[string]any{"ref_date": r.Body["begin_date"], "user_source": 30, "new_user": 12, "cancel_user": 3}
+		return map[string]any{"list": []any{day}}
+	})
+	ctx, c := context.Background(), srv.Client()
+
+	type scene struct {
+		Str string `json:"scene_str"`
+	}
+	var code struct {
+		Ticket string `json:"ticket"`
+	}
+	err := c.Do(ctx, wechatuser.Request{
+		API: "createQRCode", Path: "/cgi-bin/qrcode/create",
+		Body: map[string]any{
+			"action_name": "QR_STR_SCENE", "expire_seconds": 604800,
+			"action_info": map[string]scene{"scene": {"shop-7"}},
+		},
+	}, &code)
+	fmt.Println(code.Ticket, err)
+
+	var summary struct {
+		List []struct {
+			Date   string `json:"ref_date"`
+			New    int    `json:"new_user"`
+			Cancel int    `json:"cancel_user"`
+		} `json:"list"`
+	}
+	err = c.Do(ctx, wechatuser.Request{
+		API: "getusersummary", Path: "/datacube/getusersummary", Idempotent: true, // it only reads
+		Body: map[string]string{"begin_date": "2026-03-09", "end_date": "2026-03-09"},
+	}, &summary)
+	for _, day := range summary.List {
+		fmt.Println(day.Date, day.New, "new,", day.Cancel, "left")
+	}
+	fmt.Println(err)
+	// Output:
+	// gQH47joAAAAAAAAA <nil>
+	// 2026-03-09 12 new, 3 left
+	// <nil>
+}

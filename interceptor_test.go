@@ -271,7 +271,7 @@ func TestLimiterError(t *testing.T) {
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, l.err)
-	assert.EqualError(t, err, "wechatuser: updateRemark: no response: waiting for the limiter: would exceed the deadline")
+	assert.EqualError(t, err, "wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark: waiting for the limiter: would exceed the deadline")
 	assert.Zero(t, te.Attempts)
 	assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 	assert.Zero(t, s.Count())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
 	"github.com/wechatuser/wechatuser/internal/guard"
@@ -21,6 +22,43 @@ func OpenIDs(ids ...string) iter.Seq2[string, error] {
 		for _, id := range ids {
 			if !yield(id, nil) {
 				return
+			}
+		}
+	}
+}
+
+// SelectOpenIDs returns the openids of those users that keep returns true for, as the input of a bulk job:
+//
+//	fromQRCode := func(u wechatuser.UserInfo) bool { return u.SubscribeScene == wechatuser.SceneQRCode }
+//	users := c.BulkUserInfo(ctx, c.AllFans(ctx))
+//	report, err := c.BulkTagging(ctx, vip, wechatuser.SelectOpenIDs(users, fromQRCode, nil))
+//
+// An [*OpenIDError] of the list, which means that one openid has no profile, goes to skipped, or is passed over if
+// skipped is nil. Any other error ends the list, which then fails with it. If keep is nil, all users are kept. Both
+// functions run in the loop's goroutine. The openids share no memory with the profiles.
+func SelectOpenIDs(
+	users iter.Seq2[UserInfo, error], keep func(UserInfo) bool, skipped func(*OpenIDError),
+) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if users == nil {
+			yield("", argumentError("SelectOpenIDs", "users", "nil: pass a list such as that of BulkUserInfo"))
+			return
+		}
+		for user, err := range users {
+			// An OpenIDError inside another error, such as that of a job, is not about an openid of this list.
+			one, isOne := err.(*OpenIDError) //nolint:errorlint // see above
+			switch {
+			case isOne:
+				if skipped != nil {
+					skipped(one)
+				}
+			case err != nil:
+				yield("", err)
+				return
+			case keep == nil || keep(user):
+				if !yield(strings.Clone(user.OpenID), nil) {
+					return
+				}
 			}
 		}
 	}
@@ -72,7 +110,7 @@ func (c *Client) blacklisted() list { return list{&endpoints[getBlacklist], -1, 
 
 // all returns all openids of a list.
 func (c *Client) all(ctx context.Context, name string, l list, opts []ListOption) iter.Seq2[string, error] {
-	cfg, err := newJobConfig(name, opts)
+	cfg, err := newJobConfig(ctx, name, opts)
 	if err == nil {
 		err = cfg.checkList()
 	}

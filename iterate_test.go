@@ -3,12 +3,15 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -354,6 +357,67 @@ func TestOpenIDs(t *testing.T) {
 	assert.Equal(t, []string{testutil.Alice, "", testutil.Alice}, got, "as they are")
 	for range wechatuser.OpenIDs(testutil.Alice, testutil.Bob) {
 		break
+	}
+}
+
+func TestSelectOpenIDs(t *testing.T) {
+	srv, c, _ := testutil.NewAccount(t, 250)
+	srv.AddUsers(wechatuser.UserInfo{OpenID: testutil.Alice, Remark: "keep"}, wechatuser.UserInfo{OpenID: testutil.Bob, Remark: "keep"})
+	input := wechatuser.OpenIDs(append(testutil.OpenIDs(250), testutil.Alice, "oNOBODY", testutil.Bob)...)
+	keep := func(u wechatuser.UserInfo) bool { return u.Remark == "keep" }
+	var skipped []string
+	skip := func(one *wechatuser.OpenIDError) { skipped = append(skipped, one.OpenID) }
+
+	got, errs := testutil.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), keep, skip))
+	assert.Empty(t, errs)
+	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
+	assert.Equal(t, []string{"oNOBODY"}, skipped)
+	got, errs = testutil.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), nil, nil))
+	assert.Empty(t, errs)
+	assert.Len(t, got, 252, "all of them, without the rejected one")
+
+	// No call before the loop, and none after a break.
+	before := srv.Calls("*")
+	list := wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), nil, nil)
+	assert.Equal(t, before, srv.Calls("*"))
+	for range list {
+		break
+	}
+	_, errs = testutil.Collect(wechatuser.SelectOpenIDs(nil, nil, nil))
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], wechatuser.ErrInvalidArgument)
+}
+
+// Any error but that of one openid ends the list with it: what comes after it must not be taken for the whole.
+func TestSelectOpenIDsEndsWithAnError(t *testing.T) {
+	one := &wechatuser.OpenIDError{OpenID: testutil.Bob, Err: wechatuser.CodeInvalidOpenID}
+	for name, cause := range map[string]error{
+		"other error":                        io.ErrUnexpectedEOF,
+		"stopped job with a rejected openid": &wechatuser.BulkError{Err: io.EOF, Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
+		"complete job with a rejected one":   &wechatuser.BulkError{Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
+		"wrapped":                            fmt.Errorf("page 7: %w", one),
+	} {
+		t.Run(name, func(t *testing.T) {
+			users := func(yield func(wechatuser.UserInfo, error) bool) {
+				_ = yield(wechatuser.UserInfo{OpenID: testutil.Alice}, nil) && yield(wechatuser.UserInfo{}, one) &&
+					yield(wechatuser.UserInfo{}, cause) && yield(wechatuser.UserInfo{OpenID: testutil.Carol}, nil)
+			}
+			got, errs := testutil.Collect(wechatuser.SelectOpenIDs(users, nil, func(*wechatuser.OpenIDError) {}))
+			assert.Equal(t, []string{testutil.Alice}, got)
+			assert.Equal(t, []error{cause}, errs)
+		})
+	}
+}
+
+// An openid that is kept does not keep the block of its page in memory.
+func TestSelectedOpenIDsAreCopies(t *testing.T) {
+	page := strings.Repeat(testutil.Alice, 2)
+	users := func(yield func(wechatuser.UserInfo, error) bool) {
+		yield(wechatuser.UserInfo{OpenID: page[:len(testutil.Alice)]}, nil)
+	}
+	for openID := range wechatuser.SelectOpenIDs(users, nil, nil) {
+		assert.Equal(t, testutil.Alice, openID)
+		assert.NotSame(t, unsafe.StringData(page), unsafe.StringData(openID))
 	}
 }
 

@@ -133,6 +133,7 @@ func TestStoppedJobLeavesTokenRequestsAlone(t *testing.T) {
 			case strings.Contains(body, ids[0]): // stops the job in the middle of the token request
 				return testutil.Delay(2*time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
 			case req.URL.Path == testutil.PathBatchTagging:
+				time.Sleep(time.Millisecond) // so that the other chunk is on its way
 				srv.ExpireTokens()
 				go func() {
 					time.Sleep(time.Second)

@@ -2,6 +2,7 @@ package wechatuser
 
 import (
 	"cmp"
+	"context"
 	"time"
 )
 
@@ -59,9 +60,12 @@ type jobConfig struct {
 	dryRun, keep bool // of a sync
 }
 
-// newJobConfig returns the configuration with these options, or an [*ArgumentError].
-func newJobConfig[O jobOption](name string, opts []O) (jobConfig, error) {
+// newJobConfig returns the configuration with these options, or an [*ArgumentError], also if ctx is nil.
+func newJobConfig[O jobOption](ctx context.Context, name string, opts []O) (jobConfig, error) {
 	cfg := jobConfig{name: name, prefetch: 1, concurrency: 4}
+	if err := checkContext(name, ctx); err != nil {
+		return cfg, err
+	}
 	for i, opt := range opts {
 		if any(opt) == nil {
 			return cfg, argumentError(name, "opts", "option %d is nil", i+1)

@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -44,11 +45,33 @@ type config struct {
 	interceptors []Interceptor
 	logger       *slog.Logger
 
-	tokenSource TokenSource
-	tokenStore  TokenStore
-	legacyToken bool
-	noForced    bool
+	plainHTTP bool
+
+	secretSource   func(context.Context) (string, error)
+	tokenSource    TokenSource
+	tokenStore     TokenStore
+	legacyToken    bool
+	noForced       bool
+	cloud          cloud
+	cloudTokenFile string
 }
+
+// cloudBaseURL is the platform's address inside a container of cloud hosting. The service there takes plain http, and
+// has no certificate for TLS.
+const cloudBaseURL = "http://api.weixin.qq.com"
+
+// cloud is how calls get their token in cloud hosting.
+type cloud int
+
+const (
+	noCloud     cloud = iota // not in cloud hosting
+	cloudOwn                 // no token; the environment belongs to the account
+	cloudShared              // no token; the environment belongs to another account
+	cloudToken               // a cloudbase_access_token
+)
+
+// tokenFree reports whether calls are sent without a token.
+func (c cloud) tokenFree() bool { return c == cloudOwn || c == cloudShared }
 
 // newConfig returns the configuration with these options and the defaults. Its error has an [*ArgumentError] for each
 // wrong argument and option.
@@ -76,13 +99,23 @@ func newConfig(appID, secret string, opts []Option) (*config, error) {
 
 // check checks the arguments of New, and options that exclude each other.
 func (cfg *config) check() (errs []error) {
+	secretElsewhere := cfg.tokenSource != nil || cfg.secretSource != nil || cfg.cloud != noCloud
 	for _, arg := range []struct{ field, value string }{{"appID", cfg.appID}, {"secret", cfg.secret()}} {
 		switch {
-		case arg.value == "" && (arg.field == "appID" || cfg.tokenSource == nil):
+		case arg.value == "" && (arg.field == "appID" || !secretElsewhere):
 			errs = append(errs, optionError(arg.field, "empty: you find it in the account's console, "+console))
-		case strings.ContainsFunc(arg.value, func(r rune) bool { return r <= ' ' || r > '~' }):
-			errs = append(errs, optionError(arg.field, "contains a space or a character that it cannot have: copy it without what is around it"))
+		case !isCredential(arg.value):
+			errs = append(errs, optionError(arg.field, notACredential))
 		}
+	}
+	for _, base := range cfg.baseURLs {
+		if isPlainHTTP(base) && !cfg.plainHTTP {
+			errs = append(errs, optionError("WithBaseURL", "%s: plain http shows the access token and the app secret to "+
+				"everybody on the network: use https, or WithPlainHTTP where the network is your own", hostOf(base)))
+		}
+	}
+	if err := cfg.checkCloud(); err != nil {
+		errs = append(errs, err)
 	}
 	if cfg.tokenSource != nil && (cfg.tokenStore != nil || cfg.legacyToken) {
 		errs = append(errs, optionError("WithTokenSource", "the client then fetches no tokens: leave out WithTokenStore and WithLegacyToken"))
@@ -93,10 +126,33 @@ func (cfg *config) check() (errs []error) {
 	return errs
 }
 
+// checkCloud checks the options that cloud hosting excludes.
+func (c *config) checkCloud() error {
+	switch {
+	case c.cloud == noCloud:
+		return nil
+	case c.tokenSource != nil || c.tokenStore != nil || c.legacyToken || c.secretSource != nil:
+		return optionError("WithCloudHosting", "the client then has no tokens of its own: leave out WithTokenSource, "+
+			"WithTokenStore, WithLegacyToken and WithSecretSource")
+	case c.cloud.tokenFree() && c.recovery:
+		return optionError("WithCloudHosting", "the service in the container knows one host: leave out WithDisasterRecovery")
+	}
+	return nil
+}
+
+// isCredential reports whether s has only characters that an app ID, an app secret or a token can have.
+func isCredential(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+const notACredential = "contains a space or a character that it cannot have: copy it without what is around it"
+
 func (cfg *config) setDefaults() {
 	switch {
 	case cfg.recovery:
 		cfg.baseURLs = recoveryURLs
+	case cfg.baseURLs == nil && cfg.cloud.tokenFree():
+		cfg.baseURLs = []string{cloudBaseURL}
 	case cfg.baseURLs == nil:
 		cfg.baseURLs = []string{BaseURL}
 	}
@@ -104,6 +160,17 @@ func (cfg *config) setDefaults() {
 		cfg.timeout = defaultTimeout
 		if cfg.httpClient != nil && cfg.httpClient.Timeout > 0 {
 			cfg.timeout = cfg.httpClient.Timeout
+		}
+	}
+}
+
+// warnOfPlainHTTP logs a warning if tokens are sent to a host that is neither https nor loopback.
+func (cfg *config) warnOfPlainHTTP() {
+	for _, base := range cfg.baseURLs {
+		if isPlainHTTP(base) && !cfg.cloud.tokenFree() {
+			cfg.logger.Warn("wechatuser: access token and app secret travel in clear text: the address is plain http",
+				slog.String("host", base), slog.String("app_id", cfg.appID))
+			return
 		}
 	}
 }
@@ -144,7 +211,8 @@ func WithTransport(rt http.RoundTripper) Option {
 }
 
 // WithBaseURL replaces [BaseURL], for a proxy or a test server. The fallbacks are used, in order, while the primary
-// host cannot be reached. The addresses must be https; plain http is accepted for loopback addresses.
+// host cannot be reached. The addresses must be https; plain http is accepted for loopback addresses, and for others
+// with [WithPlainHTTP].
 func WithBaseURL(primary string, fallbacks ...string) Option {
 	return func(c *config) error {
 		c.baseURLs = nil
@@ -155,6 +223,18 @@ func WithBaseURL(primary string, fallbacks ...string) Option {
 			}
 			c.baseURLs = append(c.baseURLs, base)
 		}
+		return nil
+	}
+}
+
+// WithPlainHTTP accepts addresses of plain http that are not loopback in [WithBaseURL]: a sidecar, a proxy of your own
+// network, or the sandbox in another container.
+//
+// The access token and the app secret then travel in clear text, so the network must be one that you trust. With
+// [WithLogger], [New] logs a warning that says so.
+func WithPlainHTTP() Option {
+	return func(c *config) error {
+		c.plainHTTP = true
 		return nil
 	}
 }
@@ -296,12 +376,24 @@ func parseBaseURL(raw string) (string, error) {
 		return "", optionError(option, "not an absolute URL, such as %s", BaseURL)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return "", optionError(option, "%s: leave out user, query and fragment", u.Hostname())
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", optionError(option, "%s: plain http would show the access token to everybody on the network: use https", u.Hostname())
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "", optionError(option, "%s: the scheme must be https", u.Hostname())
 	}
 	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// isPlainHTTP reports whether what is sent to a base URL can be read on the way.
+func isPlainHTTP(base string) bool {
+	return strings.HasPrefix(base, "http:") && !isLoopback(hostOf(base))
+}
+
+// hostOf returns the host of a base URL that was parsed before.
+func hostOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 func isLoopback(host string) bool {

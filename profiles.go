@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 )
 
 // The platform is known to mix up a batch of profiles that has an openid it does not know: the response has all openids
@@ -154,7 +155,11 @@ func lacksSubscribe(users []UserInfo, body []byte) bool {
 			return said < len(users)
 		}
 		body = bytes.TrimLeft(body[i+len(name):], " \t\r\n")
-		if bytes.HasPrefix(body, []byte(":")) { // it is a name, not a value
+		value, isName := bytes.CutPrefix(body, []byte(":"))
+		value = bytes.TrimLeft(value, " \t\r\n")
+		// null, "", [] and {} are read as 0, and say nothing.
+		empty := bytes.HasPrefix(value, []byte(`""`)) || len(value) > 0 && strings.IndexByte("n[{", value[0]) >= 0
+		if isName && !empty {
 			said++
 		}
 	}

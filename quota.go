@@ -12,7 +12,8 @@ import (
 // ClearQuota resets the daily counters of all APIs. The platform allows it 10 times a month, including
 // ClearQuotaByAppSecret and the console, and then returns [CodeClearQuotaLimit]. It is never retried.
 //
-// clearQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html.
+// clearQuota, POST /cgi-bin/clear_quota,
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html.
 func (c *Client) ClearQuota(ctx context.Context) error {
 	_, err := call[okResponse](ctx, &c.caller, request{ep: &endpoints[clearQuota]}, struct {
 		AppID string `json:"appid"`
@@ -23,22 +24,31 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 // ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
 // endpoint is used up. The client then asks for a token again at once. It is never retried.
 //
-// clearQuotaByAppSecret, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
+// clearQuotaByAppSecret, POST /cgi-bin/clear_quota/v2,
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
 func (c *Client) ClearQuotaByAppSecret(ctx context.Context) error {
 	ep := &endpoints[clearQuotaByAppSecret]
-	if c.secret() == "" {
+	if err := checkContext(ep.api, ctx); err != nil {
+		return err
+	}
+	switch {
+	case c.cloud.tokenFree():
+		return ep.argumentError("appsecret", "it does not go through cloud hosting: use ClearQuota")
+	case c.secret() == "" && c.secretSource == nil:
 		return ep.argumentError("appsecret", "the client was created without the secret: use ClearQuota")
 	}
-	// One official page puts the arguments into the body, another one into the query.
-	query := url.Values{"appid": {c.appID}, "appsecret": {c.secret()}}
-	_, err := call[okResponse](ctx, &c.caller, request{ep: ep, query: query.Encode()}, struct {
-		AppID  string `json:"appid"`
-		Secret string `json:"appsecret"`
-	}{c.appID, c.secret()})
-	if err == nil {
-		c.tokens.forget() // that the quota of the token endpoint is used up
-	}
-	return err
+	return c.withSecret(ctx, ep.api, func(secret string) error {
+		// One official page puts the arguments into the body, another one into the query.
+		query := url.Values{"appid": {c.appID}, "appsecret": {secret}}
+		_, err := call[okResponse](ctx, &c.caller, request{ep: ep, secret: secret, query: query.Encode()}, struct {
+			AppID  string `json:"appid"`
+			Secret string `json:"appsecret"`
+		}{c.appID, secret})
+		if err == nil {
+			c.tokens.forget() // that the quota of the token endpoint is used up
+		}
+		return err
+	})
 }
 
 // cgiPath is the body of the calls about the quota of one API.
@@ -49,7 +59,8 @@ type cgiPath struct {
 // ClearAPIQuota resets the daily counter of one API, named by its path, such as "/cgi-bin/user/get". The platform
 // allows it 50 times a month. It is never retried.
 //
-// clearApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
+// clearApiQuota, POST /cgi-bin/openapi/quota/clear,
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
 func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
 	ep := &endpoints[clearAPIQuota]
 	if err := ep.checkPath(path); err != nil {
@@ -84,7 +95,8 @@ func (r *quotaResponse) missingField() string { return missingIf("quota", r.Quot
 // GetAPIQuota returns how much of the quota of one API is used. The API is named by its path, such as
 // "/cgi-bin/user/get". The numbers are not up to date.
 //
-// getApiQuota, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.
+// getApiQuota, POST /cgi-bin/openapi/quota/get,
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.
 func (c *Client) GetAPIQuota(ctx context.Context, path string) (*APIQuota, error) {
 	ep := &endpoints[getAPIQuota]
 	if err := ep.checkPath(path); err != nil {
@@ -124,7 +136,8 @@ func (r *ridResponse) redact(secrets redact.Redactor) {
 // GetRIDInfo returns what the platform recorded about a failed call of the last 7 days, named by the RID of its
 // [*Error]. Secrets in it are redacted.
 //
-// getRidInfo, https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
+// getRidInfo, POST /cgi-bin/openapi/rid/get,
+// https://developers.weixin.qq.com/doc/service/api/apimanage/api_getridinfo.html.
 func (c *Client) GetRIDInfo(ctx context.Context, rid string) (*RIDInfo, error) {
 	ep := &endpoints[getRIDInfo]
 	if rid == "" || !isWord(rid) {
@@ -156,7 +169,8 @@ func (r *ipListResponse) missingField() string { return missingIf("ip_list", r.I
 // GetAPIDomainIP returns the IP addresses of the platform's API, for the rules of an outbound firewall. They change:
 // call it once a day.
 //
-// getApiDomainIp, https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html.
+// getApiDomainIp, GET /cgi-bin/get_api_domain_ip,
+// https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip.html.
 func (c *Client) GetAPIDomainIP(ctx context.Context) ([]string, error) {
 	res, err := call[ipListResponse](ctx, &c.caller, request{ep: &endpoints[getAPIDomainIP]}, nil)
 	if err != nil {

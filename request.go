@@ -27,23 +27,26 @@ type request struct {
 	items int
 	// beforeSend is called before each attempt and can forbid it; nil for none.
 	beforeSend func() error
+	// secret is the app secret in the request, to be redacted in its errors; empty if there is none.
+	secret string
 	// job is the state of the job that makes the call; nil for none.
 	job *jobState
 	// received is called with each response of the platform that is a success; nil for none.
 	received func(r response, sentAt time.Time)
 }
 
-// url returns the URL of the request, which contains the token.
-func (r *request) url(base string, token Token) string {
+// url returns the URL of the request. auth and value are the query parameter that authorizes it, such as the access
+// token; auth is empty for none.
+func (r *request) url(base, auth, value string) string {
 	switch {
-	case r.ep.noAuth && r.query == "":
+	case auth == "" && r.query == "":
 		return base + r.ep.path
-	case r.ep.noAuth:
+	case auth == "":
 		return base + r.ep.path + "?" + r.query
 	case r.query == "":
-		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken)
+		return base + r.ep.path + "?" + auth + "=" + url.QueryEscape(value)
 	default:
-		return base + r.ep.path + "?access_token=" + url.QueryEscape(token.AccessToken) + "&" + r.query
+		return base + r.ep.path + "?" + auth + "=" + url.QueryEscape(value) + "&" + r.query
 	}
 }
 
@@ -52,6 +55,14 @@ type response interface {
 	ResponseEnvelope() *wire.Envelope
 	// missingField names the field that a success must have, if it is missing or empty.
 	missingField() string
+}
+
+// wholeResponse is a response type that takes a body of any form. Whatever it takes, a JSON object with an errcode other
+// than 0 is an error.
+type wholeResponse interface {
+	response
+	// takeBody decodes the body. It fails with a [*wire.FitError] if another attempt would fail in the same way.
+	takeBody(body []byte) error
 }
 
 // redactable is a response with texts that can show a secret.

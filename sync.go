@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -31,6 +32,12 @@ type SyncReport struct {
 func (r SyncReport) String() string {
 	return fmt.Sprintf("added %d of %d, removed %d of %d, %d unchanged, %d calls",
 		r.Added.Applied, r.Added.Total, r.Removed.Applied, r.Removed.Total, r.Unchanged, r.Calls)
+}
+
+// LogValue returns the numbers of the report, and no openid.
+func (r SyncReport) LogValue() slog.Value {
+	return slog.GroupValue(slog.Any("added", r.Added), slog.Any("removed", r.Removed), slog.Int("to_add", len(r.ToAdd)),
+		slog.Int("to_remove", len(r.ToRemove)), slog.Int("unchanged", r.Unchanged), slog.Int("calls", r.Calls))
 }
 
 // SyncTag makes these users, and no others, have the tag: it reads who has it, tags those who lack it, and then untags
@@ -87,7 +94,7 @@ func (c *Client) sync(
 	ctx context.Context, name string, add, remove bulkWrite, members list, openIDs iter.Seq2[string, error], opts []SyncOption,
 ) (*SyncReport, error) {
 	report := new(SyncReport)
-	cfg, err := newJobConfig(name, opts)
+	cfg, err := newJobConfig(ctx, name, opts)
 	if err == nil {
 		err = add.check(cfg, openIDs)
 	}

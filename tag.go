@@ -46,7 +46,8 @@ func checkNewTag(name string, resp response, _ []byte) error {
 // If the response to the first attempt was lost and a retry finds the name taken, CreateTag returns the tag of that
 // name. If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
-// createTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
+// createTag, POST /cgi-bin/tags/create,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_createtag.html.
 func (c *Client) CreateTag(ctx context.Context, name string) (*Tag, error) {
 	ep := &endpoints[createTag]
 	if err := ep.checkTagName(name); err != nil {
@@ -73,7 +74,7 @@ func (r *tagsResponse) missingField() string { return missingIf("tags", r.Tags =
 
 // GetTags returns all tags of the account, including the platform's own 星标组.
 //
-// getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
+// getTags, GET /cgi-bin/tags/get, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
 func (c *Client) GetTags(ctx context.Context) ([]Tag, error) {
 	res, err := call[tagsResponse](ctx, &c.caller, request{ep: &endpoints[getTags]}, nil)
 	if err != nil {
@@ -101,7 +102,8 @@ func (c *Client) findTag(ctx context.Context, wanted func(Tag) bool) (*Tag, erro
 // The platform rejects a change of its own tags with [CodeSystemTag], and a name that is taken with
 // [CodeInvalidTagName].
 //
-// updateTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
+// updateTag, POST /cgi-bin/tags/update,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_updatetag.html.
 func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 	ep := &endpoints[updateTag]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -121,7 +123,8 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 // succeeds if [Client.GetTags] does not have the tag any more: the platform is known to deny tags that exist
 // ([CodeInvalidTagID]). If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
-// deleteTag, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
+// deleteTag, POST /cgi-bin/tags/delete,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 	ep := &endpoints[deleteTag]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -139,7 +142,8 @@ func (c *Client) DeleteTag(ctx context.Context, tagID int) error {
 // GetTagFans returns a page of followers with this tag: those after nextOpenID, or the first ones if it is empty.
 // [Client.AllTagFans] returns all pages. The platform sends no total here.
 //
-// getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
+// getTagFans, POST /cgi-bin/user/tag/get,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html.
 func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (*OpenIDPage, error) {
 	ep := &endpoints[getTagFans]
 	if err := ep.checkTagID(tagID); err != nil {
@@ -164,7 +168,8 @@ func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (
 // If the platform processed only some of them ([CodeSomeOpenIDsFailed]), the others are retried; FailedOpenIDs of the
 // [*Error] has those that it did not process in the end.
 //
-// batchTagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
+// batchTagging, POST /cgi-bin/tags/members/batchtagging,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.
 func (c *Client) BatchTagging(ctx context.Context, tagID int, openIDs []string) error {
 	return c.tagMembers(ctx, &endpoints[batchTagging], tagID, openIDs)
 }
@@ -172,7 +177,8 @@ func (c *Client) BatchTagging(ctx context.Context, tagID int, openIDs []string) 
 // BatchUntagging untags 1 to 50 followers in one call. Otherwise it works like [Client.BatchTagging].
 // [Client.BulkUntagging] has no limit.
 //
-// batchUntagging, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
+// batchUntagging, POST /cgi-bin/tags/members/batchuntagging,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchuntagging.html.
 func (c *Client) BatchUntagging(ctx context.Context, tagID int, openIDs []string) error {
 	return c.tagMembers(ctx, &endpoints[batchUntagging], tagID, openIDs)
 }
@@ -202,7 +208,8 @@ func (r *tagIDListResponse) missingField() string { return missingIf("tagid_list
 
 // GetTagIDList returns the IDs of the tags of one follower, at most 20.
 //
-// getTagidList, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html.
+// getTagidList, POST /cgi-bin/tags/getidlist,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagidlist.html.
 func (c *Client) GetTagIDList(ctx context.Context, openID string) ([]int, error) {
 	ep := &endpoints[getTagIDList]
 	if err := ep.checkOpenID("openid", openID); err != nil {

@@ -12,9 +12,15 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// newTokenProvider returns the tokens of c: those of the TokenSource that it was given, or those of the platform.
+// newTokenProvider returns the tokens of c: those of the TokenSource that it was given, those of cloud hosting, or those
+// of the platform.
 func newTokenProvider(c *caller) tokenProvider {
-	if c.tokenSource != nil {
+	switch {
+	case c.cloud.tokenFree():
+		return noTokens{}
+	case c.cloud == cloudToken:
+		return sourceProvider{src: cloudTokens{c.cloudTokenFile}, secret: c.secret}
+	case c.tokenSource != nil:
 		return sourceProvider{src: c.tokenSource, secret: c.secret}
 	}
 	kind, name := tokencache.Stable, "stable"
@@ -145,24 +151,25 @@ func (r *tokenResponse) missingField() string {
 // fetchToken fetches a token from WeChat. It is a call like any other, and runs through the whole pipeline of c, from
 // inside the call that needs the token: interceptors see it, and it is retried. It does not wait for the limiter.
 func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error) {
-	var sent sync.Map // when the request of each response was sent: an interceptor can send two at once
-	req := request{
-		ep:         &endpoints[stableToken],
-		beforeSend: func() error { return providerError(allow()) },
-		received:   func(r response, sentAt time.Time) { sent.Store(r, sentAt) },
-	}
-	var in any
-	switch kind {
-	case tokencache.Legacy:
-		req.ep = &endpoints[accessToken]
-		req.query = url.Values{"grant_type": {"client_credential"}, "appid": {c.appID}, "secret": {c.secret()}}.Encode()
-	case tokencache.StableForced:
-		req.ep = &endpoints[forcedToken]
-		in = newStableTokenRequest(c.config, true)
-	case tokencache.Stable:
-		in = newStableTokenRequest(c.config, false)
-	}
-	res, err := call[tokenResponse](ctx, c, req, in)
+	var (
+		sent sync.Map // when the request of each response was sent: an interceptor can send two at once
+		res  *tokenResponse
+	)
+	ep := tokenEndpoint(kind)
+	err := c.withSecret(ctx, ep.api, func(secret string) (err error) {
+		req := request{
+			ep: ep, secret: secret,
+			beforeSend: func() error { return providerError(allow()) },
+			received:   func(r response, sentAt time.Time) { sent.Store(r, sentAt) },
+		}
+		var in any = stableTokenRequest{"client_credential", c.appID, secret, kind == tokencache.StableForced}
+		if kind == tokencache.Legacy {
+			in = nil
+			req.query = url.Values{"grant_type": {"client_credential"}, "appid": {c.appID}, "secret": {secret}}.Encode()
+		}
+		res, err = call[tokenResponse](ctx, c, req, in)
+		return err
+	})
 	if err != nil {
 		return tokencache.Token{}, err
 	}
@@ -173,6 +180,17 @@ func (c *caller) fetchToken(ctx context.Context, kind tokencache.Kind, allow fun
 	return tokencache.Token{AccessToken: res.AccessToken, ExpiresAt: expires}, nil
 }
 
+func tokenEndpoint(kind tokencache.Kind) *endpoint {
+	switch kind {
+	case tokencache.Legacy:
+		return &endpoints[accessToken]
+	case tokencache.StableForced:
+		return &endpoints[forcedToken]
+	case tokencache.Stable:
+	}
+	return &endpoints[stableToken]
+}
+
 type stableTokenRequest struct {
 	GrantType    string `json:"grant_type"`
 	AppID        string `json:"appid"`
@@ -180,8 +198,21 @@ type stableTokenRequest struct {
 	ForceRefresh bool   `json:"force_refresh"`
 }
 
-func newStableTokenRequest(cfg *config, force bool) stableTokenRequest {
-	return stableTokenRequest{"client_credential", cfg.appID, cfg.secret(), force}
+// noTokens is for calls that are sent without a token.
+type noTokens struct{}
+
+func (noTokens) get(context.Context) (Token, error) { return Token{}, nil }
+
+func (noTokens) refresh(context.Context, Token) (fetched bool, err error) {
+	return true, errNoOtherToken
+}
+
+func (noTokens) accepted(Token) {}
+
+func (noTokens) forget() {}
+
+func (noTokens) forceRefresh(context.Context) (Token, error) {
+	return Token{}, argumentError("RefreshToken", "WithCloudHosting", "calls need no access token there, so the client has none")
 }
 
 // sourceProvider has tokens of a TokenSource.

@@ -43,7 +43,8 @@ func checkUserInfo(openID string, resp response, body []byte) error {
 // For a former follower it returns no error, and Subscribe is 0. The platform rejects an openid of another account with
 // [CodeInvalidOpenID]. A response with the profile of another openid is a [*ResponseError].
 //
-// userInfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html.
+// userInfo, GET /cgi-bin/user/info,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html.
 func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInfoOption) (*UserInfo, error) {
 	ep := &endpoints[userInfo]
 	if err := ep.checkOpenID("openid", openID); err != nil {
@@ -83,7 +84,8 @@ func (r *batchUserInfoResponse) missingField() string {
 // A response that may be such a one fails with a [*ResponseError] that matches [ErrUnproven]. So may the response for
 // users who have left the account, if they come last: [Client.BulkUserInfo] asks again and returns all of them.
 //
-// batchUserinfo, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
+// batchUserinfo, POST /cgi-bin/user/info/batchget,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserInfo, error) {
 	return c.batchUserInfo(ctx, users, false)
 }
@@ -138,7 +140,8 @@ func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob boo
 //
 // The order is the platform's own. The daily quota is small: 500 calls for a new account.
 //
-// getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
+// getFans, GET /cgi-bin/user/get,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, error) {
 	ep := &endpoints[getFans]
 	if err := ep.checkCursor("next_openid", nextOpenID); err != nil {
@@ -160,7 +163,8 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 //
 // For a user who does not follow the account the platform returns [CodeRequireSubscribe].
 //
-// updateRemark, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_updateremark.html.
+// updateRemark, POST /cgi-bin/user/info/updateremark,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_updateremark.html.
 func (c *Client) UpdateRemark(ctx context.Context, openID, remark string) error {
 	ep := &endpoints[updateRemark]
 	if err := ep.checkOpenID("openid", openID); err != nil {
@@ -204,7 +208,8 @@ func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
 // The platform converts openids for 15 days after it approved the migration, and only those of users who still follow
 // the old account. Before the migration is complete it returns [CodeSystemBusy] or [CodeMigrationInvalidAppID].
 //
-// changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
+// changeOpenid, POST /cgi-bin/changeopenid,
+// https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {
 	return c.changeOpenID(ctx, fromAppID, openIDs, false)
 }

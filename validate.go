@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -15,6 +16,14 @@ const maxNameBytes = 30
 // argumentError returns the error for an argument of the endpoint.
 func (e *endpoint) argumentError(field, format string, args ...any) error {
 	return argumentError(e.api, field, format, args...)
+}
+
+// checkContext rejects a nil context, which would panic somewhere below.
+func checkContext(api string, ctx context.Context) error { //nolint:revive // the context is what is checked
+	if ctx == nil {
+		return argumentError(api, "ctx", "nil context: pass context.Background() if there is none")
+	}
+	return nil
 }
 
 // checkOpenID rejects what cannot be an openid. Its form is not documented, so nothing more is checked.
@@ -105,8 +114,8 @@ func (e *endpoint) checkTagName(name string) error {
 }
 
 func (e *endpoint) checkTagID(tagID int) error {
-	if tagID < 0 {
-		return e.argumentError("tagid", "%d is negative", tagID)
+	if tagID <= 0 {
+		return e.argumentError("tagid", "%d is not the ID of a tag: pass the ID of a Tag", tagID)
 	}
 	return nil
 }

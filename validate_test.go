@@ -2,6 +2,8 @@ package wechatuser_test
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -139,18 +141,20 @@ func TestArguments(t *testing.T) {
 	add("CreateTag not UTF-8", "createTag", "name", "not valid UTF-8", createTag(notUTF8))
 	add("UpdateTag empty", "updateTag", "name", "empty name", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, "") })
 	add("UpdateTag too long", "updateTag", "name", "31 bytes of UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
-	add("UpdateTag below zero", "updateTag", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, -1, "vip") })
-	add("DeleteTag below zero", "deleteTag", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, -1) })
-	add("BatchTagging below zero", "batchTagging", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.BatchTagging(ctx, -1, []string{testutil.Alice})
-	})
-	add("BatchUntagging below zero", "batchUntagging", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.BatchUntagging(ctx, -1, []string{testutil.Alice})
-	})
-	add("GetTagFans below zero", "getTagFans", "tagid", "-1 is negative", func(ctx context.Context, c *wechatuser.Client) error {
-		_, err := c.GetTagFans(ctx, -1, "")
-		return err
-	})
+	for id, want := range map[int]string{0: "0 is not the ID of a tag", -1: "-1 is not the ID of a tag"} {
+		for method, call := range withTagID {
+			api := strings.ToLower(method[:1]) + method[1:]
+			switch {
+			case strings.HasPrefix(method, "Bulk"):
+				api = strings.Replace(method, "Bulk", "batch", 1)
+			case strings.HasPrefix(method, "Sync"):
+				api = "batchTagging"
+			case strings.HasPrefix(method, "All"):
+				api = "getTagFans"
+			}
+			add(fmt.Sprint(method, " ", id), api, "tagid", want, func(ctx context.Context, c *wechatuser.Client) error { return call(ctx, c, id) })
+		}
+	}
 	for _, from := range []string{"", "wx OLD", notUTF8} {
 		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "pass that of the account", func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.ChangeOpenID(ctx, from, []string{testutil.Alice})
@@ -200,6 +204,112 @@ func createTag(name string) func(context.Context, *wechatuser.Client) error {
 	}
 }
 
+// withTagID are the methods about a tag.
+var withTagID = map[string]func(ctx context.Context, c *wechatuser.Client, id int) error{
+	"UpdateTag": func(ctx context.Context, c *wechatuser.Client, id int) error { return c.UpdateTag(ctx, id, "vip") },
+	"DeleteTag": func(ctx context.Context, c *wechatuser.Client, id int) error { return c.DeleteTag(ctx, id) },
+	"GetTagFans": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		_, err := c.GetTagFans(ctx, id, "")
+		return err
+	},
+	"BatchTagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		return c.BatchTagging(ctx, id, []string{testutil.Alice})
+	},
+	"BatchUntagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		return c.BatchUntagging(ctx, id, []string{testutil.Alice})
+	},
+	"AllTagFans": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		return testutil.LastError(c.AllTagFans(ctx, id))
+	},
+	"BulkTagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		_, err := c.BulkTagging(ctx, id, wechatuser.OpenIDs(testutil.Alice))
+		return err
+	},
+	"BulkUntagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		_, err := c.BulkUntagging(ctx, id, wechatuser.OpenIDs(testutil.Alice))
+		return err
+	},
+	"SyncTag": func(ctx context.Context, c *wechatuser.Client, id int) error {
+		_, err := c.SyncTag(ctx, id, wechatuser.OpenIDs(testutil.Alice))
+		return err
+	},
+}
+
+// A nil context is an argument like any other: it panics in no method.
+func TestNilContext(t *testing.T) {
+	list := wechatuser.OpenIDs(testutil.Alice)
+	calls := map[string]func(context.Context, *wechatuser.Client) error{
+		"Do": func(ctx context.Context, c *wechatuser.Client) error {
+			return c.Do(ctx, wechatuser.Request{Path: testutil.PathGetTags}, nil)
+		},
+		"EnsureTag": func(ctx context.Context, c *wechatuser.Client) error { _, err := c.EnsureTag(ctx, "vip"); return err },
+		"AllFans":   func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllFans(ctx)) },
+		"AllTagFans": func(ctx context.Context, c *wechatuser.Client) error {
+			return testutil.LastError(c.AllTagFans(ctx, 134))
+		},
+		"AllBlacklist": func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllBlacklist(ctx)) },
+		"BulkUserInfo": func(ctx context.Context, c *wechatuser.Client) error {
+			return testutil.LastError(c.BulkUserInfo(ctx, list))
+		},
+		"BulkChangeOpenID": func(ctx context.Context, c *wechatuser.Client) error {
+			return testutil.LastError(c.BulkChangeOpenID(ctx, "wxOLD", list))
+		},
+		"BulkTagging": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.BulkTagging(ctx, 134, list)
+			return err
+		},
+		"BulkUntagging": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.BulkUntagging(ctx, 134, list)
+			return err
+		},
+		"BulkBlacklist": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.BulkBlacklist(ctx, list)
+			return err
+		},
+		"BulkUnblacklist": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.BulkUnblacklist(ctx, list)
+			return err
+		},
+		"SyncTag": func(ctx context.Context, c *wechatuser.Client) error { _, err := c.SyncTag(ctx, 134, list); return err },
+		"SyncBlacklist": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.SyncBlacklist(ctx, list)
+			return err
+		},
+	}
+	for _, call := range testutil.APICalls {
+		calls[call.Name] = func(ctx context.Context, c *wechatuser.Client) error { _, err := call.Do(ctx, c); return err }
+	}
+	typ := reflect.TypeFor[*wechatuser.Client]()
+	for i := range typ.NumMethod() {
+		if name, typ := typ.Method(i).Name, typ.Method(i).Type; typ.NumIn() > 1 && typ.In(1) == reflect.TypeFor[context.Context]() {
+			assert.Contains(t, calls, name)
+		}
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
+			for _, opt := range []wechatuser.Option{wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T"))} {
+				c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), opt,
+					wechatuser.WithLimiter(closedLimiter{t}))
+				require.NoError(t, err)
+				var none context.Context
+				var ae *wechatuser.ArgumentError
+				require.ErrorAs(t, call(none, c), &ae)
+				assert.Equal(t, "ctx", ae.Field)
+				assert.Contains(t, ae.Reason, "nil context")
+			}
+			assert.Zero(t, s.Count())
+		})
+	}
+}
+
+type closedLimiter struct{ t *testing.T }
+
+func (l closedLimiter) Wait(context.Context) error {
+	assert.Fail(l.t, "a call waited")
+	return nil
+}
+
 // Arguments at the limit are sent.
 func TestArgumentsAtTheLimit(t *testing.T) {
 	ctx := t.Context()
@@ -208,7 +318,6 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 		"remark of 30 bytes":   func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, testutil.Alice, full) },
 		"tag name of 30 bytes": func(c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, full) },
 		"the tag 星标组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 2, []string{testutil.Alice}) },
-		"the tag 未分组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 0, []string{testutil.Alice}) },
 		"50 openids to tag": func(c *wechatuser.Client) error {
 			return c.BatchTagging(ctx, 100, slices.Repeat([]string{testutil.Alice}, 50))
 		},

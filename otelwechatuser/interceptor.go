@@ -19,8 +19,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Interceptor returns an interceptor that records a span and metrics for each API call; the package documentation says
-// what they contain. Pass it to [wechatuser.WithInterceptor], before other interceptors whose time should be included.
+// Interceptor returns an interceptor that records a span and metrics for each API call; see the package documentation
+// for what they contain. Pass it to [wechatuser.WithInterceptor] before the interceptors whose time should be included.
 func Interceptor(opts ...Option) wechatuser.Interceptor {
 	c := configure(opts)
 	meter := c.meter()
@@ -44,7 +44,7 @@ type observer struct {
 	endpoints         sync.Map // wechatuser.Call to *endpoint
 }
 
-// endpoint holds what all calls of an endpoint have in common. Successful calls need no other options for metrics.
+// endpoint holds the options that all calls of an endpoint share. success is for calls without an error.
 type endpoint struct {
 	attrs   []attribute.KeyValue
 	start   []trace.SpanStartOption
@@ -52,7 +52,7 @@ type endpoint struct {
 	success []metric.RecordOption
 }
 
-// endpoint returns the endpoint of a call, which is created at the first call.
+// endpoint returns the endpoint of a call. It creates it at the first call.
 func (o *observer) endpoint(call wechatuser.Call) *endpoint {
 	if ep, ok := o.endpoints.Load(call); ok {
 		return ep.(*endpoint)
@@ -119,7 +119,7 @@ func outcomeAttrs(res wechatuser.Result, err error) (attrs []attribute.KeyValue)
 	return attrs
 }
 
-// spanAttrs returns attributes that only spans have: each rid would be a time series of a metric.
+// spanAttrs returns the attributes that only spans have. In a metric, each rid would be a separate time series.
 func spanAttrs(res wechatuser.Result) (attrs []attribute.KeyValue) {
 	if host, err := url.Parse(res.Host); err == nil && host.Hostname() != "" {
 		attrs = append(attrs, semconv.ServerAddress(host.Hostname()))
@@ -136,7 +136,7 @@ func spanAttrs(res wechatuser.Result) (attrs []attribute.KeyValue) {
 	return attrs
 }
 
-// errorType returns the value of error.type: an errcode, an HTTP status, or one of a few words.
+// errorType returns the value of error.type: an errcode, an HTTP status, or one of a few fixed words.
 func errorType(err error) string {
 	var (
 		apiErr    *wechatuser.Error
@@ -163,7 +163,7 @@ func errorType(err error) string {
 }
 
 // statusText returns the SDK's own explanation of an errcode, or an empty string. The text of the error is not
-// recorded, since it may quote the platform, a proxy or a transport, and thus an openid.
+// recorded: it may quote the platform, a proxy or a transport, and so contain an openid.
 func statusText(err error) string {
 	if apiErr := (*wechatuser.Error)(nil); errors.As(err, &apiErr) {
 		return apiErr.Code.Meaning()

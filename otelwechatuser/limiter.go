@@ -11,8 +11,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Limiter returns a limiter that waits for l and records how long that takes. It returns nil if l is nil. Pass it to
-// [wechatuser.WithLimiter].
+// Limiter returns a limiter that waits for l and records how long each wait takes. Pass it to [wechatuser.WithLimiter].
+// It returns nil if l is nil.
 func Limiter(l wechatuser.Limiter, opts ...Option) wechatuser.Limiter {
 	if l == nil {
 		return nil
@@ -28,8 +28,8 @@ func Limiter(l wechatuser.Limiter, opts ...Option) wechatuser.Limiter {
 	}
 }
 
-// waitBuckets are the boundaries that the conventions recommend for the duration of calls, and two more: a caller
-// that has used up the quota of a minute waits for the next minute.
+// waitBuckets are the boundaries that the conventions recommend for the duration of calls, and 30 and 60 seconds: a
+// caller that has used up the quota of a minute waits for the next minute.
 var waitBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60}
 
 type limiter struct {

@@ -38,7 +38,7 @@ func WithMeterProvider(mp metric.MeterProvider) Option {
 }
 
 // WithAttributes adds attributes to all spans and metrics. They do not replace attributes of this package. Values are
-// exported unchanged, and each combination of values is a separate time series.
+// exported unredacted, and each combination of values is a separate time series.
 func WithAttributes(attrs ...attribute.KeyValue) Option {
 	return func(c *config) { c.attrs = append(c.attrs, attrs...) }
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnavailable matches errors that report that Redis could not be reached, did not respond in time, or is not used
-// for a few seconds after such a failure.
+// ErrUnavailable is matched by errors that report that Redis could not be reached, did not respond in time, or failed
+// so recently that it is not used yet.
 var ErrUnavailable = errors.New("redisstore: Redis is unavailable")
 
-// breaker is a circuit breaker for Redis. It limits the time of each round trip. After a failed one it is open: for a
-// cooldown, round trips fail at once.
+// breaker is a circuit breaker for Redis. It limits the time of each round trip. After a failure it is open for a
+// cooldown, during which round trips fail at once.
 type breaker struct {
-	timeout  time.Duration // of a round trip on a connection that exists
-	connect  time.Duration // added to it if a connection has to be made
-	connects func() uint32 // how often a connection had to be made so far; nil for a client without a pool
+	timeout  time.Duration // of a round trip on an existing connection
+	connect  time.Duration // added to it if a connection has to be opened
+	connects func() uint32 // how many connections had to be opened so far; nil for a client without a pool
 	onOutage func()        // called after each failure; may be nil
 
 	mu        sync.Mutex
@@ -33,7 +33,7 @@ const (
 	cooldownMin = time.Second
 	cooldownMax = 10 * time.Second
 
-	requiredPauseMin = 50 * time.Millisecond // between the round trips of doRequired, doubled each time
+	requiredPauseMin = 50 * time.Millisecond // between the attempts of doRequired, doubled each time
 	requiredPauseMax = time.Second
 )
 
@@ -42,7 +42,7 @@ func newBreaker(cfg *config, rdb redis.UniversalClient) *breaker {
 		timeout: cfg.timeout, connect: cfg.connectTimeout,
 		connects: func() uint32 { return rdb.PoolStats().Misses },
 	}
-	// A Cluster client learns of a failover from other nodes, which it asks once a minute by default.
+	// A Cluster client learns of a failover from the other nodes, which it queries once a minute by default.
 	if cluster, ok := rdb.(interface{ ReloadState(context.Context) }); ok {
 		b.onOutage = func() { cluster.ReloadState(context.Background()) }
 	}
@@ -54,10 +54,10 @@ type tripFunc[T any] func(context.Context, *breaker, func(context.Context) (T, e
 
 // do runs f, which makes a round trip. It returns after the breaker's timeout or when ctx ends, whichever is first.
 //
-// A go-redis client ignores contexts while it reads from a socket, unless it is configured otherwise. So f runs in its
-// own goroutine, which may outlive do and ends with the client's timeout. The end of ctx does not stop f, since its
-// result says whether Redis is available and so is of use to the next caller. For the same reason f has the time to
-// make a connection even if do has returned.
+// A go-redis client ignores contexts while it reads from a socket, unless ContextTimeoutEnabled is set. So f runs in
+// its own goroutine, which may outlive do and ends with the client's timeout. The end of ctx does not stop f, since its
+// result tells the next caller whether Redis is available. For the same reason f has time to open a connection even if
+// do has returned.
 func do[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
 	if err := ctx.Err(); err != nil {
 		var zero T
@@ -76,8 +76,8 @@ func do[T any](ctx context.Context, b *breaker, f func(context.Context) (T, erro
 	return t.wait(ctx, t.expired)
 }
 
-// doOnce is do for a caller who needs Redis. It ignores that the breaker is open, and a slow response does not end it:
-// it returns when f returns, when f has had the time for a connection and a response, or when ctx ends.
+// doOnce is do for a caller who needs Redis. It ignores an open breaker and waits for a slow response. It returns when
+// f returns, when the time for a connection and a response has passed, or when ctx ends.
 func doOnce[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
 	if err := ctx.Err(); err != nil {
 		var zero T
@@ -87,7 +87,7 @@ func doOnce[T any](ctx context.Context, b *breaker, f func(context.Context) (T, 
 	return t.wait(ctx, t.ctx.Done())
 }
 
-// doRequired is doOnce, repeated until Redis responds or ctx ends.
+// doRequired retries doOnce until Redis responds or ctx ends.
 func doRequired[T any](ctx context.Context, b *breaker, f func(context.Context) (T, error)) (T, error) {
 	var outage error
 	for pause := requiredPauseMin; ; pause = min(2*pause, requiredPauseMax) {
@@ -146,7 +146,7 @@ func startTrip[T any](ctx context.Context, b *breaker, probe bool, f func(contex
 	return t
 }
 
-// wait returns the result of f, or an error if leave is closed or ctx ends before that.
+// wait returns the result of f, or an error if leave is closed or ctx ends first.
 func (t *roundTrip[T]) wait(ctx context.Context, leave <-chan struct{}) (value T, err error) {
 	select {
 	case r := <-t.done:
@@ -170,7 +170,7 @@ func (t *roundTrip[T]) wait(ctx context.Context, leave <-chan struct{}) (value T
 	return value, err
 }
 
-// watch records a failure if f does not return in time, even if the caller has left.
+// watch records a failure if f does not return in time, even if do has returned.
 func (t *roundTrip[T]) watch() {
 	limit := t.breaker.timeout
 	if !runFor(limit, t.ctx.Done()) {
@@ -198,8 +198,8 @@ func (t *roundTrip[T]) record(err error) {
 
 // runFor waits until d is over and reports true, or until done is closed and reports false.
 //
-// It counts ticks. A tick that comes late, since the machine is busy or this process was stopped, counts as one: Redis
-// may have responded in that time, and nobody has read the response yet.
+// It counts ticks. A late tick counts as one, however late it is: while the machine was busy or this process was
+// suspended, Redis may have responded without the response being read.
 func runFor(d time.Duration, done <-chan struct{}) bool {
 	timer := time.NewTimer(d / ticks)
 	defer timer.Stop()
@@ -228,8 +228,8 @@ func (b *breaker) connections() uint32 {
 	return b.connects()
 }
 
-// allow reports whether a round trip may start, with an error if not. After the cooldown it lets one caller through to
-// probe Redis; the others keep failing until the result of the probe is recorded.
+// allow returns an error if no round trip may start. After the cooldown it lets one caller through to probe Redis; the
+// others keep failing until the result of the probe is recorded.
 func (b *breaker) allow(now time.Time) (probe bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -255,13 +255,14 @@ func (b *breaker) record(probe bool, err error, now time.Time) {
 	switch {
 	case !failed: // Redis responded, if only with an error
 		b.cause, b.cooldown = nil, 0
-	case b.cause == nil || probe: // other failures are of round trips that began before the breaker opened
+	case b.cause == nil || probe: // other failures belong to round trips that began before the breaker opened
 		b.cooldown = min(max(2*b.cooldown, cooldownMin), cooldownMax)
 		b.cause, b.openUntil = unavailable.cause, now.Add(b.cooldown)
 	}
 }
 
-// classify tells an outage from a command that Redis rejected. It removes the arguments of commands from error texts.
+// classify distinguishes an outage from a command that Redis rejected. It removes the arguments of commands from error
+// texts.
 func classify(err error) error {
 	var redisErr redis.Error
 	switch {
@@ -282,13 +283,13 @@ func classify(err error) error {
 	return fmt.Errorf("redisstore: Redis rejected a command: %w", err)
 }
 
-// hasCode reports whether an error of Redis has that code. Before version 7, Redis put the code of a command that
-// failed in a script into the text of another error.
+// hasCode reports whether an error of Redis has that code. If a command fails in a script, Redis before version 7 puts
+// its code into the text of another error.
 func hasCode(err error, code string) bool {
 	return redis.HasErrorPrefix(err, code) || strings.Contains(err.Error(), ": -"+code+" ")
 }
 
-// unavailableError says why Redis can't be used.
+// unavailableError reports why Redis can't be used.
 type unavailableError struct {
 	cause error
 	wait  time.Duration // until the next probe, 0 if this is the error of a round trip

@@ -17,10 +17,10 @@ import (
 // Check reports whether the store can be used: it connects, authenticates, and writes, reads and deletes a key of its
 // own, "wechatuser:token:check:" followed by a random text. Use it when a program starts, and for a readiness probe.
 //
-// Its error says in words what is wrong and what to do: a wrong password, a missing permission, a read-only replica,
-// something that is not Redis. It matches [ErrUnavailable] if that may pass without anybody's action. Each of its round
-// trips takes no longer than [WithTimeout] and [WithConnectTimeout] together. A check that succeeds ends the pause
-// after a failure in which Redis is not used.
+// Each of its round trips takes no longer than [WithTimeout] and [WithConnectTimeout] together. A successful check ends
+// the pause during which Redis is not used after a failure. Its error says what is wrong and how to fix it, such as a
+// wrong password, a missing permission, a read-only replica or a server that is not Redis. It matches [ErrUnavailable]
+// if the problem may go away by itself.
 func (s *Store) Check(ctx context.Context) error {
 	name, value := s.prefix+"wechatuser:token:check:"+rand.Text(), rand.Text()
 	written, err := s.compareAndSwap(ctx, doOnce[bool], name, "", value, 10*time.Second)
@@ -48,14 +48,14 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // Check reports whether the limiter can use Redis: it connects, authenticates and runs the script of the limiter,
-// without reserving a place. Its error is like that of [Store.Check]. A limiter whose check fails works nevertheless,
-// in this process alone, unless [WithFailClosed] is given.
+// without reserving a place. Its error is like that of [Store.Check]. A limiter whose check fails still works, in this
+// process alone, unless [WithFailClosed] is given.
 func (l *Limiter) Check(ctx context.Context) error {
 	_, err := l.runScript(ctx, doOnce[time.Duration], 0)
 	return explain(err)
 }
 
-// explain says what is wrong with Redis and what to do about it. The error stays in the text and in the chain.
+// explain adds to an error what is wrong with Redis and how to fix it. It wraps the error.
 func explain(err error) error {
 	if err == nil {
 		return nil
@@ -71,7 +71,7 @@ var (
 	deniedKey     = regexp.MustCompile(`(?i)no permissions to access (a|one of the) key`)
 )
 
-// reasonOf returns what an error means and what to do about it, an empty string if the error says so itself.
+// reasonOf returns what an error means and how to fix it, or an empty string if the error is clear by itself.
 func reasonOf(err error) string {
 	text := err.Error()
 	has := func(parts ...string) bool {
@@ -98,7 +98,7 @@ func reasonOf(err error) string {
 	case has("READONLY"):
 		return "this Redis is a read-only replica: connect to the primary, or through Sentinel or Cluster"
 	case has("cluster support disabled"):
-		return "this Redis is no Cluster: use redis.NewClient, or a single address with NewUniversalClient"
+		return "this Redis is not a Cluster: use redis.NewClient, or a single address with NewUniversalClient"
 	case has("MOVED ", "CROSSSLOT"):
 		return "this Redis is a node of a Cluster: use redis.NewClusterClient"
 	case has("No such master", "all sentinels specified in configuration are unreachable"):
@@ -108,7 +108,7 @@ func reasonOf(err error) string {
 	case has("OOM command not allowed"):
 		return "Redis is out of memory: raise maxmemory"
 	case has("MISCONF"):
-		return "Redis can't save to its disk and refuses writes: see its log"
+		return "Redis can't save to its disk and rejects writes: see its log"
 	case has("LOADING"):
 		return "Redis is loading its data"
 	case has("unknown command"):

@@ -108,7 +108,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"no permission for the key": {as("otherkey", "password"), "no permission for the key", false},
 		"a replica":                 {at(replica.addr()), "read-only replica: connect to the primary", true},
 		"a node without slots":      {at(node.addr()), "the Cluster does not serve this key", true},
-		"no Cluster":                {cluster, "this Redis is no Cluster", false},
+		"no Cluster":                {cluster, "this Redis is not a Cluster", false},
 		"out of memory":             {at(full.addr()), "out of memory", false},
 		"a web server":              {at(web.Listener.Addr().String()), "the server is not Redis", true},
 		"TLS for no TLS":            {at(users.addr(), withTLS), "Redis does not respond", true},

@@ -47,14 +47,14 @@ func (c codec) encode(name string, t wechatuser.Token) (string, error) {
 	return string(value), err
 }
 
-// errNotJSON and errIncomplete report a value that no Store has written.
+// errNotJSON and errIncomplete report a value that was not written by a Store.
 var (
 	errNotJSON    = fmt.Errorf("%w: not JSON", wechatuser.ErrUnreadableToken)
 	errIncomplete = fmt.Errorf("%w: access_token or expires_at is missing", wechatuser.ErrUnreadableToken)
 )
 
-// decode decodes a value. Its errors contain no part of the value. They match [wechatuser.ErrUnreadableToken] if the
-// value is to be replaced.
+// decode decodes a value. Its errors contain no part of the value; they match [wechatuser.ErrUnreadableToken] if the
+// value may be replaced.
 func (c codec) decode(name, value string) (wechatuser.Token, error) {
 	stored, err := parse([]byte(value))
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// WeChat allows 20 forced refreshes a day, and ignores one that follows the last within 30 seconds.
+// WeChat allows 20 forced refreshes a day, and ignores one within 30 seconds of the last.
 const (
 	forcedPerDay = 20
 	forcedGap    = 30 * time.Second
@@ -15,9 +15,10 @@ const (
 )
 
 // forcedScript counts a forced refresh and returns 1, or returns 0 if it is not allowed. The key holds the times of the
-// last ones in milliseconds, by the clock of Redis. Times in the future are ignored: the clock was set back.
+// last ones in milliseconds, by the clock of Redis. Times in the future are ignored; they occur if the clock was set
+// back.
 //
-// It uses no command that the limiter does not use.
+// It uses only commands that the limiter uses too.
 var forcedScript = redis.NewScript(`
 local most, gap, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -37,9 +38,9 @@ redis.call('SET', KEYS[1], table.concat(sent, ' '), 'PX', window)
 return 1
 `)
 
-// AllowForced counts a forced refresh of the token under key for all processes, and reports whether it is allowed: 20
-// within 24 hours, 30 seconds apart. If the response is lost and the client of Redis retries, a refresh is counted that
-// is not made.
+// AllowForced counts a forced refresh of the token under key for all processes, and reports whether it is allowed: at
+// most 20 within 24 hours, at least 30 seconds apart. If a response is lost and the Redis client retries, the retry is
+// not allowed: a refresh is counted that is not made.
 func (s *Store) AllowForced(ctx context.Context, key string) (bool, error) {
 	return runScript(ctx, s.breaker, do[bool], forcedScript, s.rdb, s.prefix+key+":forced",
 		[]any{forcedPerDay, forcedGap.Milliseconds(), forcedWindow.Milliseconds()}, (*redis.Cmd).Bool)

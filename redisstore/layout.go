@@ -17,7 +17,7 @@ import (
 // value under that key must be the token, either as plain text or as a JSON string, and must expire with the token or
 // earlier.
 //
-// legacy is the kind of token needed: see [wechatuser.WithLegacyToken].
+// legacy reports whether a legacy token is needed: see [wechatuser.WithLegacyToken].
 type Layout func(appID string, legacy bool) (key string)
 
 // WxJava returns the layout of WxJava's WxMpRedisConfigImpl. An empty prefix means "wx", the key prefix of the Spring
@@ -75,8 +75,8 @@ type reply struct {
 	ttl   time.Duration
 }
 
-// loadForeign returns the token of another SDK. It expires with its key; a token under a key without expiry is ignored,
-// since nothing tells when it expires.
+// loadForeign returns the token of another SDK. The token expires with its key. A token under a key without an expiry
+// is ignored, since its own expiry is unknown.
 func (s *Store) loadForeign(ctx context.Context, trip tripFunc[reply], name string) (wechatuser.Token, error) {
 	r, err := trip(ctx, s.breaker, func(ctx context.Context) (reply, error) {
 		sent := time.Now()

@@ -20,8 +20,8 @@ type Limit struct {
 	Calls int           // at least 1
 	Per   time.Duration // at least 1 millisecond
 	// Burst is the number of calls that may be made at once after a pause. With 0 or 1, calls are evenly spaced, and
-	// any period Per has at most Calls of them, or slightly more if a call is late: one, or those of a tenth of a
-	// second. A larger Burst allows up to Burst-1 more.
+	// there are at most Calls of them in any period Per. If calls are made late, there may be one more, or as many more
+	// as a tenth of a second allows. A larger Burst allows up to Burst-1 more.
 	Burst int
 }
 
@@ -37,20 +37,20 @@ func (l Limit) interval() time.Duration {
 // tolerance is how much earlier than evenly spaced a call may be made.
 func (l Limit) tolerance() time.Duration { return time.Duration(max(l.Burst, 1)-1) * l.interval() }
 
-// keep is how long after its time a reserved place may be used. What is used late makes a period Per fuller by no more
-// than the calls of that time.
+// keep is how long after its time a reserved place may be used. Late use adds at most the calls of that time to a
+// period Per.
 func (l Limit) keep() time.Duration { return max(l.interval(), 100*time.Millisecond) }
 
-// maxAhead is the longest time until a place that makes sense. A longer one is a fault, such as a key that something
-// else has written, and must not stall the callers.
+// maxAhead is the longest plausible time until a place. A longer one is a fault, such as a key written by another
+// program, and must not stall the callers.
 func (l Limit) maxAhead() time.Duration { return max(3*l.Per, 100*l.interval()) }
 
 // Limiter is a [wechatuser.Limiter] shared by all processes. Pass it to each client with [wechatuser.WithLimiter].
 //
-// A place is a time at which one call may be made. A process reserves places in Redis for its callers, who use them in
-// turn. It holds one place at a time, and more only if round trips take longer than the interval between places, so
-// processes take turns however many callers each of them has. A place is reserved even if it is too late for the
-// caller: it is for the next one. A Limiter is safe for concurrent use and needs no Close.
+// A place is a time at which one call may be made. A process reserves places in Redis for its callers, which use them
+// in order. It holds one place at a time, and more only if round trips take longer than the interval between places. So
+// processes take turns, however many callers each of them has. A place that is too late for its caller is used by the
+// next one. A Limiter is safe for concurrent use and needs no Close.
 type Limiter struct {
 	*limiter // a pointer, so that printing a copy of a Limiter shows no secret
 }
@@ -75,7 +75,7 @@ type limiter struct {
 	outage outage
 }
 
-// reservation is a reservation in progress. It is made for all callers, whoever started it.
+// reservation is a reservation in progress. It serves all callers, not only the one that started it.
 type reservation struct {
 	done chan struct{}
 	err  error // set before done is closed
@@ -86,9 +86,9 @@ const maxPlaces = 100
 
 var _ wechatuser.Limiter = (*Limiter)(nil)
 
-// NewLimiter returns a limiter that keeps its state in Redis under key, which is the full name: use one key for each
-// account and quota. It sends no request and starts no goroutine. All processes should use the same limit. The limiter
-// uses the clock of Redis and needs Redis 5 or later; a clock that is set back or forth does not stall it.
+// NewLimiter returns a limiter that keeps its state in Redis under key, the full name of the Redis key. Use one key for
+// each account and quota. It sends no request and starts no goroutine. All processes should use the same limit. The
+// limiter uses the clock of Redis and needs Redis 5 or later; setting that clock back or forward does not stall it.
 //
 // While Redis is down each process keeps to the limit on its own, or to a share of it with [WithFallbackShare], or
 // calls fail with [WithFailClosed]. [Limiter.Check] reports whether the limiter can be used.
@@ -114,8 +114,8 @@ func NewLimiter(rdb redis.UniversalClient, key string, limit Limit, opts ...Opti
 }
 
 // reserveScript reserves places and returns the time until the first of them in microseconds. It is the generic cell
-// rate algorithm: the key holds the time of the next place if all places were evenly spaced, and the time when it was
-// written. If that is in the future, the clock was set back, and the place is moved back with it.
+// rate algorithm: the key holds the time of the next evenly spaced place, and the time when the key was written. If the
+// latter is in the future, the clock was set back, and the place is moved back by the same amount.
 var reserveScript = redis.NewScript(`
 local interval, count, max_ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -131,10 +131,11 @@ redis.call('SET', KEYS[1], string.format('%.0f %.0f', next, now), 'PX', math.max
 return place - now
 `)
 
-// Wait blocks until the next call may be made. It returns an error when the context ends, and at once if the next place
-// is too late for the context's deadline: see [WithMargin].
+// Wait blocks until the next call may be made. It returns an error when the context ends. It fails at once if the next
+// place is too late for the context's deadline: see [WithMargin].
 //
-// Without Redis it keeps to the limit in this process alone, or fails with [ErrUnavailable]: see [WithFailClosed].
+// While Redis is down it keeps to the limit in this process alone, or fails with [ErrUnavailable]: see
+// [WithFailClosed].
 func (l *Limiter) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -155,7 +156,7 @@ func (l *Limiter) Wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// If this caller leaves from here on, the next one uses its place.
+	// If this caller leaves after this point, the next one uses its place.
 	wait := max(time.Until(place), 0)
 	if !end.IsZero() && time.Now().Add(wait).After(end) {
 		return fmt.Errorf("redisstore: the limit allows the next call in %v, too late before the deadline: %w",
@@ -172,7 +173,7 @@ func (l *Limiter) Wait(ctx context.Context) error {
 	}
 }
 
-// end returns the latest time of a place for a caller, zero if it has no deadline.
+// end returns the latest usable time of a place, or the zero time if ctx has no deadline.
 func (l *limiter) end(ctx context.Context) time.Time {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -204,7 +205,7 @@ func (l *limiter) firstOrReservation(ctx context.Context) (time.Time, *reservati
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for oldest := time.Now().Add(-l.limit.keep()); len(l.places) > 0 && l.places[0].Before(oldest); {
-		l.places = l.places[1:] // nobody was there to use it
+		l.places = l.places[1:] // nobody used it
 	}
 	if len(l.places) > 0 {
 		return l.places[0], nil
@@ -215,7 +216,7 @@ func (l *limiter) firstOrReservation(ctx context.Context) (time.Time, *reservati
 	return time.Time{}, l.pending
 }
 
-// use removes the first place, and reserves those that the callers after this one need soon.
+// use removes the first place, and reserves the places that the next callers need soon.
 func (l *limiter) use(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,8 +233,8 @@ func (l *limiter) wanted() int {
 	return max(min(n, int(l.callers.Load()), maxPlaces), 1)
 }
 
-// reserve starts a reservation of n places. The caller holds l.mu. The reservation does not end with a context, since
-// places that are reserved and not used are lost to everybody.
+// reserve starts a reservation of n places. The caller holds l.mu. The end of ctx does not cancel the reservation,
+// since places that are reserved and not used are lost to all processes.
 func (l *limiter) reserve(ctx context.Context, n int) {
 	r := &reservation{done: make(chan struct{})}
 	l.pending = r
@@ -266,7 +267,7 @@ func (l *limiter) complete(r *reservation, n int, wait time.Duration, err error,
 	close(r.done)
 }
 
-// add adds n places, the first of which is at a time if calls are evenly spaced.
+// add adds n places. first is the time of the first one if calls are evenly spaced.
 func (l *limiter) add(now, first time.Time, limit Limit, n int) {
 	for range n {
 		l.places = append(l.places, latest(now, first.Add(-limit.tolerance())))

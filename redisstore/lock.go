@@ -17,8 +17,8 @@ const (
 	maxHold     = 2 * time.Minute // longer than any token request with its retries
 )
 
-// Lock waits until it gets the lock of a key. The lock has a lease, which is renewed until unlock is called, so that a
-// holder that dies blocks the others no longer than the lease. The context limits the wait only.
+// Lock waits until it gets the lock of a key. The lock has a lease, which is renewed until unlock is called, for at
+// most 2 minutes. A holder that dies blocks the others no longer than the lease. The context limits only the wait.
 //
 // unlock makes at most two round trips and may be called more than once. It releases the lock only if this caller
 // still holds it.
@@ -39,14 +39,14 @@ func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error)
 		switch {
 		case c.decide(err == nil):
 			return c.renewLease(), nil
-		case err == ctx.Err(): //nolint:errorlint // a wrapped one says that Redis was unavailable until then
+		case err == ctx.Err(): //nolint:errorlint // a wrapped one reports that Redis was unavailable
 			return nil, fmt.Errorf("redisstore: waiting for the lock: %w", err)
 		}
 		return nil, err
 	}
 }
 
-// lockClaim is an attempt to get a lock. A round trip may get it after the caller has given up.
+// lockClaim is an attempt to acquire a lock. A round trip may acquire it after the caller has given up.
 type lockClaim struct {
 	*Store
 	name, owner string
@@ -56,7 +56,7 @@ type lockClaim struct {
 	over     bool // the caller has given up, or has released the lock
 }
 
-// try asks once for the lock.
+// try makes one attempt to acquire the lock.
 func (c *lockClaim) try(ctx context.Context, trip tripFunc[bool]) (bool, error) {
 	return runScript(ctx, c.breaker, trip, compareAndSwapScript, c.rdb, c.name,
 		[]any{"", c.owner, c.lease.Milliseconds()}, func(cmd *redis.Cmd) (bool, error) {
@@ -70,7 +70,8 @@ func (c *lockClaim) try(ctx context.Context, trip tripFunc[bool]) (bool, error) 
 		})
 }
 
-// acquire notes that the lock is acquired. It reports whether that is too late, so that it must be released.
+// acquire records that the lock is acquired. It reports whether the caller has given up, so that the lock must be
+// released.
 func (c *lockClaim) acquire() (late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,8 +79,8 @@ func (c *lockClaim) acquire() (late bool) {
 	return c.over
 }
 
-// decide is called once, when the caller has the lock or gives up. It reports whether the lock is acquired, which may
-// have happened at the last moment.
+// decide is called once, when the caller has the lock or gives up. It reports whether the lock is acquired; that may
+// happen just as the caller gives up.
 func (c *lockClaim) decide(acquired bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +89,7 @@ func (c *lockClaim) decide(acquired bool) bool {
 	return acquired
 }
 
-// renewLease renews the lease until unlock is called, maxHold is over, or another owner has the lock.
+// renewLease renews the lease until unlock is called, maxHold has passed, or another owner has the lock.
 func (c *lockClaim) renewLease() (unlock func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxHold)
 	done := make(chan struct{})

@@ -14,7 +14,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Option configures [New] or [NewLimiter]. They return an error for an invalid value; the order of options is
+// Option configures [New] or [NewLimiter]. Both return an error for an invalid value. The order of options is
 // irrelevant.
 type Option struct {
 	name string
@@ -41,14 +41,14 @@ type config struct {
 	logger         *slog.Logger
 }
 
-// WithTimeout limits the time of each round trip to Redis on a connection that exists. It defaults to 300 milliseconds
+// WithTimeout limits the time of each round trip to Redis on an existing connection. It defaults to 300 milliseconds
 // and must be at least 1 millisecond. Set it to several times the round-trip time that you measure; a command takes one
 // round trip, the first use of a script two, each with this timeout. For [New] and [NewLimiter].
 //
 // After a failed round trip Redis is not used for 1 second at first and for up to 10 seconds if it keeps failing.
-// Meanwhile whatever needs Redis fails at once. Legacy tokens are the exception: see [Store].
+// Meanwhile operations that need Redis fail at once, except those for legacy tokens: see [Store].
 //
-// Time in which this process does not run, since it is stopped or gets no processor, does not count.
+// Time during which this process is suspended or gets no CPU does not count.
 func WithTimeout(d time.Duration) Option {
 	return Option{"WithTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
 		c.timeout = d
@@ -56,11 +56,11 @@ func WithTimeout(d time.Duration) Option {
 	}}
 }
 
-// WithConnectTimeout limits the time that is added to the timeout of a round trip if the client has to make a
-// connection for it. It defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round
-// trips, and a Cluster client's first command twice that. For [New] and [NewLimiter].
+// WithConnectTimeout sets the extra time that a round trip may take if the client has to open a connection for it. It
+// defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round trips, and a Cluster
+// client's first command twice that. For [New] and [NewLimiter].
 //
-// A connection that takes longer than a caller waits is completed in the background for the next one.
+// If a caller stops waiting before the connection is open, it is completed in the background for the next caller.
 func WithConnectTimeout(d time.Duration) Option {
 	return Option{"WithConnectTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
 		c.connectTimeout = d
@@ -68,8 +68,8 @@ func WithConnectTimeout(d time.Duration) Option {
 	}}
 }
 
-// WithKeyPrefix sets a prefix for all keys. They are "wechatuser:token:stable:" or "wechatuser:token:legacy:"
-// followed by the app ID, and the same followed by ":lock". For [New].
+// WithKeyPrefix sets a prefix for all keys. They are "wechatuser:token:stable:" or "wechatuser:token:legacy:" followed
+// by the app ID, and the same with the suffix ":lock" or ":forced". For [New].
 //
 // In Redis Cluster the prefix may be a hash tag, such as "{wechat}:", but need not be one.
 func WithKeyPrefix(prefix string) Option {
@@ -79,10 +79,10 @@ func WithKeyPrefix(prefix string) Option {
 	}}
 }
 
-// WithLease sets how long a lock outlives a holder that died. It defaults to 10 seconds and must be at least 1 second.
-// For [New].
+// WithLease sets how long a lock stays held after its holder has died. It defaults to 10 seconds and must be at least 1
+// second. For [New].
 //
-// The holder renews the lease at each third of that time, for at most 2 minutes.
+// The holder renews the lease whenever a third of it has passed, for at most 2 minutes.
 func WithLease(d time.Duration) Option {
 	return Option{"WithLease", []string{apiNew}, func(c *config) error {
 		c.lease = d
@@ -91,11 +91,11 @@ func WithLease(d time.Duration) Option {
 }
 
 // WithEncryption encrypts tokens with AES-GCM before they are sent to Redis. The key has 16, 24 or 32 bytes. Values
-// encrypted with one of the old keys can still be read. To replace a key, first add the new one as an old key in every
-// process, then make it the key. For [New].
+// encrypted with one of the old keys can still be read. To replace a key, first add the new key as an old key in every
+// process, then use it as the key. For [New].
 //
-// A value is bound to the name of its Redis key. A value that is not encrypted, or encrypted with an unknown key, is an
-// error and is not overwritten: to start with encryption, delete it or choose another [WithKeyPrefix].
+// A value is bound to the name of its Redis key. A value that is not encrypted, or is encrypted with an unknown key,
+// causes an error and is not overwritten. To enable encryption, delete such values or set another [WithKeyPrefix].
 func WithEncryption(key []byte, old ...[]byte) Option {
 	return Option{"WithEncryption", []string{apiNew}, func(c *config) (err error) {
 		c.codec, err = newCodec(append([][]byte{key}, old...))
@@ -103,8 +103,8 @@ func WithEncryption(key []byte, old ...[]byte) Option {
 	}}
 }
 
-// WithReadFrom makes the store load the token that another SDK keeps in the same Redis if it has none itself. The store
-// never writes to the keys of the other SDK. For [New].
+// WithReadFrom makes the store load the token that another SDK keeps in the same Redis, if the store has no token
+// itself. The store never writes to the keys of the other SDK. For [New].
 func WithReadFrom(layouts ...Layout) Option {
 	return Option{"WithReadFrom", []string{apiNew}, func(c *config) error {
 		for _, layout := range layouts {
@@ -140,9 +140,9 @@ func WithFallbackShare(processes int) Option {
 	}}
 }
 
-// WithMargin sets how much time before its deadline a call must have left when [Limiter.Wait] lets it through, so that
-// no call is sent that can't succeed. It defaults to 200 milliseconds; of a caller with less than twice that time, half
-// of the time is the margin. 0 is allowed. For [NewLimiter].
+// WithMargin sets how much time must remain before the deadline of a call when [Limiter.Wait] lets it through, so that
+// no call is sent that can't succeed. It defaults to 200 milliseconds and may be 0. If less than twice the margin
+// remains when Wait is called, the margin is half of the remaining time. For [NewLimiter].
 func WithMargin(d time.Duration) Option {
 	return Option{"WithMargin", []string{apiNewLimiter}, func(c *config) error {
 		c.margin = d
@@ -150,9 +150,9 @@ func WithMargin(d time.Duration) Option {
 	}}
 }
 
-// WithLogger sets a logger for when a limiter loses Redis, at most one line a minute with the number of failures, and
-// for when it uses Redis again. A [Store] needs no logger,
-// since the [wechatuser.Client] logs what fails in its store. For [NewLimiter].
+// WithLogger sets a logger. The limiter logs when it loses Redis, at most one line a minute with the number of
+// failures, and when it uses Redis again. A [Store] needs no logger, since the [wechatuser.Client] logs the failures of
+// its store. For [NewLimiter].
 func WithLogger(logger *slog.Logger) Option {
 	return Option{"WithLogger", []string{apiNewLimiter}, func(c *config) error {
 		if logger == nil {

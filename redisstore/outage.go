@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// outage logs that a limiter has lost Redis: at most one warning a minute, with the number of failures since the last
-// one, and one line when it uses Redis again.
+// outage logs when a limiter loses Redis, at most one warning a minute with the number of failures since the last one,
+// and when it uses Redis again.
 type outage struct {
 	logger    *slog.Logger
 	key       string
@@ -22,7 +22,7 @@ type outage struct {
 
 const warnInterval = time.Minute
 
-// note notes the outcome of a reservation.
+// note records and logs the outcome of a reservation.
 func (o *outage) note(ctx context.Context, err error, now time.Time) {
 	key := slog.String("key", o.key)
 	if err == nil {
@@ -37,7 +37,7 @@ func (o *outage) note(ctx context.Context, err error, now time.Time) {
 	}
 }
 
-// count counts a failure. It returns how many have to be logged now, 0 within a minute of the last warning.
+// count counts a failure. It returns how many failures to log now: 0 within a minute of the last warning.
 func (o *outage) count(now time.Time) (failures int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

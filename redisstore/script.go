@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// compareAndSwapScript replaces a value if it is the expected one; the empty string stands for no value. All writes of
-// tokens and locks go through it. A go-redis client retries a command whose response was lost, so the script succeeds
-// as well if it finds the new value.
+// compareAndSwapScript replaces a value if it is the expected one. The empty string stands for no value. All writes of
+// tokens and locks go through it. A go-redis client retries a command whose response was lost, so the script also
+// succeeds if it finds the new value.
 //
 // Each script uses a single key, as Redis Cluster requires.
 var compareAndSwapScript = redis.NewScript(`
@@ -27,8 +27,8 @@ end
 return 1
 `)
 
-// runScript sends the hash of a script, and the script itself if Redis does not know it yet, each in a round trip of
-// its own. parse is called in the goroutine of the round trip, even if the caller has left.
+// runScript sends the hash of a script, and the script itself if Redis does not know it yet, each in its own round
+// trip. parse is called in the goroutine of the round trip, even if runScript has returned.
 func runScript[T any](
 	ctx context.Context, b *breaker, trip tripFunc[T], script *redis.Script, rdb redis.UniversalClient, key string,
 	args []any, parse func(*redis.Cmd) (T, error),
@@ -44,12 +44,11 @@ func runScript[T any](
 	})
 }
 
-// isRequired reports whether the client cannot go on without what is under a key. Legacy tokens are: a process that
-// fetches one on its own invalidates those of all others.
+// isRequired reports whether a client can't continue without the value under a key. That holds for legacy tokens: a
+// process that fetches one on its own invalidates those of all others.
 func isRequired(key string) bool { return strings.HasPrefix(key, "wechatuser:token:legacy:") }
 
-// tripFor returns how round trips for a key are made: until the context ends if it is required, otherwise within the
-// timeout.
+// tripFor returns the function that makes round trips for a key: doRequired if the key is required, otherwise do.
 func tripFor[T any](key string) tripFunc[T] {
 	if isRequired(key) {
 		return doRequired[T]

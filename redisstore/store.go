@@ -19,9 +19,9 @@ import (
 // A token is stored as the JSON {"access_token":"...","expires_at":"2006-01-02T15:04:05.000Z"}, which other programs
 // may read; its key expires with the token. A Store is safe for concurrent use and needs no Close.
 //
-// Load, Save, Delete and Lock fail with [ErrUnavailable] if Redis can't be used. A client continues without a stable
-// token's store then, so for stable tokens they fail soon. For legacy tokens, which the client can't fetch on its own,
-// they wait for Redis until their context ends.
+// Load, Save, Delete and Lock return [ErrUnavailable] if Redis can't be used. For stable tokens they fail fast, since a
+// client can continue without the store. For legacy tokens, which a client must not fetch without the store, they wait
+// for Redis until their context ends.
 type Store struct {
 	*config // a pointer, so that printing a copy of a Store shows no secret
 	rdb     redis.UniversalClient
@@ -37,9 +37,9 @@ var (
 // New returns a store that uses a client of a single Redis server, of Sentinel or of Cluster. It sends no request and
 // starts no goroutine. Its error joins a [*wechatuser.ArgumentError] for each invalid argument or option.
 //
-// The times of [WithTimeout] and [WithConnectTimeout] apply whatever the options of the client are. Set
-// ContextTimeoutEnabled in them as well, so that the client too gives up then; otherwise a request without a response
-// stays in the background until the client's ReadTimeout. [Store.Check] reports whether the store can be used.
+// [WithTimeout] and [WithConnectTimeout] apply whatever the options of the client are. Also set ContextTimeoutEnabled
+// in those options, so that the client stops at the same time; otherwise a request without a response continues in the
+// background until the client's ReadTimeout. [Store.Check] reports whether the store can be used.
 func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	cfg, errs := configure(apiNew, rdb, opts)
 	if err := errors.Join(errs...); err != nil {
@@ -48,7 +48,7 @@ func New(rdb redis.UniversalClient, opts ...Option) (*Store, error) {
 	return &Store{config: cfg, rdb: rdb, breaker: newBreaker(cfg, rdb)}, nil
 }
 
-// Load returns the token under key, the zero Token if there is none.
+// Load returns the token under key, or the zero Token if there is none.
 func (s *Store) Load(ctx context.Context, key string) (wechatuser.Token, error) {
 	name := s.prefix + key
 	value, err := s.get(ctx, tripFor[string](key), name)
@@ -61,11 +61,11 @@ func (s *Store) Load(ctx context.Context, key string) (wechatuser.Token, error) 
 	return s.codec.decode(name, value)
 }
 
-// maxSwaps limits how often Save reads the value and tries to replace it, if others replace it at the same time.
+// maxSwaps limits the attempts of Save to replace a value that others replace at the same time.
 const maxSwaps = 5
 
 // Save stores a token, unless the stored one expires later. The key expires with the token. A value that is not a token
-// is replaced, and one that cannot be decrypted is not.
+// is replaced; a value that cannot be decrypted is kept.
 func (s *Store) Save(ctx context.Context, key string, t wechatuser.Token) error {
 	if t.AccessToken == "" || t.ExpiresAt.IsZero() {
 		return errors.New("redisstore: can't save a token without its text and its expiry")
@@ -115,7 +115,8 @@ func (s *Store) Delete(ctx context.Context, key string, stale wechatuser.Token) 
 	if t.AccessToken != stale.AccessToken {
 		return nil
 	}
-	_, err = s.compareAndSwap(ctx, tripFor[bool](key), name, found, "", 0) // if the value has been replaced, the stale token is gone too
+	// If the value has been replaced meanwhile, the stale token is gone too.
+	_, err = s.compareAndSwap(ctx, tripFor[bool](key), name, found, "", 0)
 	return err
 }
 

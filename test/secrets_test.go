@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -318,6 +319,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	} {
 		calls = append(calls, testutil.CallOf(t, name))
 	}
+	calls = append(calls, doCalls...)
 	all := faults(t)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
 		transport := all[name]
@@ -379,6 +381,86 @@ func TestNoSecretLeaks(t *testing.T) {
 	}
 }
 
+// doCalls are calls of an endpoint that has no method, with each kind of result.
+var doCalls = []testutil.APICall{
+	{Name: "Do", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/qrcode/create", Body: "x"}, nil)
+	}},
+	{Name: "Do of a struct", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get", Idempotent: true}, &struct{ Message []int }{})
+	}},
+	{Name: "Do of a type that shows what it gets", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
+		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get"}, new(loudValue))
+	}},
+}
+
+// loudValue fails with what it is to be decoded from.
+type loudValue struct{}
+
+func (*loudValue) UnmarshalJSON(data []byte) error { return &fieldError{unescaped(string(data))} }
+
+// A secret that comes from a source is redacted in the errors of the request that has it, and is kept nowhere.
+func TestNoSecretOfASourceLeaks(t *testing.T) {
+	calls := []testutil.APICall{
+		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
+	}
+	all := faults(t)
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		transport := all[name]
+		for j, call := range calls {
+			if !testutil.Full() && i%len(calls) != j || strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
+				continue
+			}
+			t.Run(call.Name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var log bytes.Buffer
+					opts := []wechatuser.Option{
+						wechatuser.WithTransport(transport), testutil.NoRetry,
+						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithSecretSource(func(context.Context) (string, error) { return testutil.Secret, nil }),
+					}
+					if call.Legacy {
+						opts = append(opts, wechatuser.WithLegacyToken())
+					}
+					c, err := wechatuser.New(testutil.AppID, "", opts...)
+					require.NoError(t, err)
+					if _, err = call.Do(t.Context(), c); err != nil {
+						assertCleanError(t, err)
+					}
+					assertClean(t, log.String())
+					assertCleanValue(t, c)
+					assertCleanValue(t, *c)
+				})
+			})
+		}
+	}
+}
+
+// The same for the token that cloud hosting writes into a file.
+func TestNoCloudTokenLeaks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte(testutil.Token), 0o600))
+	all := faults(t)
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		transport := all[name]
+		if strings.HasPrefix(name, "new token") || !testutil.Full() && i%3 != 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(transport), wechatuser.WithCloudToken(file), testutil.NoRetry,
+					wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+				require.NoError(t, err)
+				err = testutil.GetTags(t.Context(), c)
+				require.Error(t, err)
+				assertCleanError(t, err)
+				assertClean(t, log.String())
+			})
+		})
+	}
+}
+
 // An error of the standard library stays what it is, and so can be told apart with errors.As. Of another one, which can
 // hold anything, the text stays, and what errors.Is says of it.
 func TestErrorsOfATransport(t *testing.T) {
@@ -401,7 +483,7 @@ func TestErrorsOfATransport(t *testing.T) {
 		assert.Equal(t, errors.Is(cause, syscall.ECONNREFUSED), errors.As(err, &no))
 	}
 	_, err := testutil.NewClient(t, testutil.Play(testutil.Fail(&openError{"no way to https://proxy.example.com/x"})), testutil.NoRetry).GetTags(t.Context())
-	require.EqualError(t, err, "wechatuser: getTags: no response: no way to https://proxy.example.com/x")
+	require.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: no way to https://proxy.example.com/x")
 }
 
 // What a program itself puts into a call is no error from elsewhere, and comes back as it is.
@@ -462,7 +544,7 @@ func TestRedactedErrors(t *testing.T) {
 	require.ErrorIs(t, err, testutil.ErrReset)
 	require.ErrorIs(t, err, cause)
 	require.NotErrorIs(t, err, io.EOF)
-	assert.EqualError(t, err, "wechatuser: getTags: no response: GET *** connection reset by peer")
+	assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: GET *** connection reset by peer")
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
 	assert.False(t, ne.Timeout())

@@ -31,7 +31,6 @@ type schedule struct {
 	revoked   []time.Time
 	rejecting bool
 	goodAt    time.Time // when a client that can fetch tokens last had a good one
-	fetches   []int     // that the platform was asked for, by client
 }
 
 func newSchedule(t *testing.T, seed uint64) *schedule {

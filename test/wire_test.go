@@ -105,6 +105,8 @@ func TestSuccessWithoutPayload(t *testing.T) {
 func TestInvalidPayloads(t *testing.T) {
 	for _, tt := range []struct{ method, body, want string }{
 		{"GetUserInfo", `{"subscribe":1}`, "no openid"},
+		{"GetUserInfo", `{"openid":"` + testutil.Alice + `","subscribe":null}`, "it has no subscribe"},
+		{"GetUserInfo", `{"openid":"` + testutil.Alice + `","subscribe": ""}`, "it has no subscribe"},
 		{"BatchUserInfo", `{"users":[]}`, "no user_info_list"},
 		{"BatchUserInfo", `{"user_info_list":null}`, "no result for one of the openids"},
 		{"BatchUserInfo", `{"user_info_list":[null]}`, "user_info_list[0]: null where an object is expected"},

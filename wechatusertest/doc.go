@@ -55,6 +55,8 @@
 // [Server.Delay]. [Server.FailOpenIDs] makes tagging fail for some openids, [Server.RefuseProfiles] makes profiles
 // unavailable, and [Server.ExpireTokens] revokes the access tokens.
 //
+// [Server.Handle] responds to paths that the simulator does not know, such as those of [wechatuser.Client.Do].
+//
 // [Quirks] are odd behaviours of the platform that a client should tolerate. They are off by default; [Wild] turns on
 // nearly all of them.
 //
@@ -146,6 +148,6 @@
 // # What is left out
 //
 // The calls for groups (/cgi-bin/groups/…), which tags have replaced, and everything other than users, tags, the
-// blacklist, tokens, quotas and IP addresses: these paths fail with 40066. Plain HTTP does not fail with 43003. There
+// blacklist, tokens, quotas and IP addresses: these paths fail with 40066, unless [Server.Handle] has them. Plain HTTP does not fail with 43003. There
 // are no tokens of third-party platforms.
 package wechatusertest

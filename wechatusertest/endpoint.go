@@ -96,11 +96,27 @@ type route struct {
 	day, minute       counter
 
 	delay time.Duration
+
+	answer func(Request) any // set by Handle; nil for the simulator's own response
 }
 
 // route returns the route with this path or official name. It panics if there is none: a misspelled name could make a
 // test pass that should fail.
-func (s *Server) route(method, name string) *route { return s.routes[mustFindPath(method, name)] }
+//
+// s.mu is held.
+func (s *Server) route(method, name string) *route {
+	if r := s.routes[name]; r != nil {
+		return r
+	}
+	return s.routes[mustFindPath(method, name)]
+}
+
+// hasRoute reports whether a path is one of the platform's that the simulator knows, or one of [Server.Handle].
+func (s *Server) hasRoute(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.routes[path] != nil
+}
 
 func mustFindPath(method, name string) string {
 	path, err := findPath(name)
@@ -110,9 +126,9 @@ func mustFindPath(method, name string) string {
 	return path
 }
 
-// mustResolvePath is mustFindPath, except that it returns "*" and "" unchanged.
-func mustResolvePath(method, name string) string {
-	if isAnyPath(name) {
+// mustResolvePath is mustFindPath, except that it returns "*", "" and paths of [Server.Handle] unchanged.
+func (s *Server) mustResolvePath(method, name string) string {
+	if isAnyPath(name) || s.hasRoute(name) {
 		return name
 	}
 	return mustFindPath(method, name)

@@ -65,6 +65,11 @@ func (f Fault) Check() error {
 			return err
 		}
 	}
+	return f.checkRest()
+}
+
+// checkRest is Check without the path.
+func (f Fault) checkRest() error {
 	switch f.Kind {
 	case FaultErrcode:
 		if f.Code == 0 {
@@ -159,10 +164,14 @@ func isAnyPath(path string) bool { return path == "" || path == "*" }
 func (s *Server) Fault(f Fault) { s.addFault("Fault", f) }
 
 func (s *Server) addFault(method string, f Fault) {
-	if err := f.Check(); err != nil {
+	check := f.Check
+	if s.hasRoute(f.Path) {
+		check = f.checkRest
+	}
+	if err := check(); err != nil {
 		panic("wechatusertest: " + method + ": " + err.Error())
 	}
-	f.Path = mustResolvePath(method, f.Path)
+	f.Path = s.mustResolvePath(method, f.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faultsAdded++
@@ -228,7 +237,7 @@ func (s *Server) addOrClearFaults(method string, f Fault) {
 		s.addFault(method, f)
 		return
 	}
-	path := mustResolvePath(method, f.Path)
+	path := s.mustResolvePath(method, f.Path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = slices.DeleteFunc(s.faults, func(old fault) bool {

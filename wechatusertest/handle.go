@@ -33,8 +33,10 @@ type call struct {
 	locked   []string // openids that other tagging calls must not contain now
 	conflict bool     // another call has locked one of its openids
 
-	out    writer
-	failed []string // fail_openid_list of 45171
+	out     writer
+	failed  []string  // fail_openid_list of 45171
+	special *response // sent in place of out, nil for none
+	err     error     // why there is no response
 
 	status int // HTTP status, 0 if no response is sent
 	code   wechatuser.Code
@@ -46,7 +48,7 @@ func (s *Server) handle(r *http.Request) (*response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	c := &call{route: s.routes[r.URL.Path], method: r.Method, path: r.URL.Path, query: r.URL.Query(), ip: "127.0.0.1"}
+	c := &call{method: r.Method, path: r.URL.Path, query: r.URL.Query(), ip: "127.0.0.1"}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		c.ip = host
 	}
@@ -70,7 +72,7 @@ func (s *Server) handle(r *http.Request) (*response, error) {
 func (s *Server) arrive(c *call) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.arrived = s.now()
+	c.arrived, c.route = s.now(), s.routes[c.path]
 	hasFaults := len(s.faults) > 0 || s.cfg.quirks != (Quirks{})
 	if hasFaults {
 		c.rng = s.rngFor(c)
@@ -135,6 +137,9 @@ func (s *Server) respond(c *call) (*response, error) {
 	default:
 		c.code = s.process(c)
 	}
+	if c.special != nil || c.err != nil {
+		return c.special, c.err
+	}
 	if c.code != 0 {
 		s.writeError(c)
 	} else if len(c.out.b) == 0 {
@@ -165,13 +170,18 @@ const garbage = "\x1f\x8b\x08\x00\xff\xfe{]garbage"
 func (s *Server) process(c *call) wechatuser.Code {
 	switch r := c.route; {
 	case r == nil:
+		if s.cfg.cloud { // its service knows the allowed paths only
+			if code := s.authorize(c); code != 0 || c.special != nil {
+				return code
+			}
+		}
 		return codeInvalidURL
 	case c.method != r.method && r.method == http.MethodGet:
 		return wechatuser.CodeRequireGET
-	case c.method != r.method:
+	case c.method != r.method && r.method != "":
 		return wechatuser.CodeRequirePOST
 	case !r.noToken:
-		if code := s.checkToken(c.query.Get("access_token"), c.now); code != 0 {
+		if code := s.authorize(c); code != 0 || c.special != nil {
 			return code
 		}
 		if !s.cfg.whitelistOfTokens && !s.ipAllowed(c.ip) {
@@ -183,6 +193,9 @@ func (s *Server) process(c *call) wechatuser.Code {
 	}
 	if code := c.route.spend(c.now); code != 0 {
 		return code
+	}
+	if c.route.answer != nil {
+		return s.answer(c)
 	}
 	if c.method == http.MethodPost {
 		if code := c.checkBody(); code != 0 {

@@ -31,6 +31,8 @@ type config struct {
 	whitelistOfTokens bool           // it concerns token requests only
 
 	unverified   bool
+	cloud        bool // in a container of cloud hosting
+	cloudPaths   []string
 	frozenSecret bool
 
 	logSize int
@@ -137,6 +139,14 @@ func parsePrefix(text string) netip.Prefix {
 
 // WithUnverified makes the account an unverified one (未认证): user management fails with 48001. Token requests succeed.
 func WithUnverified() Option { return func(c *config) { c.unverified = true } }
+
+// WithCloudHosting simulates a container of WeChat cloud hosting (微信云托管) where these paths are allowed: calls of them
+// need no token, and other calls without one fail with HTTP status 502. Calls can have [Server.CloudToken] as their
+// cloudbase_access_token, too; if the path is not allowed, they fail with 85107. The paths may be ones that the
+// simulator does not know. A from_appid other than the account's fails with 48001.
+func WithCloudHosting(paths ...string) Option {
+	return func(c *config) { c.cloud, c.cloudPaths = true, append(c.cloudPaths, paths...) }
+}
 
 // WithFrozenSecret freezes the app secret: calls that need the secret fail with 40243.
 func WithFrozenSecret() Option { return func(c *config) { c.frozenSecret = true } }

@@ -82,6 +82,13 @@ func (e logEntry) request() Request {
 
 // log adds a finished call to the log. s.mu is held.
 func (s *Server) log(c *call) logEntry {
+	e := s.entry(c)
+	s.requestLog.add(e, s.cfg.logSize)
+	return e
+}
+
+// entry returns the log entry of a call. s.mu is held.
+func (s *Server) entry(c *call) logEntry {
 	e := logEntry{Request: Request{
 		Time: c.arrived, Duration: s.now().Sub(c.arrived), Method: c.method, Path: c.path, Query: c.query, ClientIP: c.ip,
 		Status: c.status, Errcode: c.code, RID: c.rid, Fault: c.fault.Kind,
@@ -94,7 +101,6 @@ func (s *Server) log(c *call) logEntry {
 	if len(c.body) <= maxLoggedBody {
 		e.body = c.body
 	}
-	s.requestLog.add(e, s.cfg.logSize)
 	return e
 }
 
@@ -106,7 +112,7 @@ func (s *Server) log(c *call) logEntry {
 func (s *Server) Requests(paths ...string) []Request {
 	paths = slices.Clone(paths)
 	for i, path := range paths {
-		paths[i] = mustResolvePath("Requests", path)
+		paths[i] = s.mustResolvePath("Requests", path)
 	}
 	s.mu.Lock()
 	entries := slices.Concat(s.ring[s.oldest:], s.ring[:s.oldest])
@@ -122,8 +128,8 @@ func (s *Server) Requests(paths ...string) []Request {
 }
 
 // Calls returns the number of requests that a path has received, including failed ones. "*" or an empty path stands for
-// all paths except those of token requests. Requests to unknown paths are not counted, but [Server.Requests] returns
-// them. It panics if no API has the path.
+// all paths except those of token requests. Requests to unknown paths are not counted, unless [Server.Handle] has them,
+// but [Server.Requests] returns them. It panics if no API has the path.
 func (s *Server) Calls(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -30,7 +30,7 @@ type Server struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	advanced time.Duration
-	routes   map[string]*route // the map itself never changes
+	routes   map[string]*route // by path
 	account
 	tokens
 	quotaClears

@@ -62,7 +62,7 @@ func (cp *campaign) run(ctx context.Context) error {
 		"%d of %d followers selected, %d of them already tagged; %d tagged, %d rejected; %d without a profile.\n",
 		cp.selected, cp.read, cp.tagged, report.Applied, len(report.Failed), cp.noProfile)
 	err = errors.Join(err, cp.writeRejected(report.Failed))
-	if be := (*wechatuser.BulkError)(nil); errors.As(err, &be) && be.Err != nil {
+	if be := (*wechatuser.BulkError)(nil); errors.As(err, &be) && be.Stopped() {
 		if after := cmp.Or(report.ResumeAfter, cp.after); after != "" {
 			fmt.Fprintf(cp.out, "The job was stopped. To resume it, add: -after %s\n", after)
 		}
@@ -104,30 +104,20 @@ func (cp *campaign) dryRun(ctx context.Context) error {
 // segment returns the selected followers who lack the tag, in the order of the account's list, so that the last one
 // tagged is a cursor to resume from.
 func (cp *campaign) segment(ctx context.Context, tagID int) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for user, err := range cp.wechat.BulkUserInfo(ctx, cp.wechat.AllFans(ctx, wechatuser.StartAfter(cp.after))) {
-			if errors.As(err, new(*wechatuser.OpenIDError)) {
-				cp.noProfile++
-				continue
-			}
-			if err != nil {
-				yield("", err)
-				return
-			}
-			cp.read++
-			if !cp.rule.selects(user) {
-				continue
-			}
-			cp.selected++
-			if slices.Contains(user.TagIDList, tagID) {
-				cp.tagged++
-				continue
-			}
-			if !yield(user.OpenID, nil) {
-				return
-			}
+	lacksTag := func(user wechatuser.UserInfo) bool {
+		cp.read++
+		if !cp.rule.selects(user) {
+			return false
 		}
+		cp.selected++
+		if slices.Contains(user.TagIDList, tagID) {
+			cp.tagged++
+			return false
+		}
+		return true
 	}
+	users := cp.wechat.BulkUserInfo(ctx, cp.wechat.AllFans(ctx, wechatuser.StartAfter(cp.after)))
+	return wechatuser.SelectOpenIDs(users, lacksTag, func(*wechatuser.OpenIDError) { cp.noProfile++ })
 }
 
 // progress returns a function that prints a line every 1,000 followers.

@@ -73,7 +73,7 @@ func (j *job) tag(ctx context.Context, task *asynq.Task) error {
 	report, err := j.account.BulkTagging(ctx, c.TagID, wechatuser.OpenIDs(c.OpenIDs...))
 	var bulk *wechatuser.BulkError
 	switch {
-	case errors.As(err, &bulk) && bulk.Err != nil:
+	case errors.As(err, &bulk) && bulk.Stopped():
 		return j.classify(ctx, bulk.Err)
 	case err != nil && bulk == nil:
 		return j.classify(ctx, err)

@@ -22,6 +22,7 @@ import (
 type target struct {
 	appID, secret string
 	base          string                // base URL of the API
+	plainHTTP     bool                  // accept a base of plain http that is not loopback
 	timeout       time.Duration         // of each step
 	store         wechatuser.TokenStore // nil if there is none
 
@@ -51,9 +52,15 @@ func diagnose(ctx context.Context, p target) (*diagnosis, error) {
 	}
 	defer p.transport.CloseIdleConnections()
 	rec := &recorder{next: p.transport, now: p.now}
-	c, err := wechatuser.New(p.appID, p.secret, wechatuser.WithBaseURL(p.base), wechatuser.WithTransport(rec),
+	opts := []wechatuser.Option{
+		wechatuser.WithBaseURL(p.base), wechatuser.WithTransport(rec),
 		wechatuser.WithTimeout(p.timeout), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}),
-		wechatuser.WithoutForcedRenewal()) // a forced one would invalidate the token of all other programs
+		wechatuser.WithoutForcedRenewal(), // a forced one would invalidate the token of all other programs
+	}
+	if p.plainHTTP {
+		opts = append(opts, wechatuser.WithPlainHTTP())
+	}
+	c, err := wechatuser.New(p.appID, p.secret, opts...)
 	if err != nil {
 		return nil, err
 	}

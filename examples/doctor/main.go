@@ -52,6 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.PrintDefaults()
 	}
 	base := flags.String("base", "", "base `URL` of the API (default "+wechatuser.BaseURL+")")
+	plain := flags.Bool("plain-http", false, "accept a base URL of plain http that is not loopback: the app secret travels in clear text")
 	timeout := flags.Duration("timeout", 5*time.Second, "timeout of each step")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -61,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	p := target{
 		appID: os.Getenv("WECHAT_APPID"), secret: os.Getenv("WECHAT_SECRET"),
-		base: cmp.Or(*base, wechatuser.BaseURL), timeout: *timeout,
+		base: cmp.Or(*base, wechatuser.BaseURL), plainHTTP: *plain, timeout: *timeout,
 		store: nil, // set your store here, such as that of redisstore, to check it too
 	}
 	switch {

@@ -228,7 +228,7 @@ func TestCredential(t *testing.T) {
 	p.appID = "wxOTHER"
 	assertCheck(t, diagnosisOf(t, p), fail, credentialCheck, "40013", "-> check the app ID")
 
-	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html>blocked by proxy</html>", 1)
+	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html><title>blocked by proxy</title></html>", 1)
 	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck,
 		"HTTP status 403", "blocked by proxy", "-> check what is between")
 
@@ -406,4 +406,28 @@ func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "")
 	t.Setenv("WECHAT_SECRET", "SENTINEL")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
+}
+
+// A base URL of plain http that is not loopback needs -plain-http.
+func TestPlainHTTP(t *testing.T) {
+	p := target{appID: "wxTEST", secret: secret, base: "http://sandbox:8080", timeout: time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	_, err := diagnose(t.Context(), p)
+	require.ErrorContains(t, err, "WithPlainHTTP")
+	p.plainHTTP = true
+	assertCheck(t, diagnosisOf(t, p), fail, "DNS", "sandbox has no address")
+}
+
+// The flags in the compose file of the sandbox are flags of this program.
+func TestComposeFile(t *testing.T) {
+	t.Setenv("WECHAT_APPID", "")
+	t.Setenv("WECHAT_SECRET", "")
+	text, err := os.ReadFile("../sandbox/compose.yaml")
+	require.NoError(t, err)
+	_, command, found := strings.Cut(string(text), "command: go run ./examples/doctor ")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "\n")
+	err = run(t.Context(), strings.Fields(command), io.Discard, io.Discard)
+	require.EqualError(t, err, "-base requires an account of your own: set WECHAT_APPID and WECHAT_SECRET")
+	assert.Contains(t, command, "-plain-http")
 }

@@ -47,24 +47,17 @@ func (j Job) Run(ctx context.Context, now time.Time) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	report, err := j.Account.BulkTagging(ctx, tag.ID, func(yield func(string, error) bool) {
-		for user, err := range j.Account.BulkUserInfo(ctx, j.Account.AllFans(ctx)) {
-			at := user.SubscribedAt()
-			var one *wechatuser.OpenIDError
-			switch {
-			case errors.As(err, &one):
-				res.Refused = append(res.Refused, *one)
-			case err != nil || !at.Before(from) && at.Before(until):
-				if !yield(user.OpenID, err) {
-					return
-				}
-			}
-		}
-	})
+	isNew := func(user wechatuser.UserInfo) bool {
+		at := user.SubscribedAt()
+		return !at.Before(from) && at.Before(until)
+	}
+	refused := func(one *wechatuser.OpenIDError) { res.Refused = append(res.Refused, *one) }
+	users := j.Account.BulkUserInfo(ctx, j.Account.AllFans(ctx))
+	report, err := j.Account.BulkTagging(ctx, tag.ID, wechatuser.SelectOpenIDs(users, isNew, refused))
 	res.Tagged, res.Refused = report.Applied, append(res.Refused, report.Failed...)
 
 	var bulk *wechatuser.BulkError
-	if errors.As(err, &bulk) && bulk.Err == nil {
+	if errors.As(err, &bulk) && !bulk.Stopped() {
 		err = nil // the job is complete, and res has the rejected openids
 	}
 	return res, err

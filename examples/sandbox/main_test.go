@@ -372,3 +372,20 @@ func TestExposedAddress(t *testing.T) {
 	page, _ = sb.get(t, "/")
 	assert.NotContains(t, page, exposedWarning)
 }
+
+// The compose file starts the sandbox with flags that it has, and the program beside it finds its account.
+func TestComposeFile(t *testing.T) {
+	text, err := os.ReadFile("compose.yaml")
+	require.NoError(t, err)
+	_, command, found := strings.Cut(string(text), "command: go run ./examples/sandbox ")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "\n")
+	set, err := parse(strings.Fields(command), io.Discard)
+	require.NoError(t, err)
+	host, port, err := net.SplitHostPort(set.addr)
+	require.NoError(t, err)
+	assert.True(t, net.ParseIP(host).IsUnspecified(), "other containers reach it")
+	assert.Contains(t, string(text), "-base http://sandbox:"+port+" ")
+	assert.Contains(t, string(text), "WECHAT_APPID: "+set.appID+"\n")
+	assert.Contains(t, string(text), `WECHAT_SECRET: "`+set.secret+`"`)
+}

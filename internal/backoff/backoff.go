@@ -1,4 +1,4 @@
-// Package backoff has the waits of the SDK: random delays that grow, cool-downs that double, and a sleep that ends with
+// Package backoff provides the waits of the SDK: growing random delays, doubling cool-downs, and a sleep that ends with
 // its context.
 package backoff
 
@@ -11,7 +11,7 @@ import (
 )
 
 // Delay returns a random delay before the given retry, counted from 1: up to base for the first one, twice as much for
-// each further one, and never more than limit. Clients that failed together do not return together ("full jitter").
+// each further one, and never more than limit. So clients that failed together do not retry together ("full jitter").
 func Delay(base, limit time.Duration, retry int) time.Duration {
 	bound := limit
 	if shift := retry - 1; shift >= 0 && shift < 32 && base<<shift>>shift == base {
@@ -35,7 +35,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// ContextErr returns nil while ctx is alive, and otherwise its error, joined by its cause where that is another one.
+// ContextErr returns nil until ctx ends. Then it returns the error of ctx, and wraps its cause too if that is another
+// error.
 func ContextErr(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if err == nil || errors.Is(cause, err) {
@@ -49,7 +50,7 @@ func IsContextErr(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// Cooldown is a time during which something that fails is left alone: a second at first, then twice as long each time,
+// Cooldown is a time during which something that failed is not tried: a second at first, then twice as long each time,
 // up to a minute. The zero value is not active.
 type Cooldown struct {
 	last time.Duration
@@ -70,5 +71,5 @@ func (c *Cooldown) Begin(now time.Time) {
 // Active reports whether the cool-down still lasts.
 func (c *Cooldown) Active(now time.Time) bool { return now.Before(c.end) }
 
-// Left returns how long the cool-down still lasts, 0 or less if it is not active.
+// Left returns how long the cool-down still lasts; it is 0 or negative if the cool-down is not active.
 func (c *Cooldown) Left(now time.Time) time.Duration { return c.end.Sub(now) }

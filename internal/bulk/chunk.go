@@ -14,11 +14,11 @@ type chunk[R any] struct {
 	// toSend never grows beyond its capacity, since items point into it.
 	toSend  []Item[R]
 	done    chan struct{} // closed when no item of toSend will change any more
-	retries int           // that are left
-	sending []*Item[R]    // the items of the call under way
+	retries int           // left
+	sending []*Item[R]    // the items of the call in progress
 }
 
-// spareItems limits the items of a chunk, in chunk sizes, where the input has equal or invalid IDs.
+// spareItems limits the items of a chunk, as a multiple of the chunk size, if the input has equal or invalid IDs.
 const spareItems = 16
 
 func newChunk[R any](size int) *chunk[R] {
@@ -38,7 +38,7 @@ func (c *chunk[R]) isDone() bool {
 	}
 }
 
-// lose makes each Pending item Unknown that may be applied, since no call will decide it any more.
+// lose sets each Pending item that may be applied to Unknown, since no further call will decide it.
 func (c *chunk[R]) lose(reason error) {
 	for i := range c.toSend {
 		if item := &c.toSend[i]; item.Status == Pending && item.MayBeApplied {
@@ -47,7 +47,7 @@ func (c *chunk[R]) lose(reason error) {
 	}
 }
 
-// work finds the outcome of each item of a chunk, or else stops the job.
+// work finds the outcome of each item of a chunk, or stops the job.
 func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
 	items := make([]*Item[R], len(c.toSend))
 	for i := range items {
@@ -78,10 +78,10 @@ func (j *Job[R]) brokeOff(ctx context.Context, c *chunk[R], err error) {
 }
 
 // resolve finds the outcome of each item by bisection. With k of n items to blame it makes at most 1+2k*ceil(log2(n))
-// calls, and never more than 2n-1, retries not counted.
+// calls and never more than 2n-1, not counting retries.
 //
-// blamed says that one of the items is known to be to blame, so that a call with all of them would be wasted. accepted
-// reports that none of them is to blame. After an error, which stops the job, some items may be Pending.
+// blamed means that one of the items is known to be to blame, so that a call with all of them would be wasted. accepted
+// reports whether none of them is to blame. An error stops the job; some items may still be Pending then.
 func (j *Job[R]) resolve(ctx context.Context, c *chunk[R], items []*Item[R], blamed bool) (accepted bool, err error) {
 	if len(items) == 1 || !blamed && len(items) <= j.chunkSize() {
 		var v Verdict
@@ -134,7 +134,7 @@ func (j *Job[R]) call(ctx context.Context, c *chunk[R], items []*Item[R]) ([]*It
 	return items, v, err
 }
 
-// attempt makes one call. It returns the items to go on with: fewer where the call has processed the others.
+// attempt makes one call. It returns the items to continue with: fewer if the call has processed the others.
 func (j *Job[R]) attempt(ctx context.Context, items []*Item[R]) ([]*Item[R], Verdict, error) {
 	err := j.Send(ctx, j.stopped, items)
 	if err == nil {
@@ -145,7 +145,7 @@ func (j *Job[R]) attempt(ctx context.Context, items []*Item[R]) ([]*Item[R], Ver
 	if v.Action == Retry && len(v.Failed) > 0 {
 		failed, others := named(items, v.Failed)
 		switch {
-		case len(failed) == 0: // nobody knows who failed
+		case len(failed) == 0: // it is not known which ones failed
 			v.MayBeApplied = true
 		case len(others) == 0:
 			v.Action = v.Exhausted

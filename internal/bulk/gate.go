@@ -11,20 +11,20 @@ import (
 	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// Gate decides when the next call may be made. Jobs that share a gate are held together. It is safe for concurrent use.
-// The zero Gate is open and allows no retries.
+// Gate decides when the next call may be made. A hold applies to all jobs that share the gate. It is safe for
+// concurrent use. The zero Gate is open and allows no retries.
 type Gate struct {
-	// MaxRetries is how often a chunk is retried. Retries after a hold do not count.
+	// MaxRetries is the number of retries of a chunk. Retries after Hold and Persist do not count.
 	MaxRetries int
 	// Delay returns the pause before a retry, counted from 1. It is required if MaxRetries is not 0.
 	Delay func(retry int) time.Duration
-	// Patience is for how long calls are retried whose verdict is Persist, from the first such failure on. Any other
-	// outcome of a call through the gate shows that the failure has passed.
+	// Patience is how long calls with the verdict Persist are retried, counted from the first such failure. Any other
+	// outcome of a call through the gate ends the failure.
 	Patience time.Duration
 
 	mu           sync.Mutex
 	notBefore    time.Time // of the next call
-	failingSince time.Time // the first failure to Persist after the last other outcome; zero if there is none
+	failingSince time.Time // the first failure with Persist after the last other outcome; zero if there is none
 }
 
 // The pauses before the retries of Persist double between these two, and are random in their upper half.
@@ -33,7 +33,7 @@ const (
 	maxPause = time.Minute
 )
 
-// Wait waits until a call may be made. It returns the error of ctx if that ends first.
+// Wait waits until a call may be made. It returns the error of ctx if ctx ends first.
 func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		g.mu.Lock()
@@ -45,9 +45,9 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Hold lets no call through for d from now on; a hold that ends later stays. It does not wait. If the deadline of ctx
-// is not after the end of the hold, Hold changes nothing and returns an error that wraps context.DeadlineExceeded and
-// cause.
+// Hold lets no call through for d, starting now; it does not shorten an earlier hold. It does not wait. If the deadline
+// of ctx is not after the end of the hold, Hold changes nothing and returns an error that wraps
+// context.DeadlineExceeded and cause.
 func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
 	at := time.Now().Add(d)
 	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
@@ -61,7 +61,8 @@ func (g *Gate) Hold(ctx context.Context, d time.Duration, cause error) error {
 	return nil
 }
 
-// persist returns the pause before the next retry of a call that fails, whose last one was last, 0 if none is left.
+// persist returns the pause before the next retry, 0 or less if no time is left, and the bound of the pause. last is
+// the bound of the pause before it.
 func (g *Gate) persist(ctx context.Context, last time.Duration) (bound, pause time.Duration) {
 	now := time.Now()
 	g.mu.Lock()
@@ -77,19 +78,19 @@ func (g *Gate) persist(ctx context.Context, last time.Duration) (bound, pause ti
 	return bound, pause
 }
 
-// recovered notes that a failure to Persist has passed.
+// recovered records that a failure with Persist has ended.
 func (g *Gate) recovered() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.failingSince = time.Time{}
 }
 
-// Do waits for the gate and makes a call, and retries it as its verdicts say. left is the number of retries left,
-// MaxRetries at first; Do counts it down.
+// Do waits for the gate, makes a call, and retries it as its verdicts say. left is the number of retries left,
+// initially MaxRetries; Do decrements it.
 //
 // It returns a nil error once the call succeeds. Otherwise it returns the last error and its verdict, in which
-// Exhausted has replaced Retry and Persist. If ctx ends during a wait, or will end before a hold does, the verdict is to
-// Stop.
+// Exhausted has replaced Retry and Persist. If ctx ends during a wait, or its deadline is before the end of a hold, the
+// verdict is Stop.
 func (g *Gate) Do(ctx context.Context, left *int, call func() (Verdict, error)) (Verdict, error) {
 	var bound, pause time.Duration // of Persist
 	for {

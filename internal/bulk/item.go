@@ -6,9 +6,9 @@ import "slices"
 type Status uint8
 
 const (
-	Pending  Status = iota // nothing was done, as far as is known
+	Pending  Status = iota // not applied, as far as is known
 	Done                   // applied, or has its result
-	Rejected               // by the platform, for a reason of its own
+	Rejected               // by the platform; see Item.Err
 	Invalid                // not an ID, and never sent
 	Unknown                // no response tells whether it was applied
 )
@@ -19,8 +19,8 @@ type Item[R any] struct {
 	Status Status
 	// Err is why the item is Rejected, Invalid or Unknown; nil otherwise.
 	Err error
-	// MayBeApplied reports that a call with the item failed and may have been applied anyway. A later call may have
-	// decided the matter: see Status.
+	// MayBeApplied reports that a call with the item failed but may have been applied. A later call may have decided
+	// its outcome: see Status.
 	MayBeApplied bool
 	// Delivered reports that the item was delivered before: its ID is in the input more than once.
 	Delivered bool

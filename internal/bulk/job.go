@@ -1,6 +1,6 @@
-// Package bulk makes an API call that takes a limited number of IDs for any number of them: in chunks, several at a
-// time, with the outcome of each ID in input order. It knows nothing of the platform: what a call does and what its
-// errors mean is given to it.
+// Package bulk applies an API call that takes a limited number of IDs to any number of IDs: in chunks, several at a
+// time, with the outcome of each ID in input order. It knows nothing of the platform: the caller provides the call and
+// the meaning of its errors.
 package bulk
 
 import (
@@ -18,44 +18,45 @@ import (
 // Job takes IDs from an input, cuts them into chunks, works on several chunks at a time, and delivers each ID with its
 // outcome in input order. It runs once. All exported fields but Progress are required.
 //
-// The input, Validate, Deliver and Progress run in the goroutine that called Run. Send and Classify run concurrently in
-// up to Concurrency others, none of which is left when Run returns. At most 2*Concurrency chunks are in memory, and the
-// one that is being filled.
+// The input, Validate, Deliver and Progress run in the goroutine that called Run. Send and Classify run in up to
+// Concurrency other goroutines, all of which have ended when Run returns. At most 2*Concurrency chunks and the one
+// being filled are in memory.
 //
-// A Send or Classify that panics makes Run panic with a [*guard.Panic], once nothing runs any more. One that ends its
-// goroutine with runtime.Goexit, as a mock may do, stops the job with [guard.ErrGoexit].
+// If Send or Classify panics, Run panics with a [*guard.Panic] once all its goroutines have ended. If one of them ends
+// its goroutine with runtime.Goexit, as a mock may do, the job stops with [guard.ErrGoexit].
 //
 // R is what a call returns for an item.
 type Job[R any] struct {
 	Gate        *Gate
 	ChunkSize   int // at least 1
 	Concurrency int // at least 1
-	// Validate returns why an ID must not be sent, nil if it may.
+	// Validate returns why an ID must not be sent, or nil if it may be sent.
 	Validate func(id string) error
-	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items. ctx
-	// ends when the call is to be canceled. When stopped ends, which may be earlier, the call may send what it has begun
-	// to send, and wait for the response, but begin nothing more.
+	// Send makes one call. If it succeeds, each item is Done, and Send has set its Result. It must not keep items. When
+	// ctx ends, the call must end. When stopped ends, which may be earlier, the call may complete the request that it
+	// has begun, but must not begin another one.
 	Send func(ctx, stopped context.Context, items []*Item[R]) error
-	// Deliver takes an item in input order. After a stop it gets the Pending ones too. If it returns false, the job
-	// ends at once: calls under way are canceled. It must not keep the item, which would keep its chunk in memory.
+	// Deliver takes an item in input order. After a stop it also takes the Pending ones. If it returns false, the job
+	// ends at once, and calls in progress are canceled. It must not keep the item, which would keep its chunk in
+	// memory.
 	Deliver func(*Item[R]) bool
-	// Classify returns what an error of Send means, and what guard.ErrGoexit does. ctx ends when no new call may be made.
+	// Classify returns what an error of Send, or guard.ErrGoexit, means. ctx ends when no new call may be made.
 	Classify func(ctx context.Context, err error) Verdict
 	// Progress, if not nil, is called after each chunk with the number of items that have an outcome, and with Cursor.
 	Progress func(done int, cursor string)
 
-	stopped context.Context // ends when no new call may be made; those under way go on
+	stopped context.Context // ends when no new call may be made; those in progress continue
 	cancel  context.CancelFunc
 	mu      sync.Mutex
 	reason  error // the first reason to stop, other than the end of the caller's context
 	// panicked is the first panic of a worker, a *guard.Panic.
 	panicked error
-	size     int // of the largest call that may be made
+	size     int // the largest number of items that a call may have
 
 	filling  *chunk[R]           // takes what the input yields
 	queue    []*chunk[R]         // filled and not delivered yet, in input order
 	inFlight map[string]*Item[R] // of filling and queue
-	todo     chan *chunk[R]      // the part of queue that nobody works on yet
+	todo     chan *chunk[R]      // the part of queue that no worker has taken yet
 	workers  int
 	working  sync.WaitGroup
 
@@ -68,15 +69,15 @@ type Job[R any] struct {
 // Cursor returns the last ID of the input up to which every outcome is final, or "" if there is none: another job can
 // continue after it. Pending and Unknown are not final. An Invalid ID is never the cursor.
 func (j *Job[R]) Cursor() string {
-	return strings.Clone(j.cursor) // one that is kept should not keep its page in memory
+	return strings.Clone(j.cursor) // so that a stored cursor does not keep its page in memory
 }
 
-// Run runs the job. It returns why the job ended before its input did, or without a final outcome for each item: the
-// first error that stopped it, or that of the caller's context; the error of the input; or both. It is no error that
-// Deliver returned false.
+// Run runs the job. If the job ended before its input, or left items without a final outcome, Run returns why: the
+// first error that stopped it or that of the caller's context, the error of the input, or both. Deliver returning false
+// is not an error.
 //
-// After a stop no new call is made, and Run waits for those under way. After an error of the input, the items before it
-// are still processed.
+// After a stop no new call is made, and Run waits for those in progress. After an error of the input, the items before
+// it are still processed.
 func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error {
 	ctx, cancel := context.WithCancel(caller)
 	j.stopped, j.cancel = context.WithCancel(ctx)
@@ -127,8 +128,8 @@ func (j *Job[R]) Run(caller context.Context, ids iter.Seq2[string, error]) error
 	}
 }
 
-// stop lets no new call begin, and returns the reason that the job ends with: the first one given. Errors that follow
-// from the end of ctx are not the reason, even if they come before stopped has ended with it.
+// stop lets no new call begin. It returns why the job stops: the first reason given. Errors caused by the end of ctx
+// are not the reason, even if they arrive before stopped has ended.
 func (j *Job[R]) stop(ctx context.Context, reason error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -139,14 +140,14 @@ func (j *Job[R]) stop(ctx context.Context, reason error) error {
 	return cmp.Or(j.reason, reason)
 }
 
-// stopReason returns why the job was stopped, nil if it was not.
+// stopReason returns why the job was stopped, or nil if it was not.
 func (j *Job[R]) stopReason(caller context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return cmp.Or(j.reason, backoff.ContextErr(caller))
 }
 
-// hasPanicked reports whether Run is to panic.
+// hasPanicked reports whether Run must panic.
 func (j *Job[R]) hasPanicked() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -182,7 +183,7 @@ func (j *Job[R]) add(id string) {
 	j.filling.items = append(j.filling.items, item)
 }
 
-// start hands the chunk that was filled to the workers.
+// start passes the filled chunk to the workers.
 func (j *Job[R]) start(ctx context.Context) {
 	c := j.filling
 	if len(c.items) == 0 {
@@ -217,7 +218,8 @@ func (j *Job[R]) worker(ctx context.Context) {
 	}
 }
 
-// deliverFirst waits for the oldest chunk and delivers its items. It returns false if Deliver did, or after a panic.
+// deliverFirst waits for the oldest chunk and delivers its items. It returns false if Deliver returned false, or after
+// a panic.
 func (j *Job[R]) deliverFirst() bool {
 	c := j.queue[0]
 	<-c.done
@@ -237,7 +239,7 @@ func (j *Job[R]) deliverFirst() bool {
 		if item.Status == Pending || item.Status == Unknown {
 			j.gaps, j.cursorFixed = true, true
 		}
-		if !j.cursorFixed && item.Status != Invalid { // no other job could continue after that
+		if !j.cursorFixed && item.Status != Invalid { // no other job can continue after an Invalid ID
 			j.cursor = item.ID
 		}
 		if !j.Deliver(item) {

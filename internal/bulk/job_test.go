@@ -711,7 +711,7 @@ func brokeOff(_ context.Context, err error) Verdict {
 	if errors.Is(err, guard.ErrGoexit) {
 		return Verdict{Unknown: true, MayBeApplied: true}
 	}
-	return classify(nil, err)
+	return classify(context.TODO(), err)
 }
 
 // A mock may end the goroutine of a call, as t.FailNow does.

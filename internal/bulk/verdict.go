@@ -7,7 +7,7 @@ type Action uint8
 
 const (
 	Stop    Action = iota // the job ends with this error
-	Split                 // some items are to blame: halve the call until each stands alone; one that does is Rejected
+	Split                 // some items are to blame: halve the call; an item that fails alone is Rejected
 	Reject                // all items of the call are Rejected
 	Retry                 // retry after a delay, up to Gate.MaxRetries times; then Verdict.Exhausted
 	Hold                  // let no call through the gate for Verdict.After, then retry; there is no limit
@@ -18,17 +18,18 @@ const (
 // Verdict is how to go on after a failed call. The zero Verdict stops the job.
 type Verdict struct {
 	Action Action
-	// After is how long to Hold, and how long at least to pause before a Retry.
+	// After is the duration of a Hold, and the shortest pause before a Retry.
 	After time.Duration
-	// Exhausted replaces Retry and Persist when nothing is left of them: Stop, Split or Reject.
+	// Exhausted replaces Retry and Persist when no retries or no time are left: Stop, Split or Reject.
 	Exhausted Action
-	// Failed are the IDs that the call did not process: with Retry, only they are retried, and the others are Done. Empty
-	// means that they are not known; so do IDs that are no items of the call. If Failed names every item of the call,
-	// there is no progress, and Exhausted applies at once.
+	// Failed are the IDs that the call did not process. With Retry, only they are retried, and the others are Done.
+	// They are unknown if Failed is empty, or has no ID of the call. If Failed names every item of the call, there is
+	// no progress, and Exhausted applies at once.
 	Failed []string
-	// MayBeApplied reports that the call may have been applied. It is noted on each of its items.
+	// MayBeApplied reports that the call may have been applied. It is set on each item of the call.
 	MayBeApplied bool
-	// Unknown, with Stop, makes the items of the call Unknown; with Split, the one that stands alone.
+	// Unknown makes items Unknown: with Stop all of the call; with Split an item that fails alone, in place of
+	// Rejected.
 	Unknown bool
 	// Err replaces the error of the call if it is not nil.
 	Err error

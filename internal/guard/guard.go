@@ -1,4 +1,4 @@
-// Package guard brings a panic or a runtime.Goexit of a goroutine to the one that waits for it.
+// Package guard reports a panic or a runtime.Goexit of a goroutine to the goroutine that waits for it.
 package guard
 
 import (
@@ -7,10 +7,10 @@ import (
 	"runtime/debug"
 )
 
-// ErrGoexit means that a function did not return, but ended its goroutine with runtime.Goexit, as t.FailNow does.
+// ErrGoexit reports that a function ended its goroutine with runtime.Goexit, as t.FailNow does.
 var ErrGoexit = errors.New("the goroutine of the call was ended by runtime.Goexit, as t.FailNow does")
 
-// Panic is a panic of another goroutine, with its stack there.
+// Panic is a panic of another goroutine, with the stack of that goroutine.
 type Panic struct {
 	Value any
 	Stack []byte
@@ -25,8 +25,9 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Run calls f, and then ended, however f ended: with nil if it returned, a [*Panic] if it panicked, and [ErrGoexit] if
-// it ended its goroutine. Run recovers from a panic. After a Goexit ended is the last that the goroutine does.
+// Run calls f and then, however f ended, the function ended: with nil if f returned, a [*Panic] if it panicked, and
+// [ErrGoexit] if it called runtime.Goexit. Run recovers from a panic. After a Goexit the goroutine ends once ended has
+// returned.
 func Run(f func(), ended func(error)) {
 	err := ErrGoexit
 	defer func() {

@@ -15,13 +15,13 @@ import (
 type Page struct {
 	Items []string
 	Next  string // the cursor of the next page, or empty
-	Total int    // how long the list says that it is, 0 if it does not say
+	Total int    // the length of the list as the platform states it, 0 if it states none
 }
 
 // Fetch returns the page after a cursor. The empty cursor is the beginning of the list.
 type Fetch func(ctx context.Context, cursor string) (Page, error)
 
-// CursorError means that a list returned a cursor twice, so that it would never end.
+// CursorError reports that a list returned a cursor twice, so that it would never end.
 type CursorError struct {
 	Cursor string
 }
@@ -36,19 +36,19 @@ var (
 	ErrTooLong  = errors.New("the list is more than twice as long as it says, so it would never end")
 )
 
-// slack is how many items a list may have in any case beyond twice its total: two large pages.
+// slack is how many items a list may always have beyond twice its total: two large pages.
 const slack = 20_000
 
-// Walk returns the pages of a list, from the page after cursor on. The list ends with an empty page, and nothing else:
-// the totals of the platform can be wrong, and the last page has a cursor like all others. Where a page has items and
-// no cursor, the page after its last item is fetched. The list has ended if that page repeats one and has no cursor
-// either, unless the total says that more is to come.
+// Walk returns the pages of a list, from the page after cursor on. The list ends with an empty page; totals of the
+// platform can be wrong, and the last page has a cursor like all others. If a page has items and no cursor, its last
+// item is used as the cursor. If the page fetched with it repeats an earlier one and has no cursor either, the list
+// ends too; but if the total says that items are missing, the walk fails with [ErrRepeated].
 //
-// Empty items are dropped, and so is the cursor where a page begins with it. Pages without any item left are skipped.
-// The slices of Fetch are changed.
+// Empty items are dropped, and so is the cursor if a page begins with it. Pages without remaining items are skipped.
+// Walk modifies the slices that Fetch returns.
 //
-// The first error, of Fetch, a [*CursorError], [ErrRepeated] or [ErrTooLong], ends the walk. The total limits a list
-// only roughly, since it can be hours old, and people join while the list is read.
+// The first error ends the walk: that of Fetch, a [*CursorError], [ErrRepeated] or [ErrTooLong]. The total limits a
+// list only roughly, since it can be hours old, and people join while the list is read.
 func Walk(ctx context.Context, cursor string, fetch Fetch) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		w := walk{whole: cursor == "", cursor: cursor, cursors: make(map[string]bool), pages: make(map[uint64]bool), seed: maphash.MakeSeed()}
@@ -70,9 +70,9 @@ func Walk(ctx context.Context, cursor string, fetch Fetch) iter.Seq2[[]string, e
 	}
 }
 
-// walk is what a walk knows about its list. It grows with the number of pages, and keeps none of them in memory.
+// walk is the state of a walk. It grows with the number of pages, and keeps no page in memory.
 type walk struct {
-	whole   bool   // it has begun at the beginning
+	whole   bool   // the walk began at the beginning of the list
 	cursor  string // of the page to fetch
 	doubted bool   // cursor is the last item of a page that had no cursor
 	ended   bool
@@ -84,13 +84,13 @@ type walk struct {
 	total   int // the largest so far
 }
 
-// take takes the next page and returns its items.
+// take adds the next page and returns its items.
 func (w *walk) take(page Page) ([]string, error) {
 	if len(page.Items) == 0 {
 		w.ended = true
 		return nil, nil
 	}
-	w.cursors[strings.Clone(w.cursor)] = true // a cursor that is kept should not keep its page in memory
+	w.cursors[strings.Clone(w.cursor)] = true // so that a stored cursor does not keep its page in memory
 	items := withoutCursor(page.Items, w.cursor)
 	next := page.Next
 	if next == "" && len(items) > 0 {
@@ -99,12 +99,12 @@ func (w *walk) take(page Page) ([]string, error) {
 	repeated := next != "" && w.cursors[next]
 	seen := len(items) > 0 && w.seen(items)
 	switch {
-	case page.Next == "" && w.doubted && (repeated || seen): // nothing new, and no cursor once more
+	case page.Next == "" && w.doubted && (repeated || seen): // nothing new, and again no cursor
 		if w.ended = true; w.whole && w.items < w.total {
 			return nil, ErrRepeated
 		}
 		return nil, nil
-	case len(items) == 0 && (repeated || next == ""): // nothing after the cursor but the cursor itself
+	case len(items) == 0 && (repeated || next == ""): // the page has only the cursor itself
 		w.ended = true
 		return nil, nil
 	case repeated:
@@ -120,7 +120,7 @@ func (w *walk) take(page Page) ([]string, error) {
 	return items, nil
 }
 
-// seen reports whether these items were a page before, and notes them.
+// seen reports whether these items were a page before, and records them.
 func (w *walk) seen(items []string) bool {
 	var h maphash.Hash
 	h.SetSeed(w.seed)
@@ -134,7 +134,7 @@ func (w *walk) seen(items []string) bool {
 	return seen
 }
 
-// withoutCursor drops empty items, and the cursor where the page begins with it.
+// withoutCursor drops empty items, and the cursor if the page begins with it.
 func withoutCursor(items []string, cursor string) []string {
 	items = slices.DeleteFunc(items, func(item string) bool { return item == "" })
 	if len(items) > 0 && items[0] == cursor {

@@ -8,12 +8,12 @@ import (
 	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
-// Prefetch returns a sequence that runs in a goroutine of its own, up to n elements ahead of the loop over it. When the
-// loop ends, it cancels the context of the sequence and waits until the sequence has returned. If n is 0, the sequence
-// runs in the loop itself, with ctx.
+// Prefetch runs a sequence in its own goroutine, up to n elements ahead of the loop over the result. When the loop
+// ends, it cancels the context of the sequence and waits until the sequence has returned. If n is 0, the sequence runs
+// in the loop itself, with ctx.
 //
-// A sequence that ends its goroutine with runtime.Goexit ends with [guard.ErrGoexit]. If it panics, so does the loop,
-// with a [*guard.Panic].
+// If the sequence calls runtime.Goexit, the last element is the error [guard.ErrGoexit]. If the sequence panics, the
+// loop panics with a [*guard.Panic].
 func Prefetch[T any](
 	ctx context.Context, n int, sequence func(context.Context) iter.Seq2[T, error],
 ) iter.Seq2[T, error] {
@@ -44,7 +44,7 @@ func Prefetch[T any](
 				for value, err := range sequence(ctx) {
 					select {
 					case elements <- element{value, err}:
-					case <-quit: // not ctx.Done(): the caller is to get the error of its context
+					case <-quit: // not ctx.Done(): the loop must receive the error of its context
 						return
 					}
 				}

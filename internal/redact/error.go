@@ -14,42 +14,42 @@ import (
 	"strings"
 )
 
-// Rebuild returns an error of a type that is known to the caller of this package, without secrets: err itself if it
-// holds none. It reports false for any other type. It uses r for texts and errors in err.
+// Rebuild returns a copy of err without secrets, or err itself if it has none. It handles the error types of the caller
+// of this package and reports false for any other. It uses r for the texts and errors in err.
 type Rebuild func(r Redactor, err error) (rebuilt error, ok bool)
 
-// Rebuilding returns a Redactor that asks f first what becomes of an error.
+// Rebuilding returns a Redactor that first passes each error to f.
 func (r Redactor) Rebuilding(f Rebuild) Redactor {
 	r.rebuild = f
 	return r
 }
 
-// Trusting returns a Redactor that leaves this error alone, wherever it is in another one.
+// Trusting returns a Redactor that does not change err, wherever it occurs in another error.
 func (r Redactor) Trusting(err error) Redactor {
 	r.trusted = err
 	return r
 }
 
-// Error returns err without secrets: none is in its text, and none can be reached in it with errors.As, package
-// reflect, encoding/json or a printer that ignores methods.
+// Error returns err without secrets: none is in its text, and none can be reached with errors.As, package reflect,
+// encoding/json or a printer that ignores methods.
 //
-// An error of the standard library stays what it is, if all that it holds is of the standard library and without a
-// secret. If not, [net.OpError] and the like are copied without secrets. Of an error of any other type, which can keep a
-// URL or a request anywhere, and of a [url.Error], only this stays: its redacted text, whether it is a timeout, what
-// errors.Is says of it, and the errors that it wraps, each of them redacted too.
+// An error of the standard library is returned unchanged if all its values are of the standard library and have no
+// secret. Otherwise [net.OpError] and similar types are copied without secrets. Any other error, and a [url.Error], can
+// contain a URL or a request. It is replaced by an error that keeps only the redacted text, whether it is a timeout,
+// the results of errors.Is, and the wrapped errors, each of them redacted too.
 func (r Redactor) Error(err error) error {
 	r = r.Prepared()
 	s := sealer{r: r, m: r.ready, errors: maxErrors, values: maxValues}
 	return s.seal(err)
 }
 
-// How many errors of a chain or tree, and values in them, are looked at. An error can refer to itself.
+// Limits of the errors of a chain or tree, and of the values in them, that are examined. An error can refer to itself.
 const (
 	maxErrors = 100
 	maxValues = 10_000
 )
 
-// sealer carries out Redactor.Error. It counts down what it may still look at.
+// sealer implements Redactor.Error. It counts down how many errors and values it may still examine.
 type sealer struct {
 	r              Redactor
 	m              *matcher
@@ -66,7 +66,7 @@ func (s *sealer) seal(err error) error {
 	}
 	if s.r.rebuild != nil {
 		if rebuilt, ok := s.r.rebuild(s.r, err); ok {
-			if rebuilt == err { //nolint:errorlint // is it a copy
+			if rebuilt == err { //nolint:errorlint // whether it is a copy
 				return err
 			}
 			return s.sealed(err, rebuilt)
@@ -96,7 +96,7 @@ func (s *sealer) seal(err error) error {
 
 // isSame compares errors as errors.Is does.
 func isSame(err, target error) bool {
-	return target != nil && reflect.TypeOf(target).Comparable() && err == target //nolint:errorlint // it is meant so
+	return target != nil && reflect.TypeOf(target).Comparable() && err == target //nolint:errorlint // deliberately
 }
 
 func isNilPointer(err error) bool {
@@ -104,7 +104,7 @@ func isNilPointer(err error) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// copied returns a copy without secrets of an error that programs look for with errors.As; nil for any other.
+// copied returns a copy without secrets of an error that programs look for with errors.As, or nil for any other error.
 func (s *sealer) copied(err error) error {
 	switch e := err.(type) { //nolint:errorlint // this walks the chain itself
 	case *net.OpError:
@@ -136,7 +136,7 @@ func (s *sealer) inner(err error) error {
 	return s.seal(err)
 }
 
-// addr returns an address as its text, unless it is one of package net.
+// addr returns an address of package net unchanged if it has no secret, and any other as its redacted text.
 func (s *sealer) addr(a net.Addr) net.Addr {
 	if a == nil || s.isHarmless(reflect.ValueOf(a)) {
 		return a
@@ -159,8 +159,8 @@ func (s *sealer) sealed(err error, inner ...error) error {
 	}
 }
 
-// errorText returns the text of an error without secrets: if there is one, without any URL, and otherwise without what
-// a URL can have of a password.
+// errorText returns the text of an error without secrets. If the text has one, all its URLs are removed; otherwise only
+// the user name and password in URLs are.
 func (s *sealer) errorText(text string) string {
 	if !s.m.isClean(text) {
 		return s.m.text(anyURL.ReplaceAllString(text, redacted))
@@ -173,8 +173,8 @@ var (
 	userInfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'<>\\/?#@]*@`)
 )
 
-// sealedError is an error of which only a redacted text is left, what errors.Is said of it, and the redacted errors
-// that it wraps. The error itself is out of reach, in a closure.
+// sealedError replaces an error. It has the redacted text, the results of errors.Is, and the redacted wrapped errors.
+// The original error can't be reached, since only a closure holds it.
 type sealedError struct {
 	text    string
 	is      func(error) bool
@@ -193,10 +193,10 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// isHarmless reports whether all that can be reached from v is of the standard library, and without a secret.
+// isHarmless reports whether all values that can be reached from v are of the standard library and have no secret.
 func (s *sealer) isHarmless(v reflect.Value) bool {
 	if !v.IsValid() {
-		return true // a nil interface, or where a nil pointer points
+		return true // a nil interface or the target of a nil pointer
 	}
 	s.values--
 	t := v.Type()
@@ -204,7 +204,7 @@ func (s *sealer) isHarmless(v reflect.Value) bool {
 	case s.values < 0, !isStandard(t), t == reflect.TypeFor[url.Error]():
 		return false
 	case t == reflect.TypeFor[x509.Certificate](), t.Implements(reflect.TypeFor[reflect.Type]()):
-		return true // the former is known to everybody, the latter describes a type
+		return true // a certificate is public, and a reflect.Type only describes a type
 	}
 	switch v.Kind() {
 	case reflect.String:

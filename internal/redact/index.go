@@ -8,18 +8,19 @@ import (
 )
 
 const (
-	partLen   = 8 // bytes of a secret that must not be seen in a row
+	partLen   = 8 // consecutive bytes of a secret that are redacted
 	minSecret = 4 // bytes; the secrets of the platform have 32 characters and more
 )
 
-// matcher finds the parts of some secrets in a text, in one pass: it keeps the last characters that it has seen in two
-// integers, and looks them up.
+// matcher finds the parts of some secrets in a text in one pass: it keeps the last 16 characters in two integers and
+// looks them up.
 type matcher struct {
-	// squeezed has the parts as they are, in base64 and in hex. It is for the squeezed text.
+	// squeezed has the parts as they are, in base64 and in hex, and is matched against the squeezed text.
 	squeezed table
-	// exact has the parts that hold a character which squeezing changes, for the text as it is. Real secrets have none.
+	// exact has the parts with a character that squeezing changes, and is matched against the text itself. Real secrets
+	// have no such parts.
 	exact table
-	// whole has the secrets that are shorter than a part, for the text as it is.
+	// whole has the secrets that are shorter than a part, and is matched against the text itself.
 	whole []whole
 }
 
@@ -86,7 +87,7 @@ func (m *matcher) addEncoded(secret string) {
 	}
 }
 
-// entriesPerPart is for a part as it is, in hex, and in base64.
+// entriesPerPart is one for a part as it is, one for hex, and three for base64.
 const entriesPerPart = 5
 
 const (
@@ -118,8 +119,8 @@ func (m *matcher) empty() bool {
 }
 
 // kept tells which characters the squeezed text has, and in which form: letters in lower case, digits, and the two
-// others of base64, in the form of either alphabet. White space, quotes and punctuation are left out, so that nothing
-// of what splits a secret is seen. A star stays, so that "***" keeps apart what is on its two sides.
+// others of base64, in the form of either alphabet. White space, quotes and punctuation are left out, so that a secret
+// split by them is found. A star is kept, so that "***" separates the texts before and after it.
 var kept = func() (kept [256]byte) {
 	for c := range byte(128) {
 		switch {
@@ -150,7 +151,7 @@ func isGap(c byte) bool {
 	return false
 }
 
-// squeeze returns s as scan sees it.
+// squeeze returns the squeezed text of s: the characters that scan compares.
 func squeeze(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := range len(s) {
@@ -161,7 +162,7 @@ func squeeze(s string) string {
 	return string(b)
 }
 
-// scan adds the parts of secrets that are in s. With skipTags, HTML tags are left out of s.
+// scan calls add for each part of a secret in s. With skipTags it ignores HTML tags.
 func (m *matcher) scan(s string, skipTags bool, add func(start, end int)) {
 	if len(m.exact.entries)+len(m.whole) > 0 {
 		m.scanExact(s, add)
@@ -191,7 +192,7 @@ func (m *matcher) scan(s string, skipTags bool, add func(start, end int)) {
 	}
 }
 
-// tagLen returns the length of the HTML tag that s begins with, less one; 0 for none.
+// tagLen returns the length of the HTML tag that s begins with, minus one, or 0 for none.
 func tagLen(s string) int {
 	if len(s) < 2 || s[1] != '/' && s[1] != '!' && (s[1]|0x20 < 'a' || s[1]|0x20 > 'z') {
 		return 0
@@ -225,7 +226,7 @@ func (m *matcher) scanExact(s string, add func(start, end int)) {
 // table is a set of texts of 8 to 16 characters, which are found by their last 8.
 type table struct {
 	entries []entry
-	slots   []uint32 // a hash table of entries: the index of one and 1, 0 for none
+	slots   []uint32 // a hash table of entries: index plus 1, 0 for none
 	shift   int
 }
 
@@ -238,7 +239,7 @@ func (t *table) add(before, last uint64, length int) {
 	t.entries = append(t.entries, entry{before, last, length})
 }
 
-// addDigits adds the first n digits of bits, each of so many bits.
+// addDigits adds the first n digits of bits, each size bits long.
 func (t *table) addDigits(bits uint64, size, n int, digits string) {
 	var before, last uint64
 	for range n {

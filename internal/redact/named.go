@@ -2,14 +2,15 @@ package redact
 
 import "strings"
 
-// secretNames are the ends of the names of parameters and JSON members whose values are secret, whoever they belong to.
+// secretNames are the suffixes of the names of parameters and JSON members whose values are secret, whichever account
+// they belong to.
 var secretNames = []string{"access_token", "access-token", "accesstoken", "refresh_token", "secret"}
 
-// minUnquoted is the length of a value that is taken for a secret after a name and a colon without quotes, as in
-// "access_token:70_X". A shorter one may be a word of a sentence.
+// minUnquoted is the minimum length of a secret after a name and a colon without quotes, as in "access_token:70_X". A
+// shorter one may be a word of a sentence.
 const minUnquoted = 20
 
-// named adds the values that s itself calls secret: secret=X, "secret":"X" and the like.
+// named calls add for each value in s whose name says that it is secret, as in secret=X or "secret":"X".
 func named(s string, add func(start, end int)) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c != '=' && c != ':' {
@@ -37,8 +38,8 @@ func named(s string, add func(start, end int)) {
 	}
 }
 
-// maxQuotes is how many quotes, backslashes and spaces may stand between a name, what follows it and its value: JSON
-// in JSON in JSON.
+// maxQuotes is how many quotes, backslashes and spaces may stand on each side of the "=" or ":" after a name. There can
+// be many: JSON in JSON in JSON.
 const maxQuotes = 16
 
 func backOverQuotes(s string, i int) (end int, quoted bool) {
@@ -66,8 +67,7 @@ func endsWithSecretName(s string) bool {
 
 func isJSONWord(s string) bool { return s == "null" || s == "true" || s == "false" }
 
-// Param replaces the values of a query parameter, whatever they are. mark is its name with the equals sign, such as
-// "openid=".
+// Param replaces all values of a query parameter in text. mark is its name with the equals sign, such as "openid=".
 func Param(text, mark string) string {
 	var b strings.Builder
 	for {

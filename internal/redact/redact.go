@@ -1,8 +1,7 @@
-// Package redact keeps secrets out of texts and errors that come from elsewhere: the platform, a transport, a token
-// store.
+// Package redact removes secrets from texts and errors of other origin: the platform, a transport, a token store.
 //
-// A secret is looked for in parts of 8 bytes, so that one that is cut, or split over lines, is found too. Each part is
-// looked for as it is, in base64 and in hex; and the text is read as it is, and with its escapes decoded.
+// It searches for each part of 8 bytes of a secret, so that a secret that is truncated or split over lines is found
+// too. It searches for each part as it is, in base64 and in hex, in the text as it is and with its escapes decoded.
 package redact
 
 import (
@@ -14,10 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// Redactor redacts these secrets, and what a text itself calls a token or a secret. The zero value knows no secret of
-// its own.
+// Redactor redacts a set of secrets, and values that a text itself names as a token or a secret. The zero value has an
+// empty set.
 type Redactor struct {
-	secrets [3]string // the first of them, without memory of their own
+	secrets [3]string // the first ones, without an allocation
 	more    []string
 	rebuild Rebuild
 	trusted error
@@ -25,7 +24,7 @@ type Redactor struct {
 }
 
 // New returns a Redactor for these secrets. A secret of 4 to 7 bytes is found only as a whole, and a shorter one not at
-// all: to redact each "a" would leave no text to read.
+// all: redacting each "a" would make a text unreadable.
 func New(secrets ...string) (r Redactor) {
 	if n := copy(r.secrets[:], secrets); n < len(secrets) {
 		r.more = slices.Clone(secrets[n:])
@@ -33,8 +32,8 @@ func New(secrets ...string) (r Redactor) {
 	return r
 }
 
-// Prepared returns a Redactor for more than one text: it does the work only once that is the same for each. The secrets
-// of a call that succeeds cost nothing.
+// Prepared returns a Redactor that is efficient for several texts: it indexes the secrets once. New does not index
+// them, so that a successful call costs nothing.
 func (r Redactor) Prepared() Redactor {
 	r.ready = r.matcher()
 	return r
@@ -70,7 +69,7 @@ func (m *matcher) text(text string) string {
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	var b strings.Builder
-	end := 0 // of what is written or redacted
+	end := 0 // of the text that is written or redacted
 	for i, s := range spans {
 		s = s.wholeRunes(text)
 		if i == 0 || s.start >= end {
@@ -96,7 +95,7 @@ func (s span) wholeRunes(text string) span {
 	return s
 }
 
-// maxDepth is how many encodings around each other are decoded.
+// maxDepth is how many nested encodings are decoded.
 const maxDepth = 4
 
 // find returns the parts of a text that are secret. They may overlap.

@@ -7,7 +7,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// view is a text after decoding. It knows where each of its bytes comes from.
+// view is a decoded text, with the origin of each of its bytes.
 type view struct {
 	text string
 	// spans are the parts of the original text that the bytes come from; nil if this is the original text.
@@ -43,7 +43,7 @@ func (b *viewBuilder) add(start, end int, bytes ...byte) {
 
 func (b *viewBuilder) view() view { return view{string(b.text), b.spans} }
 
-// decode returns v with its escapes decoded, those of all kinds at once, and whether there was one.
+// decode returns v with the escapes of all kinds decoded once, and whether there were any.
 func (v view) decode() (view, bool) {
 	s := v.text
 	first := -1
@@ -83,7 +83,7 @@ func (v view) decode() (view, bool) {
 }
 
 // unescape decodes the escape that s begins with. It returns the character, or ^c for a byte c, and the length of the
-// escape, 0 if there is none.
+// escape, or 0 if there is none.
 func unescape(s string) (c rune, n int) {
 	switch s[0] {
 	case '%':
@@ -100,7 +100,7 @@ func unescape(s string) (c rune, n int) {
 	return 0, 0
 }
 
-// escape reads a number of so many digits, after a prefix of so many bytes. It returns the length of both.
+// escape reads a number of the given number of digits. n is its length plus prefix, the length of the text before it.
 func escape(s string, prefix, digits, base int) (c rune, n int) {
 	if len(s) < digits {
 		return 0, 0
@@ -160,7 +160,7 @@ func unescapeBackslash(s string) (c rune, n int) {
 	return 0, 0
 }
 
-// unescapeHTML decodes numbers, and the names of what stands in tokens, URLs and JSON.
+// unescapeHTML decodes numeric entities, and named entities of characters that occur in tokens, URLs and JSON.
 func unescapeHTML(s string) (c rune, n int) {
 	if len(s) < 3 {
 		return 0, 0
@@ -198,8 +198,8 @@ var entities = map[string]rune{
 	"NewLine": '\n',
 }
 
-// decodeNumbers returns the bytes that lists of numbers stand for, such as [48 102] or 0x30, 0x66: package fmt prints
-// bytes so. Lists have a star between them. It reports false if no list is as long as a part of a secret.
+// decodeNumbers returns the bytes of lists of numbers such as [48 102] or 0x30, 0x66, as package fmt prints bytes. It
+// separates lists by a star. It reports false if no list is as long as a part of a secret.
 func (v view) decodeNumbers() (view, bool) {
 	s := v.text
 	b := viewBuilder{from: v}
@@ -218,7 +218,7 @@ func (v view) decodeNumbers() (view, bool) {
 			}
 			run = 0
 			for i < len(s) && !isListGap(s[i]) {
-				i++ // a number in a word is none
+				i++ // a number inside a word does not count
 			}
 			continue
 		}

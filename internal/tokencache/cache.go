@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// ErrNoOtherToken reports that a token was rejected, and that there is no other one for now.
+// ErrNoOtherToken reports that a token was rejected and no other one is available for now.
 var ErrNoOtherToken = errors.New("wechatuser: there is no other access token")
 
 // Cache holds one access token, and fetches it when it is needed. It is safe for concurrent use.
@@ -23,11 +23,11 @@ var ErrNoOtherToken = errors.New("wechatuser: there is no other access token")
 //	expiring    until it expires    calls wait for the refresh, and use the old token if that fails
 //	none                            calls wait for the refresh, and fail with it
 //
-// A rejected token is dropped at once, unless another one is cached by then.
+// A rejected token is dropped at once.
 //
 // A refresh is called a flight. One runs at a time, in its own goroutine, for all callers that need it. No caller's
-// context ends it; each caller waits only as long as its own context allows. A flight that stands still is abandoned: its
-// callers fail, and its goroutine can still deliver a token.
+// context ends it; each caller waits only as long as its own context allows. A flight that makes no progress is
+// abandoned: its callers fail, but its goroutine may still deliver a token.
 type Cache struct {
 	cfg   Config
 	store *sharedStore // nil for none
@@ -41,7 +41,7 @@ type Cache struct {
 	rejections backoff.Cooldown // active while new tokens are rejected too
 	requests   requestLimit
 	forced     ForcedLimit
-	lookedAt   time.Time // when a flight last only looked at the store
+	lookedAt   time.Time // when the last flight that only looks at the store began
 	dropped    string    // the last rejected token
 }
 
@@ -62,10 +62,10 @@ func New(cfg Config) *Cache {
 	return c
 }
 
-// Get returns a good token. It fetches one only if the cached token is expiring, or if there is none.
+// Get returns a valid token. It waits for a fetch only if the cached token is expiring or there is none.
 //
-// Its error is that of the fetch or of the store, or a [*LimitError], a [*RememberedError] or an [*AbandonedError], or
-// says that ctx ended while it waited.
+// Its error is that of the fetch or of the store, a [*LimitError], a [*RememberedError] or an [*AbandonedError], or
+// wraps the error of ctx if that ended during the wait.
 func (c *Cache) Get(ctx context.Context) (Token, error) {
 	if t := c.current.Load(); t != nil {
 		now := time.Now()
@@ -73,15 +73,16 @@ func (c *Cache) Get(ctx context.Context) (Token, error) {
 			return t.Token, nil
 		}
 		if now.Before(t.expiringAt) {
-			_, _ = c.join(ctx, requirement{}) // its error does not concern this call, whose token is good
+			_, _ = c.join(ctx, requirement{}) // its error does not matter here: the token is good
 			return t.Token, nil
 		}
 	}
 	return c.token(ctx, requirement{})
 }
 
-// Refresh replaces the cached token if it is the rejected one. It fails with [ErrNoOtherToken] if there is no other
-// one for now, and otherwise like Get. If fetched is false, the other token was there already, and may be bad too.
+// Refresh replaces the cached token if it is the rejected one. If fetched is false, the other token already existed and
+// may be rejected too. Refresh returns [ErrNoOtherToken] if no other token is available for now; its other errors are
+// those of Get.
 func (c *Cache) Refresh(ctx context.Context, rejected string) (fetched bool, err error) {
 	f, err := c.wait(ctx, requirement{rejected: rejected})
 	if err != nil {
@@ -90,8 +91,8 @@ func (c *Cache) Refresh(ctx context.Context, rejected string) (fetched bool, err
 	return f.fetched, nil
 }
 
-// ForceRefresh replaces the cached token even if it is good. It fails like Get, and leaves the cached token as it is
-// then.
+// ForceRefresh replaces the cached token even if it is good. Its errors are those of Get. After an error the cached
+// token is unchanged.
 func (c *Cache) ForceRefresh(ctx context.Context) (Token, error) {
 	return c.token(ctx, requirement{force: true})
 }
@@ -104,7 +105,7 @@ func (c *Cache) Forget() {
 }
 
 // Accepted tells the cache that the platform accepted this token. That ends the growing pauses between refreshes, which
-// begin when new tokens are rejected too. It takes a lock once in the life of a token.
+// begin when new tokens are rejected too. It takes a lock only once per token.
 func (c *Cache) Accepted(accessToken string) {
 	t := c.current.Load()
 	if t == nil || t.accepted.Load() || t.AccessToken != accessToken {
@@ -116,7 +117,7 @@ func (c *Cache) Accepted(accessToken string) {
 	c.rejections = backoff.Cooldown{}
 }
 
-// Current returns the cached token in whichever state it is, the zero Token if there is none.
+// Current returns the cached token in any state, or the zero Token if there is none.
 func (c *Cache) Current() Token {
 	if t := c.current.Load(); t != nil {
 		return t.Token
@@ -154,8 +155,8 @@ func (c *Cache) wait(ctx context.Context, want requirement) (*flight, error) {
 	return nil, fmt.Errorf("waiting for an access token: %w", backoff.ContextErr(ctx))
 }
 
-// join returns the running flight, or starts one. If the cached token satisfies the requirement, or must do for now,
-// it returns a completed flight.
+// join returns the running flight, or starts one. If the cached token satisfies the requirement, or no flight may start
+// and the token is still valid, join returns a completed flight.
 func (c *Cache) join(ctx context.Context, want requirement) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,8 +186,8 @@ func (c *Cache) join(ctx context.Context, want requirement) (*flight, error) {
 	return c.start(ctx, newFlight(want)), nil
 }
 
-// look starts a flight that only looks at the store: another process may have stored a token while this one must not
-// fetch any, for the reason err. It returns nil if there is no use in that, or if the last look was just now.
+// look starts a flight that only looks at the store: another process may have stored a token. err is why this process
+// must not fetch one. look returns nil if the store can't help, or within lookGap of the last look.
 func (c *Cache) look(ctx context.Context, want requirement, err error, now time.Time) *flight {
 	if c.store == nil || want.force || now.Sub(c.lookedAt) < lookGap {
 		return nil
@@ -200,12 +201,12 @@ func (c *Cache) look(ctx context.Context, want requirement, err error, now time.
 func (c *Cache) start(ctx context.Context, f *flight) *flight {
 	c.running = f
 	// The flight outlives its callers. If it ended with one of them, calls with deadlines shorter than a fetch would
-	// throw away token after token; and a legacy token that is thrown away has invalidated the one before it.
+	// discard token after token, and each discarded legacy token has invalidated the one before it.
 	go c.run(context.WithoutCancel(ctx), f)
 	return f
 }
 
-// throttle returns why there should be no flight now, nil if there may be one.
+// throttle returns why no flight may start now, or nil if one may.
 func (c *Cache) throttle(want requirement, isRejected bool, now time.Time) error {
 	switch wait := c.requests.wait(now); {
 	case isRejected && c.rejections.Active(now):
@@ -241,8 +242,8 @@ func (c *Cache) countForced() {
 	c.forced.Count(time.Now())
 }
 
-// complete puts the result of a flight into the cache, if it has none yet. notable is false if there is nothing to log;
-// failure is why the refresh failed, also where those who wait for it get the old token, and no error.
+// complete puts the result of a flight into the cache, unless the flight has a result already. notable is false if
+// there is nothing to log. failure is why the refresh failed, even if the callers receive the old token and no error.
 func (c *Cache) complete(f *flight, res result) (notable bool, failure error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -263,15 +264,14 @@ func (c *Cache) complete(f *flight, res result) (notable bool, failure error) {
 	default:
 		c.fallBack(f, now)
 	}
-	if failure == nil || !isLook && !errors.As(failure, new(*LimitError)) { // which has an earlier flight's error in it
+	if failure == nil || !isLook && !errors.As(failure, new(*LimitError)) { // it wraps an earlier error
 		c.lastErr = failure
 	}
 	c.running = nil
 	return failure == nil || !isLook, failure
 }
 
-// takeLate caches the token of a flight that was abandoned, if it is better than the cached one. It reports whether it
-// is.
+// takeLate caches the token of an abandoned flight if it is better than the cached one, and reports whether it is.
 func (c *Cache) takeLate(res result, now time.Time) bool {
 	t, old := res.token, c.current.Load()
 	if res.err != nil || t.AccessToken == c.dropped || old != nil && !t.ExpiresAt.After(old.ExpiresAt) {
@@ -290,7 +290,7 @@ func (c *Cache) takeLate(res result, now time.Time) bool {
 func (c *Cache) put(f *flight, now time.Time) {
 	c.failure = lastingFailure{}
 	if old := c.current.Load(); old != nil && old.AccessToken == f.token.AccessToken {
-		// Too early for another one: a stable token stays the same until five minutes before it expires.
+		// It is too early for a new token: a stable token stays the same until five minutes before it expires.
 		c.current.Store(old.extended(f.token).deferred(now))
 	} else {
 		c.current.Store(schedule(f.token, now))
@@ -300,19 +300,19 @@ func (c *Cache) put(f *flight, now time.Time) {
 	}
 }
 
-// keepRejected caches a token that was rejected and then handed out again. Calls try it for a while, without a refresh
-// each.
+// keepRejected caches a token that was rejected and then returned by the platform again. For a while calls use it
+// without a refresh for each of them.
 func (c *Cache) keepRejected(t Token, now time.Time) {
 	kept := schedule(t, now)
-	kept.accepted.Store(true) // that one call succeeds with it must not end the pause: others may still be rejected
+	kept.accepted.Store(true) // one success must not end the pause: other calls may still be rejected
 	c.current.Store(kept)
 	c.rejections.Begin(now)
 }
 
-// fallBack gives those who wait for a failed flight the cached token, if it has not expired.
+// fallBack makes the cached token the result of a failed flight, if it has not expired.
 func (c *Cache) fallBack(f *flight, now time.Time) {
 	if f.force {
-		return // its caller wants a new token or none, and forced fetches fail for reasons of their own
+		return // its caller wants only a new token, and forced fetches have their own causes of failure
 	}
 	if c.cfg.Lasting(f.err) {
 		c.failure.remember(f.err, now)

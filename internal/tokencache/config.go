@@ -1,5 +1,5 @@
 // Package tokencache caches one access token for all goroutines of a process. It replaces the token before it expires
-// and when it is rejected, limits the requests for it, and can share it with other processes through a store.
+// and when it is rejected, limits token requests, and can share the token with other processes through a store.
 package tokencache
 
 import (
@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// Token is an access token. Printing it shows when it expires, and not the token.
+// Token is an access token. Printing it shows when it expires, but not the token itself.
 type Token struct {
 	AccessToken string
 	ExpiresAt   time.Time
@@ -33,9 +33,9 @@ func (t Token) Format(f fmt.State, _ rune) {
 // Kind is a kind of token, or a way to fetch one.
 type Kind int
 
-// The kinds of token. A stable and a legacy token exist side by side, and do not affect each other.
+// The kinds of token. A stable and a legacy token are valid side by side and do not affect each other.
 const (
-	Stable       Kind = iota // one token for all who ask, the same until shortly before it expires
+	Stable       Kind = iota // all fetches return the same token until shortly before it expires
 	StableForced             // as Stable, but replaces the token even if it is good
 	Legacy                   // each fetch invalidates the token before it
 )
@@ -51,25 +51,25 @@ type Config struct {
 	Key string
 	// Kind is Stable or Legacy.
 	Kind Kind
-	// Fetch requests a token of the given kind: Kind, or StableForced where Kind is Stable. It must call allow before
-	// each request that it sends, and fail with the error of allow, if there is one; it may wrap that error. It must
-	// not return an empty token without an error.
+	// Fetch requests a token of the given kind: Kind, or StableForced if Kind is Stable. It must call allow before each
+	// request. If allow returns an error, Fetch must not send the request and must return that error; it may wrap it.
+	// It must not return an empty token without an error.
 	//
-	// One Fetch runs at a time, unless one was abandoned. Its context has the values of the caller's context, and
-	// neither its deadline nor its cancellation: it ends when the refresh is abandoned, after Limit.
+	// One Fetch runs at a time, unless one was abandoned. Its context has the values of the caller's context, but not
+	// its deadline or cancellation. It ends when the refresh is abandoned.
 	Fetch func(ctx context.Context, kind Kind, allow func() error) (Token, error)
-	// Limit is how long a refresh may stand still, be it at one operation of the store, or from one call of allow to
-	// the next. Then it is abandoned: its callers fail with an [*AbandonedError], and the next caller starts another
-	// one, even if Fetch or Store never return. Defaults to two minutes.
+	// Limit is how long a refresh may make no progress: in one operation of the store, or from one call of allow to the
+	// next. Then it is abandoned: its callers fail with an [*AbandonedError], and the next caller starts another
+	// refresh, even if Fetch or Store never returns. Defaults to two minutes.
 	Limit time.Duration
-	// Store shares the token with other processes; nil for none. Where Kind is Legacy a refresh fails if the store
-	// fails. Stable tokens are fetched without it then.
+	// Store shares the token with other processes; nil for none. If the store fails, legacy tokens are not refreshed,
+	// and stable ones are fetched without it.
 	Store Store
-	// WithoutForced leaves StableForced to ForceRefresh: it is not fetched to replace a rejected token.
+	// WithoutForced restricts StableForced to ForceRefresh: a rejected token is not replaced by a forced fetch.
 	WithoutForced bool
-	// Lasting reports whether a failed fetch would fail again until a person acts, or until the day is over. Such
-	// failures are remembered for a while. It is called with a lock held, so it must not use the Cache.
+	// Lasting reports whether a failed fetch will keep failing until a person acts or the day ends. Such failures are
+	// remembered for a while. It is called with a lock held, so it must not use the Cache.
 	Lasting func(error) bool
-	// Logger gets a line for each refresh, and for each failure of the store that is tolerated.
+	// Logger receives a line for each refresh, and at most one a minute for failures of the store that are tolerated.
 	Logger *slog.Logger
 }

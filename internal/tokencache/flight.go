@@ -15,17 +15,17 @@ type requirement struct {
 	force    bool   // a new token, even if the old one is good
 }
 
-// result is what a flight comes to.
+// result is the result of a flight.
 type result struct {
 	token   Token
 	err     error
-	fetched bool // Fetch was called, and the token is not the store's
+	fetched bool // Fetch was called, and the token is not from the store
 }
 
 // flight is one refresh, for all callers that wait for it. Its result does not change once done is closed.
 type flight struct {
 	requirement       // of the caller that started it
-	instead     error // the flight only looks at the store, and fails with this error if no token is there; or nil
+	instead     error // if not nil, the flight only looks at the store, and fails with this error if there is no token
 	done        chan struct{}
 	release     func() // closes done
 
@@ -39,7 +39,7 @@ func newFlight(want requirement) *flight {
 	return f
 }
 
-// completed returns a flight that needed none: its token is cached already.
+// completed returns a completed flight with a token that is already cached.
 func completed(t Token) *flight {
 	f := newFlight(requirement{})
 	f.token = t
@@ -50,7 +50,7 @@ func completed(t Token) *flight {
 // satisfies reports whether the result of f is a result for a caller with this requirement.
 func (f *flight) satisfies(want requirement) bool {
 	switch {
-	case want.force, f.force && f.err != nil: // that a forced refresh failed concerns only those who forced it
+	case want.force, f.force && f.err != nil: // the failure of a forced refresh concerns only callers that forced it
 		return f.force == want.force
 	case errors.Is(f.err, ErrNoOtherToken):
 		return f.rejected == want.rejected
@@ -65,7 +65,7 @@ var (
 	errStored = errors.New("wechatuser: another process has stored an access token meanwhile")
 )
 
-// AbandonedError reports that a refresh stood still for too long. Something that it called has not returned.
+// AbandonedError reports that a refresh made no progress for too long: a function that it called has not returned.
 type AbandonedError struct {
 	After time.Duration
 	Step  string // what the refresh was doing
@@ -82,24 +82,24 @@ func (e *AbandonedError) Timeout() bool { return true }
 // Temporary returns true, as a net.Error.
 func (e *AbandonedError) Temporary() bool { return true }
 
-// worker carries out a flight, in a goroutine of its own. The goroutine can outlive the flight, if that is abandoned.
+// worker carries out a flight, in a goroutine of its own. The goroutine can outlive an abandoned flight.
 type worker struct {
 	c        *Cache
 	f        *flight
-	ctx      context.Context //nolint:containedctx // it has the worker itself, for those that the flight calls
-	limit    *time.Timer     // until it is abandoned
+	ctx      context.Context //nolint:containedctx // has the worker as a value, for what the flight calls
+	limit    *time.Timer     // ends when the flight is abandoned
 	fetched  bool
 	wanted   func(Token) bool
 	lookedAt time.Time // at the store, with the lock if it has one; zero if the flight goes on without the store
 
-	allowing sync.Mutex // held during allow, which an interceptor can make run twice at once
+	allowing sync.Mutex // held during allow, which an interceptor can run twice at once
 	found    Token      // by allow
 
 	mu      sync.Mutex // guards the fields below
 	doing   string
 	release func()   // of the store's lock, nil if it is not held
-	queue   []func() // what runs once the flight is complete
-	landed  bool     // it is complete
+	queue   []func() // functions to call once the flight is complete
+	landed  bool     // the flight is complete
 }
 
 // logPatience is how long the callers of a completed flight wait for its log lines to be written.
@@ -127,8 +127,8 @@ func (c *Cache) run(ctx context.Context, f *flight) {
 	res.token, res.err = w.load()
 }
 
-// land puts the result of w into the cache, and then calls what is not to hold anybody up: cleanUp and log handlers. A
-// log handler can need a token itself, so it must not run earlier.
+// land puts the result of w into the cache, and then calls cleanUp and the log handlers. These run last, since a log
+// handler can need a token itself.
 func (c *Cache) land(ctx context.Context, w *worker, res result, start time.Time, cleanUp func()) {
 	notable, failure := c.complete(w.f, res)
 	patience := time.AfterFunc(logPatience, w.f.release)
@@ -145,8 +145,8 @@ func (c *Cache) land(ctx context.Context, w *worker, res result, start time.Time
 
 type workerKey struct{}
 
-// Later calls f when the flight whose context this is has been completed, and at once if there is none. Log handlers
-// are called this way.
+// Later calls f when the flight that ctx belongs to is complete, or at once if there is none. Log handlers are called
+// this way.
 func Later(ctx context.Context, f func()) {
 	if w, ok := ctx.Value(workerKey{}).(*worker); ok {
 		w.later(f)
@@ -167,7 +167,7 @@ func (w *worker) later(f func()) {
 	}
 }
 
-// land ends the time of later. It returns the functions that have to be called now.
+// land marks the flight as complete. It returns the queued functions, which the caller must call.
 func (w *worker) land() (queue []func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +175,7 @@ func (w *worker) land() (queue []func()) {
 	return queue
 }
 
-// isInside reports whether ctx is that of a flight of c which is not complete.
+// isInside reports whether ctx belongs to a flight of c that is not complete.
 func (c *Cache) isInside(ctx context.Context) bool {
 	w, ok := ctx.Value(workerKey{}).(*worker)
 	if !ok || w.c != c {
@@ -186,7 +186,7 @@ func (c *Cache) isInside(ctx context.Context) bool {
 	return !w.landed
 }
 
-// step notes what w does next, and gives it the whole limit for that.
+// step records what w does next, and restarts the time limit.
 func (w *worker) step(doing string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -219,7 +219,7 @@ func (w *worker) unlock() {
 	}
 }
 
-// load takes a token from the store, or else fetches one, alone among all processes that share the store.
+// load takes a token from the store, or fetches one while it holds the lock of the store.
 func (w *worker) load() (Token, error) {
 	if w.c.store == nil {
 		return w.fetch()
@@ -238,7 +238,7 @@ func (w *worker) load() (Token, error) {
 	case err == nil && w.fetched:
 		w.save(t)
 	case err != nil && w.wanted != nil && !errors.Is(err, ErrNoOtherToken) && w.c.cfg.Lasting(err):
-		// What keeps this process from fetching, such as its address, need not concern the others.
+		// Another process may be able to fetch: the failure may concern only this one, such as its IP address.
 		w.unlock()
 		if other := w.awaitOthers(w.wanted); other.AccessToken != "" {
 			w.fetched = false
@@ -249,7 +249,7 @@ func (w *worker) load() (Token, error) {
 }
 
 // wanted returns a function that reports whether f can take this token from the store; nil if it can take none. It
-// takes none that is about to expire, and none that is as old as the cached token or older.
+// takes only a token that is not about to expire and that expires later than the cached one.
 func (c *Cache) wanted(f *flight) func(Token) bool {
 	if f.force {
 		return nil
@@ -264,14 +264,14 @@ func (c *Cache) wanted(f *flight) func(Token) bool {
 	}
 }
 
-// fetch fetches a token. If it is the rejected one again, fetch forces another one, if that is allowed; with
-// ErrNoOtherToken the token is still the rejected one.
+// fetch fetches a token. If it is the rejected one again, fetch forces a new one, if that is allowed. With
+// ErrNoOtherToken it returns the rejected token.
 func (w *worker) fetch() (Token, error) {
 	kind := w.c.cfg.Kind
 	if w.f.force && kind == Stable {
 		kind = StableForced
 		w.c.countForced()
-		w.allowForced() // that is for the count: this one was asked for
+		w.allowForced() // only to count it: an explicit request is never denied
 	}
 	t, err := w.request(kind)
 	if err != nil || t.AccessToken != w.f.rejected {
@@ -291,7 +291,7 @@ func (w *worker) fetch() (Token, error) {
 	return forced, nil
 }
 
-// request calls Fetch. It returns the token that allow has found in the store, if it has.
+// request calls Fetch. If allow has found a token in the store, request returns that.
 func (w *worker) request(kind Kind) (Token, error) {
 	w.fetched = true
 	w.step("requesting a token")
@@ -307,9 +307,9 @@ func (w *worker) request(kind Kind) (Token, error) {
 
 // allow counts a token request, or returns why it must not be sent.
 //
-// Long after the lock was taken it takes the lock again, and looks at the store: a process that is paused, or whose
-// request timed out, may have lost the lock, and another process may have stored a token. To fetch one more would
-// invalidate that, if it is a legacy token.
+// If the lock was taken long ago, allow takes it again and looks at the store: a process that was suspended, or whose
+// request timed out, may have lost the lock, and another process may have stored a token. Fetching another legacy token
+// would invalidate that one.
 func (w *worker) allow() error {
 	w.allowing.Lock()
 	defer w.allowing.Unlock()
@@ -335,13 +335,13 @@ func (w *worker) allow() error {
 	return nil
 }
 
-// longAgo reports whether a lock that was taken then may be lost, by either clock: the monotonic one stops while a
+// longAgo reports whether a lock taken at that time may be lost, by either clock: the monotonic clock stops while a
 // machine sleeps.
 func longAgo(then time.Time) bool {
 	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
 }
 
-// log writes a line for a flight: one in two hours, and more only if something is wrong.
+// log writes a line for a flight. Without failures that is one line in two hours.
 func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
 	reason := "due"
 	switch {

@@ -7,9 +7,9 @@ import (
 	"github.com/wechatuser/wechatuser/internal/backoff"
 )
 
-// requestLimit limits the token requests of a cache, whatever happens. The first ten of a minute may come at once; each
-// further one must wait a while after the one before it. So there are at most twenty in any minute, and after an outage
-// a token is there within seconds.
+// requestLimit limits the token requests of a cache. The first ten in a minute may be sent at once; each further one at
+// least six seconds after the one before it. So there are at most twenty in any minute, and after an outage a token is
+// available within seconds.
 type requestLimit struct {
 	sent []time.Time // within the last minute
 }
@@ -33,7 +33,7 @@ func (l *requestLimit) wait(now time.Time) time.Duration {
 	return max(l.sent[n-1].Add(limitGap).Sub(now), 0)
 }
 
-// take counts a request, unless there is a wait for it.
+// take counts a request if it may be sent now. Otherwise it returns how long to wait.
 func (l *requestLimit) take(now time.Time) (wait time.Duration) {
 	if wait = l.wait(now); wait == 0 {
 		l.sent = append(l.sent, now)
@@ -59,8 +59,8 @@ func (e *LimitError) Error() string {
 // Unwrap returns Last.
 func (e *LimitError) Unwrap() error { return e.Last }
 
-// ForcedLimit limits forced fetches: WeChat allows 20 a day, and ignores one that follows the last within 30 seconds.
-// The zero value has counted none. It is not safe for concurrent use.
+// ForcedLimit limits forced fetches: WeChat allows 20 a day, and ignores one within 30 seconds of the last. The zero
+// value is ready to use. It is not safe for concurrent use.
 type ForcedLimit struct {
 	sent []time.Time // the last ones, at most forcedPerDay
 }
@@ -70,7 +70,7 @@ const (
 	forcedPerDay = 20
 )
 
-// Allowed reports whether a forced fetch is worth a request.
+// Allowed reports whether a forced fetch is within the limits.
 func (l *ForcedLimit) Allowed(now time.Time) bool {
 	n := len(l.sent)
 	return n == 0 ||
@@ -86,7 +86,7 @@ func (l *ForcedLimit) Count(now time.Time) {
 }
 
 // lastingFailure remembers a lasting failure and returns it in place of another fetch while its cool-down is active. So
-// a wrong secret under a thousand calls a second does not cause a thousand token requests.
+// with a wrong secret, a thousand calls a second do not cause a thousand token requests.
 type lastingFailure struct {
 	backoff.Cooldown
 	err error

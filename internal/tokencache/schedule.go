@@ -9,7 +9,7 @@ import (
 const (
 	staleAhead    = 5 * time.Minute  // before expiry, or up to a minute later: the token is stale
 	expiringAhead = 1 * time.Minute  // before expiry: the token is expiring
-	deferral      = 15 * time.Second // between refreshes that bring no new token
+	deferral      = 15 * time.Second // between refreshes that return no new token
 )
 
 // cachedToken is a token with its schedule.
@@ -17,7 +17,7 @@ type cachedToken struct {
 	Token
 	staleAt    time.Time
 	expiringAt time.Time
-	accepted   atomic.Bool // a call succeeded with it
+	accepted   atomic.Bool // by the platform, in a call
 }
 
 // schedule sets the times of a new token: it becomes stale late in its life, and proportionally earlier if its life is
@@ -29,7 +29,7 @@ func schedule(t Token, now time.Time) *cachedToken {
 	return &cachedToken{Token: t, staleAt: t.ExpiresAt.Add(jitter - stale), expiringAt: t.ExpiresAt.Add(-expiring)}
 }
 
-// extended returns the schedule of a token that was handed out again: t moved to the new expiry.
+// extended returns the schedule of a token that was returned again: that of t, moved to the new expiry.
 func (t *cachedToken) extended(again Token) *cachedToken {
 	shift := again.ExpiresAt.Sub(t.ExpiresAt)
 	e := &cachedToken{Token: again, staleAt: t.staleAt.Add(shift), expiringAt: t.expiringAt.Add(shift)}
@@ -39,7 +39,7 @@ func (t *cachedToken) extended(again Token) *cachedToken {
 
 // deferred returns the same schedule with the next refresh no sooner than after a short pause, or at expiry.
 func (t *cachedToken) deferred(now time.Time) *cachedToken {
-	next := now.Round(0).Add(deferral) // the wall clock, as in ExpiresAt: the other one stops while a machine sleeps
+	next := now.Round(0).Add(deferral) // wall clock, as in ExpiresAt: the monotonic one stops during sleep
 	if next.After(t.ExpiresAt) {
 		next = t.ExpiresAt
 	}

@@ -15,24 +15,25 @@ import (
 
 // Store shares one token among processes. Its methods must return when their context ends.
 type Store interface {
-	// Load returns the stored token, the zero Token if there is none. Its error matches [ErrUnreadable] if there is a
-	// value that is no token.
+	// Load returns the stored token, or the zero Token if there is none. Its error matches [ErrUnreadable] if the value
+	// is not a token.
 	Load(ctx context.Context) (Token, error)
-	// Save stores t, unless the stored token expires later. It replaces a value that is no token.
+	// Save stores t, unless the stored token expires later. It replaces a value that is not a token.
 	Save(ctx context.Context, t Token) error
 	// Delete deletes the stored token if it is the rejected one.
 	Delete(ctx context.Context, rejected Token) error
 	// Lock waits until nobody else holds the lock. It returns a nil unlock and a nil error if the store has no lock.
 	Lock(ctx context.Context) (unlock func(), err error)
 	// AllowForced counts a forced fetch and returns true, or returns false if all processes together have reached the
-	// limit. It returns true if the store does not count.
+	// limit. A store that does not count returns true.
 	AllowForced(ctx context.Context) (bool, error)
 }
 
-// ErrUnreadable is matched by the error of a store whose value is no token. Then a token is fetched, and replaces it.
+// ErrUnreadable is matched by the error of a store whose value is not a token. The next fetched token replaces the
+// value.
 var ErrUnreadable = errors.New("the stored value is not a token")
 
-// sharedStore is the store of a cache, and what was logged about it.
+// sharedStore is the store of a cache, with the state of its log lines.
 type sharedStore struct {
 	Store
 	key      string
@@ -41,19 +42,19 @@ type sharedStore struct {
 
 	mu       sync.Mutex // guards the fields below
 	warnedAt time.Time
-	failures int // since then
+	failures int // since warnedAt
 }
 
 const (
 	storeTimeout = 2 * time.Second        // for one operation, which should take a few milliseconds
-	requiredTime = 5 * time.Second        // the same if a refresh fails without the store, which may be slow
-	lockTimeout  = 15 * time.Second       // for the lock, whose holder may be fetching a token
+	requiredTime = 5 * time.Second        // the same if a refresh fails without the store
+	lockTimeout  = 15 * time.Second       // for the lock: its holder may be fetching a token
 	lockGrace    = 2 * time.Second        // for Lock to return after that
-	lockTrusted  = 5 * time.Second        // how long the lock is believed to be held: a process can be paused
+	lockTrusted  = 5 * time.Second        // how long the lock is assumed to be held: a process can be suspended
 	pollMin      = 50 * time.Millisecond  // between looks at the store, doubled each time
 	pollMax      = 500 * time.Millisecond // the longest of these
-	othersTime   = 2 * time.Second        // for another process to store a token, if this one may not fetch any
-	minStored    = 5 * time.Second        // of life that a stored token must have left
+	othersTime   = 2 * time.Second        // for another process to store a token, if this one can't fetch one
+	minStored    = 5 * time.Second        // remaining life of a stored token that is used
 	warnGap      = time.Minute            // between log lines about the store
 )
 
@@ -74,8 +75,8 @@ func (w *worker) find(wanted func(Token) bool) (Token, error) {
 	return w.findWithLock(wanted)
 }
 
-// findWithLock takes the lock and looks for a wanted token then. While it waits for the lock it looks too: the holder
-// of the lock may have stored one, and then nobody has to queue for the lock to read it.
+// findWithLock takes the lock, then looks for a wanted token. It also looks while it waits for the lock: once the
+// holder has stored a token, waiting processes can use it without taking the lock.
 func (w *worker) findWithLock(wanted func(Token) bool) (Token, error) {
 	t, unlock, err := w.waitForLock(wanted)
 	if err != nil || t.AccessToken != "" {
@@ -90,7 +91,7 @@ func (w *worker) findWithLock(wanted func(Token) bool) (Token, error) {
 	return t, w.tolerate("load", err)
 }
 
-// waitForLock returns a wanted token, or else the unlock function of the lock.
+// waitForLock returns a wanted token, or the unlock function of the lock.
 func (w *worker) waitForLock(wanted func(Token) bool) (Token, func(), error) {
 	const step = "waiting for the lock of the token store"
 	w.step(step)
@@ -162,7 +163,7 @@ func (w *worker) loadStored(wanted func(Token) bool) (Token, error) {
 	t, err := w.c.store.Load(ctx)
 	if err == nil && t.AccessToken != "" && !IsTokenText(t.AccessToken) {
 		err = fmt.Errorf("%w: it has a space or a control character", ErrUnreadable)
-		_ = w.delete(t.AccessToken) // otherwise it may be kept, for expiring later than the next token
+		_ = w.delete(t.AccessToken) // otherwise Save keeps it if it expires later than the next token
 	}
 	if errors.Is(err, ErrUnreadable) {
 		w.warn("load", err)
@@ -180,12 +181,12 @@ func (w *worker) delete(rejected string) error {
 	defer cancel()
 	err := w.c.store.Delete(ctx, Token{AccessToken: rejected})
 	if errors.Is(err, ErrUnreadable) {
-		return nil // then it is not the rejected token
+		return nil // the value is not the rejected token
 	}
 	return err
 }
 
-// save stores a token. A failure is logged only: the token is good whether or not other processes learn of it.
+// save stores a token. A failure is only logged: the token is valid whether or not it is stored.
 func (w *worker) save(t Token) {
 	w.step("writing to the token store")
 	ctx, cancel := context.WithTimeout(w.ctx, w.c.store.timeout())
@@ -195,8 +196,8 @@ func (w *worker) save(t Token) {
 	}
 }
 
-// allowForced asks the store whether all processes together may force another fetch. If the store fails, the limit of
-// this process is all there is.
+// allowForced asks the store whether all processes together may force another fetch. If the store fails, only the limit
+// of this process applies.
 func (w *worker) allowForced() bool {
 	if w.c.store == nil {
 		return true
@@ -212,7 +213,7 @@ func (w *worker) allowForced() bool {
 	return allowed
 }
 
-// timeout is for one operation other than Lock.
+// timeout returns the timeout of an operation other than Lock.
 func (s *sharedStore) timeout() time.Duration {
 	if s.required {
 		return requiredTime
@@ -220,8 +221,8 @@ func (s *sharedStore) timeout() time.Duration {
 	return storeTimeout
 }
 
-// tolerate returns nil if a refresh can go on without the store: processes need not agree on stable tokens. A legacy
-// token that is fetched without the store would invalidate the token of all other processes.
+// tolerate logs err and returns nil if a refresh can continue without the store, as with stable tokens, which are the
+// same for all processes. A legacy token fetched without the store would invalidate that of all other processes.
 func (w *worker) tolerate(op string, err error) error {
 	if err == nil {
 		return nil
@@ -234,7 +235,7 @@ func (w *worker) tolerate(op string, err error) error {
 	return nil
 }
 
-// warn logs a failure of the store that is tolerated, once the flight is complete.
+// warn logs a tolerated failure of the store, once the flight is complete.
 func (w *worker) warn(op string, err error) {
 	w.later(func() { w.c.store.warn(op, err) })
 }

@@ -9,11 +9,11 @@ import (
 // concurrent use.
 type Hosts struct {
 	bases     []string
-	began     time.Time      // has a monotonic reading: setting the clock of the machine changes no cooldown
+	began     time.Time      // has a monotonic reading, so that setting the system clock changes no cooldown
 	downUntil []atomic.Int64 // nanoseconds since began, by index; 0 for a host that is up
 }
 
-// cooldown is how long a host that failed is left alone.
+// cooldown is how long a host is not used after a failure.
 const cooldown = 30 * time.Second
 
 // NewHosts returns Hosts with these base URLs, all of them up.
@@ -27,9 +27,9 @@ func (h *Hosts) now() int64 { return int64(time.Since(h.began)) }
 // BaseURL returns the base URL of host i.
 func (h *Hosts) BaseURL(i int) string { return h.bases[i] }
 
-// Pick returns the index of the first host that is not in cooldown, or else of the one whose cooldown ends first. A
-// host whose cooldown is over is tried by one call, while the others use another host until that call has succeeded:
-// a host that hangs delays a single call.
+// Pick returns the index of the first host that is not in cooldown, or else of the one whose cooldown ends first. When
+// the cooldown of a host is over, one call tries it, and the others use another host until that call has succeeded. So
+// a host that hangs delays only one call.
 func (h *Hosts) Pick() int {
 	now, best := h.now(), 0
 	for i := range h.downUntil {

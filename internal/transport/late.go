@@ -2,8 +2,8 @@ package transport
 
 import "net/http"
 
-// lateTransport chooses the transport at each request, so that what a test or a program later puts into the user's
-// client or into http.DefaultTransport takes effect, while nobody's client is modified.
+// lateTransport looks up the transport at each request, so that later changes of the user's client or of
+// http.DefaultTransport take effect. It modifies neither.
 type lateTransport struct {
 	given  http.RoundTripper
 	client *http.Client
@@ -20,7 +20,7 @@ func (t *lateTransport) CloseIdleConnections() {
 	}
 }
 
-// idleCloser is what http.Client asks of a transport to close its idle connections.
+// idleCloser is the interface by which http.Client closes the idle connections of a transport.
 type idleCloser interface{ CloseIdleConnections() }
 
 func (t *lateTransport) current() http.RoundTripper {
@@ -36,11 +36,12 @@ func (t *lateTransport) current() http.RoundTripper {
 	}
 }
 
-// originalTransport tells whether somebody has replaced http.DefaultTransport since the program began. It is nil if
-// that was done before this package was initialized.
+// originalTransport is http.DefaultTransport as it was when this package was initialized, or nil if it had been
+// replaced by another type before that.
 var originalTransport, _ = http.DefaultTransport.(*http.Transport)
 
-// isOriginal compares pointers alone: two transports as interfaces may be of a type that cannot be compared, a func.
+// isOriginal compares pointers: comparing interfaces panics if a transport is of a type that can't be compared, such as
+// a func.
 func isOriginal(rt http.RoundTripper) bool {
 	std, ok := rt.(*http.Transport)
 	return ok && std == originalTransport

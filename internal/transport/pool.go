@@ -18,13 +18,13 @@ type pool struct {
 	previous atomic.Pointer[http.Transport]
 }
 
-// newPool returns a pool with the settings of std and more idle connections. The platform speaks HTTP/1.1, where the
-// two idle connections of the default make each further concurrent call a new TLS handshake.
+// newPool returns a pool with the settings of std and more idle connections. The platform speaks HTTP/1.1. With the
+// default of two idle connections, each further concurrent call needs a new TLS handshake.
 func newPool(std *http.Transport) *pool {
 	t := std.Clone()
 	t.MaxIdleConns = 0
 	t.MaxIdleConnsPerHost = 64
-	// A gateway may speak HTTP/2. There nothing but a ping tells an idle connection from a dead one.
+	// A gateway may speak HTTP/2. There only a ping distinguishes an idle connection from a dead one.
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second}
 	p := new(pool)
 	p.current.Store(t)
@@ -43,8 +43,8 @@ func (p *pool) CloseIdleConnections() {
 	}
 }
 
-// renew makes all further requests use new connections. Requests in flight keep theirs. It does more than closing the
-// idle connections: over HTTP/2 a dead connection is not idle while other requests wait for it.
+// renew makes all further requests use new connections. Requests in flight keep theirs. Closing the idle connections is
+// not enough: over HTTP/2 a dead connection is not idle while other requests wait for it.
 func (p *pool) renew() {
 	old := p.current.Load()
 	p.current.Store(old.Clone())
@@ -54,21 +54,21 @@ func (p *pool) renew() {
 	}
 }
 
-// drops decides which failures on a reused connection drop the idle connections of a pool. One failure mostly means
-// that all of them are dead: a NAT gateway, a load balancer or a server restarted and knows none of them.
+// drops decides which failures on a reused connection drop the idle connections of a pool. One failure usually means
+// that all of them are dead: a NAT gateway, a load balancer or a server has restarted and lost them.
 type drops struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-// minDropInterval keeps a host that is slow from getting a new connection for each request.
+// minDropInterval limits how often a slow host makes requests open new connections.
 const minDropInterval = time.Second
 
-// run calls drop, unless the last drop did already what this failure asks for. When it returns, the connections that
-// were idle when the request began are gone.
+// run calls drop, unless the last drop already covers this failure. When run returns, the connections that were idle
+// when the request began are closed.
 //
 // A reset proves that the connection was dead, so the last drop counts only if it was after the request began and less
-// than a second ago: the others may have died since. A time-out proves less, so either is enough.
+// than a second ago: the others may have died since. A time-out proves less, so either condition is enough.
 func (d *drops) run(began time.Time, timeout bool, drop func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -16,21 +16,21 @@ const MaxBody = 16 << 20
 // ErrBodyTooLarge is the error of a response whose body is larger than [MaxBody].
 var ErrBodyTooLarge = fmt.Errorf("the body is over %d MiB", MaxBody>>20)
 
-// Response is an HTTP response, or what is known where there is none.
+// Response is an HTTP response, or what is known if there is none.
 type Response struct {
 	Status int // 0 if there was none
 	Header http.Header
 	Body   []byte // in buf
 	buf    *bodyBuffer
 
-	// Repeated means that net/http sent the request more than once, on connections that were dead before a response.
+	// Repeated means that net/http sent the request more than once, because connections broke before a response.
 	Repeated bool
-	// Broken means that a connection broke that had been used before. It may have been dead for long, so this says
-	// nothing about the host. The idle connections were closed, and a retry uses a new one.
+	// Broken means that a reused connection broke. It may have been dead for a long time, so this says nothing about
+	// the host. The idle connections were closed, and a retry uses a new one.
 	Broken bool
 }
 
-// Release returns the memory of the body, which must not be read any more.
+// Release returns the memory of the body to a pool. The body must not be used afterwards.
 func (r *Response) Release() {
 	if r.buf != nil && r.buf.Cap() <= maxKept {
 		r.buf.Reset()
@@ -52,10 +52,10 @@ func newBodyBuffer() any { return new(bodyBuffer) }
 // of it.
 const maxKept = 1 << 20
 
-// read reads a body, at most [MaxBody] of it. It returns what was read before an error, too.
+// read reads a body, at most [MaxBody] of it. After an error it also returns what was read before.
 func (b *bodyBuffer) read(resp *http.Response) ([]byte, error) {
 	body := io.Reader(resp.Body)
-	// net/http has decompressed already, unless the transport is not net/http's.
+	// The transport of net/http has decompressed the body already; others may not have.
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") && resp.ContentLength != 0 {
 		zr, err := gzip.NewReader(body)
 		if err != nil {
@@ -63,7 +63,7 @@ func (b *bodyBuffer) read(resp *http.Response) ([]byte, error) {
 		}
 		body = zr
 	}
-	// The rest of what a header promises has to arrive before it gets memory.
+	// Memory beyond maxKept is allocated only as the body arrives, whatever the header promises.
 	if n := resp.ContentLength; n > 0 {
 		b.Grow(int(min(n, maxKept-bytes.MinRead)) + bytes.MinRead)
 	}

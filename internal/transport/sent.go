@@ -11,12 +11,12 @@ import (
 	"sync/atomic"
 )
 
-// sentTrace records what net/http does with a request. Other transports do not tell.
+// sentTrace records what net/http does with a request. Other transports do not report it.
 type sentTrace struct {
 	httptrace.ClientTrace
-	asked  atomic.Bool  // for a connection
-	got    atomic.Int32 // connections, and it writes to each at once; more than one if it repeated the request
-	reused atomic.Bool  // the last one was not new
+	asked  atomic.Bool  // net/http has asked for a connection
+	got    atomic.Int32 // connections; it writes to each at once, and uses more than one if it sends the request again
+	reused atomic.Bool  // the last connection was not new
 }
 
 func (t *sentTrace) watch(ctx context.Context) context.Context {
@@ -28,7 +28,7 @@ func (t *sentTrace) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &t.ClientTrace)
 }
 
-// sent reports whether the request may have reached the host, after it failed with err.
+// sent reports whether a request that failed with err may have reached the host.
 func (t *sentTrace) sent(err error) bool {
 	if t.asked.Load() {
 		return t.got.Load() > 0
@@ -36,7 +36,7 @@ func (t *sentTrace) sent(err error) bool {
 	return !failedBeforeSending(err)
 }
 
-// failedBeforeSending reports whether err is of DNS, dial or TLS handshake, whichever transport it comes from.
+// failedBeforeSending reports whether err is an error of DNS, dial or the TLS handshake, from any transport.
 func failedBeforeSending(err error) bool {
 	var (
 		op        *net.OpError
@@ -56,7 +56,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// withoutURL removes the *url.Error that net/http wraps errors in: it holds the URL, and so the token.
+// withoutURL unwraps the *url.Error of net/http: it contains the URL, and so the token.
 func withoutURL(err error) error {
 	for {
 		ue, ok := err.(*url.Error) //nolint:errorlint // only the outermost layer is removed

@@ -1,5 +1,5 @@
-// Package transport makes HTTP requests: one at a time, to one of several hosts, with bounds on what is read and memory
-// that is used again. It knows nothing of the platform's API. It is the only package that imports resty.
+// Package transport makes single HTTP requests to one of several hosts. It limits the size of bodies and reuses their
+// memory. It knows nothing of the platform's API. It is the only package that imports resty.
 package transport
 
 import (
@@ -20,8 +20,8 @@ type Config struct {
 	BaseURLs []string
 	// RoundTripper sends all requests. If nil, the transport of Client does.
 	RoundTripper http.RoundTripper
-	// Client is never modified, and its transport is looked up at each request. If nil, http.DefaultTransport is used
-	// where somebody has replaced it, and otherwise a shared transport with more idle connections.
+	// Client is never modified, and its transport is looked up at each request. If there is none, http.DefaultTransport
+	// is used if a program has replaced it, and otherwise a shared transport with more idle connections.
 	Client *http.Client
 	// UserAgent is the header of that name.
 	UserAgent string
@@ -35,8 +35,8 @@ type Transport struct {
 	blank    *resty.Request // what each request is before it is sent
 	requests sync.Pool      // of *resty.Request, half a kilobyte each
 	drops    drops          // of connections of a transport that is not ours
-	// The headers of requests without a body, with one, and with one that net/http may repeat. All requests share them,
-	// so they must not change: resty adds what is missing, which is nothing, and sends a copy.
+	// The headers of requests without a body, with a body, and with a body that net/http may send again. All requests
+	// share them, so they must not change. resty adds only missing headers, and there are none, and sends a copy.
 	header, bodyHeader, repeatHeader http.Header
 }
 
@@ -44,7 +44,7 @@ type Transport struct {
 func New(cfg Config) *Transport {
 	hc := &http.Client{
 		Transport: &lateTransport{given: cfg.RoundTripper, client: cfg.Client},
-		// A redirect would carry the token in its Referer, or the secret in a body that is sent again, to another host.
+		// A redirect would send the token in its Referer, or the secret in the body, to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	rc := resty.NewWithClient(hc). // not resty.New, which keeps cookies
@@ -63,8 +63,8 @@ func New(cfg Config) *Transport {
 	t.bodyHeader = t.header.Clone()
 	t.bodyHeader.Set("Content-Type", "application/json")
 	t.repeatHeader = t.bodyHeader.Clone()
-	// Without a value it is not sent. It tells net/http to do with POST what it does with GET: repeat a request on another
-	// connection if one that it had kept breaks before the first byte of a response.
+	// Without a value this header is not sent. It makes net/http treat POST as GET: if a reused connection breaks
+	// before the first byte of the response, net/http sends the request again on another one.
 	t.repeatHeader["Idempotency-Key"] = nil
 	return t
 }
@@ -73,10 +73,10 @@ func New(cfg Config) *Transport {
 func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 
 // Send makes one HTTP request, without following redirects. sent reports whether the request may have reached the host.
-// The response must be released, also after an error: then it may hold what arrived before it.
+// The response must be released, even after an error: it may hold what arrived before the error.
 //
-// If no response came over a connection that had been used before, Send closes the idle ones, so that a retry uses a
-// new one. Where the transport does not offer that, and the request is repeatable, net/http may send it more than once.
+// If a reused connection returns no response, Send closes the idle connections, so that a retry uses a new one. If the
+// transport can't close them and the request is repeatable, net/http may send it more than once.
 func (t *Transport) Send(
 	ctx context.Context, method, url string, body []byte, repeatable bool,
 ) (resp Response, sent bool, err error) {
@@ -95,7 +95,7 @@ func (t *Transport) Send(
 		req.Body = bytes.NewReader(body) // resty would copy a []byte
 	}
 	restyResp, err := req.Execute(method, url)
-	*req = *t.blank // whatever resty has set, and the token, which is in the URL
+	*req = *t.blank // removes what resty has set, and the token, which is in the URL
 	t.requests.Put(req)
 	resp.Repeated = trace.got.Load() > 1
 	if err != nil {
@@ -114,7 +114,7 @@ func (t *Transport) Send(
 	return resp, true, err
 }
 
-// idleConnections returns what closes the idle connections of the transport, nil if it does not offer that.
+// idleConnections returns the transport if it can close its idle connections, and nil otherwise.
 func (t *Transport) idleConnections() idleCloser {
 	rt := t.HTTPClient().Transport
 	if late, ok := rt.(*lateTransport); ok {
@@ -124,7 +124,7 @@ func (t *Transport) idleConnections() idleCloser {
 	return c
 }
 
-// drop closes idle connections after a request failed. It ends no request of anybody, also where they are the user's.
+// drop closes idle connections after a request failed. It ends no request, even if the transport is the user's.
 func (t *Transport) drop(idle idleCloser, began time.Time, timeout bool) {
 	if p, ok := idle.(*pool); ok {
 		p.drops.run(began, timeout, p.renew)

@@ -9,11 +9,11 @@ import (
 	"sync"
 )
 
-// Unmarshal decodes a body of the platform into the value that v points to. What was in the value is lost, and nothing
-// in it refers to data afterwards.
+// Unmarshal decodes a body of the platform into the value that v points to. It first clears the value, which does not
+// refer to data afterwards.
 //
 // If v points to a struct whose fields are texts, whole numbers, lists of texts, of int or of structs, structs, or
-// pointers to those, Unmarshal decodes it in one pass, as [json.Unmarshal] would but for these differences:
+// pointers to those, Unmarshal decodes it in one pass, as [json.Unmarshal] would, with these differences:
 //
 //   - Raw control characters are allowed inside strings, and a byte order mark at the start.
 //   - A number can stand in quotes where a number is expected, and without quotes where a text is expected. A whole
@@ -27,7 +27,7 @@ import (
 //     know, at most 64 of them and without those of [Envelope]. It is nil if there are none.
 //
 // Texts are copied, those that stand near each other into one block of at most [MaxBlock] bytes; so are the lists of
-// numbers. All other types are left to encoding/json, after raw control characters are escaped.
+// numbers. encoding/json decodes all other types, after raw control characters are escaped.
 //
 // The error is a [*SyntaxError] if data is not JSON; the value is zero then. It is a [*TypeError] if a field has a
 // value that cannot be read; all other fields are set then.
@@ -59,7 +59,7 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
-// unmarshalOther decodes into a value that only encoding/json can decode into.
+// unmarshalOther decodes with encoding/json.
 func unmarshalOther(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	// encoding/json checks the syntax before it sets anything.
@@ -76,7 +76,7 @@ func unmarshalOther(data []byte, v any) error {
 }
 
 // escapeControls returns data with the control characters inside strings escaped. It returns data itself if there are
-// none. A control character after a backslash stays: it is an error, and would become text.
+// none. A control character after a backslash is not escaped: it is an error, and escaping would make it text.
 func escapeControls(data []byte) []byte {
 	n := 0
 	eachControl(data, func(int) { n++ })
@@ -111,7 +111,7 @@ func eachControl(data []byte, found func(i int)) {
 	}
 }
 
-// ErrSyntax matches the error of a body that is not JSON, though it may begin as JSON.
+// ErrSyntax is matched by the error of a body that is not valid JSON.
 var ErrSyntax = errors.New("the body is broken JSON")
 
 // SyntaxError is the error of a body that is not JSON. It matches [ErrSyntax].
@@ -120,7 +120,7 @@ type SyntaxError struct {
 	Size   int // of the body
 }
 
-// Error returns where the body is broken. It contains nothing of the body.
+// Error returns where the body is broken. It quotes nothing from the body.
 func (e *SyntaxError) Error() string {
 	if e.Offset == e.Size {
 		return fmt.Sprintf("the JSON of the body is cut after %d bytes", e.Size)
@@ -131,8 +131,8 @@ func (e *SyntaxError) Error() string {
 // Is matches [ErrSyntax].
 func (e *SyntaxError) Is(target error) bool { return target == ErrSyntax } //nolint:errorlint // as errors.Is asks for
 
-// ErrType matches the error of a body that is JSON and has a value that cannot be read. Another response would have it
-// too.
+// ErrType is matched by the error of a body that is valid JSON but has a value that cannot be read. A retry would not
+// help.
 var ErrType = errors.New("a value of another type")
 
 // TypeError is the error of a field whose value cannot be read. It matches [ErrType].
@@ -141,7 +141,7 @@ type TypeError struct {
 	Problem string // such as "a text where a list is expected"
 }
 
-// Error returns the field and what is wrong with it. It contains nothing of the body.
+// Error returns the field and what is wrong with it. It quotes nothing from the body.
 func (e *TypeError) Error() string {
 	if e.Field == "" {
 		return e.Problem
@@ -152,7 +152,7 @@ func (e *TypeError) Error() string {
 // Is matches [ErrType].
 func (e *TypeError) Is(target error) bool { return target == ErrType } //nolint:errorlint // as errors.Is asks for
 
-// What is sent instead of an object: by a proxy, a captive portal, or over a connection that broke.
+// Errors of bodies that are not objects: from a proxy, a captive portal, or a connection that broke.
 var (
 	errEmpty       = errors.New("the body is empty")
 	errHTML        = errors.New("the body is HTML")
@@ -164,7 +164,7 @@ var (
 )
 
 // CheckObject returns nil for a body that begins as a JSON object with something in it, as every response of the
-// platform does. Otherwise the error says what the body is. It contains nothing of the body.
+// platform does. Otherwise the error says what the body is. It quotes nothing from the body.
 func CheckObject(data []byte) error {
 	data = bytes.Trim(bytes.TrimPrefix(data, byteOrderMark), jsonSpace)
 	if len(data) == 0 {

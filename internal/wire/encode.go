@@ -11,7 +11,7 @@ import (
 // Marshal writes v as UTF-8 JSON without HTML escaping, without a \u escape where JSON allows the plain character, and
 // without a newline at the end.
 //
-// The platform stores a \u escape as the six characters that it is written with, in a remark for one:
+// The platform stores a \u escape as its six characters, for example in a remark:
 // https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 func Marshal(v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
@@ -42,8 +42,8 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// unescape replaces the \u escapes that JSON does not need: encoding/json writes U+2028, U+2029 and U+FFFD so.
-// It works in place, as no character is longer than its escape.
+// unescape replaces the \u escapes that JSON does not require: encoding/json escapes U+2028, U+2029 and U+FFFD. It
+// works in place, since no character is longer than its escape.
 func unescape(b []byte) []byte {
 	if !bytes.Contains(b, []byte(`\u`)) {
 		return b
@@ -85,7 +85,7 @@ func UnicodeEscape[T string | []byte](s T) (r rune, n int) {
 	return utf8.RuneError, 6
 }
 
-// codeUnit is the number in the \uXXXX that s begins with.
+// codeUnit returns the number of the \uXXXX that s begins with.
 func codeUnit[T string | []byte](s T) (unit rune, ok bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

@@ -7,7 +7,7 @@ import (
 
 // Envelope is what a response can contain beside its payload. A response type embeds it, so that one pass decodes both.
 type Envelope struct {
-	// ErrCode is nil if the response has none, as the successes of most calls that read.
+	// ErrCode is nil if the response has none, as in most successful read calls.
 	ErrCode *ErrCode `json:"errcode"`
 	// ErrMsg is the errmsg as the platform sent it; see [ParseMessage].
 	ErrMsg string `json:"errmsg"`
@@ -15,8 +15,8 @@ type Envelope struct {
 	FailOpenIDList []string `json:"fail_openid_list"`
 }
 
-// ResponseEnvelope returns e, for code that knows a response only as an interface. (The embedded field would hide a
-// method that is called Envelope.)
+// ResponseEnvelope returns e. It is for code that has a response as an interface. (The embedded field would hide a
+// method named Envelope.)
 func (e *Envelope) ResponseEnvelope() *Envelope { return e }
 
 // Code returns the errcode; ok is false if the response has none.

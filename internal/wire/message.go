@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Message is an errmsg taken apart.
+// Message is a parsed errmsg.
 type Message struct {
 	Text string // what went wrong
 	Hint string // the request, as older servers name it
@@ -44,8 +44,8 @@ func Shorten(text string, size int) string {
 	return text[:begin] + ellipsis + text[end:]
 }
 
-// ParseMessage takes an errmsg apart. Of one that is longer than 2 KiB it takes the beginning and the end. These
-// forms have been seen:
+// ParseMessage parses an errmsg. If that is longer than 2 KiB, only its beginning and its end are parsed. These forms
+// have been observed:
 //
 //	invalid appid
 //	invalid tag id hint: [H]
@@ -55,14 +55,14 @@ func Shorten(text string, size int) string {
 //	invalid appsecret, rid: R
 //	invalid remark name hint: [H] rid: R
 //
-// What looks like a hint or a rid but has text after it is text.
+// A hint or a rid that is followed by text is part of the text.
 func ParseMessage(errmsg string) Message {
 	m := messageForm.FindStringSubmatch(Shorten(errmsg, maxMessage))
 	return Message{Text: m[1], Hint: m[2], RID: m[3]}
 }
 
-// RIDTime is when the request with this rid was made: the first group of a rid is the Unix time in hex.
-// It is false for what is not a rid.
+// RIDTime returns when the request with this rid was made: the first group of a rid is the Unix time in hex. It reports
+// false if rid is not a rid.
 func RIDTime(rid string) (time.Time, bool) {
 	if !ridForm.MatchString(rid) {
 		return time.Time{}, false

@@ -15,7 +15,7 @@ func digits(s []byte, i int) int {
 	return i
 }
 
-// numberLen returns the length of the number that s begins with, 0 if it is not one.
+// numberLen returns the length of the number that s begins with, or 0 if there is none.
 func numberLen(s []byte) int {
 	i := 0
 	if i < len(s) && s[i] == '-' {
@@ -44,7 +44,7 @@ func numberLen(s []byte) int {
 	return i
 }
 
-// number goes past a number and returns it, still in data.
+// number goes past a number and returns it, as a part of data.
 func (p *parser) number() (literal []byte, ok bool) {
 	n := numberLen(p.data[p.pos:])
 	literal = p.data[p.pos : p.pos+n]
@@ -52,8 +52,8 @@ func (p *parser) number() (literal []byte, ok bool) {
 	return literal, n > 0
 }
 
-// short goes past a whole number of at most 18 digits, as nearly all are. It reports false, and goes nowhere, if
-// there is something else.
+// short goes past a whole number of at most 18 digits, as nearly all are. It reports false, without moving, if there is
+// something else.
 func (p *parser) short() (n int64, ok bool) {
 	i := p.pos
 	minus := i < len(p.data) && p.data[i] == '-'
@@ -62,7 +62,7 @@ func (p *parser) short() (n int64, ok bool) {
 	}
 	start := i
 	for i < len(p.data) && isDigit(p.data[i]) {
-		n = n*10 + int64(p.data[i]-'0') // too many digits are left to others
+		n = n*10 + int64(p.data[i]-'0') // may overflow: then length is above 18
 		i++
 	}
 	length := i - start
@@ -126,7 +126,7 @@ func parseWhole(literal []byte) (n int64, problem string) {
 		mantissa = literal[:i]
 		var err error
 		if exponent, err = strconv.Atoi(string(literal[i+1:])); err != nil {
-			exponent = 1 << 30 // beyond any body; Atoi has checked nothing but the range
+			exponent = 1 << 30 // larger than any body; the only possible error of Atoi is the range
 			if literal[i+1] == '-' {
 				exponent = -exponent
 			}

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// object is a struct type, as its tags describe it.
+// object describes a struct type by its tags.
 type object struct {
 	fields  map[string]*field
 	unknown []int // the index of the field for unknown fields, nil if there is none
@@ -91,7 +91,7 @@ func (o *object) lookup(name []byte) *field {
 			r += 'a' - 'A'
 		case r == 'ſ':
 			r = 's'
-		case r == '\u212a': // the sign of the Kelvin
+		case r == '\u212a': // the Kelvin sign
 			r = 'k'
 		case r >= utf8.RuneSelf:
 			return nil
@@ -112,17 +112,17 @@ type member struct {
 	name   string // if it is kept
 }
 
-// The objects of a list have their members in the same order, mostly. So the order of the last object is remembered,
-// and a name is compared with the one that came there last before it is looked up.
+// The objects of a list usually have their members in the same order. So the order of the last object is stored, and a
+// name is first compared with the one at the same position there, and looked up only if they differ.
 const (
 	noOrder  = -1
 	maxOrder = 64
-	maxAhead = 3 // that many names are compared, as an object can lack some
+	maxAhead = 3 // how many names are compared, since an object can lack some
 )
 
-// member goes past a name and the colon. k is the position of the name in the object, and order where the order of
-// the last object begins; it returns the position of the name in that order. The member is valid until the next
-// call.
+// member goes past a name and the colon. k is the position of the name in the object, and order is where the order of
+// the last object begins in p.order. It returns the position of the name in that order. The member is valid until the
+// next call.
 func (p *parser) member(o *object, order, k int) (m *member, at int) {
 	if p.peek() != '"' && p.nextAfterSpace() != '"' {
 		return nil, 0
@@ -182,7 +182,7 @@ func (p *parser) object(o *object, v reflect.Value, order int) status {
 			return broken
 		}
 		k = at
-		if f := m.field; f != nil { // nothing of m is used after this: reading a list moves the order
+		if f := m.field; f != nil { // m must not be used after this: reading a list can move p.order
 			var target reflect.Value
 			if len(f.index) == 1 {
 				target = v.Field(f.index[0])
@@ -229,7 +229,7 @@ func (p *parser) unknown(o *object, v reflect.Value, m member) bool {
 	return true
 }
 
-// maxRawBlock is the size of a block of unknown fields, but for one that is longer.
+// maxRawBlock is the largest block of unknown fields, unless one field is longer.
 const maxRawBlock = 4 << 10
 
 // copyRaw copies the value of an unknown field into the block.
@@ -255,7 +255,7 @@ func (p *parser) objects(item *object, v reflect.Value) status {
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 		return fine
 	}
-	v.SetZero() // if the list occurs twice, the items of the first one are not to be seen
+	v.SetZero() // if the list occurs twice, the items of the first one must not remain
 	v.Grow(p.sizeOfObjects(int(v.Type().Elem().Size())))
 	order := len(p.order)
 	outcome := p.objectItems(item, v, order)
@@ -293,9 +293,9 @@ func (p *parser) objectItems(item *object, v reflect.Value, order int) status {
 	}
 }
 
-// sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the
-// first name of the first object, judging by the beginning of the list, and not more than fit into a few times the
-// rest of the body. It looks at one list of a body, so that a body of many lists is not read as often.
+// sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the first
+// name of the first object, judging by the beginning of the list, and not more than fit into a few times the rest of
+// the body. It estimates only once for a body, so that a body with many lists is not scanned for each of them.
 func (p *parser) sizeOfObjects(itemSize int) int {
 	if p.sized || p.next() != '{' {
 		return 0

@@ -29,7 +29,7 @@ type parser struct {
 // maxScratch is the largest scratch that is kept for other bodies.
 const maxScratch = 16 << 10
 
-// release makes p available for other bodies.
+// release returns p to the pool.
 func (p *parser) release() {
 	clear(p.order[:cap(p.order)])
 	*p = parser{scratch: p.scratch[:0], order: p.order[:0]}
@@ -43,7 +43,7 @@ func (p *parser) release() {
 type status uint8
 
 const (
-	fine   status = iota // or wrong as an earlier value was: only the first problem is reported
+	fine   status = iota // also for a wrong value after the first one: only the first problem is reported
 	wrong                // the parser has gone past a value that cannot be read, and its problem is the parser's
 	broken               // the body is not JSON; nothing after this can be read
 )
@@ -119,7 +119,7 @@ func (p *parser) word(w string) bool {
 	return true
 }
 
-// maxDepth is how deep lists and objects can be nested in what is skipped. It is that of encoding/json.
+// maxDepth is how deep lists and objects can be nested in what is skipped. It is the limit of encoding/json.
 const maxDepth = 10_000
 
 // skip goes past any value. It reports false if the value is not JSON.
@@ -222,7 +222,7 @@ func (p *parser) found() string {
 	}
 }
 
-// empty goes past an empty value of another kind than this one. It reports false, and goes nowhere, if there is none.
+// empty goes past an empty value of another kind than this one. It reports false, without moving, if there is none.
 func (p *parser) empty(k kind) bool {
 	start := p.pos
 	switch c := p.next(); {
@@ -271,7 +271,7 @@ func (p *parser) string() (text []byte, ok bool) {
 	} else if text, ok = p.unescape(start, end); !ok {
 		return nil, false
 	} else {
-		ascii = false // which an escape need not be
+		ascii = false // an escape may be of another character
 	}
 	if !ascii && !utf8.Valid(text) {
 		text = replaceInvalid(text)
@@ -385,7 +385,7 @@ func escapeLen(s []byte) int {
 	return 0
 }
 
-// A text that is kept keeps its block in memory. So a block is small in comparison to its body, too.
+// A text that a program keeps holds its whole block in memory. So a block is also small in comparison to its body.
 const (
 	MaxBlock = 24 << 10 // bytes, unless one text is longer
 	minBlock = 128

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// kind is what a variable is for.
+// kind is the kind of value that a variable takes.
 type kind uint8
 
 const (
@@ -59,7 +59,7 @@ func (r *reader) field(p *parser, v reflect.Value) status {
 	return r.read(p, v)
 }
 
-// readers are those that are known, by type.
+// readers caches readers by type.
 var readers sync.Map
 
 func readerOf(t reflect.Type) *reader {
@@ -88,7 +88,7 @@ func newReaderOf(t reflect.Type) *reader {
 		if o := newObject(t); o != nil {
 			r.kind, r.object = objectKind, o
 			r.read = func(p *parser, v reflect.Value) status {
-				v.SetZero() // if the object occurs twice, the fields of the first one are not to be seen
+				v.SetZero() // if the object occurs twice, the fields of the first one must not remain
 				return p.object(o, v, noOrder)
 			}
 		}
@@ -116,7 +116,7 @@ func newReaderOf(t reflect.Type) *reader {
 	return r
 }
 
-// readsItself reports whether encoding/json reads the type not by its kind alone.
+// readsItself reports whether encoding/json treats the type specially, and not by its kind alone.
 func readsItself(t reflect.Type) bool {
 	to := reflect.PointerTo(t)
 	return t == reflect.TypeFor[json.Number]() ||
@@ -146,7 +146,7 @@ func readInt(p *parser, v reflect.Value) status {
 	return fine
 }
 
-// textItem goes past a text. It takes a number for one.
+// textItem goes past a text and returns it. A number counts as a text.
 func (p *parser) textItem() (string, status) {
 	switch c := p.next(); {
 	case c == '"':
@@ -173,7 +173,7 @@ func (p *parser) intItem() (int, status) {
 	return int(n), st
 }
 
-// The longest lists that are read. The platform's have 10,000 texts, and 100 objects.
+// The longest lists that are read. Those of the platform have up to 10,000 texts or 100 objects.
 const (
 	maxItems   = 100_000
 	maxObjects = 10_000
@@ -202,7 +202,7 @@ func readTexts(p *parser, v reflect.Value) status {
 	return st
 }
 
-// maxInts is the length of a block of numbers, but for a list that is longer.
+// maxInts is the largest block of numbers, unless one list is longer.
 const maxInts = 512
 
 func readInts(p *parser, v reflect.Value) status {
@@ -224,8 +224,8 @@ func readInts(p *parser, v reflect.Value) status {
 	return st
 }
 
-// sizeOfList returns how many items the list of texts or numbers at p has, if there are no commas and brackets in
-// texts. An item takes at least so many bytes.
+// sizeOfList estimates the number of items of the list of texts or numbers at p; commas and brackets in texts make it
+// inexact. itemLen is the shortest length of an item.
 func (p *parser) sizeOfList(itemLen int) int {
 	end := bytes.IndexByte(p.data[p.pos:], ']')
 	if end <= 1 {

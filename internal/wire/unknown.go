@@ -7,11 +7,12 @@ import (
 	"slices"
 )
 
-// unknownFields is the type of a field for the fields that its struct does not know.
+// unknownFields is the type of a struct field that holds the JSON fields unknown to the struct.
 type unknownFields = map[string]json.RawMessage
 
-// MarshalWithUnknown is [Marshal] for a struct with a field for unknown fields, see [Unmarshal]. They follow the other
-// fields, sorted by name. One whose name is that of another field, or of a field of [Envelope], is left out.
+// MarshalWithUnknown is [Marshal] for a struct with a field for unknown fields, see [Unmarshal]. The unknown fields
+// follow the others, sorted by name. An unknown field with the name of another field, or of a field of [Envelope], is
+// left out.
 func MarshalWithUnknown(v any) ([]byte, error) {
 	body, err := Marshal(v)
 	if err != nil {
