@@ -69,8 +69,8 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 // in the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
 // For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
-// goes on. Otherwise it works like [Client.BulkUserInfo], but trusts the results; see [Client.ChangeOpenID] for when the platform converts
-// openids.
+// goes on. Otherwise it works like [Client.BulkUserInfo], but trusts the results; see [Client.ChangeOpenID] for when
+// the platform converts openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[OpenIDChange, error] {
@@ -168,7 +168,8 @@ const maxBroken = 16
 
 // send asks about the openids of some items and sets their results.
 func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[found[R]]) error {
-	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil { // it may be nobody's, which the call for one user tells
+	// A single openid may be nobody's, which the call for one user tells.
+	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil {
 		result, err := r.askOne(ctx, one.ID)
 		if err == nil {
 			one.Result.result = *result

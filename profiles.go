@@ -15,7 +15,8 @@ import (
 // response away. See docs/decisions/0017-profiles-that-are-proven.md.
 
 // errUnproven is what was wrong with a response that is an [ErrUnproven].
-var errUnproven = errors.New("the other profiles may have the UnionID of somebody else: BulkUserInfo finds out which are right")
+var errUnproven = errors.New("the profiles may have the UnionID of somebody else: " +
+	"BulkUserInfo finds out which are right")
 
 // parts are the parts of a profile that a follower has, and that the last profile of a mixed-up batch lacks.
 type parts uint8
@@ -115,7 +116,8 @@ func checkBatch(asked []UserQuery, users []UserInfo) error {
 		}
 	}
 	if isSuspect(users, inOrder, nil) {
-		return fmt.Errorf("it looks like one that is mixed up: its last profile is empty, or one has no UnionID and others have; %w", errUnproven)
+		return fmt.Errorf("it looks like one that is mixed up: its last profile is empty, or one has no UnionID and others have; %w",
+			errUnproven)
 	}
 	return nil
 }

@@ -60,7 +60,8 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if cfg.lang != "" {
 		query += "&lang=" + url.QueryEscape(string(cfg.lang))
 	}
-	res, err := call[userInfoResponse](ctx, &c.caller, request{ep: ep, query: query, check: checkUserInfo, subject: openID}, nil)
+	req := request{ep: ep, query: query, check: checkUserInfo, subject: openID}
+	res, err := call[userInfoResponse](ctx, &c.caller, req, nil)
 	if err != nil {
 		return nil, err
 	}

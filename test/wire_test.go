@@ -140,7 +140,7 @@ func TestInvalidPayloads(t *testing.T) {
 	}
 }
 
-// What stands for nothing is nothing, of whatever type it is.
+// What stands for nothing is nothing, of whatever type it is. (No profile and no result is not what was asked for.)
 func TestEmptyPayloads(t *testing.T) {
 	for _, tt := range []struct {
 		method, body string
