@@ -42,7 +42,7 @@ type Request struct {
 //
 // A JSON object with an errcode other than 0 is an [*Error], whatever out is. Other errors are those of all calls. A
 // response that does not fit out is a [*ResponseError] and is not retried. A wrong request, a nil context and an out
-// that is not a pointer are an [*ArgumentError]. The endpoints of tokens are refused: use [Client.Token] and
+// that is not a pointer are an [*ArgumentError]. Token endpoints are rejected: use [Client.Token] and
 // [Client.RefreshToken].
 func (c *Client) Do(ctx context.Context, req Request, out any) error {
 	ep := req.endpoint()

@@ -10,7 +10,7 @@ import (
 // a file and can be changed while the program runs: for each token request, and for [Client.ClearQuotaByAppSecret]. The
 // secret given to [New] may be empty then, and is not used.
 //
-// The client does not keep what f returns. If the platform refuses it as wrong (40125, or 40001 of a token request), f
+// The client does not keep what f returns. If the platform rejects it (40125, or 40001 of a token request), f
 // is asked once more at once, and another secret is tried. The context that f gets ends with [WithTimeout], and is not
 // that of a caller, since all callers share one token request. f must be safe for concurrent use.
 func WithSecretSource(f func(context.Context) (string, error)) Option {
@@ -23,7 +23,7 @@ func WithSecretSource(f func(context.Context) (string, error)) Option {
 	}
 }
 
-// withSecret calls use with the app secret. If the platform refuses one that came from a source, and the source returns
+// withSecret calls use with the app secret. If the platform rejects one that came from a source, and the source returns
 // another one then, it calls use once more. api is the call that needs the secret.
 func (c *config) withSecret(ctx context.Context, api string, use func(secret string) error) error {
 	if c.secretSource == nil {
@@ -43,7 +43,7 @@ func (c *config) withSecret(ctx context.Context, api string, use func(secret str
 	return err
 }
 
-// isWrongSecret reports whether the platform refused a request with the app secret because of the secret.
+// isWrongSecret reports whether the platform rejected a request with the app secret because of the secret.
 func isWrongSecret(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Code == CodeInvalidSecret || e.Code == CodeInvalidCredential)
