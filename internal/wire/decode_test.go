@@ -13,8 +13,6 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire/wiretest"
 )
 
-// underRace is true where the race detector is at work.
-var underRace bool
 
 const bom = "\xef\xbb\xbf"
 

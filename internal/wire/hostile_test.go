@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/race"
 )
 
 // hostileBodies are bodies of about this size that cost much if they are read carelessly.
@@ -82,7 +84,7 @@ func readHostile(body []byte) error {
 
 // Whatever is in a body, reading it takes memory of a few times its size.
 func TestHostileBodies(t *testing.T) {
-	if underRace {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	const size = 1 << 20
