@@ -13,7 +13,6 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire/wiretest"
 )
 
-
 const bom = "\xef\xbb\xbf"
 
 // page is a response type as the client has them.
