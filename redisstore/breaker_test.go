@@ -201,6 +201,7 @@ func TestErrorsContainNoArguments(t *testing.T) {
 
 // connecting makes round trips of r need a connection that takes a while.
 func (r *fakeRedis) connecting(d time.Duration) {
+	synctest.Wait() // nothing of an earlier call is still reading
 	var connections atomic.Uint32
 	r.breaker.connect, r.breaker.connects = 3*time.Second, connections.Load
 	r.respond = func(context.Context) error {
@@ -258,6 +259,7 @@ func TestConnectionIsCompletedWithoutItsCaller(t *testing.T) {
 		assert.Equal(t, 300*time.Millisecond, time.Since(start), "a probe waits for a response only")
 		require.ErrorIs(t, r.call(t.Context()), ErrUnavailable)
 		time.Sleep(1800 * time.Millisecond)
+		synctest.Wait()
 		r.respond = succeed
 		require.NoError(t, r.call(t.Context()), "the connection is there")
 
@@ -266,6 +268,7 @@ func TestConnectionIsCompletedWithoutItsCaller(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, r.call(ctx), context.DeadlineExceeded)
 		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
 		r.respond = succeed
 		require.NoError(t, r.call(t.Context()))
 	})
