@@ -1047,10 +1047,11 @@ func TestTransportThatIgnoresItsContext(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				end := make(chan struct{})
 				defer close(end)
-				stuck := true
+				var stuck atomic.Bool
+				stuck.Store(true)
 				acc := &testutil.TokenServer{}
 				acc.TokenReply = func(testutil.TokenRequest) testutil.Reply {
-					if stuck {
+					if stuck.Load() {
 						<-end
 					}
 					return nil
@@ -1065,7 +1066,7 @@ func TestTransportThatIgnoresItsContext(t *testing.T) {
 				require.ErrorAs(t, err, &te)
 				assert.Equal(t, "getTags", te.API)
 				assert.True(t, te.Timeout())
-				stuck = false
+				stuck.Store(false)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				assert.Equal(t, 80*time.Second, time.Since(start))
 			})

@@ -117,7 +117,9 @@ func TestChunksOfRepeatedIDsAreBounded(t *testing.T) {
 	a := new(api)
 	require.NoError(t, a.job(3, 1).Run(t.Context(), input(slices.Repeat(ids(2), 100), nil)))
 	assert.Len(t, a.delivered, 200)
-	assert.Equal(t, slices.Repeat([][]string{ids(2)}, len(a.calls)), a.calls)
+	for _, call := range a.calls { // where a chunk begins is a matter of timing
+		assert.ElementsMatch(t, ids(2), call)
+	}
 	assert.Equal(t, progress{3 * spareItems, "id1"}, a.progress[0])
 	for i, p := range a.progress[1:] {
 		assert.LessOrEqual(t, p.done-a.progress[i].done, 3*spareItems)
@@ -566,8 +568,7 @@ func TestErrorsAfterTheEndOfTheContextAreNotTheReason(t *testing.T) {
 
 func TestDeliverEndsTheJobAtOnce(t *testing.T) {
 	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
-		a := new(api)
-		a.send = func(ctx context.Context, ids []string) error {
+		send := func(ctx context.Context, ids []string) error {
 			if ids[0] == "id0" {
 				return nil
 			}
@@ -575,7 +576,7 @@ func TestDeliverEndsTheJobAtOnce(t *testing.T) {
 			return ctx.Err()
 		}
 		for _, n := range []int{4, 1000} { // in the loop over the input, and after it
-			*a = api{send: a.send}
+			a := &api{send: send}
 			j := a.job(2, 3)
 			var got []string
 			j.Deliver = func(item *Item[string]) bool {
@@ -583,6 +584,7 @@ func TestDeliverEndsTheJobAtOnce(t *testing.T) {
 				return len(got) < 2
 			}
 			assert.NoError(t, j.Run(t.Context(), input(ids(n), nil)), "the caller knows")
+			synctest.Wait()
 			assert.Equal(t, ids(2), got)
 			assert.Zero(t, a.running, "calls under way were canceled, and waited for")
 			assert.LessOrEqual(t, len(a.calls), 1+3, "no other than the first, and those under way")
