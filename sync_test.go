@@ -293,7 +293,7 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 // A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers has
 // one openid of each 10,000.
 func TestSyncDoesNotRetainPages(t *testing.T) {
-	const pages, pageSize, perPage, limit = 20, 10_000, 50, 1_000_000 // a block each would be 20 MB
+	const pages, pageSize, perPage, limit = 20, 10_000, 50, 300_000
 	var held uint64
 	base := liveHeap()
 	c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
