@@ -892,7 +892,7 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	case err != nil:
 		assert.Empty(t, got)
 		assert.NotContains(t, err.Error(), s.Server.AccessToken())
-		assertClean(t, err.Error())
+		testutil.AssertClean(t, err.Error())
 	case call.IsTokenCall():
 		assert.NotEmpty(t, got)
 	default:

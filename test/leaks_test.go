@@ -175,7 +175,7 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 				defer func() {
 					v := recover()
 					assert.Equal(t, name, v)
-					assertClean(t, fmt.Sprintf("%v\n%s", v, debug.Stack()))
+					testutil.AssertClean(t, fmt.Sprintf("%v\n%s", v, debug.Stack()))
 				}()
 				_ = testutil.GetTags(t.Context(), c)
 				assert.Fail(t, "no panic")
@@ -214,7 +214,7 @@ func TestCrashTraceHasNoSecret(t *testing.T) {
 			trace, err := cmd.CombinedOutput()
 			require.Error(t, err)
 			assert.Contains(t, string(trace), "panic: broken transport")
-			assertClean(t, string(trace))
+			testutil.AssertClean(t, string(trace))
 		})
 	}
 }

@@ -9,7 +9,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"testing"
 	"unicode"
+
+	"github.com/stretchr/testify/assert"
 )
 
 // SharedPart returns 8 characters in a row that a text shares with a secret, in whatever case and encoding and whatever
@@ -155,4 +159,22 @@ func Reach(v any) (texts []string) {
 	}
 	walk(reflect.ValueOf(v), 0)
 	return texts
+}
+
+// cleanTexts are the texts that were found clean: most come many times.
+var cleanTexts sync.Map
+
+// AssertClean fails if a text shares 8 characters in a row with the token or the secret, in any encoding.
+func AssertClean(t testing.TB, text string) {
+	t.Helper()
+	if _, ok := cleanTexts.Load(text); ok {
+		return
+	}
+	for _, secret := range []string{Token, Secret} {
+		if part := SharedPart(text, secret); part != "" {
+			assert.Fail(t, "a secret is shown", "%q is in %s", part, text)
+			return
+		}
+	}
+	cleanTexts.Store(text, true)
 }

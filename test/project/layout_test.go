@@ -1,4 +1,4 @@
-package test
+package project
 
 import (
 	"bytes"
@@ -65,7 +65,7 @@ type listed struct {
 func goList(t *testing.T, args ...string) (packages []listed) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Export,GoFiles,Imports"}, args...)...)
-	cmd.Dir, cmd.Stderr = "..", os.Stderr
+	cmd.Dir, cmd.Stderr = moduleRoot, os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
@@ -139,7 +139,7 @@ func fileUses(t *testing.T) map[string]map[string][]string {
 	fset := token.NewFileSet()
 	var syntax []*ast.File
 	for _, name := range files {
-		file, err := parser.ParseFile(fset, filepath.Join("..", name), nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(fset, filepath.Join(moduleRoot, name), nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
 		syntax = append(syntax, file)
 	}

@@ -1,4 +1,4 @@
-package test
+package secrets
 
 import (
 	"bytes"
@@ -20,7 +20,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -34,32 +33,14 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
-// cleanTexts are the texts that were found clean: most come many times.
-var cleanTexts sync.Map
-
-// assertClean fails if a text shares 8 characters in a row with the token or the secret, in any encoding.
-func assertClean(t *testing.T, text string) {
-	t.Helper()
-	if _, ok := cleanTexts.Load(text); ok {
-		return
-	}
-	for _, secret := range []string{testutil.Token, testutil.Secret} {
-		if part := testutil.SharedPart(text, secret); part != "" {
-			assert.Fail(t, "a secret is shown", "%q is in %s", part, text)
-			return
-		}
-	}
-	cleanTexts.Store(text, true)
-}
-
 // assertCleanValue checks a value printed in every way.
 func assertCleanValue(t *testing.T, v any) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%#q", "%d", "%x", "%X", "%p"} {
-		assertClean(t, fmt.Sprintf(verb, v))
+		testutil.AssertClean(t, fmt.Sprintf(verb, v))
 	}
 	if data, err := json.Marshal(v); err == nil {
-		assertClean(t, string(data))
+		testutil.AssertClean(t, string(data))
 	}
 	for _, handler := range []func(io.Writer, *slog.HandlerOptions) slog.Handler{
 		func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) },
@@ -67,7 +48,7 @@ func assertCleanValue(t *testing.T, v any) {
 	} {
 		var log bytes.Buffer
 		slog.New(handler(&log, nil)).Error("failed", "value", v)
-		assertClean(t, log.String())
+		testutil.AssertClean(t, log.String())
 	}
 }
 
@@ -76,7 +57,7 @@ func assertCleanError(t *testing.T, err error) {
 	t.Helper()
 	assertCleanValue(t, err)
 	for _, text := range testutil.Reach(err) {
-		assertClean(t, text)
+		testutil.AssertClean(t, text)
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
@@ -346,7 +327,7 @@ func TestNoSecretLeaks(t *testing.T) {
 					got, err := call.Do(t.Context(), c)
 					if err == nil { // a success for this call
 						for _, text := range testutil.Reach(got) {
-							assertClean(t, text)
+							testutil.AssertClean(t, text)
 						}
 						if changes, ok := got.([]wechatuser.OpenIDChange); ok {
 							assertCleanError(t, changes[0].Err)
@@ -354,7 +335,7 @@ func TestNoSecretLeaks(t *testing.T) {
 						return
 					}
 					assertCleanError(t, err)
-					assertClean(t, log.String())
+					testutil.AssertClean(t, log.String())
 					assert.Positive(t, log.Len())
 					assertCleanValue(t, c)
 					assertCleanValue(t, *c)
@@ -427,7 +408,7 @@ func TestNoSecretOfASourceLeaks(t *testing.T) {
 					if _, err = call.Do(t.Context(), c); err != nil {
 						assertCleanError(t, err)
 					}
-					assertClean(t, log.String())
+					testutil.AssertClean(t, log.String())
 					assertCleanValue(t, c)
 					assertCleanValue(t, *c)
 				})
@@ -455,7 +436,7 @@ func TestNoCloudTokenLeaks(t *testing.T) {
 				err = testutil.GetTags(t.Context(), c)
 				require.Error(t, err)
 				assertCleanError(t, err)
-				assertClean(t, log.String())
+				testutil.AssertClean(t, log.String())
 			})
 		})
 	}
@@ -607,7 +588,7 @@ func TestErrorsOfATokenSource(t *testing.T) {
 				wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))))
 			require.ErrorContains(t, err, "token source")
 			assertCleanError(t, err)
-			assertClean(t, log.String())
+			testutil.AssertClean(t, log.String())
 			var sent *sentError
 			require.NotErrorAs(t, err, &sent)
 			for _, cause := range []error{source.tokenErr, source.invalidateErr, source.nextErr} {
@@ -691,7 +672,7 @@ func TestErrorsOfATokenStore(t *testing.T) {
 					err := testutil.GetTags(t.Context(), c)
 					require.Error(t, err)
 					assertCleanError(t, err)
-					assertClean(t, log.String())
+					testutil.AssertClean(t, log.String())
 					assert.Contains(t, log.String()+err.Error(), "***", "the store has failed")
 				})
 			})

@@ -1,4 +1,4 @@
-package test
+package project
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ import (
 )
 
 // moduleRoot is the folder of the module, as seen from this one.
-const moduleRoot = ".."
+const moduleRoot = "../.."
 
 // The two READMEs have the same sections and, except for comments, the same code.
 func TestREADMEsAreInStep(t *testing.T) {
