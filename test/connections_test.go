@@ -79,6 +79,14 @@ func (cs *connections) record(ctx context.Context, _ wechatuser.Call, next testu
 // forget fills the pool with n connections, of which the proxy then knows none.
 func (cs *connections) forget(t *testing.T, n int, f testutil.Forgets) {
 	t.Helper()
+	cs.fill(t, n)
+	cs.attempts = nil
+	require.GreaterOrEqual(t, cs.Forget(f), n)
+}
+
+// fill replaces the connections of the pool by n new ones.
+func (cs *connections) fill(t *testing.T, n int) {
+	t.Helper()
 	cs.HTTPClient().CloseIdleConnections()
 	cs.warmUp.Add(n)
 	var wg sync.WaitGroup
@@ -96,8 +104,6 @@ func (cs *connections) forget(t *testing.T, n int, f testutil.Forgets) {
 		})
 	}
 	wg.Wait()
-	cs.attempts = nil
-	require.GreaterOrEqual(t, cs.Forget(f), n)
 }
 
 // noIdleCloser is a transport as middleware wraps it: it does not close idle connections.
@@ -118,9 +124,15 @@ var transports = map[string]func(*testing.T) http.RoundTripper{
 	},
 }
 
-// swallowTimeout is the timeout of an attempt where connections swallow. It is real time, as the sockets are real. It
-// is not shorter, since a time-out drops the idle connections no more than once a second.
-const swallowTimeout = time.Second
+// swallowTimeout returns a timeout for attempts where connections swallow: real time, as the sockets are real, and so
+// long that no good connection reaches it, however busy the machine is.
+func swallowTimeout(t *testing.T, rt http.RoundTripper) time.Duration {
+	t.Helper()
+	cs := newConnections(t, rt)
+	start := time.Now()
+	cs.fill(t, 64)
+	return max(2*time.Second, 50*time.Since(start))
+}
 
 // No call fails because pooled connections are dead, whether they reset, close or swallow, however many they are; and
 // the second attempt has a new connection.
@@ -137,7 +149,7 @@ func TestDeadConnections(t *testing.T) {
 						if name == "middleware" {
 							t.Skip("nothing tells such a connection from one that is good, and it can't be dropped")
 						}
-						opts = append(opts, wechatuser.WithTimeout(swallowTimeout))
+						opts = append(opts, wechatuser.WithTimeout(swallowTimeout(t, newTransport(t))))
 						if !testutil.Full() { // each takes a second
 							sizes = sizes[4:]
 							delete(calls, "GET")
@@ -186,7 +198,7 @@ func TestBulkJobsOnDeadConnections(t *testing.T) {
 				t.Parallel()
 				var opts []wechatuser.Option
 				if f == testutil.Swallows {
-					opts = append(opts, wechatuser.WithTimeout(swallowTimeout))
+					opts = append(opts, wechatuser.WithTimeout(swallowTimeout(t, newTransport(t))))
 				}
 				cs := newConnections(t, newTransport(t), opts...)
 				all := wechatuser.OpenIDs(cs.account.OpenIDs()...)
