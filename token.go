@@ -20,16 +20,7 @@ type Token struct {
 }
 
 // String returns when the token expires.
-func (t Token) String() string {
-	switch {
-	case t.AccessToken == "":
-		return "Token(none)"
-	case t.ExpiresAt.IsZero():
-		return "Token(***)"
-	default:
-		return "Token(***, expires " + t.ExpiresAt.UTC().Format(time.RFC3339) + ")"
-	}
-}
+func (t Token) String() string { return tokencache.Token(t).String() }
 
 // Format writes String, whatever the verb.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }

@@ -126,7 +126,8 @@ func (s storeAdapter) AllowForced(ctx context.Context) (bool, error) {
 	if !ok {
 		return true, nil
 	}
-	return budget.AllowForced(ctx, s.key)
+	allowed, err := budget.AllowForced(ctx, s.key)
+	return allowed, s.redact(err, "")
 }
 
 // tokenResponse is the response of both token endpoints.

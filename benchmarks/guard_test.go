@@ -21,17 +21,15 @@ import (
 	"github.com/wechatuser/wechatuser/benchmarks/internal/bare"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/bodies"
 	"github.com/wechatuser/wechatuser/benchmarks/internal/origin"
+	"github.com/wechatuser/wechatuser/internal/testutil/race"
 )
 
 // The tests of this file prevent regressions. They count allocations, bytes, calls, connections, instructions and the
 // size of a program, and never measure time. A limit is a documented target, or the current value plus a small margin.
 
-// raceEnabled reports whether the race detector is enabled, which allocates memory of its own.
-var raceEnabled bool
-
 func skipUnderRace(t *testing.T) {
 	t.Helper()
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector changes the counts")
 	}
 }

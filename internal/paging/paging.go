@@ -99,7 +99,7 @@ func (w *walk) take(page Page) ([]string, error) {
 	repeated := next != "" && w.cursors[next]
 	seen := len(items) > 0 && w.seen(items)
 	switch {
-	case page.Next == "" && w.doubted && (repeated || seen): // nothing new, and again no cursor
+	case page.Next == "" && w.doubted && seen: // nothing new, and again no cursor
 		if w.ended = true; w.whole && w.items < w.total {
 			return nil, ErrRepeated
 		}

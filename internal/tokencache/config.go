@@ -18,17 +18,20 @@ type Token struct {
 	ExpiresAt   time.Time
 }
 
-// Format prints when the token expires, for every verb.
-func (t Token) Format(f fmt.State, _ rune) {
-	text := "Token(***, expires " + t.ExpiresAt.UTC().Format(time.RFC3339) + ")"
+// String says when the token expires, and not what it is.
+func (t Token) String() string {
 	switch {
 	case t.AccessToken == "":
-		text = "Token(none)"
+		return "Token(none)"
 	case t.ExpiresAt.IsZero():
-		text = "Token(***)"
+		return "Token(***)"
+	default:
+		return "Token(***, expires " + t.ExpiresAt.UTC().Format(time.RFC3339) + ")"
 	}
-	_, _ = io.WriteString(f, text)
 }
+
+// Format writes String, whatever the verb.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // Kind is a kind of token, or a way to fetch one.
 type Kind int

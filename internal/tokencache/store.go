@@ -207,7 +207,7 @@ func (w *worker) allowForced() bool {
 	defer cancel()
 	allowed, err := w.c.store.AllowForced(ctx)
 	if err != nil {
-		w.warn("allow forced", err)
+		w.warn("allow forced", redact.New(w.f.rejected).Error(err))
 		return true
 	}
 	return allowed

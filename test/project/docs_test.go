@@ -1,6 +1,7 @@
 package project
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
 // moduleRoot is the folder of the module, as seen from this one.
@@ -198,6 +201,7 @@ func TestGoBlocksOfTheDocs(t *testing.T) {
 	require.NoError(t, errs["."])
 	for _, b := range blocks {
 		if err := errs[b.module]; err != nil {
+			require.False(t, testutil.Full(), "%s: its module can't be loaded: %v", b.position, err)
 			t.Logf("%s: not checked, since its module can't be loaded: %v", b.position, err)
 			continue
 		}
@@ -289,6 +293,9 @@ func compiled(t *testing.T, dir string, packages []string) (types.Importer, erro
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	out, err := cmd.Output()
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		err = fmt.Errorf("%w: %s", err, failed.Stderr)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -87,8 +87,11 @@ func TestImportsOfInternalPackages(t *testing.T) {
 			if strings.HasPrefix(imp, "github.com/go-resty/") {
 				assert.Equal(t, "internal/transport", rel, "only internal/transport may import resty")
 			}
-			if imp == module+"/internal/testutil" {
-				assert.Fail(t, "internal/testutil is for tests only", "%s imports it", rel)
+			forTests := func(path string) bool {
+				return strings.HasPrefix(path, "internal/testutil") || path == "internal/wire/wiretest"
+			}
+			if own, _ := strings.CutPrefix(imp, module+"/"); forTests(own) && !forTests(rel) {
+				assert.Fail(t, own+" is for tests only", "%s imports it", rel)
 			}
 			if own, ok := strings.CutPrefix(imp, module); ok && strings.HasPrefix(rel, "internal/") {
 				assert.Contains(t, imports[rel], strings.TrimPrefix(own, "/"), "%s must not import %s", rel, imp)

@@ -654,7 +654,10 @@ func TestErrorsOfAClientThatIsATokenSource(t *testing.T) {
 // So can a store.
 func TestErrorsOfATokenStore(t *testing.T) {
 	for family, opts := range testutil.TokenModes {
-		for _, op := range []string{"load", "lock", "save", "delete"} {
+		for _, op := range []string{"load", "lock", "save", "delete", "allow forced"} {
+			if op == "allow forced" && family == "legacy" {
+				continue // nothing is forced
+			}
 			t.Run(family+"/"+op, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					hidden := &sentError{&http.Request{URL: &url.URL{RawQuery: testutil.Token + testutil.Secret}}}
@@ -713,6 +716,10 @@ func (s *failingStore) Delete(ctx context.Context, key string, stale wechatuser.
 
 func (s *failingStore) Lock(context.Context, string) (func(), error) {
 	return func() {}, s.fail("lock")
+}
+
+func (s *failingStore) AllowForced(context.Context, string) (bool, error) {
+	return true, s.fail("allow forced")
 }
 
 // Jobs and lists return the errors of calls in reports of their own.

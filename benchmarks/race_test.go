@@ -1,5 +1,0 @@
-//go:build race
-
-package benchmarks
-
-func init() { raceEnabled = true }
