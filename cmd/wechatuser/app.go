@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// app is one run of the tool: where it reads and writes, and what its global flags say.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	chinese  bool
+	settings settings
+	json     bool // print results as JSON
+	yes      bool // do not ask
+	anyway   bool // go ahead with a plan that today's quota cannot hold
+
+	interrupted   chan struct{}
+	interruptOnce sync.Once
+	sandboxed     *sandboxAccount // nil without --sandbox
+}
+
+func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
+	return &app{in: in, out: out, err: err, env: env, interrupted: make(chan struct{})}
+}
+
+// interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
+func (a *app) interrupt() { a.interruptOnce.Do(func() { close(a.interrupted) }) }
+
+// Exit codes, documented in docs/cli.md.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // the command failed
+	exitUsage    = 2 // wrong arguments or settings; nothing was sent
+	exitRejected = 3 // done, but for some openids that were rejected
+	exitStopped  = 4 // stopped before the end; the output says where to go on
+	exitDeclined = 5 // nothing was changed: not confirmed, or today's quota is too small
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usageError is about the arguments or settings.
+func usageError(text string) error { return &exitError{exitUsage, errors.New(text)} }
+
+var errInterrupted = errors.New("interrupted")
+
+// run runs the tool and returns its exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	a.chinese = isChinese(args, a.env)
+	err := a.execute(ctx, args)
+	if a.sandboxed != nil {
+		err = errors.Join(err, a.sandboxed.close())
+	}
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(a.err, "wechatuser: "+strings.TrimPrefix(a.explain(err), "wechatuser: "))
+	return exitCode(err)
+}
+
+func (a *app) execute(ctx context.Context, args []string) error {
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.started(cmd) {
+		return usageError(err.Error() + "\n" + a.tr("See ", "参见 ") + cmd.CommandPath() + " --help")
+	}
+	return err
+}
+
+// started reports whether the arguments of a command were right, so that it has begun.
+func (a *app) started(cmd *cobra.Command) bool { return cmd.Annotations[startedKey] != "" }
+
+const startedKey = "started"
+
+// command completes a command: its errors are printed once, by run, and its arguments are told from its work.
+func (a *app) command(cmd *cobra.Command) *cobra.Command {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.Annotations = map[string]string{}
+	if work := cmd.RunE; work != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			cmd.Annotations[startedKey] = "yes"
+			return work(cmd, args)
+		}
+	}
+	return cmd
+}
+
+func exitCode(err error) int {
+	if e := (*exitError)(nil); errors.As(err, &e) {
+		return e.code
+	}
+	if be := (*wechatuser.BulkError)(nil); errors.As(err, &be) {
+		if be.Stopped() {
+			return exitStopped
+		}
+		return exitRejected
+	}
+	switch {
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitStopped
+	default:
+		return exitFailed
+	}
+}
+
+// explain returns an error as a text with what to do, in the language of the user.
+func (a *app) explain(err error) string {
+	e := (*wechatuser.Error)(nil)
+	if !a.chinese || !errors.As(err, &e) || e.Code.MeaningZH() == "" {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%s：%d %s", e.API, e.Code, e.Code.MeaningZH())
+	if remedy := e.Code.RemedyZH(); remedy != "" {
+		text += "：" + remedy
+	}
+	if e.RID != "" {
+		text += "（rid " + e.RID + "）"
+	}
+	return text
+}
+
+// tr returns the text in the language of the user.
+func (a *app) tr(english, chinese string) string {
+	if a.chinese {
+		return chinese
+	}
+	return english
+}
+
+// isChinese reports whether the user reads Chinese: by --lang, or else by the locale.
+func isChinese(args []string, env func(string) string) bool {
+	for i, arg := range args {
+		if lang, ok := strings.CutPrefix(arg, "--lang="); ok {
+			return strings.HasPrefix(lang, "zh")
+		}
+		if arg == "--lang" && i+1 < len(args) {
+			return strings.HasPrefix(args[i+1], "zh")
+		}
+	}
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if locale := env(name); locale != "" {
+			return strings.HasPrefix(locale, "zh")
+		}
+	}
+	return false
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

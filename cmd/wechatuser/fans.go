@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// listFlags are the flags of commands that list openids.
+type listFlags struct {
+	count bool
+	limit int
+	after string
+}
+
+func (a *app) listFlags(cmd *cobra.Command, f *listFlags) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.count, "count", false, a.tr("print how many there are", "只输出数量"))
+	flags.IntVar(&f.limit, "limit", 0, a.tr("print the first `n` only", "只输出前 `n` 个"))
+	flags.StringVar(&f.after, "after", "", a.tr("begin after this `openid`", "从此 `openid` 之后开始"))
+}
+
+// page is how the first page of a list is fetched; it has the total.
+type page func() (*wechatuser.OpenIDPage, error)
+
+// printList prints a list of openids, one per line.
+func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOption) iter.Seq2[string, error]) error {
+	if f.count {
+		p, err := first()
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(map[string]int{"total": p.Total})
+		}
+		_, err = fmt.Fprintln(a.out, p.Total)
+		return err
+	}
+	out := bufio.NewWriter(a.out)
+	defer out.Flush()
+	bar := a.newProgress(a.tr("Openids", "openid"), -1)
+	defer bar.finish()
+	n, last := 0, f.after
+	for id, err := range untilInterrupted(a, all(wechatuser.StartAfter(f.after))) {
+		if err != nil {
+			if last != "" {
+				err = fmt.Errorf(a.tr("%w\nTo go on, add: --after %s", "%w\n如需继续，请添加：--after %s"), err, last)
+			}
+			return err
+		}
+		line := id
+		if a.json {
+			text, _ := json.Marshal(map[string]string{"openid": id}) // a string can be written
+			line = string(text)
+		}
+		if _, err := out.WriteString(line + "\n"); err != nil {
+			return err
+		}
+		if n++; n == f.limit {
+			break
+		}
+		last = id
+		bar.set(n)
+	}
+	return out.Flush()
+}
+
+func (a *app) fansCommand() *cobra.Command {
+	var f listFlags
+	var tag string
+	cmd := a.command(&cobra.Command{
+		Use:   "fans",
+		Short: a.tr("List or count followers", "列出或统计用户"),
+		Long: a.tr("List the openids of all followers, or of those who have a tag, one per line.",
+			"列出全部用户或某个标签下用户的 openid，每行一个。"),
+		Example: `  wechatuser fans --count
+  wechatuser fans --tag vip > vip.txt`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if tag == "" {
+				return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return c.GetFans(ctx, "") },
+					func(opts ...wechatuser.ListOption) iter.Seq2[string, error] { return c.AllFans(ctx, opts...) })
+			}
+			t, err := a.findTag(ctx, c, tag)
+			if err != nil {
+				return err
+			}
+			return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return &wechatuser.OpenIDPage{Total: t.Count}, nil },
+				func(opts ...wechatuser.ListOption) iter.Seq2[string, error] { return c.AllTagFans(ctx, t.ID, opts...) })
+		},
+	})
+	a.listFlags(cmd, &f)
+	cmd.Flags().StringVar(&tag, "tag", "", a.tr("followers who have this tag, by `name` or ID", "只列出有此标签的用户（标签`名`或 ID）"))
+	return cmd
+}
+
+func (a *app) userCommand() *cobra.Command {
+	var file string
+	cmd := a.command(&cobra.Command{
+		Use:   "user OPENID…",
+		Short: a.tr("Show profiles, set a remark", "查看用户信息，设置备注名"),
+		Example: `  wechatuser user oABC…
+  wechatuser fans --tag vip | wechatuser user -f - --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := a.readOpenIDs(args, file)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return a.printUsers(c.BulkUserInfo(cmd.Context(), untilInterrupted(a, wechatuser.OpenIDs(list.ids...))))
+		},
+	})
+	a.openIDFlag(cmd, &file)
+	cmd.AddCommand(a.command(&cobra.Command{
+		Use:     "remark OPENID TEXT",
+		Short:   a.tr("Set the remark of a follower", "设置用户备注名"),
+		Example: `  wechatuser user remark oABC… "Room 7"`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p := plan{fmt.Sprintf(a.tr("Set the remark of %s to %q.", "将 %s 的备注名设为 %q。"), args[0], args[1]),
+				"/cgi-bin/user/info/updateremark", 1}
+			if err := a.confirm(cmd.Context(), c, p); err != nil {
+				return err
+			}
+			return c.UpdateRemark(cmd.Context(), args[0], args[1])
+		},
+	}))
+	return cmd
+}
+
+// printUsers prints profiles as they come. Openids that the platform rejects are named at the end.
+func (a *app) printUsers(users iter.Seq2[wechatuser.UserInfo, error]) error {
+	rejected := 0
+	for user, err := range users {
+		if one := (*wechatuser.OpenIDError)(nil); asOpenIDError(err, &one) {
+			rejected++
+			fmt.Fprintf(a.err, "%s: %s\n", one.OpenID, a.explain(one.Err))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if a.json {
+			err = a.printJSON(user)
+		} else {
+			err = a.printUser(user)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if rejected > 0 {
+		return &exitError{exitRejected, fmt.Errorf(a.tr("%d without a profile", "%d 个没有用户信息"), rejected)}
+	}
+	return nil
+}
+
+func (a *app) printUser(u wechatuser.UserInfo) error {
+	fmt.Fprintln(a.out, u.OpenID)
+	t := a.table()
+	line := func(english, chinese, value string) {
+		if value != "" {
+			t.row("  "+a.tr(english, chinese), value)
+		}
+	}
+	if !u.Subscribed() {
+		line("follows", "关注", a.tr("no", "否"))
+	} else {
+		line("follows since", "关注时间", u.SubscribedAt().In(time.Local).Format("2006-01-02 15:04:05"))
+	}
+	line("unionid", "UnionID", u.UnionID)
+	line("remark", "备注名", u.Remark)
+	line("scene", "关注渠道", string(u.SubscribeScene))
+	line("QR scene", "二维码场景", u.QRSceneStr)
+	line("tag IDs", "标签 ID", strings.Trim(strings.ReplaceAll(fmt.Sprint(u.TagIDList), " ", ", "), "[]"))
+	line("language", "语言", u.Language)
+	if u.QRScene != 0 {
+		line("QR scene ID", "二维码场景值", strconv.FormatInt(u.QRScene, 10))
+	}
+	return t.flush()
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+type (
+	openIDSeq = iter.Seq2[string, error]
+	bulkJob   func(openIDSeq, ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
+)
+
+// job is a command that changes any number of followers.
+type job struct {
+	words    int // arguments before the openids
+	path     string
+	batch    int
+	describe func(args []string, people string) string
+	prepare  func(context.Context, *wechatuser.Client, []string) (bulkJob, error)
+}
+
+// jobCommand completes the command of a job: it reads the openids, asks, runs the job and prints its report.
+func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
+	var file, after string
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		list, err := a.readOpenIDs(args[j.words:], file)
+		if err != nil {
+			return err
+		}
+		if err := list.skipTo(after); err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		people := a.count(len(list.ids), "follower", "followers", "个用户")
+		p := plan{j.describe(args, people), j.path, calls(len(list.ids), j.batch)}
+		if err := a.confirm(ctx, c, p); err != nil {
+			return err
+		}
+		work, err := j.prepare(ctx, c, args)
+		if err != nil {
+			return err
+		}
+		bar := a.newProgress(a.tr("Openids", "openid"), len(list.ids))
+		report, err := work(untilInterrupted(a, wechatuser.OpenIDs(list.ids...)),
+			wechatuser.WithProgress(func(p wechatuser.Progress) { bar.set(p.Done) }))
+		bar.finish()
+		return a.printReport(report, err, list, after)
+	}
+	a.openIDFlag(cmd, &file)
+	cmd.Flags().StringVar(&after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
+		"从此 `openid` 之后继续（中断时会给出）"))
+	return a.command(cmd)
+}
+
+// skipTo drops the openids up to the one after which a stopped run goes on.
+func (l *openIDs) skipTo(after string) error {
+	if after == "" {
+		return nil
+	}
+	i := slices.Index(l.ids, after)
+	if i < 0 {
+		return usageError(fmt.Sprintf("--after %s is not in %s", after, l.name))
+	}
+	l.ids = l.ids[i+1:]
+	return nil
+}
+
+// rejectedJSON is a rejected openid in the JSON of a report.
+type rejectedJSON struct {
+	OpenID  string `json:"openid"`
+	Errcode int    `json:"errcode,omitempty"`
+	Error   string `json:"error"`
+}
+
+// printReport prints the report of a job, and where to go on if it was stopped.
+func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openIDs, after string) error {
+	be := (*wechatuser.BulkError)(nil)
+	if err != nil && !errors.As(err, &be) {
+		return err
+	}
+	stopped := be != nil && be.Stopped()
+	resume := ""
+	if stopped {
+		resume = cmp.Or(report.ResumeAfter, after)
+	}
+	if a.json {
+		rejected := []rejectedJSON{}
+		for _, f := range report.Failed {
+			one := rejectedJSON{OpenID: f.OpenID, Error: a.explain(f.Err)}
+			if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
+				one.Errcode = int(e.Code)
+			}
+			rejected = append(rejected, one)
+		}
+		printErr := a.printJSON(map[string]any{
+			"applied": report.Applied, "rejected": rejected, "calls": report.Calls, "stopped": stopped, "after": resume,
+		})
+		return errors.Join(printErr, short(a, err, be))
+	}
+	fmt.Fprintf(a.out, a.tr("%d done, %d rejected. API calls: %d.\n", "成功 %d 个，被拒绝 %d 个。接口调用 %d 次。\n"),
+		report.Applied, len(report.Failed), report.Calls)
+	a.printRejected(a.out, a.tr("rejected", "个被拒绝"), report.Failed, list)
+	if stopped {
+		if resume == "" {
+			fmt.Fprintln(a.out, a.tr("Stopped before anything was settled: run it again.", "尚无确定的结果就已停止：请重新执行。"))
+		} else {
+			fmt.Fprintf(a.out, a.tr("Stopped. To go on, add: --after %s\n", "已停止。如需继续，请添加：--after %s\n"), resume)
+		}
+	}
+	return short(a, err, be)
+}
+
+// short returns the error of a job without the openids that the report has named already.
+func short(a *app, err error, be *wechatuser.BulkError) error {
+	switch {
+	case be == nil:
+		return err
+	case be.Stopped():
+		return &exitError{exitStopped, be.Err}
+	default:
+		return &exitError{exitRejected, errors.New(a.tr("some openids were rejected", "部分 openid 被拒绝"))}
+	}
+}
+
+// printRejected prints the rejected openids, grouped by errcode.
+func (a *app) printRejected(out io.Writer, what string, failed []wechatuser.OpenIDError, list *openIDs) {
+	type reason struct {
+		code wechatuser.Code // 0 if the error is not from the platform
+		text string
+	}
+	groups := make(map[reason][]string)
+	for _, f := range failed {
+		key := reason{text: f.Err.Error()}
+		if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
+			key = reason{e.Code, fmt.Sprintf("%d, %s: %s", e.Code, e.Code.Meaning(), e.Code.Remedy())}
+			if a.chinese {
+				key.text = fmt.Sprintf("%d，%s：%s", e.Code, e.Code.MeaningZH(), e.Code.RemedyZH())
+			}
+		}
+		id := f.OpenID
+		if line := list.lines[id]; line > 0 {
+			id += fmt.Sprintf(a.tr("  line %d", "  第 %d 行"), line)
+		}
+		groups[key] = append(groups[key], id)
+	}
+	byCode := func(x, y reason) int { return cmp.Or(cmp.Compare(x.code, y.code), cmp.Compare(x.text, y.text)) }
+	for _, key := range slices.SortedFunc(maps.Keys(groups), byCode) {
+		fmt.Fprintf(out, "%d %s: %s\n  %s\n", len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// openIDs are the openids of the arguments or of a file, without duplicates, in their order.
+type openIDs struct {
+	name       string // of the file
+	ids        []string
+	lines      map[string]int // line of the first occurrence in the file
+	duplicates int
+}
+
+// openIDFlag adds the flag for a file of openids.
+func (a *app) openIDFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVarP(file, "file", "f", "", a.tr("`file` with an openid per line, or a CSV file; - for stdin",
+		"openid `文件`：每行一个，或为 CSV 文件；- 表示标准输入"))
+}
+
+// readOpenIDs returns the openids of the arguments, or of the file if there is one.
+func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
+	switch {
+	case file == "" && len(args) == 0:
+		return nil, usageError(a.tr("no openids: name them, or a file with -f", "没有 openid：请直接列出，或用 -f 指定文件"))
+	case file != "" && len(args) > 0:
+		return nil, usageError(a.tr("openids both as arguments and in a file", "openid 不能既在参数中又在文件中"))
+	case file == "":
+		return parseOpenIDs(a.tr("the arguments", "参数"), strings.NewReader(strings.Join(args, "\n")))
+	case file == "-":
+		return parseOpenIDs(a.tr("stdin", "标准输入"), a.in)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	defer f.Close()
+	return parseOpenIDs(filepath.Base(file), f)
+}
+
+// openIDPattern matches what looks like an openid. The format is not documented; the pattern only rules out names and
+// phone numbers.
+var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
+
+// parseOpenIDs reads a list of openids or a CSV file. The error lists the invalid lines.
+func parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
+	list := &openIDs{name: name, lines: make(map[string]int)}
+	in := csv.NewReader(skipByteOrderMark(r))
+	in.Comment, in.FieldsPerRecord, in.TrimLeadingSpace, in.ReuseRecord = '#', -1, true, true
+	var bad []string
+	for first := true; ; first = false {
+		record, err := in.Read()
+		if err == io.EOF {
+			break
+		}
+		if parseErr := (*csv.ParseError)(nil); errors.As(err, &parseErr) {
+			bad = append(bad, fmt.Sprintf("line %d: %v", parseErr.StartLine, parseErr.Err))
+			continue
+		}
+		if err != nil {
+			return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", name, err)}
+		}
+		line, _ := in.FieldPos(0)
+		switch id := strings.Clone(strings.TrimSpace(record[0])); {
+		case id == "" && len(record) == 1, strings.HasPrefix(id, "#"), first && strings.EqualFold(id, "openid"):
+		case !openIDPattern.MatchString(id):
+			bad = append(bad, fmt.Sprintf("line %d: %.60q is not an openid", line, id))
+		case list.lines[id] > 0:
+			list.duplicates++
+		default:
+			list.ids = append(list.ids, id)
+			list.lines[id] = line
+		}
+	}
+	if len(bad) > 0 {
+		return nil, usageError(fmt.Sprintf("%s has invalid lines; nothing was sent:\n  %s", name,
+			strings.Join(firstN(bad, 20), "\n  ")))
+	}
+	return list, nil
+}
+
+func skipByteOrderMark(r io.Reader) io.Reader {
+	b := bufio.NewReader(r)
+	if begin, _ := b.Peek(3); string(begin) == "\ufeff" {
+		_, _ = b.Discard(3)
+	}
+	return b
+}
+
+// firstN returns the first n elements of a list, and an element that says how many more there are.
+func firstN(list []string, n int) []string {
+	if len(list) <= n {
+		return list
+	}
+	return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
+}
+
+// untilInterrupted ends a sequence with an error after an interrupt, so that a job settles what is in flight.
+func untilInterrupted[T any](a *app, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range seq {
+			select {
+			case <-a.interrupted:
+				yield(*new(T), errInterrupted)
+				return
+			default:
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// printJSON prints a value as one line of JSON.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table prints aligned columns.
+type table struct{ *tabwriter.Writer }
+
+func (a *app) table(header ...string) table {
+	t := table{tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)}
+	if len(header) > 0 {
+		t.row(header...)
+	}
+	return t
+}
+
+func (t table) row(cells ...string) { fmt.Fprintln(t.Writer, strings.Join(cells, "\t")) }
+func (t table) flush() error        { return t.Flush() }
+
+// barDelay is how long something takes before it gets a progress bar.
+const barDelay = 2 * time.Second
+
+// progress is a progress bar on a terminal, for work that takes longer than a moment.
+type progress struct {
+	w     io.Writer // nil for none
+	text  string
+	total int // -1 if it is not known
+	start time.Time
+	bar   *progressbar.ProgressBar
+}
+
+// newProgress returns a progress bar for stderr. It shows nothing if stderr is no terminal.
+func (a *app) newProgress(text string, total int) *progress {
+	p := &progress{text: text, total: total, start: time.Now()}
+	if isTerminal(a.err) {
+		p.w = a.err
+	}
+	return p
+}
+
+func (p *progress) set(done int) {
+	if p.w == nil || time.Since(p.start) < barDelay {
+		return
+	}
+	if p.bar == nil {
+		p.bar = progressbar.NewOptions(p.total,
+			progressbar.OptionSetWriter(p.w),
+			progressbar.OptionSetDescription(p.text),
+			progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(),
+			progressbar.OptionSetPredictTime(p.total > 0),
+			progressbar.OptionThrottle(100*time.Millisecond),
+		)
+	}
+	_ = p.bar.Set(done)
+}
+
+func (p *progress) finish() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		fmt.Fprintln(p.w)
+	}
+}
+
+// ask asks a question on stderr, and reports whether the answer is yes.
+func (a *app) ask(question string) bool {
+	fmt.Fprint(a.err, question+" [y/N] ")
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && line == "" {
+		return false
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes", "是":
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wechatuser/wechatuser"
+)
+
+// rootCommand returns the command line, in the language of the user.
+func (a *app) rootCommand() *cobra.Command {
+	root := a.command(&cobra.Command{
+		Use: "wechatuser",
+		Short: a.tr("Manage the followers of a WeChat Official Account",
+			"管理微信公众号的用户"),
+		Long: a.tr(`Manage the followers of a WeChat Official Account: profiles, tags, the blacklist.
+
+Set the account with WECHAT_APPID and WECHAT_SECRET, or in a config file (see "wechatuser config").
+With --sandbox, every command runs on an account in memory, without WeChat.`,
+			`管理微信公众号的用户：用户信息、标签、黑名单。
+
+账号由环境变量 WECHAT_APPID 和 WECHAT_SECRET 设置，也可写在配置文件中（见 wechatuser config）。
+加上 --sandbox，任何命令都在内存中的模拟账号上运行，不访问微信。`),
+		Example: a.tr(`  wechatuser --sandbox fans --limit 3        # the first followers of an account in memory
+  wechatuser doctor                          # why do calls fail from this machine
+  wechatuser tags add vip -f openids.txt     # tag them`,
+			`  wechatuser --sandbox fans --limit 3        # 内存中模拟账号的前几个用户
+  wechatuser doctor                          # 检查本机为何调用失败
+  wechatuser tags add vip -f openids.txt     # 为文件中的用户打标签`),
+		Version: version(),
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	})
+	root.SetVersionTemplate("wechatuser {{.Version}}\n")
+	flags := root.PersistentFlags()
+	set := &a.settings
+	flags.StringVar(&set.account, "account", "", a.tr("`name` of an account in the config file", "配置文件中的账号`名称`"))
+	flags.StringVar(&set.config, "config", "", a.tr("config `file`", "配置`文件`"))
+	flags.StringVar(&set.appID, "appid", "", a.tr("app `ID`; the secret is never an argument", "AppID（`ID`）；AppSecret 不能作为参数"))
+	flags.StringVar(&set.baseURL, "base-url", "", a.tr("base `URL` of the API", "接口的`地址`"))
+	flags.BoolVar(&set.plainHTTP, "plain-http", false, a.tr("accept a base URL of plain http: tokens travel in clear text",
+		"允许 http 地址：access_token 将明文传输"))
+	flags.BoolVar(&set.sandbox, "sandbox", false, a.tr("use an account in memory, without WeChat", "使用内存中的模拟账号，不访问微信"))
+	flags.IntVar(&set.fans, "sandbox-fans", 1000, a.tr("`number` of followers of the sandbox", "模拟账号的用户`数`"))
+	flags.StringVar(&set.state, "sandbox-state", "", a.tr("`file` that keeps the sandbox from one command to the next",
+		"保存模拟账号状态的`文件`，供下一条命令继续使用"))
+	flags.BoolVar(&a.json, "json", false, a.tr("print results as JSON", "以 JSON 输出结果"))
+	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再询问"))
+	flags.BoolVar(&a.anyway, "over-quota", false, a.tr("go ahead with more calls than today's quota holds",
+		"调用次数超过当日剩余额度时仍继续"))
+	flags.String("lang", "", a.tr("`language` of messages: en or zh; default: the locale", "消息`语言`：en 或 zh，默认取自系统区域设置"))
+	root.AddCommand(
+		a.fansCommand(), a.userCommand(), a.tagsCommand(), a.blacklistCommand(), a.quotaCommand(), a.ridCommand(),
+		a.callCommand(), a.configCommand(),
+	)
+	a.translate(root)
+	return root
+}
+
+// translate puts cobra's own texts into the language of the user.
+func (a *app) translate(root *cobra.Command) {
+	if !a.chinese {
+		return
+	}
+	root.SetUsageTemplate(chineseUsage)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.Flags().BoolP("version", "v", false, "显示版本")
+	var each func(*cobra.Command)
+	each = func(cmd *cobra.Command) {
+		cmd.Flags().BoolP("help", "h", false, "显示帮助")
+		for _, sub := range cmd.Commands() {
+			switch sub.Name() {
+			case "help":
+				sub.Short = "查看某个命令的帮助"
+			case "completion":
+				sub.Short = "生成命令行补全脚本"
+			}
+			each(sub)
+		}
+	}
+	each(root)
+}
+
+// version returns the version that the tool was installed with, or that of the library.
+func version() string {
+	text := wechatuser.Version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		text = info.Main.Version
+	}
+	return text
+}
+
+// chineseUsage is cobra's usage template in Chinese.
+const chineseUsage = `用法：{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [命令]{{end}}{{if .HasExample}}
+
+示例：
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+命令：{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+选项：
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+全局选项：
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+使用 "{{.CommandPath}} [命令] --help" 查看某个命令的说明。{{end}}
+`
+
+// count returns a number with the right form of a noun, and the Chinese noun with its number.
+func (a *app) count(n int, one, many, chinese string) string {
+	switch {
+	case a.chinese:
+		return fmt.Sprintf("%d %s", n, chinese)
+	case n == 1:
+		return "1 " + one
+	default:
+		return fmt.Sprintf("%d %s", n, many)
+	}
+}
