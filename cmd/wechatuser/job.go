@@ -87,6 +87,18 @@ type rejectedJSON struct {
 	Error   string `json:"error"`
 }
 
+func (a *app) rejectedJSON(failed []wechatuser.OpenIDError) []rejectedJSON {
+	rejected := []rejectedJSON{}
+	for _, f := range failed {
+		one := rejectedJSON{OpenID: f.OpenID, Error: a.explain(f.Err)}
+		if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
+			one.Errcode = int(e.Code)
+		}
+		rejected = append(rejected, one)
+	}
+	return rejected
+}
+
 // printReport prints the report of a job, and where to go on if it was stopped.
 func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openIDs, after string) error {
 	be := (*wechatuser.BulkError)(nil)
@@ -99,18 +111,10 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 		resume = cmp.Or(report.ResumeAfter, after)
 	}
 	if a.json {
-		rejected := []rejectedJSON{}
-		for _, f := range report.Failed {
-			one := rejectedJSON{OpenID: f.OpenID, Error: a.explain(f.Err)}
-			if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
-				one.Errcode = int(e.Code)
-			}
-			rejected = append(rejected, one)
-		}
 		printErr := a.printJSON(map[string]any{
-			"applied": report.Applied, "rejected": rejected, "calls": report.Calls, "stopped": stopped, "after": resume,
+			"applied": report.Applied, "rejected": a.rejectedJSON(report.Failed), "calls": report.Calls, "stopped": stopped, "after": resume,
 		})
-		return errors.Join(printErr, short(a, err, be))
+		return errors.Join(printErr, a.short(err, be))
 	}
 	fmt.Fprintf(a.out, a.tr("%d done, %d rejected. API calls: %d.\n", "成功 %d 个，被拒绝 %d 个。接口调用 %d 次。\n"),
 		report.Applied, len(report.Failed), report.Calls)
@@ -122,11 +126,11 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 			fmt.Fprintf(a.out, a.tr("Stopped. To go on, add: --after %s\n", "已停止。如需继续，请添加：--after %s\n"), resume)
 		}
 	}
-	return short(a, err, be)
+	return a.short(err, be)
 }
 
 // short returns the error of a job without the openids that the report has named already.
-func short(a *app, err error, be *wechatuser.BulkError) error {
+func (a *app) short(err error, be *wechatuser.BulkError) error {
 	switch {
 	case be == nil:
 		return err

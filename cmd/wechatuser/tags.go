@@ -29,8 +29,14 @@ func (a *app) findTag(ctx context.Context, c *wechatuser.Client, name string) (w
 			return t, nil
 		}
 	}
-	return wechatuser.Tag{}, fmt.Errorf(a.tr("no tag %q; see: wechatuser tags", "没有标签 %q；查看全部标签：wechatuser tags"), name)
+	return wechatuser.Tag{}, &noTagError{
+		fmt.Sprintf(a.tr("no tag %q; see: wechatuser tags", "没有标签 %q；查看全部标签：wechatuser tags"), name)}
 }
+
+// noTagError says that there is no such tag.
+type noTagError struct{ text string }
+
+func (e *noTagError) Error() string { return e.text }
 
 func (a *app) tagsCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
