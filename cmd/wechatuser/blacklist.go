@@ -23,7 +23,9 @@ func (a *app) blacklistCommand() *cobra.Command {
 				return err
 			}
 			return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return c.GetBlacklist(cmd.Context(), "") },
-				func(opts ...wechatuser.ListOption) iter.Seq2[string, error] { return c.AllBlacklist(cmd.Context(), opts...) })
+				func(opts ...wechatuser.ListOption) iter.Seq2[string, error] {
+					return c.AllBlacklist(cmd.Context(), opts...)
+				})
 		},
 	})
 	a.listFlags(cmd, &f)
@@ -47,7 +49,9 @@ func (a *app) blacklistCommand() *cobra.Command {
 			Example: "  wechatuser blacklist remove oABC…",
 		}, job{
 			path: "/cgi-bin/tags/members/batchunblacklist", batch: wechatuser.MaxBlacklistBatch,
-			describe: func(_ []string, people string) string { return fmt.Sprintf(a.tr("Unblock %s.", "取消拉黑 %s。"), people) },
+			describe: func(_ []string, people string) string {
+				return fmt.Sprintf(a.tr("Unblock %s.", "取消拉黑 %s。"), people)
+			},
 			prepare: func(ctx context.Context, c *wechatuser.Client, _ []string) (bulkJob, error) {
 				return func(ids openIDSeq, opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
 					return c.BulkUnblacklist(ctx, ids, opts...)

@@ -46,25 +46,29 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		people := a.count(len(list.ids), "follower", "followers", "个用户")
-		p := plan{j.describe(args, people), j.path, calls(len(list.ids), j.batch)}
-		if err := a.confirm(ctx, c, p); err != nil {
-			return err
-		}
-		work, err := j.prepare(ctx, c, args)
-		if err != nil {
-			return err
-		}
-		bar := a.newProgress(a.tr("Openids", "openid"), len(list.ids))
-		report, err := work(untilInterrupted(a, wechatuser.OpenIDs(list.ids...)),
-			wechatuser.WithProgress(func(p wechatuser.Progress) { bar.set(p.Done) }))
-		bar.finish()
-		return a.printReport(report, err, list, after)
+		return a.runJob(ctx, c, j, args, list, after)
 	}
 	a.openIDFlag(cmd, &file)
 	cmd.Flags().StringVar(&after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
 		"从此 `openid` 之后继续（中断时会给出）"))
 	return a.command(cmd)
+}
+
+// runJob asks, runs a job and prints its report.
+func (a *app) runJob(ctx context.Context, c *wechatuser.Client, j job, args []string, list *openIDs, after string) error {
+	people := a.count(len(list.ids), "follower", "followers", "个用户")
+	if err := a.confirm(ctx, c, plan{j.describe(args, people), j.path, calls(len(list.ids), j.batch)}); err != nil {
+		return err
+	}
+	work, err := j.prepare(ctx, c, args)
+	if err != nil {
+		return err
+	}
+	bar := a.newProgress(a.tr("Openids", "openid"), len(list.ids))
+	report, err := work(untilInterrupted(a, wechatuser.OpenIDs(list.ids...)),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { bar.set(p.Done) }))
+	bar.finish()
+	return a.printReport(report, err, list, after)
 }
 
 // skipTo drops the openids up to the one after which a stopped run goes on.

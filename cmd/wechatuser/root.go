@@ -53,7 +53,8 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	flags.String("lang", "", a.tr("`language` of messages: en or zh; default: the locale", "消息`语言`：en 或 zh，默认取自系统区域设置"))
 	root.AddCommand(
 		a.fansCommand(), a.userCommand(), a.tagsCommand(), a.blacklistCommand(), a.quotaCommand(), a.ridCommand(),
-		a.callCommand(), a.syncCommand(), a.configCommand(),
+		a.callCommand(), a.syncCommand(), a.campaignCommand(),
+		a.configCommand(),
 	)
 	a.translate(root)
 	return root

@@ -16,14 +16,14 @@ const blacklistName = "blacklist"
 
 // syncTarget is a list that is made equal to a file: the followers of a tag, or the blacklist.
 type syncTarget struct {
-	what              string // for messages
-	adding, removing  string // paths of its calls
-	batch             int
-	size              int  // current number
-	missing           bool // a tag that does not exist yet
-	add, remove       []string
-	unchanged         int
-	run               func(context.Context, openIDSeq, ...wechatuser.SyncOption) (*wechatuser.SyncReport, error)
+	what             string // for messages
+	adding, removing string // paths of its calls
+	batch            int
+	size             int  // current number
+	missing          bool // a tag that does not exist yet
+	add, remove      []string
+	unchanged        int
+	run              func(context.Context, openIDSeq, ...wechatuser.SyncOption) (*wechatuser.SyncReport, error)
 }
 
 func (a *app) syncCommand() *cobra.Command {
@@ -54,9 +54,12 @@ removed only with --force.`,
 			if err != nil {
 				return err
 			}
-			if err := a.printSyncPlan(t, list, keep); err != nil {
-				return err
+			if a.json && dryRun {
+				return a.printJSON(map[string]any{
+					"to_add": orEmpty(t.add), "to_remove": orEmpty(t.remove), "unchanged": t.unchanged, "members": t.size,
+				})
 			}
+			a.printSyncPlan(t, list, keep)
 			switch {
 			case !t.missing && len(t.add)+len(t.remove) == 0:
 				fmt.Fprintln(a.err, a.tr("Nothing to do.", "无需修改。"))
@@ -95,7 +98,7 @@ func (a *app) compare(
 		t.adding, t.removing = "/cgi-bin/tags/members/batchtagging", "/cgi-bin/tags/members/batchuntagging"
 		t.batch = wechatuser.MaxTaggingBatch
 		tag, err := a.findTag(ctx, c, name)
-		if missing := (*noTagError)(nil); errors.As(err, &missing) {
+		if isNoTag(err) {
 			t.missing, t.add = true, list.ids
 			return t, nil
 		}
@@ -123,13 +126,8 @@ func syncTag(
 	}
 }
 
-// printSyncPlan prints what a sync would change: on stderr as text, or as the result with --json.
-func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) error {
-	if a.json {
-		return a.printJSON(map[string]any{
-			"to_add": orEmpty(t.add), "to_remove": orEmpty(t.remove), "unchanged": t.unchanged, "members": t.size,
-		})
-	}
+// printSyncPlan prints what a sync would change.
+func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) {
 	w := a.err
 	fmt.Fprintf(w, a.tr("%s has %d openids", "%s 有 %d 个 openid"), list.name, len(list.ids))
 	if list.duplicates > 0 {
@@ -149,7 +147,6 @@ func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) error {
 	if keep {
 		line(a.tr("kept", "保留"), t.size-t.unchanged, nil)
 	}
-	return nil
 }
 
 func orEmpty(list []string) []string {

@@ -38,6 +38,11 @@ type noTagError struct{ text string }
 
 func (e *noTagError) Error() string { return e.text }
 
+func isNoTag(err error) bool {
+	missing := (*noTagError)(nil)
+	return errors.As(err, &missing)
+}
+
 func (a *app) tagsCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
 		Use:   "tags",
@@ -155,7 +160,12 @@ func (a *app) addTagCommand() *cobra.Command {
 		Short:   a.tr("Tag followers; the tag is created if it does not exist", "为用户打标签；标签不存在时自动创建"),
 		Example: "  wechatuser tags add vip -f openids.txt",
 		Args:    cobra.MinimumNArgs(1),
-	}, job{
+	}, a.tagJob())
+}
+
+// tagJob is the job that tags followers with the first argument.
+func (a *app) tagJob() job {
+	return job{
 		words: 1, path: "/cgi-bin/tags/members/batchtagging", batch: wechatuser.MaxTaggingBatch,
 		describe: func(args []string, people string) string {
 			return fmt.Sprintf(a.tr("Tag %[2]s with %[1]q.", "为 %[2]s打上标签 %[1]q。"), args[0], people)
@@ -169,7 +179,7 @@ func (a *app) addTagCommand() *cobra.Command {
 				return c.BulkTagging(ctx, tag.ID, ids, opts...)
 			}, nil
 		},
-	})
+	}
 }
 
 func (a *app) removeTagCommand() *cobra.Command {
