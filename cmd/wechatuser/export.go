@@ -63,13 +63,15 @@ complete, the file is named FILE.part, and FILE.part.json beside it says what it
 		},
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.Format, "format", "", a.tr("`format` of the file: csv, jsonl or sqlite; default: by its extension",
+	flags.StringVar(&cfg.Format, "format", "", a.tr(
+		"`format` of the file: csv, jsonl or sqlite; default: by its extension",
 		"文件`格式`：csv、jsonl 或 sqlite，默认由扩展名决定"))
 	flags.BoolVar(&cfg.Excel, "excel", false, a.tr(
 		"CSV for Excel: with a byte order mark, and with a ' before text that looks like a formula",
 		"适用于 Excel 的 CSV：带 BOM，并在形似公式的文本前加 '"))
 	flags.IntVar(&cfg.Concurrency, "concurrency", 4, a.tr("`number` of calls at a time", "并发调用`数`"))
-	flags.BoolVar(&cfg.Force, "force", false, a.tr("replace a complete file, or discard the incomplete file of another export",
+	flags.BoolVar(&cfg.Force, "force", false, a.tr(
+		"replace a complete file, or discard the incomplete file of another export",
 		"覆盖已完成的文件，或丢弃另一次导出未完成的文件"))
 	return cmd
 }

@@ -55,6 +55,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 		a.fansCommand(), a.userCommand(), a.tagsCommand(), a.blacklistCommand(), a.quotaCommand(), a.ridCommand(),
 		a.callCommand(), a.syncCommand(), a.campaignCommand(),
 		a.exportCommand(),
+		a.doctorCommand(),
 		a.configCommand(),
 	)
 	a.translate(root)
