@@ -153,38 +153,6 @@ func TestWaiterEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestFetchContinuesAfterAllWaitersHaveLeft(t *testing.T) {
-	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
-		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 200*time.Millisecond)
-		},
-		"cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(200*time.Millisecond, cancel)
-			return ctx, cancel
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &testutil.TokenServer{TokenDelay: 4 * time.Second}
-				c := testutil.NewTokenClient(t, acc)
-				ctx, cancel := leave(t.Context())
-				defer cancel()
-				start := time.Now()
-				_, err := c.Token(ctx)
-				require.ErrorIs(t, err, ctx.Err())
-				assert.Equal(t, 200*time.Millisecond, time.Since(start))
-
-				time.Sleep(4 * time.Second)
-				start = time.Now()
-				require.NoError(t, testutil.GetTags(t.Context(), c))
-				assert.Zero(t, time.Since(start))
-				assert.Len(t, acc.TokenRequests(), 1)
-			})
-		})
-	}
-}
-
 func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}

@@ -150,94 +150,8 @@ func TestForcedRefresh(t *testing.T) {
 	})
 }
 
-func TestForcedRefreshAtMostTwentyADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		c := testutil.NewTokenClient(t, acc)
-		start := time.Now()
-		for time.Since(start) < 23*time.Hour {
-			acc.Revoke()
-			if acc.ForcedRequests() < 20 {
-				require.NoError(t, testutil.GetTags(t.Context(), c))
-			} else {
-				require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
-			}
-			time.Sleep(time.Minute)
-		}
-		assert.Equal(t, 20, acc.ForcedRequests())
-		for time.Since(start) < 49*time.Hour {
-			acc.Revoke()
-			require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
-			time.Sleep(time.Minute)
-		}
-		assert.Equal(t, 60, acc.ForcedRequests())
-		forcedApart(t, acc)
-	})
-}
-
-// or40001 accepts the error of a rejected token.
-func or40001(err error) error {
-	if errors.Is(err, wechatuser.CodeInvalidCredential) {
-		return nil
-	}
-	return err
-}
-
-// The limits include RefreshToken.
-func TestNoForcedRefreshSoonAfterRefreshToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		c := testutil.NewTokenClient(t, acc)
-		_, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		acc.Revoke()
-		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 1, acc.ForcedRequests())
-		time.Sleep(30 * time.Second)
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Equal(t, 2, acc.ForcedRequests())
-	})
-}
-
-// Forced refreshes have limits of their own; normal mode works beyond them.
-func TestNormalModeAfterTheForcedRefreshLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{}
-		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
-			if in.Force {
-				return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
-			}
-			return nil
-		}
-		c := testutil.NewTokenClient(t, acc)
-		_, err := c.RefreshToken(t.Context())
-		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-	})
-}
-
-// WeChat ignores a forced refresh that is too early, and returns the invalid token.
-func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
-			if in.Force {
-				return testutil.RespondJSON(acc.Issue(testutil.TokenRequest{}))
-			}
-			return nil
-		}
-		var log strings.Builder
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		acc.Revoke()
-		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 2, acc.CallCount(), "the rejected token is not used again")
-		assert.Equal(t, 1, acc.ForcedRequests())
-		assert.Contains(t, log.String(), "there is no other access token")
-	})
-}
-
-// If a forced refresh fails, the call returns the error for its rejected token; the next refresh counts.
+// Forced refreshes have limits of their own: normal mode works beyond them. RefreshToken counts too. Where a forced
+// refresh fails, a call returns the error for its rejected token.
 func TestForcedRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -248,13 +162,18 @@ func TestForcedRefreshFails(t *testing.T) {
 			return nil
 		}
 		c := testutil.NewTokenClient(t, acc)
+		_, err := c.RefreshToken(t.Context())
+		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
-		var e *wechatuser.Error
-		require.ErrorAs(t, testutil.GetTags(t.Context(), c), &e)
-		assert.Equal(t, "getTags", e.API)
-		assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
-		assert.Equal(t, 1, acc.ForcedRequests())
+		for _, forced := range []int{1, 2} {
+			var e *wechatuser.Error
+			require.ErrorAs(t, testutil.GetTags(t.Context(), c), &e)
+			assert.Equal(t, "getTags", e.API)
+			assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+			assert.Equal(t, forced, acc.ForcedRequests())
+			time.Sleep(30 * time.Second)
+		}
 	})
 }
 
