@@ -22,21 +22,21 @@ import (
 func TestTokensRejectedForever(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		acc      *testutil.TokenServer
+		reissue  bool
 		opts     []wechatuser.Option
 		requests int // for tokens, at most, in 1,000 seconds
 		forced   int
 	}{
-		{"stable", &testutil.TokenServer{RejectAll: true}, nil, 60, 20},
-		{"stable, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
-		{"stable, nothing forced", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
-		{"legacy", &testutil.TokenServer{RejectAll: true}, testutil.TokenModes["legacy"], 30, 0},
-		{"legacy, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
+		{"stable", false, nil, 60, 20},
+		{"stable, issued again", true, nil, 60, 20},
+		{"stable, nothing forced", true, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
+		{"legacy", false, testutil.TokenModes["legacy"], 30, 0},
+		{"legacy, issued again", true, testutil.TokenModes["legacy"], 30, 0},
 	} {
 		for _, burst := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &testutil.TokenServer{RejectAll: true, ReissueRevoked: tt.acc.ReissueRevoked}
+					acc := &testutil.TokenServer{RejectAll: true, ReissueRevoked: tt.reissue}
 					c := testutil.NewTokenClient(t, acc, tt.opts...)
 					check := func(err error) {
 						var e *wechatuser.Error

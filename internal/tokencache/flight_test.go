@@ -113,7 +113,9 @@ func TestFlightOutlivesItsCallers(t *testing.T) {
 			return ctx, cancel
 		},
 	}, func(t *testing.T, end func(context.Context) (context.Context, context.CancelFunc)) {
-		p := &platform{delay: 4 * time.Second}
+		p := &platform{delay: 4 * time.Second, reply: func(ctx context.Context, _ Kind) (*Token, error) {
+			return nil, ctx.Err()
+		}}
 		c := newCache(t, p)
 		ctx, cancel := end(t.Context())
 		defer cancel()
