@@ -26,6 +26,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -51,7 +52,7 @@ func TestBulkSendsOneCallPerChunk(t *testing.T) {
 		for _, n := range []int{0, 1, job.limit - 1, job.limit, job.limit + 1, 1000} {
 			srv, c, tag := testutil.NewAccount(t, n)
 			ids := testutil.OpenIDs(n)
-			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 			require.NoError(t, err)
 			want := wechatuser.BulkReport{Total: n, Applied: n, Calls: (n + job.limit - 1) / job.limit}
 			if n > 0 {
@@ -76,7 +77,7 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 			srv, c, tag := testutil.NewAccount(t, job.limit)
 			ids := testutil.OpenIDs(job.limit)
 			ids[at] = wechatusertest.ForeignOpenID(7)
-			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 			var be *wechatuser.BulkError
 			require.ErrorAs(t, err, &be)
 			assert.NoError(t, be.Err, "the job ran to its end")
@@ -92,7 +93,7 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 
 		// If each left half succeeds, the right one must hold the openid, and is not sent as a whole.
 		_, c, tag := testutil.NewAccount(t, job.limit)
-		report, _ := job.run(c, t.Context(), tag, testutil.List(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})))
+		report, _ := job.run(c, t.Context(), tag, wechatuser.OpenIDs(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})...))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
 	}
 }
@@ -104,7 +105,7 @@ func TestBulkAllOpenIDsRejected(t *testing.T) {
 		for i := range 3 * job.limit {
 			ids = append(ids, wechatusertest.ForeignOpenID(i))
 		}
-		report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+		report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 		assert.Zero(t, report.Applied)
 		assert.Equal(t, ids, report.FailedOpenIDs(), "in the order of the input")
@@ -118,7 +119,7 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	ids[40] = wechatusertest.ForeignOpenID(0)
 	ids[700] = "oFAKEunknown"
 	srv.Unfollow(ids[701])
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.Len(t, srv.TagFans(tag), 997)
 	assert.LessOrEqual(t, report.Calls, 20+3*12)
 
@@ -151,7 +152,7 @@ func TestBulkDoesNotSendMalformedOpenIDs(t *testing.T) {
 	c := srv.Client(wechatuser.WithTransport(s))
 	wrong := []string{"", " ", "oFAKE x", "oFAKE\n", "oFAKE\x00", "\u00a0", "oFAKE\xff"}
 	ids := slices.Concat(wrong[:3], testutil.OpenIDs(60), wrong[3:])
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.Equal(t, wrong, report.FailedOpenIDs())
 	for _, f := range report.Failed {
@@ -167,7 +168,7 @@ func TestBulkDoesNotSendMalformedOpenIDs(t *testing.T) {
 		assert.NotContains(t, req.Body, "oFAKE ")
 	}
 
-	report, err = c.BulkTagging(t.Context(), tag, testutil.List(wrong))
+	report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(wrong...))
 	assert.Error(t, err)
 	assert.Zero(t, report.Calls)
 	assert.Empty(t, report.ResumeAfter)
@@ -181,7 +182,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	foreign := wechatusertest.ForeignOpenID(0)
 	ids[3], ids[53], ids[103] = foreign, foreign, foreign
 	slices.Sort(ids) // so that duplicates are adjacent
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.Equal(t, 150, report.Total, "each of the input counts")
 	assert.Equal(t, 147, report.Applied)
@@ -213,7 +214,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 
 func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 500)
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)), wechatuser.WithConcurrency(1))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)...), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
 	assert.Equal(t, 501, report.Applied)
 	assert.Equal(t, 11, report.Calls, "the first is sent again, since it is no longer in flight")
@@ -227,7 +228,7 @@ func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 500)
 		ids := testutil.OpenIDs(500)
 		done := 0
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(1),
 			wechatuser.WithProgress(func(p wechatuser.Progress) {
 				if done = p.Done; done == 100 {
 					srv.FailNext(testutil.PathBatchTagging, code, 1)
@@ -255,7 +256,7 @@ func TestBulkWithAWrongSecret(t *testing.T) {
 	srv, _, tag := testutil.NewAccount(t, 500)
 	c, err := wechatuser.New(srv.AppID, "wrong", wechatuser.WithTransport(srv.Transport()))
 	require.NoError(t, err)
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 	assert.ErrorIs(t, err, wechatuser.ErrCredential)
 	assert.Equal(t, wechatuser.BulkReport{}, *report)
 	assert.Zero(t, srv.Calls("*"))
@@ -274,7 +275,7 @@ func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 			}
 			return srv.Transport().RoundTrip(req)
 		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 150, report.Applied, "the first, third and fourth chunk were under way")
 		assert.Len(t, srv.TagFans(tag), 150)
@@ -300,7 +301,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestBulkTagDoesNotExist(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 500)
-	report, err := c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(500)))
+	report, err := c.BulkTagging(t.Context(), 12345, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
 	assert.ErrorIs(t, be.Err, wechatuser.CodeInvalidTagID)
@@ -309,7 +310,7 @@ func TestBulkTagDoesNotExist(t *testing.T) {
 	assert.Equal(t, wechatuser.BulkReport{Calls: srv.Calls("*")}, *report)
 
 	srv.FailNext(testutil.PathGetTags, wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(1)))
+	_, err = c.BulkTagging(t.Context(), 12345, wechatuser.OpenIDs(testutil.OpenIDs(1)...))
 	assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "whether it exists is not known")
 }
@@ -318,7 +319,7 @@ func TestBulkRetriesAFalseInvalidTagError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 200)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 6)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(200)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(200)...))
 		require.NoError(t, err)
 		assert.Equal(t, 200, report.Applied)
 		assert.Equal(t, 1, srv.Calls(testutil.PathGetTags))
@@ -327,13 +328,13 @@ func TestBulkRetriesAFalseInvalidTagError(t *testing.T) {
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1)
 		srv.FailNext(testutil.PathGetTags, wechatuser.CodeMinuteQuotaExceeded, 1)
 		start := time.Now()
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		require.NoError(t, err)
 		assert.Equal(t, 2+2, report.Calls)
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute, "tags/get has a quota too")
 
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1000)
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 1+5+1, report.Calls, "bounded")
 		assert.Empty(t, report.Failed)
@@ -350,7 +351,7 @@ func TestBulkOpenIDStaysBusy(t *testing.T) {
 			}
 			return srv.Transport().RoundTrip(req)
 		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		var be *wechatuser.BulkError
 		require.ErrorAs(t, err, &be)
 		assert.NoError(t, be.Err)
@@ -365,7 +366,7 @@ func TestBulkRetriesABusyOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 50)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeConcurrentTagging, 3+3)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		require.NoError(t, err)
 		assert.Equal(t, 3+3+1, report.Calls, "three calls for the whole chunk, with three attempts each")
 	})
@@ -376,25 +377,25 @@ func TestBulkPartialFailures(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
 		some := testutil.OpenIDs(100)[10:13]
 		srv.FailOpenIDs(2, some...)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		require.NoError(t, err, "the third attempt succeeds")
 		assert.Equal(t, 2+2, report.Calls)
 
 		srv.FailOpenIDs(2, some...)
 		report, err = srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})).
-			BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+			BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed, "they were sent again, and got no further")
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 2+1, report.Calls)
 
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 2)
 		srv.FailOpenIDs(1, some...)
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)), wechatuser.WithConcurrency(1))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...), wechatuser.WithConcurrency(1))
 		require.NoError(t, err, "the first 45171 is the response to the last attempt of its call")
 		assert.Equal(t, 3+1+1, report.Calls)
 
 		srv.FailOpenIDs(1000, some...)
-		report, err = c.BulkUntagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err = c.BulkUntagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 97, report.Applied)
@@ -414,7 +415,7 @@ func TestBulkPartialFailureWithoutOpenIDs(t *testing.T) {
 			}
 			return srv.Transport().RoundTrip(req)
 		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, []string{bad}, report.FailedOpenIDs())
 		assert.Len(t, srv.TagFans(tag), 99)
@@ -428,7 +429,7 @@ func TestBulkWaitsOutTheMinuteQuota(t *testing.T) {
 		tag := srv.AddTag("vip")
 		s := &recorder{next: srv.Transport()}
 		c := srv.Client(wechatuser.WithTransport(s))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...))
 		require.NoError(t, err)
 		assert.Equal(t, 1000, report.Applied)
 
@@ -452,7 +453,7 @@ func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		start := time.Now()
-		report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeMinuteQuotaExceeded)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Zero(t, time.Since(start), "the next minute is too late, which is known at once")
@@ -460,7 +461,7 @@ func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(90*time.Second, cancel)
-		report, err = c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
+		report, err = c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 90*time.Second, time.Since(start))
 		assert.Zero(t, report.Total, "nothing was tagged, and no openid is to blame")
@@ -481,7 +482,7 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv, c, tag := testutil.NewAccount(t, 400)
 			ids := testutil.OpenIDs(400)
-			report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
+			report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(1),
 				wechatuser.WithProgress(func(p wechatuser.Progress) {
 					if p.Done == 100 {
 						tt.fault(srv)
@@ -519,7 +520,7 @@ func TestBulkTokenUnavailableFailsNoOpenID(t *testing.T) {
 			"a gateway":   func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
 		} {
 			fault(testutil.PathStableToken, 1000)
-			report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+			report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 			assert.ErrorIs(t, err, wechatuser.ErrTemporary, name)
 			assert.Zero(t, *report, name)
 			fault(testutil.PathStableToken, 0)
@@ -553,7 +554,7 @@ func TestBulkInputError(t *testing.T) {
 	assert.ErrorIs(t, err, gone, "both went wrong")
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 
-	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), input(333)))
+	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), input(333)))
 	assert.Len(t, users, 333)
 	require.Len(t, errs, 1)
 	assert.Same(t, gone, errs[0])
@@ -603,7 +604,7 @@ func TestBulkUnsentOpenIDsAreNotFailed(t *testing.T) {
 	})))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(400)))
+	report, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(400)...))
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Zero(t, *report)
 }
@@ -621,7 +622,7 @@ func TestBulkSlowChunkDoesNotBlockOthers(t *testing.T) {
 		})), wechatuser.WithTimeout(2*time.Hour))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithConcurrency(2))
+		_, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...), wechatuser.WithConcurrency(2))
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, 3+1, begun, "three chunks, and the token; what is in memory is bounded")
 	})
@@ -638,10 +639,10 @@ func TestBulkConcurrency(t *testing.T) {
 			if n == 4 {
 				opts = nil
 			}
-			_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(2000)), opts...)
+			_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(2000)...), opts...)
 			require.NoError(t, err)
 			assert.Equal(t, n, watch.MaxRunning)
-			users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(2000)), opts...))
+			users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(2000)...), opts...))
 			assert.Empty(t, errs)
 			assert.Len(t, users, 2000)
 			assert.Equal(t, n, watch.MaxRunning)
@@ -656,7 +657,7 @@ func TestBulkProgress(t *testing.T) {
 		watch.Delays = true
 		c := srv.Client(wechatuser.WithTransport(watch))
 		var got []wechatuser.Progress
-		_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+		_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(501)...), wechatuser.WithProgress(func(p wechatuser.Progress) {
 			got = append(got, p)
 		}))
 		require.NoError(t, err)
@@ -666,7 +667,7 @@ func TestBulkProgress(t *testing.T) {
 			assert.Equal(t, wechatuser.Progress{Done: done, Total: -1, ResumeAfter: wechatusertest.OpenID(done - 1)}, p)
 		}
 		n := 0
-		for _, err := range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
+		for _, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(501)...), wechatuser.WithProgress(func(p wechatuser.Progress) {
 			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
 		})) {
 			require.NoError(t, err)
@@ -681,7 +682,7 @@ func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
 	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
 	var places []string
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(2),
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...), wechatuser.WithConcurrency(2),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { places = append(places, p.ResumeAfter) }))
 	require.Error(t, err)
 	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(places), func(place string) bool { return place == "" }))
@@ -737,7 +738,7 @@ func errorOf[T any](_ T, err error) error { return err }
 
 func onlyError[T any](t *testing.T, list iter.Seq2[T, error]) error {
 	t.Helper()
-	got, errs := testutil.Collect(list)
+	got, errs := seq.Collect(list)
 	assert.Empty(t, got)
 	require.Len(t, errs, 1)
 	return errs[0]
@@ -763,23 +764,23 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 		running.Wait() // hangs if a request was not canceled
 		require.NoError(t, goleak.Find(before), when)
 	}
-	for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
+	for range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...)) {
 		break
 	}
 	gone("after a break")
 	assert.Panics(t, func() {
-		for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
+		for range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...)) {
 			panic("in the loop")
 		}
 	})
 	gone("after a panic in the loop")
 	assert.Panics(t, func() {
-		_, _ = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
+		_, _ = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
 	})
 	gone("after a panic in the progress function")
 	assert.Panics(t, func() {
 		_, _ = c.BulkTagging(t.Context(), tag, func(yield func(string, error) bool) {
-			_, _ = testutil.Collect(testutil.List(testutil.OpenIDs(200)))
+			_, _ = seq.Collect(wechatuser.OpenIDs(testutil.OpenIDs(200)...))
 			for _, id := range testutil.OpenIDs(200) {
 				yield(id, nil)
 			}
@@ -961,7 +962,7 @@ func TestBulkErrorStopped(t *testing.T) {
 	assert.False(t, be.Stopped())
 
 	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
-	_, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(3)))
+	_, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(3)...))
 	require.ErrorAs(t, err, &be)
 	assert.True(t, be.Stopped())
 }
@@ -1062,7 +1063,7 @@ func TestResumeAfterDoesNotRetainPages(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 10)
 	ids := testutil.OpenIDs(10)
 	var progress []string
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithProgress(func(p wechatuser.Progress) {
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithProgress(func(p wechatuser.Progress) {
 		progress = append(progress, p.ResumeAfter)
 	}))
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -121,7 +122,7 @@ func TestStoppedJobReadsTheTagListOnce(t *testing.T) {
 			return testutil.RespondCode(wechatuser.CodeInvalidTagID)(req)
 		})))
 		start := time.Now()
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 2*time.Second, time.Since(start))
 		assert.Equal(t, wechatuser.BulkReport{Calls: 3 + 1}, *report)
@@ -156,7 +157,7 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 					ts := &testutil.TokenServer{ReissueRevoked: reissued}
 					c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTransport(revoker(ts, times)))...)
 					require.NoError(t, err)
-					report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(1))
+					report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...), wechatuser.WithConcurrency(1))
 					require.NoError(t, err, "%d revocations in a row", times)
 					assert.Equal(t, 500, report.Applied)
 				})
@@ -182,15 +183,14 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := new(testutil.TokenServer)
 		rt := revoker(ts, 4)
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		c := testutil.NewTokenClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 			resp, err := rt(req)
 			if err != nil || resp.ContentLength == int64(len(testutil.TagsBody)) {
 				return testutil.RespondPage(0, "")(req)
 			}
 			return resp, err
-		})))
-		require.NoError(t, err)
-		got, errs := testutil.Collect(c.AllFans(t.Context()))
+		}))
+		got, errs := seq.Collect(c.AllFans(t.Context()))
 		assert.Empty(t, errs)
 		assert.Empty(t, got)
 	})
@@ -208,10 +208,9 @@ func (r *rotating) Token(context.Context) (wechatuser.Token, error) {
 func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := &testutil.TokenServer{RejectAll: true}
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(ts))
-		require.NoError(t, err)
+		c := testutil.NewTokenClient(t, ts)
 		start := time.Now()
-		report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 		assert.Empty(t, report.Failed)
 		assert.Less(t, time.Since(start), 5*time.Minute)
@@ -224,7 +223,7 @@ func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidCredential)))
-		_, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 		assert.Zero(t, time.Since(start))
 	})

@@ -95,8 +95,7 @@ func TestNoOutputWithoutALogger(t *testing.T) {
 	defer slog.SetDefault(old)
 	written := captured(t, func() {
 		synctest.Test(t, func(t *testing.T) {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset), testutil.Respond(502, "<html>"), testutil.RespondCode(40001))))
-			require.NoError(t, err)
+			c := testutil.NewTokenClient(t, testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset), testutil.Respond(502, "<html>"), testutil.RespondCode(40001)))
 			require.Error(t, testutil.GetTags(t.Context(), c))
 			require.Error(t, testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001), testutil.Fail(testutil.ErrReset), testutil.Respond(302, "", "Location", "/"), testutil.Hang))))
 		})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -79,7 +80,7 @@ func TestCloudHostingOnTheSimulator(t *testing.T) {
 			c, err := wechatuser.New(srv.AppID, "", wechatuser.WithBaseURL(srv.URL), opt)
 			require.NoError(t, err)
 			require.NoError(t, testutil.GetTags(t.Context(), c))
-			ids, errs := testutil.Collect(c.AllFans(t.Context()))
+			ids, errs := seq.Collect(c.AllFans(t.Context()))
 			require.Empty(t, errs)
 			assert.Len(t, ids, 3)
 

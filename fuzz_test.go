@@ -19,6 +19,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // bytesOf reads a fuzzer's input.
@@ -552,7 +553,7 @@ func walk(t *testing.T, data []byte) {
 		c := testutil.NewClient(t, s)
 		opts := []wechatuser.ListOption{wechatuser.WithPrefetch(prefetch), wechatuser.StartAfter(after)}
 
-		got, errs := testutil.Collect(c.AllFans(t.Context(), opts...))
+		got, errs := seq.Collect(c.AllFans(t.Context(), opts...))
 		assert.Equal(t, want, got)
 		assert.NotContains(t, got, "")
 		assert.Equal(t, bad, len(errs) == 1, errs)

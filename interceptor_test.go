@@ -221,14 +221,13 @@ func TestInterceptorSeesTokenRequests(t *testing.T) {
 			mu    sync.Mutex
 			calls []wechatuser.Call
 		)
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondJSON(testutil.TagsBody))),
+		c := testutil.NewTokenClient(t, testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondJSON(testutil.TagsBody)),
 			wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
 				mu.Lock()
 				calls = append(calls, call)
 				mu.Unlock()
 				return do(ctx)
 			}))
-		require.NoError(t, err)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []wechatuser.Call{
 			{API: "getTags", Method: "GET", Path: testutil.PathGetTags},
@@ -252,8 +251,7 @@ func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{}
 		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondCode(-1), testutil.RespondCode(-1), testutil.RespondJSON(testutil.TagsBody))
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
-		require.NoError(t, err)
+		c := testutil.NewTokenClient(t, s, wechatuser.WithLimiter(l))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, 4, s.Count())
 		assert.Equal(t, 1, l.waited, "once a call, whatever its attempts and the token need")
@@ -265,9 +263,8 @@ func TestLimiter(t *testing.T) {
 func TestLimiterError(t *testing.T) {
 	l := &limiter{err: errors.New("would exceed the deadline")}
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
-	require.NoError(t, err)
-	err = c.UpdateRemark(t.Context(), testutil.Alice, "r")
+	c := testutil.NewTokenClient(t, s, wechatuser.WithLimiter(l))
+	err := c.UpdateRemark(t.Context(), testutil.Alice, "r")
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, l.err)
@@ -308,12 +305,12 @@ func TestCallsOfOthersAreNotOfTheJob(t *testing.T) {
 		return err
 	})
 	c := srv.Client(wechatuser.WithInterceptor(twice), wechatuser.WithLimiter(limiter), wechatuser.WithTokenSource(callingSource{other}))
-	all := testutil.List(testutil.OpenIDs(200))
+	all := wechatuser.OpenIDs(testutil.OpenIDs(200)...)
 	tagging, err := c.BulkTagging(t.Context(), tag, all)
 	require.NoError(t, err)
 	assert.Equal(t, 2*200/50, tagging.Calls)
 	assert.Equal(t, tagging.Calls, srv.Calls(testutil.PathBatchTagging))
-	sync, err := c.SyncTag(t.Context(), tag, testutil.List(nil))
+	sync, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs())
 	require.NoError(t, err)
 	assert.Equal(t, srv.Calls(testutil.PathGetTagFans)+srv.Calls(testutil.PathBatchUntagging), sync.Calls)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -92,7 +93,7 @@ func TestStoppedJobBeginsNoRequest(t *testing.T) {
 				}
 				return tt.reply(req)
 			}), opts...)
-			report, err := c.BulkTagging(t.Context(), 100, testutil.List(ids), wechatuser.WithConcurrency(chunks), wechatuser.WithPatience(time.Hour))
+			report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(chunks), wechatuser.WithPatience(time.Hour))
 			require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded, name)
 			assert.Empty(t, late, "%s: requests after the stop", name)
 			assert.Equal(t, tt.failed, len(report.Failed) > 0, "%s: %v", name, err)
@@ -145,7 +146,7 @@ func TestStoppedJobLeavesTokenRequestsAlone(t *testing.T) {
 		})))
 		_, err := c.Token(t.Context())
 		require.NoError(t, err)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Empty(t, report.Failed, "a rejected token tags nobody")
 		assert.Equal(t, 1, srv.Calls(testutil.PathBatchTagging))
@@ -183,7 +184,7 @@ func TestCallThatIsNotSentFailsNoOpenID(t *testing.T) {
 			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(300))
 			tag, ids := srv.AddTag("vip"), testutil.OpenIDs(300)
 			one := wechatuser.WithConcurrency(1)
-			report, err := srv.Client(option(refuse(after))).BulkTagging(t.Context(), tag, testutil.List(ids), one, wechatuser.WithPatience(time.Hour))
+			report, err := srv.Client(option(refuse(after))).BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), one, wechatuser.WithPatience(time.Hour))
 			var be *wechatuser.BulkError
 			require.ErrorAs(t, err, &be, name)
 			assert.ErrorIs(t, be.Err, closed, name)
@@ -193,7 +194,7 @@ func TestCallThatIsNotSentFailsNoOpenID(t *testing.T) {
 			assert.Equal(t, after, report.Calls, name)
 
 			n := 0
-			for _, err := range srv.Client(option(refuse(after))).BulkUserInfo(t.Context(), testutil.List(ids), one) {
+			for _, err := range srv.Client(option(refuse(after))).BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...), one) {
 				if err != nil {
 					assert.ErrorIs(t, err, closed, name)
 					break
@@ -237,16 +238,16 @@ func TestCallThatEndsItsGoroutine(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(300))
 		tag, ids := srv.AddTag("vip"), testutil.OpenIDs(300)
 		c := srv.Client(option(srv))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorContains(t, err, "ended by runtime.Goexit", name)
 		assert.NotEmpty(t, report.Failed, name)
 		for _, f := range report.Failed {
 			assert.ErrorIs(t, &f, wechatuser.ErrAmbiguous, "%s: nobody knows whether it is tagged", name)
 		}
 		assert.Empty(t, report.ResumeAfter, name)
-		assert.ErrorContains(t, last(c.BulkUserInfo(t.Context(), testutil.List(ids))), "ended by runtime.Goexit", name)
+		assert.ErrorContains(t, seq.LastError(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...))), "ended by runtime.Goexit", name)
 		if name != "limiter" { // there it ends the goroutine of SyncTag itself, which reads the list
-			_, err = c.SyncTag(t.Context(), tag, testutil.List(ids))
+			_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids...))
 			assert.ErrorContains(t, err, "ended by runtime.Goexit", name)
 		}
 	}
@@ -255,8 +256,8 @@ func TestCallThatEndsItsGoroutine(t *testing.T) {
 func TestPanicOfATransportIsThatOfTheJob(t *testing.T) {
 	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("in the transport") }))
 	for name, run := range map[string]func(){
-		"BulkTagging":  func() { _, _ = c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500))) },
-		"BulkUserInfo": func() { _ = last(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(500)))) },
+		"BulkTagging":  func() { _, _ = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...)) },
+		"BulkUserInfo": func() { _ = seq.LastError(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(500)...))) },
 	} {
 		func() {
 			defer func() {

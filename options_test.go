@@ -245,8 +245,7 @@ func TestBaseURL(t *testing.T) {
 // New sends no request, starts no goroutine, and copies its arguments.
 func TestNew(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
-	require.NoError(t, err)
+	c := testutil.NewTokenClient(t, s)
 	assert.Zero(t, s.Count())
 	assert.Equal(t, testutil.AppID, c.AppID())
 

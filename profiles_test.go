@@ -180,7 +180,7 @@ func TestNoForeignUnionID(t *testing.T) {
 		setting := fmt.Sprintf("seed %d: last %d, whole %v, shuffled %v", seed, p.last, p.whole, p.shuffled)
 		c := testutil.NewClient(t, p)
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs), wechatuser.WithConcurrency(1)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...), wechatuser.WithConcurrency(1)) {
 			want, known := p.users[openIDs[i]]
 			switch {
 			case known:
@@ -275,7 +275,7 @@ func TestCostOfProof(t *testing.T) {
 				p, openIDs := newMixingPlatform(rng, 100-row.unknown, row.unknown, row.left, row.noUnionID)
 				p.last, p.whole = lastShape(batch%3), batch%2 == 0
 				n := 0
-				for range testutil.NewClient(t, p).BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+				for range testutil.NewClient(t, p).BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 					n++
 				}
 				require.Equal(t, 100, n)
@@ -298,7 +298,7 @@ func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
 		p.last = last
 		c := testutil.NewClient(t, p)
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 			if i == 10 {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one)
@@ -420,7 +420,7 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 			return respondWith(req, map[string]any{"user_info_list": list})
 		}))
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 			if i == 42 {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)

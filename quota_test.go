@@ -26,8 +26,7 @@ func TestClearQuotaByAppSecretWithoutASecret(t *testing.T) {
 // The call is for when no token can be fetched, so that it fetches none.
 func TestClearQuotaByAppSecretNeedsNoToken(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
-	require.NoError(t, err)
+	c := testutil.NewTokenClient(t, s)
 	require.NoError(t, c.ClearQuotaByAppSecret(t.Context()))
 	require.Equal(t, 1, s.Count())
 	assert.NotContains(t, s.Requests()[0].Query, "access_token")

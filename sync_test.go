@@ -18,6 +18,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -25,7 +26,7 @@ func TestSyncTag(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 1000)
 	ids := testutil.OpenIDs(1000)
 	tag := srv.AddTag("members", ids[:600]...)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[500:900]))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[500:900]...))
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{
 		Added:     wechatuser.BulkReport{Total: 300, Applied: 300, Calls: 6, ResumeAfter: ids[899]},
@@ -41,7 +42,7 @@ func TestSyncTag(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{Unchanged: 400, Calls: 2}, *report, "it is so already")
 
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(nil))
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs())
 	require.NoError(t, err)
 	assert.Equal(t, 400, report.Removed.Applied)
 	assert.Empty(t, srv.TagFans(tag), "no member is wanted")
@@ -51,7 +52,7 @@ func TestSyncBlacklist(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100), wechatusertest.WithPageSize(7))
 	ids := testutil.OpenIDs(100)
 	srv.Block(ids[:60]...)
-	report, err := srv.Client().SyncBlacklist(t.Context(), testutil.List(ids[30:80]))
+	report, err := srv.Client().SyncBlacklist(t.Context(), wechatuser.OpenIDs(ids[30:80]...))
 	require.NoError(t, err)
 	assert.Equal(t, 20, report.Added.Applied)
 	assert.Equal(t, 30, report.Removed.Applied)
@@ -73,7 +74,7 @@ func TestSyncOptions(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 100)
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
-	wanted := testutil.List(slices.Concat(ids[50:80], []string{"no openid"}))
+	wanted := wechatuser.OpenIDs(slices.Concat(ids[50:80], []string{"no openid"})...)
 
 	report, err := c.SyncTag(t.Context(), tag, wanted, wechatuser.WithDryRun())
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "what can be known before is told")
@@ -89,7 +90,7 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")
 
 	var progress []wechatuser.Progress
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, ids[:80], srv.TagFans(tag))
@@ -99,7 +100,7 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 20}}, progress)
 
 	progress = nil
-	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[70:]), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[70:]...), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}}, progress)
 }
@@ -109,7 +110,7 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
 	gone := errors.New("the database has gone")
-	report, err := c.SyncTag(t.Context(), tag, testutil.ListThen(ids[50:80], gone))
+	report, err := c.SyncTag(t.Context(), tag, seq.ListThen(ids[50:80], gone))
 	assert.ErrorIs(t, err, gone)
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
@@ -119,7 +120,7 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag))
 
 	srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]))
+	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nor when the list can't be read")
 
@@ -196,7 +197,7 @@ func TestSyncReportsFailedAdditions(t *testing.T) {
 	tag := srv.AddTag("members", ids[:10]...)
 	srv.Unfollow(ids[50])
 	foreign := wechatusertest.ForeignOpenID(0)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{foreign})))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(slices.Concat(ids[40:60], []string{foreign})...))
 	assert.ErrorIs(t, err, wechatuser.CodeUserUnsubscribed)
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.ErrorContains(t, err, "wechatuser: SyncTag: adding: 19 of 21 applied, 2 failed; first: ")
@@ -210,13 +211,13 @@ func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:10]...)
 	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[40:60]))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[40:60]...))
 	assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 	assert.Equal(t, wechatuser.SyncReport{Added: wechatuser.BulkReport{Calls: 1}, Calls: 3}, *report)
 	assert.Equal(t, ids[:10], srv.TagFans(tag))
 
 	srv.FailNext(testutil.PathBatchUntagging, wechatuser.CodeAPIUnauthorized, 1)
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{"no openid"})))
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(slices.Concat(ids[40:60], []string{"no openid"})...))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "both tell")
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.NotContains(t, err.Error(), "\n")
@@ -232,13 +233,13 @@ func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {
 		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeMinuteQuotaExceeded, 1)
 		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeInvalidTagID, 2)
 		start := time.Now()
-		report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[:20]))
+		report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[:20]...))
 		require.NoError(t, err)
 		assert.Equal(t, 10, report.Added.Applied)
 		assert.Equal(t, 3+2+1+1, report.Calls, "the rejected call, the list, tags/get, the tagging")
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute)
 
-		_, err = c.SyncTag(t.Context(), 12345, testutil.List(ids[:20]))
+		_, err = c.SyncTag(t.Context(), 12345, wechatuser.OpenIDs(ids[:20]...))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 2, srv.Calls(testutil.PathGetTags), "asked once more, and it does not exist")
 	})

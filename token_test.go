@@ -15,6 +15,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // The monotonic clock stops while a machine sleeps; the lifetime of a token does not.
@@ -136,7 +137,7 @@ func TestMemoryTokenStoreLock(t *testing.T) {
 		s, ok := wechatuser.NewMemoryTokenStore().(wechatuser.TokenLocker)
 		require.True(t, ok)
 		holders := atomic.Int32{}
-		for _, err := range testutil.RunConcurrently(50, func(i int) error {
+		for _, err := range seq.RunConcurrently(50, func(i int) error {
 			unlock, err := s.Lock(t.Context(), fmt.Sprint(i%2))
 			if err != nil {
 				return err

@@ -23,6 +23,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
@@ -31,7 +32,7 @@ func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				acc := &testutil.TokenServer{TokenDelay: 30 * time.Millisecond, NoOverlap: true}
 				c := testutil.NewTokenClient(t, acc, opts...)
-				for _, err := range testutil.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
 					require.NoError(t, err)
 				}
 				require.Len(t, acc.TokenRequests(), 1)
@@ -84,7 +85,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				c := testutil.NewTokenClient(t, acc, testutil.TokenModes[v.family]...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				time.AfterFunc(50*time.Millisecond, acc.Revoke)
-				errs := testutil.RunConcurrently(500, func(i int) error {
+				errs := seq.RunConcurrently(500, func(i int) error {
 					if v.scattered {
 						time.Sleep(pause[i])
 					} else {
@@ -176,7 +177,7 @@ func TestEarlyRefresh(t *testing.T) {
 				require.NoError(t, err)
 
 				time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Nanosecond)))
-				for _, err := range testutil.RunConcurrently(100, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(100, func(int) error { return testutil.GetTags(t.Context(), c) }) {
 					require.NoError(t, err)
 				}
 				synctest.Wait()
@@ -185,7 +186,7 @@ func TestEarlyRefresh(t *testing.T) {
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				start := time.Now()
 				for range 10 {
-					for _, err := range testutil.RunConcurrently(100, func(int) error {
+					for _, err := range seq.RunConcurrently(100, func(int) error {
 						got, err := c.Token(t.Context())
 						assert.Equal(t, first, got)
 						return err
@@ -240,7 +241,7 @@ func TestCallsWaitForTheRefreshInTheLastMinute(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Until(first.ExpiresAt.Add(-time.Minute)))
 		start := time.Now()
-		for _, err := range testutil.RunConcurrently(100, func(int) error {
+		for _, err := range seq.RunConcurrently(100, func(int) error {
 			got, err := c.Token(t.Context())
 			assert.NotEqual(t, first.AccessToken, got.AccessToken)
 			return err
@@ -407,7 +408,7 @@ func TestRefreshToken(t *testing.T) {
 				old, err := c.Token(t.Context())
 				require.NoError(t, err)
 
-				for _, err := range testutil.RunConcurrently(50, func(int) error {
+				for _, err := range seq.RunConcurrently(50, func(int) error {
 					got, err := c.RefreshToken(t.Context())
 					assert.NotEqual(t, old.AccessToken, got.AccessToken)
 					return err
@@ -434,7 +435,7 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 		c := testutil.NewTokenClient(t, acc)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		pause := randomPauses(1, 500, 2*time.Second)
-		errs := testutil.RunConcurrently(500, func(i int) error {
+		errs := seq.RunConcurrently(500, func(i int) error {
 			if i == 0 {
 				_, err := c.RefreshToken(t.Context())
 				return err

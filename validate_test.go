@@ -13,6 +13,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // Invalid arguments are found before anything is sent, token requests included.
@@ -178,13 +179,12 @@ func TestArguments(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s),
+			c := testutil.NewTokenClient(t, s,
 				wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
 					assert.Fail(t, "there was a call")
 					return wechatuser.Result{}, nil
 				}))
-			require.NoError(t, err)
-			err = tt.call(t.Context(), c)
+			err := tt.call(t.Context(), c)
 			var ae *wechatuser.ArgumentError
 			require.ErrorAs(t, err, &ae)
 			assert.Equal(t, tt.api, ae.API)
@@ -219,7 +219,7 @@ var withTagID = map[string]func(ctx context.Context, c *wechatuser.Client, id in
 		return c.BatchUntagging(ctx, id, []string{testutil.Alice})
 	},
 	"AllTagFans": func(ctx context.Context, c *wechatuser.Client, id int) error {
-		return testutil.LastError(c.AllTagFans(ctx, id))
+		return seq.LastError(c.AllTagFans(ctx, id))
 	},
 	"BulkTagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
 		_, err := c.BulkTagging(ctx, id, wechatuser.OpenIDs(testutil.Alice))
@@ -243,16 +243,16 @@ func TestNilContext(t *testing.T) {
 			return c.Do(ctx, wechatuser.Request{Path: testutil.PathGetTags}, nil)
 		},
 		"EnsureTag": func(ctx context.Context, c *wechatuser.Client) error { _, err := c.EnsureTag(ctx, "vip"); return err },
-		"AllFans":   func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllFans(ctx)) },
+		"AllFans":   func(ctx context.Context, c *wechatuser.Client) error { return seq.LastError(c.AllFans(ctx)) },
 		"AllTagFans": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.AllTagFans(ctx, 134))
+			return seq.LastError(c.AllTagFans(ctx, 134))
 		},
-		"AllBlacklist": func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllBlacklist(ctx)) },
+		"AllBlacklist": func(ctx context.Context, c *wechatuser.Client) error { return seq.LastError(c.AllBlacklist(ctx)) },
 		"BulkUserInfo": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, list))
+			return seq.LastError(c.BulkUserInfo(ctx, list))
 		},
 		"BulkChangeOpenID": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.BulkChangeOpenID(ctx, "wxOLD", list))
+			return seq.LastError(c.BulkChangeOpenID(ctx, "wxOLD", list))
 		},
 		"BulkTagging": func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.BulkTagging(ctx, 134, list)
@@ -289,9 +289,8 @@ func TestNilContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
 			for _, opt := range []wechatuser.Option{wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T"))} {
-				c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), opt,
+				c := testutil.NewTokenClient(t, s, opt,
 					wechatuser.WithLimiter(closedLimiter{t}))
-				require.NoError(t, err)
 				var none context.Context
 				var ae *wechatuser.ArgumentError
 				require.ErrorAs(t, call(none, c), &ae)
@@ -373,7 +372,7 @@ func TestInvisibleCharactersAreNamed(t *testing.T) {
 		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, want)
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, "openid 2 of 2")
-		_, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List([]string{openID})))
+		_, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openID)))
 		require.Len(t, errs, 1)
 		require.ErrorContains(t, errs[0], want)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -241,7 +242,7 @@ func (b *bulkCase) check(t *testing.T) {
 		}
 	}
 	var progress []wechatuser.Progress
-	report, err := b.run(ctx, testutil.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency), wechatuser.WithPatience(b.patience),
+	report, err := b.run(ctx, seq.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency), wechatuser.WithPatience(b.patience),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	interrupted := ctx.Err() != nil
 	calls := b.faults.Sent
@@ -422,7 +423,7 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 		b.limiter.mu.Unlock()
 	}
 	rest := b.input[b.resumeAt(t, report):]
-	again, err := b.run(t.Context(), testutil.ListThen(rest, nil))
+	again, err := b.run(t.Context(), seq.ListThen(rest, nil))
 	var be *wechatuser.BulkError
 	if errors.As(err, &be) {
 		assert.NoError(t, be.Err)
@@ -521,7 +522,7 @@ func newReadCase(seed uint64) *readCase {
 // read reads the profiles of the input between two indexes, and returns the index after the last that it got.
 func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
 	done = from
-	for user, err := range r.c.BulkUserInfo(ctx, testutil.List(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
+	for user, err := range r.c.BulkUserInfo(ctx, wechatuser.OpenIDs(r.input[from:]...), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
 		require.NoError(t, last, "nothing comes after the job's error")
 		var one *wechatuser.OpenIDError
 		switch {
@@ -622,7 +623,7 @@ func TestSyncModel(t *testing.T) {
 		if rng.IntN(6) == 0 {
 			inputErr = io.ErrNoProgress
 		}
-		ids := testutil.ListThen(input, inputErr)
+		ids := seq.ListThen(input, inputErr)
 		fromList := len(strangers) == 0 && inputErr == nil && rng.IntN(2) == 0
 		listed := 0   // calls of the input
 		if fromList { // the input is a list of the platform, which may break off
@@ -673,10 +674,10 @@ func TestSyncModel(t *testing.T) {
 		}
 
 		faults.Off = true
-		_, _ = run(t.Context(), testutil.List(input))
+		_, _ = run(t.Context(), wechatuser.OpenIDs(input...))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")
-		again, err := run(t.Context(), testutil.List(wanted))
+		again, err := run(t.Context(), wechatuser.OpenIDs(wanted...))
 		require.NoError(t, err)
 		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again, "nothing is left to do")
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -161,7 +162,7 @@ func TestDeadConnections(t *testing.T) {
 							// such a connection into the pool after the others were dropped.
 							cs := newConnections(t, newTransport(t), opts...)
 							cs.forget(t, n, f)
-							for _, err := range testutil.RunConcurrently(n, func(int) error { return call(t.Context(), cs.Client) }) {
+							for _, err := range seq.RunConcurrently(n, func(int) error { return call(t.Context(), cs.Client) }) {
 								require.NoError(t, err, "%s, %d at the same time", method, n)
 							}
 							assert.LessOrEqual(t, slices.Max(cs.attempts), 2, "%s, %d at the same time", method, n)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // place is where a call can wait.
@@ -212,12 +213,12 @@ var places = []place{
 	{name: "AllFans: back-off", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
 	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
+		return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
 	{name: "AllFans: minute's quota", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
 	{name: "AllFans: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := withoutTokenRequests(t)
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
+		return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx)) }
 	}},
 
 	// Jobs.
@@ -250,18 +251,18 @@ var places = []place{
 	{name: "BulkUserInfo: call", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+			return seq.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
 	{name: "BulkUserInfo: minute's quota", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(45011)))
 		return func(ctx context.Context) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+			return seq.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
 	{name: "BulkUserInfo: input", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"user_info_list":[]}`)))
-		return func(ctx context.Context) error { return testutil.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
+		return func(ctx context.Context) error { return seq.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
 	}},
 	{name: "SyncTag: list", call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})},
 	{name: "SyncTag: list, next minute", returnsEarly: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
@@ -333,7 +334,7 @@ func withoutTokenRequests(t *testing.T) *wechatuser.Client {
 func inList(replies ...testutil.Reply) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(replies...))
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
+		return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx)) }
 	}
 }
 

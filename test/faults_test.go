@@ -806,7 +806,7 @@ says which profiles are proven.
 
 				before := srv.Calls("*")
 				rejected := 0
-				for user, err := range c.BulkUserInfo(t.Context(), testutil.List(ids)) {
+				for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...)) {
 					var one *wechatuser.OpenIDError
 					if errors.As(err, &one) {
 						assert.Equal(t, ids[at], one.OpenID, f.name)

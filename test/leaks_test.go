@@ -53,8 +53,7 @@ func TestManyClientsLeaveNothing(t *testing.T) {
 	}
 	use := func(n int) {
 		for range n {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(respond)))
-			require.NoError(t, err)
+			c := testutil.NewTokenClient(t, testutil.RoundTripFunc(respond))
 			require.NoError(t, testutil.GetTags(t.Context(), c))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // If the platform rejects every token, few tokens are fetched, and each call returns its own error.
@@ -48,7 +49,7 @@ func TestTokensRejectedForever(t *testing.T) {
 						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
 					}
 					if burst {
-						for _, err := range testutil.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+						for _, err := range seq.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
 							check(err)
 						}
 						assert.LessOrEqual(t, len(acc.TokenRequests()), 4)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // Any number of clients that share a store send one token request.
@@ -31,7 +32,7 @@ func TestClientsShareAStore(t *testing.T) {
 				}
 				all := func(want int) {
 					t.Helper()
-					for _, err := range testutil.RunConcurrently(400, func(i int) error { return testutil.GetTags(t.Context(), clients[i%len(clients)]) }) {
+					for _, err := range seq.RunConcurrently(400, func(i int) error { return testutil.GetTags(t.Context(), clients[i%len(clients)]) }) {
 						require.NoError(t, err)
 					}
 					require.Len(t, acc.TokenRequests(), want)
@@ -114,7 +115,7 @@ func TestRejectedTokenInTheStore(t *testing.T) {
 				_, err := other.RefreshToken(t.Context())
 				require.NoError(t, err)
 				acc.Revoke() // the token of c, and the one in the store
-				for _, err := range testutil.RunConcurrently(500, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(500, func(int) error { return testutil.GetTags(t.Context(), c) }) {
 					require.NoError(t, err)
 				}
 				assert.Len(t, acc.TokenRequests(), 3)

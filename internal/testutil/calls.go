@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,13 +47,15 @@ func (a APICall) NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuse
 	if !a.IsTokenCall() {
 		return NewClient(t, rt, opts...)
 	}
-	opts = append([]wechatuser.Option{wechatuser.WithTransport(rt)}, opts...)
+	return NewTokenClient(t, rt, slices.Concat(opts, a.Options())...)
+}
+
+// Options are the options without which a client cannot make the call.
+func (a APICall) Options() []wechatuser.Option {
 	if a.Legacy {
-		opts = append(opts, wechatuser.WithLegacyToken())
+		return []wechatuser.Option{wechatuser.WithLegacyToken()}
 	}
-	c, err := wechatuser.New(AppID, Secret, opts...)
-	require.NoError(t, err)
-	return c
+	return nil
 }
 
 // IsTokenCall reports whether the call is for a token.

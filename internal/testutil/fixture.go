@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,13 +77,7 @@ func NewFixture(t testing.TB, call APICall, opts ...wechatuser.Option) *Fixture 
 		require.ErrorAs(t, direct.UpdateRemark(t.Context(), "oNOBODY", ""), &e)
 		fx.Call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetRIDInfo(ctx, e.RID) }
 	}
-	opts = append([]wechatuser.Option{wechatuser.WithTransport(fx)}, opts...)
-	if call.Legacy {
-		opts = append(opts, wechatuser.WithLegacyToken())
-	}
-	c, err := wechatuser.New(AppID, Secret, opts...)
-	require.NoError(t, err)
-	fx.Client = c
+	fx.Client = NewTokenClient(t, fx, slices.Concat(opts, call.Options())...)
 	return fx
 }
 

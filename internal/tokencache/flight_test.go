@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestSatisfies(t *testing.T) {
@@ -159,7 +161,7 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 				p, store := &platform{delay: time.Second}, newFakeStore()
 				p.reply, store.before = goexitAt(op, &off)
 				c := newCache(t, p, withStore(store))
-				for _, err := range runConcurrently(3, func(int) error {
+				for _, err := range seq.RunConcurrently(3, func(int) error {
 					_, err := c.Get(t.Context())
 					return err
 				}) {
@@ -517,7 +519,7 @@ func TestFlightIsAbandoned(t *testing.T) {
 			}
 			c := newCache(t, p, withKind(kind), withStore(store), withLimit(40*time.Second))
 			start := time.Now()
-			for _, err := range runConcurrently(3, func(int) error {
+			for _, err := range seq.RunConcurrently(3, func(int) error {
 				_, err := c.Refresh(t.Context(), sentinel+"-none")
 				return err
 			}) {
@@ -694,7 +696,7 @@ func TestLastingFailureHereAndTokenFromElsewhere(t *testing.T) {
 		bad.reply = fails(&on, errSecret)
 		here := newCache(t, bad, withKind(kind), withStore(store))
 		elsewhere := newCache(t, good, withKind(kind), withStore(store))
-		errs := runConcurrently(2, func(i int) error {
+		errs := seq.RunConcurrently(2, func(i int) error {
 			time.Sleep(time.Duration(i) * time.Millisecond) // here is first
 			_, err := []testCache{here, elsewhere}[i].Get(t.Context())
 			return err
@@ -713,7 +715,7 @@ func TestRequestsAtOnceInOneFetch(t *testing.T) {
 		c := newCache(t, &platform{}, withStore(store), withKind(Legacy))
 		c.cfg.Fetch = func(_ context.Context, _ Kind, allow func() error) (Token, error) {
 			time.Sleep(time.Minute)
-			return tok("T1", time.Hour), errors.Join(runConcurrently(8, func(int) error { return allow() })...)
+			return tok("T1", time.Hour), errors.Join(seq.RunConcurrently(8, func(int) error { return allow() })...)
 		}
 		c.get(t)
 		assert.Len(t, c.requests.sent, 8)

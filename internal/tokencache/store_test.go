@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // fakeStore is a Store that notes what is done with it, and lets a test interfere.
@@ -209,7 +211,7 @@ func TestManyCachesShareAStore(t *testing.T) {
 		}
 		all := func(want string) {
 			t.Helper()
-			for _, err := range runConcurrently(200, func(i int) error {
+			for _, err := range seq.RunConcurrently(200, func(i int) error {
 				got, err := caches[i%len(caches)].Get(t.Context())
 				assert.Equal(t, want, name(got))
 				return err
@@ -220,7 +222,7 @@ func TestManyCachesShareAStore(t *testing.T) {
 		all("T1")
 		require.Len(t, p.requests(), 1)
 		first := caches[0].Current()
-		for _, err := range runConcurrently(200, func(i int) error {
+		for _, err := range seq.RunConcurrently(200, func(i int) error {
 			_, err := caches[i%len(caches)].Refresh(t.Context(), first.AccessToken)
 			return err
 		}) {
@@ -587,7 +589,7 @@ func TestTokenIsFoundWhileWaitingForTheLock(t *testing.T) {
 			caches[i] = newCache(t, p, withKind(kind), withStore(store))
 		}
 		start := time.Now()
-		for _, err := range runConcurrently(len(caches), func(i int) error {
+		for _, err := range seq.RunConcurrently(len(caches), func(i int) error {
 			_, err := caches[i].Get(t.Context())
 			return err
 		}) {

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"internal/redact":        {"internal/wire"},
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
+	"internal/testutil/seq":  {},
 	"internal/tokencache":    {"internal/backoff", "internal/redact"},
 	"internal/transport":     {},
 	"internal/wire":          {},

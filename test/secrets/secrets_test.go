@@ -395,15 +395,11 @@ func TestNoSecretOfASourceLeaks(t *testing.T) {
 			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log bytes.Buffer
-					opts := []wechatuser.Option{
+					c, err := wechatuser.New(testutil.AppID, "", append(call.Options(),
 						wechatuser.WithTransport(transport), testutil.NoRetry,
 						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 						wechatuser.WithSecretSource(func(context.Context) (string, error) { return testutil.Secret, nil }),
-					}
-					if call.Legacy {
-						opts = append(opts, wechatuser.WithLegacyToken())
-					}
-					c, err := wechatuser.New(testutil.AppID, "", opts...)
+					)...)
 					require.NoError(t, err)
 					if _, err = call.Do(t.Context(), c); err != nil {
 						assertCleanError(t, err)
