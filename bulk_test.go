@@ -39,12 +39,22 @@ var bulkWrites = []struct {
 }{
 	{"BulkTagging", testutil.PathBatchTagging, 50, 12, (*wechatuser.Client).BulkTagging},
 	{"BulkUntagging", testutil.PathBatchUntagging, 50, 12, (*wechatuser.Client).BulkUntagging},
-	{"BulkBlacklist", testutil.PathBatchBlacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
-		return c.BulkBlacklist(ctx, ids, opts...)
-	}},
-	{"BulkUnblacklist", testutil.PathBatchUnblacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
-		return c.BulkUnblacklist(ctx, ids, opts...)
-	}},
+	{
+		"BulkBlacklist", testutil.PathBatchBlacklist, 20, 10,
+		func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
+			return c.BulkBlacklist(ctx, ids, opts...)
+		},
+	},
+	{
+		"BulkUnblacklist", testutil.PathBatchUnblacklist, 20, 10,
+		func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
+			return c.BulkUnblacklist(ctx, ids, opts...)
+		},
+	},
 }
 
 func TestBulkSendsOneCallPerChunk(t *testing.T) {
@@ -93,7 +103,8 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 
 		// If each left half succeeds, the right one must hold the openid, and is not sent as a whole.
 		_, c, tag := testutil.NewAccount(t, job.limit)
-		report, _ := job.run(c, t.Context(), tag, wechatuser.OpenIDs(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})...))
+		report, _ := job.run(c, t.Context(), tag,
+			wechatuser.OpenIDs(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})...))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
 	}
 }
@@ -127,7 +138,8 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	assert.Regexp(t, `^997 of 1000 applied, 3 failed, \d+ calls$`, report.String())
 	assert.NotContains(t, fmt.Sprint(*report), "oFAKE")
 	for _, target := range []error{
-		wechatuser.CodeOpenIDMismatch, wechatuser.CodeInvalidOpenID, wechatuser.CodeUserUnsubscribed, wechatuser.ErrNotFollowing,
+		wechatuser.CodeOpenIDMismatch, wechatuser.CodeInvalidOpenID, wechatuser.CodeUserUnsubscribed,
+		wechatuser.ErrNotFollowing,
 	} {
 		assert.ErrorIs(t, err, target)
 	}
@@ -139,8 +151,12 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	require.ErrorAs(t, err, &apiErr)
 	assert.NotEmpty(t, apiErr.RID)
 
-	stopped := &wechatuser.BulkError{Err: context.Canceled, Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)}}
-	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled", stopped.Error())
+	stopped := &wechatuser.BulkError{
+		Err:    context.Canceled,
+		Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)},
+	}
+	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled",
+		stopped.Error())
 	assert.ErrorIs(t, stopped, context.Canceled)
 	assert.Equal(t, "wechatuser: bulk job: 0 of 0 applied", new(wechatuser.BulkError).Error())
 	assert.Empty(t, new(wechatuser.BulkError).Unwrap())
@@ -214,7 +230,8 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 
 func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 500)
-	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)...), wechatuser.WithConcurrency(1))
+	report, err := c.BulkTagging(t.Context(), tag,
+		wechatuser.OpenIDs(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)...), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
 	assert.Equal(t, 501, report.Applied)
 	assert.Equal(t, 11, report.Calls, "the first is sent again, since it is no longer in flight")
@@ -266,15 +283,16 @@ func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 400)
 		ids := testutil.OpenIDs(400)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			switch body := testutil.PeekBody(req); {
-			case strings.Contains(body, ids[60]): // the second chunk
-				return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
-			case strings.Contains(body, "openid_list"):
-				return testutil.Delay(5*time.Second, srv.Transport().RoundTrip)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				switch body := testutil.PeekBody(req); {
+				case strings.Contains(body, ids[60]): // the second chunk
+					return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
+				case strings.Contains(body, "openid_list"):
+					return testutil.Delay(5*time.Second, srv.Transport().RoundTrip)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
 		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 150, report.Applied, "the first, third and fourth chunk were under way")
@@ -345,12 +363,13 @@ func TestBulkOpenIDStaysBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		busy := wechatusertest.OpenID(33)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(testutil.PeekBody(req), busy) {
-				return testutil.RespondCode(wechatuser.CodeConcurrentTagging)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if strings.Contains(testutil.PeekBody(req), busy) {
+					return testutil.RespondCode(wechatuser.CodeConcurrentTagging)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
 		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		var be *wechatuser.BulkError
 		require.ErrorAs(t, err, &be)
@@ -390,7 +409,8 @@ func TestBulkPartialFailures(t *testing.T) {
 
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 2)
 		srv.FailOpenIDs(1, some...)
-		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...), wechatuser.WithConcurrency(1))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...),
+			wechatuser.WithConcurrency(1))
 		require.NoError(t, err, "the first 45171 is the response to the last attempt of its call")
 		assert.Equal(t, 3+1+1, report.Calls)
 
@@ -409,12 +429,13 @@ func TestBulkPartialFailureWithoutOpenIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		bad := wechatusertest.OpenID(66)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(testutil.PeekBody(req), bad) {
-				return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if strings.Contains(testutil.PeekBody(req), bad) {
+					return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
 		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, []string{bad}, report.FailedOpenIDs())
@@ -473,11 +494,18 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 		fault     func(*wechatusertest.Server)
 		ambiguous bool
 	}{
-		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
-		"no response":             {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
-		"response of a gateway":   {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true},
-		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) }, true},
-		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false},
+		"no request arrives": {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
+		"no response":        {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
+		"response of a gateway": {
+			func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true,
+		},
+		"the platform is busy": {
+			func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) },
+			true,
+		},
+		"a firewall has its page": {
+			func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			srv, c, tag := testutil.NewAccount(t, 400)
@@ -613,13 +641,14 @@ func TestBulkSlowChunkDoesNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 1000)
 		begun := 0
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if body := testutil.PeekBody(req); strings.Contains(body, wechatusertest.OpenID(0)) {
-				return testutil.Delay(time.Hour, srv.Transport().RoundTrip)(req)
-			}
-			begun++
-			return testutil.Delay(time.Second, srv.Transport().RoundTrip)(req)
-		})), wechatuser.WithTimeout(2*time.Hour))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if body := testutil.PeekBody(req); strings.Contains(body, wechatusertest.OpenID(0)) {
+					return testutil.Delay(time.Hour, srv.Transport().RoundTrip)(req)
+				}
+				begun++
+				return testutil.Delay(time.Second, srv.Transport().RoundTrip)(req)
+			})), wechatuser.WithTimeout(2*time.Hour))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...), wechatuser.WithConcurrency(2))
@@ -642,7 +671,8 @@ func TestBulkConcurrency(t *testing.T) {
 			_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(2000)...), opts...)
 			require.NoError(t, err)
 			assert.Equal(t, n, watch.MaxRunning)
-			users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(2000)...), opts...))
+			users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(2000)...),
+				opts...))
 			assert.Empty(t, errs)
 			assert.Len(t, users, 2000)
 			assert.Equal(t, n, watch.MaxRunning)
@@ -657,9 +687,10 @@ func TestBulkProgress(t *testing.T) {
 		watch.Delays = true
 		c := srv.Client(wechatuser.WithTransport(watch))
 		var got []wechatuser.Progress
-		_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(501)...), wechatuser.WithProgress(func(p wechatuser.Progress) {
-			got = append(got, p)
-		}))
+		_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(501)...),
+			wechatuser.WithProgress(func(p wechatuser.Progress) {
+				got = append(got, p)
+			}))
 		require.NoError(t, err)
 		require.Len(t, got, 11)
 		for i, p := range got {
@@ -667,9 +698,10 @@ func TestBulkProgress(t *testing.T) {
 			assert.Equal(t, wechatuser.Progress{Done: done, Total: -1, ResumeAfter: wechatusertest.OpenID(done - 1)}, p)
 		}
 		n := 0
-		for _, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(501)...), wechatuser.WithProgress(func(p wechatuser.Progress) {
-			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
-		})) {
+		for _, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(501)...),
+			wechatuser.WithProgress(func(p wechatuser.Progress) {
+				assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
+			})) {
 			require.NoError(t, err)
 			n++
 		}
@@ -680,9 +712,13 @@ func TestBulkProgress(t *testing.T) {
 // After a crash a program resumes from the last cursor that it saved: no openid before it is missing.
 func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
-	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
+	srv.Fault(wechatusertest.Fault{
+		Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4,
+		Times: 1,
+	})
 	var places []string
-	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...), wechatuser.WithConcurrency(2),
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...),
+		wechatuser.WithConcurrency(2),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { places = append(places, p.ResumeAfter) }))
 	require.Error(t, err)
 	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(places), func(place string) bool { return place == "" }))
@@ -775,7 +811,8 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 	})
 	gone("after a panic in the loop")
 	assert.Panics(t, func() {
-		_, _ = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
+		_, _ = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+			wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
 	})
 	gone("after a panic in the progress function")
 	assert.Panics(t, func() {
@@ -971,7 +1008,10 @@ func TestBulkErrorStopped(t *testing.T) {
 func TestReportsInALog(t *testing.T) {
 	failed := []wechatuser.OpenIDError{{OpenID: testutil.Alice, Err: errors.New(testutil.Bob)}}
 	bulk := wechatuser.BulkReport{Total: 3, Applied: 2, Failed: failed, Calls: 4, ResumeAfter: testutil.Carol}
-	sync := wechatuser.SyncReport{Added: bulk, Removed: bulk, ToAdd: []string{testutil.Alice}, ToRemove: []string{testutil.Bob, testutil.Carol}, Unchanged: 5, Calls: 9}
+	sync := wechatuser.SyncReport{
+		Added: bulk, Removed: bulk, ToAdd: []string{testutil.Alice}, ToRemove: []string{testutil.Bob, testutil.Carol},
+		Unchanged: 5, Calls: 9,
+	}
 	for _, v := range []any{bulk, &bulk, sync, &sync, struct{ R slog.LogValuer }{bulk}.R} {
 		var jsonLog, textLog bytes.Buffer
 		slog.New(slog.NewJSONHandler(&jsonLog, nil)).Info("done", "report", v)
@@ -994,7 +1034,8 @@ func TestFailedOpenIDsOfAnyForm(t *testing.T) {
 	const alice, bob, carol = testutil.Alice, testutil.Bob, testutil.Carol
 	failed := func(ids ...string) testutil.Reply {
 		list, _ := json.Marshal(ids)
-		return testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)
+		return testutil.RespondJSON(
+			`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)
 	}
 	ok, noList := testutil.RespondJSON(testutil.OKBody), testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)
 	for name, tt := range map[string]struct {
@@ -1004,18 +1045,45 @@ func TestFailedOpenIDsOfAnyForm(t *testing.T) {
 		unclear bool       // it matches ErrAmbiguous
 		succeed bool
 	}{
-		"one":                       {replies: []testutil.Reply{failed(bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"one twice":                 {replies: []testutil.Reply{failed(bob, bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"more than were sent":       {replies: []testutil.Reply{failed(bob, bob, carol, carol, bob, "x"), ok}, sent: [][]string{{alice, bob, carol}, {bob, carol}}, succeed: true},
-		"a stranger too":            {replies: []testutil.Reply{failed("oSTRANGER", bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"strangers alone":           {replies: []testutil.Reply{failed("oSTRANGER")}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"an empty list":             {replies: []testutil.Reply{failed()}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"no list":                   {replies: []testutil.Reply{noList}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"then no list":              {replies: []testutil.Reply{failed(bob), noList}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"then a redirect":           {replies: []testutil.Reply{failed(bob), testutil.Respond(302, "")}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"then another error":        {replies: []testutil.Reply{failed(bob), testutil.RespondCode(48001)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"the same for ever":         {replies: []testutil.Reply{failed(bob)}, sent: [][]string{{alice, bob, carol}, {bob}, {bob}}, failed: []string{bob}},
-		"then one that was applied": {replies: []testutil.Reply{failed(bob), failed(alice)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+		"one": {
+			replies: []testutil.Reply{failed(bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true,
+		},
+		"one twice": {
+			replies: []testutil.Reply{failed(bob, bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}},
+			succeed: true,
+		},
+		"more than were sent": {
+			replies: []testutil.Reply{failed(bob, bob, carol, carol, bob, "x"), ok},
+			sent:    [][]string{{alice, bob, carol}, {bob, carol}}, succeed: true,
+		},
+		"a stranger too": {
+			replies: []testutil.Reply{failed("oSTRANGER", bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}},
+			succeed: true,
+		},
+		"strangers alone": {
+			replies: []testutil.Reply{failed("oSTRANGER")}, sent: [][]string{{alice, bob, carol}}, unclear: true,
+		},
+		"an empty list": {replies: []testutil.Reply{failed()}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"no list":       {replies: []testutil.Reply{noList}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"then no list": {
+			replies: []testutil.Reply{failed(bob), noList}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"then a redirect": {
+			replies: []testutil.Reply{failed(bob), testutil.Respond(302, "")},
+			sent:    [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"then another error": {
+			replies: []testutil.Reply{failed(bob), testutil.RespondCode(48001)},
+			sent:    [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"the same for ever": {
+			replies: []testutil.Reply{failed(bob)}, sent: [][]string{{alice, bob, carol}, {bob}, {bob}},
+			failed: []string{bob},
+		},
+		"then one that was applied": {
+			replies: []testutil.Reply{failed(bob), failed(alice)}, sent: [][]string{{alice, bob, carol}, {bob}},
+			unclear: true,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := testutil.Play(tt.replies...)
@@ -1063,16 +1131,18 @@ func TestResumeAfterDoesNotRetainPages(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 10)
 	ids := testutil.OpenIDs(10)
 	var progress []string
-	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithProgress(func(p wechatuser.Progress) {
-		progress = append(progress, p.ResumeAfter)
-	}))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...),
+		wechatuser.WithProgress(func(p wechatuser.Progress) {
+			progress = append(progress, p.ResumeAfter)
+		}))
 	require.NoError(t, err)
 	require.Equal(t, ids[9], report.ResumeAfter)
 	require.Equal(t, []string{ids[9]}, progress)
 	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(report.ResumeAfter))
 	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(progress[0]))
 
-	err = testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"errcode":45171,"fail_openid_list":["`+ids[0]+`"]}`)), testutil.NoRetry).
+	err = testutil.NewClient(t,
+		testutil.Play(testutil.RespondJSON(`{"errcode":45171,"fail_openid_list":["`+ids[0]+`"]}`)), testutil.NoRetry).
 		BatchTagging(t.Context(), tag, ids)
 	var e *wechatuser.Error
 	require.ErrorAs(t, err, &e)

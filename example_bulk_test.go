@@ -168,7 +168,8 @@ func ExampleBulkReport() {
 // Profiles come in the order of the openids. One that is refused does not end the loop.
 func ExampleClient_BulkUserInfo() {
 	srv, c := inMemory(250)
-	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKEalice", Remark: "wants an invoice"}, wechatuser.UserInfo{OpenID: "oFAKEbob"})
+	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKEalice", Remark: "wants an invoice"},
+		wechatuser.UserInfo{OpenID: "oFAKEbob"})
 	srv.Unfollow("oFAKEbob")
 
 	openIDs := wechatuser.OpenIDs("oFAKEalice", "oFAKEwhoIsThis", "oFAKEbob")

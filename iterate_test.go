@@ -68,17 +68,91 @@ func TestPageForms(t *testing.T) {
 		want  []string
 		calls int
 	}{
-		{"total too small", []testutil.Reply{testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(1, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"total too large", []testutil.Reply{testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, "")}, []string{testutil.Alice, testutil.Bob}, 2},
-		{"empty cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob), testutil.RespondPage(2, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"empty page with a cursor", []testutil.Reply{testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob)}, []string{testutil.Alice}, 2},
-		{"empty strings", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 2},
-		{"only empty strings, then more", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob), end}, []string{testutil.Bob}, 3},
-		{"cursor included", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol), testutil.RespondPage(3, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"cursor included after an empty string", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, testutil.Alice), testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 3},
-		{"no cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]}}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{
+			"total too small",
+			[]testutil.Reply{
+				testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob),
+				testutil.RespondPage(1, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"total too large",
+			[]testutil.Reply{
+				testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, ""),
+			},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
+		{
+			"empty cursor",
+			[]testutil.Reply{
+				testutil.RespondPage(2, "", testutil.Alice, testutil.Bob),
+				testutil.RespondPage(2, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"empty page with a cursor",
+			[]testutil.Reply{
+				testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob),
+			},
+			[]string{testutil.Alice},
+			2,
+		},
+		{
+			"empty strings",
+			[]testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
+		{
+			"only empty strings, then more",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob),
+				end,
+			},
+			[]string{testutil.Bob},
+			3,
+		},
+		{
+			"cursor included",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob),
+				testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol),
+				testutil.RespondPage(3, testutil.Carol, testutil.Carol),
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"cursor included after an empty string",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Alice, testutil.Alice),
+				testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end,
+			},
+			[]string{testutil.Alice, testutil.Bob},
+			3,
+		},
+		{
+			"no cursor",
+			[]testutil.Reply{
+				testutil.RespondJSON(
+					`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]}}`),
+				testutil.RespondPage(3, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
 		{"null cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]},"next_openid":null}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"a mock with one page for every cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob)}, []string{testutil.Alice, testutil.Bob}, 2},
+		{
+			"a mock with one page for every cursor",
+			[]testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob)},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
 	} {
 		for prefetch := range 2 {
 			s := testutil.Play(tt.pages...)
@@ -94,7 +168,10 @@ func TestRepeatedCursor(t *testing.T) {
 	same := testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob)
 	for name, pages := range map[string][]testutil.Reply{
 		"the same page for ever": {same},
-		"a circle":               {same, testutil.RespondPage(9, testutil.Carol, testutil.Carol), testutil.RespondPage(9, testutil.Bob, "oFAKEd", testutil.Bob)},
+		"a circle": {
+			same, testutil.RespondPage(9, testutil.Carol, testutil.Carol),
+			testutil.RespondPage(9, testutil.Bob, "oFAKEd", testutil.Bob),
+		},
 	} {
 		s := testutil.Play(pages...)
 		got, errs := seq.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
@@ -103,7 +180,8 @@ func TestRepeatedCursor(t *testing.T) {
 		assert.Equal(t, []string{testutil.Alice, testutil.Bob, testutil.Carol}[:len(got)], got, name)
 		assert.LessOrEqual(t, s.Count(), 3, name)
 	}
-	got, errs := seq.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(), wechatuser.StartAfter(testutil.Bob)))
+	got, errs := seq.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(),
+		wechatuser.StartAfter(testutil.Bob)))
 	assert.Empty(t, got)
 	assert.Len(t, errs, 1, "the cursor that the walk began with counts")
 }
@@ -116,10 +194,12 @@ func TestEndlessList(t *testing.T) {
 			return testutil.RespondPage(2, next(), testutil.Alice, testutil.Bob)(req)
 		}
 	}
-	got, errs := seq.Collect(testutil.NewClient(t, same(func() string { return wechatusertest.OpenID(n) })).AllFans(t.Context()))
+	got, errs := seq.Collect(
+		testutil.NewClient(t, same(func() string { return wechatusertest.OpenID(n) })).AllFans(t.Context()))
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
 	require.Len(t, errs, 1)
-	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned a page twice: the list would never end")
+	assert.ErrorContains(t, errs[0],
+		"wechatuser: AllFans: the platform returned a page twice: the list would never end")
 	assert.Equal(t, 2, n)
 
 	n = 0
@@ -134,7 +214,8 @@ func TestEndlessList(t *testing.T) {
 	got, errs = seq.Collect(c.AllFans(t.Context()))
 	assert.Len(t, got, 20_000)
 	require.Len(t, errs, 1)
-	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned more than twice the openids that its total says")
+	assert.ErrorContains(t, errs[0],
+		"wechatuser: AllFans: the platform returned more than twice the openids that its total says")
 }
 
 func TestUnfollowsDuringAList(t *testing.T) {
@@ -278,23 +359,27 @@ func TestListThatBreaksOff(t *testing.T) {
 	for at := 1; at <= 3; at++ {
 		var n int
 		srv, _ := smallPages(t, wechatusertest.WithFans(25))
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if req.URL.Path == testutil.PathGetFans {
-				if n++; n == at {
-					runtime.Goexit()
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Path == testutil.PathGetFans {
+					if n++; n == at {
+						runtime.Goexit()
+					}
 				}
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
+				return srv.Transport().RoundTrip(req)
+			})))
 		got, errs := seq.Collect(c.AllFans(t.Context()))
 		assert.Len(t, got, 10*(at-1))
 		require.Len(t, errs, 1)
-		assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the list broke off: the goroutine of the call was ended by runtime.Goexit")
+		assert.ErrorContains(t, errs[0],
+			"wechatuser: AllFans: the list broke off: the goroutine of the call was ended by runtime.Goexit")
 	}
 }
 
 func TestListPanicsInItsLoop(t *testing.T) {
-	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("in the transport") }))
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+		panic("in the transport")
+	}))
 	defer func() {
 		assert.ErrorContains(t, recover().(error), "in the transport\n\ngoroutine ", "with the stack")
 	}()
@@ -363,7 +448,8 @@ func TestOpenIDs(t *testing.T) {
 
 func TestSelectOpenIDs(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 250)
-	srv.AddUsers(wechatuser.UserInfo{OpenID: testutil.Alice, Remark: "keep"}, wechatuser.UserInfo{OpenID: testutil.Bob, Remark: "keep"})
+	srv.AddUsers(wechatuser.UserInfo{OpenID: testutil.Alice, Remark: "keep"},
+		wechatuser.UserInfo{OpenID: testutil.Bob, Remark: "keep"})
 	input := wechatuser.OpenIDs(append(testutil.OpenIDs(250), testutil.Alice, "oNOBODY", testutil.Bob)...)
 	keep := func(u wechatuser.UserInfo) bool { return u.Remark == "keep" }
 	var skipped []string
@@ -393,10 +479,14 @@ func TestSelectOpenIDs(t *testing.T) {
 func TestSelectOpenIDsEndsWithAnError(t *testing.T) {
 	one := &wechatuser.OpenIDError{OpenID: testutil.Bob, Err: wechatuser.CodeInvalidOpenID}
 	for name, cause := range map[string]error{
-		"other error":                        io.ErrUnexpectedEOF,
-		"stopped job with a rejected openid": &wechatuser.BulkError{Err: io.EOF, Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
-		"complete job with a rejected one":   &wechatuser.BulkError{Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
-		"wrapped":                            fmt.Errorf("page 7: %w", one),
+		"other error": io.ErrUnexpectedEOF,
+		"stopped job with a rejected openid": &wechatuser.BulkError{
+			Err: io.EOF, Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}},
+		},
+		"complete job with a rejected one": &wechatuser.BulkError{
+			Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}},
+		},
+		"wrapped": fmt.Errorf("page 7: %w", one),
 	} {
 		t.Run(name, func(t *testing.T) {
 			users := func(yield func(wechatuser.UserInfo, error) bool) {
@@ -439,7 +529,8 @@ func TestListWithAMalformedCursor(t *testing.T) {
 		assert.Equal(t, "getFans", re.API, name)
 		assert.Equal(t, 1, s.Count(), name)
 	}
-	_, errs := seq.Collect(testutil.NewClient(t, testutil.Play(testutil.Hang)).AllFans(t.Context(), wechatuser.StartAfter("no openid")))
+	_, errs := seq.Collect(testutil.NewClient(t, testutil.Play(testutil.Hang)).AllFans(t.Context(),
+		wechatuser.StartAfter("no openid")))
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], wechatuser.ErrInvalidArgument, "that of StartAfter is")
 }

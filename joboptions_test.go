@@ -25,19 +25,22 @@ func TestJobOptionsAreChecked(t *testing.T) {
 	write := func(_ *wechatuser.BulkReport, err error) error { return err }
 	sync := func(_ *wechatuser.SyncReport, err error) error { return err }
 	for name, err := range map[string]error{
-		"no openids":           write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(0))),
-		"more than 50":         write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 50, untag":  write(c.BulkUntagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 20":         write(c.BulkBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
-		"more than 20, sync":   sync(c.SyncBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
-		"more than 50, sync":   sync(c.SyncTag(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 100":        seq.LastError(c.BulkUserInfo(t.Context(), ids, wechatuser.WithChunkSize(101))),
-		"more than 100, ids":   seq.LastError(c.BulkChangeOpenID(t.Context(), "wxOLD", ids, wechatuser.WithChunkSize(101))),
-		"negative patience":    write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithPatience(-1))),
-		"list of chunks":       seq.LastError(c.AllFans(t.Context(), wechatuser.WithChunkSize(10))),
-		"concurrent list":      seq.LastError(c.AllTagFans(t.Context(), 100, wechatuser.WithConcurrency(2))),
-		"list with progress":   seq.LastError(c.AllBlacklist(t.Context(), wechatuser.WithProgress(func(wechatuser.Progress) {}))),
-		"list with both kinds": seq.LastError(c.AllFans(t.Context(), wechatuser.WithPatience(time.Minute), wechatuser.WithConcurrency(1))),
+		"no openids":          write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(0))),
+		"more than 50":        write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 50, untag": write(c.BulkUntagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 20":        write(c.BulkBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
+		"more than 20, sync":  sync(c.SyncBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
+		"more than 50, sync":  sync(c.SyncTag(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 100":       seq.LastError(c.BulkUserInfo(t.Context(), ids, wechatuser.WithChunkSize(101))),
+		"more than 100, ids": seq.LastError(c.BulkChangeOpenID(t.Context(), "wxOLD", ids,
+			wechatuser.WithChunkSize(101))),
+		"negative patience": write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithPatience(-1))),
+		"list of chunks":    seq.LastError(c.AllFans(t.Context(), wechatuser.WithChunkSize(10))),
+		"concurrent list":   seq.LastError(c.AllTagFans(t.Context(), 100, wechatuser.WithConcurrency(2))),
+		"list with progress": seq.LastError(c.AllBlacklist(t.Context(),
+			wechatuser.WithProgress(func(wechatuser.Progress) {}))),
+		"list with both kinds": seq.LastError(c.AllFans(t.Context(), wechatuser.WithPatience(time.Minute),
+			wechatuser.WithConcurrency(1))),
 	} {
 		var bad *wechatuser.ArgumentError
 		require.ErrorAs(t, err, &bad, name)
@@ -51,14 +54,16 @@ func TestChunkSize(t *testing.T) {
 	for _, job := range bulkWrites {
 		for _, size := range []int{1, 7, job.limit} {
 			srv, c, tag := testutil.NewAccount(t, 60)
-			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(60)...), wechatuser.WithChunkSize(size))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(60)...),
+				wechatuser.WithChunkSize(size))
 			require.NoError(t, err)
 			assert.Equal(t, (60+size-1)/size, report.Calls, "%s in calls of %d", job.name, size)
 			assert.Equal(t, report.Calls, srv.Calls(job.path))
 		}
 	}
 	srv, c, _ := testutil.NewAccount(t, 60)
-	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(60)...), wechatuser.WithChunkSize(25)))
+	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(60)...),
+		wechatuser.WithChunkSize(25)))
 	assert.Len(t, users, 60)
 	assert.Empty(t, errs)
 	assert.Equal(t, 3, srv.Calls(testutil.PathBatchUserInfo))
@@ -69,7 +74,8 @@ func TestJobFindsTheSizeThatThePlatformAccepts(t *testing.T) {
 	one := wechatuser.WithConcurrency(1)
 	for _, job := range bulkWrites {
 		for _, limit := range []int{job.limit - 1, job.limit / 2, 3, 1} {
-			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200), wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: limit}))
+			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200),
+				wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: limit}))
 			ids := testutil.OpenIDs(200)
 			tag := srv.AddTag("vip")
 			report, err := job.run(srv.Client(), t.Context(), tag, wechatuser.OpenIDs(ids...), one)
@@ -83,8 +89,10 @@ func TestJobFindsTheSizeThatThePlatformAccepts(t *testing.T) {
 			assert.LessOrEqual(t, report.Calls, tooLarge+2*200/size+2, "%s, %d at most: calls", job.name, limit)
 		}
 	}
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000), wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: 99}))
-	users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...), one))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+		wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: 99}))
+	users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+		one))
 	assert.Len(t, users, 1000)
 	assert.Empty(t, errs)
 	assert.Equal(t, 1+20, srv.Calls(testutil.PathBatchUserInfo))
@@ -146,7 +154,8 @@ func TestPatience(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				srv, _, tag := testutil.NewAccount(t, fans)
-				c := srv.Client(wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(down), fails: fails}))
+				c := srv.Client(
+					wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(down), fails: fails}))
 				start := time.Now()
 				require.NoError(t, run(t.Context(), c, tag), "%s: %s", call, name)
 				assert.GreaterOrEqual(t, time.Since(start), down, "%s: %s", call, name)
@@ -162,7 +171,10 @@ func TestPatienceEnds(t *testing.T) {
 			srv, _, tag := testutil.NewAccount(t, 1000)
 			_, err := srv.Client().Token(t.Context())
 			require.NoError(t, err)
-			c := srv.Client(wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(time.Hour), fails: fails}),
+			c := srv.Client(
+				wechatuser.WithTransport(&outage{
+					next: srv.Transport(), until: time.Now().Add(time.Hour), fails: fails,
+				}),
 				wechatuser.WithTokenSource(wechatuser.StaticTokenSource(srv.AccessToken())))
 			ids := wechatuser.OpenIDs(testutil.OpenIDs(1000)...)
 
@@ -198,7 +210,8 @@ func TestPatienceIsNotForOtherErrors(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			c := testutil.NewClient(t, testutil.Play(reply))
-			_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice), wechatuser.WithPatience(time.Hour))
+			_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice),
+				wechatuser.WithPatience(time.Hour))
 			require.Error(t, err, name)
 			assert.Error(t, seq.LastError(c.AllFans(t.Context(), wechatuser.WithPatience(time.Hour))), name)
 			assert.Zero(t, time.Since(start), name)

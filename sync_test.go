@@ -49,7 +49,8 @@ func TestSyncTag(t *testing.T) {
 }
 
 func TestSyncBlacklist(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100), wechatusertest.WithPageSize(7))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100),
+		wechatusertest.WithPageSize(7))
 	ids := testutil.OpenIDs(100)
 	srv.Block(ids[:60]...)
 	report, err := srv.Client().SyncBlacklist(t.Context(), wechatuser.OpenIDs(ids[30:80]...))
@@ -62,8 +63,11 @@ func TestSyncBlacklist(t *testing.T) {
 }
 
 func TestSyncAndAListThatRepeatsItself(t *testing.T) {
-	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob, testutil.Alice), testutil.RespondPage(0, testutil.Carol, testutil.Bob, testutil.Alice, testutil.Carol, testutil.Carol), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
-	report, err := testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice, testutil.Alice))
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob, testutil.Alice),
+		testutil.RespondPage(0, testutil.Carol, testutil.Bob, testutil.Alice, testutil.Carol, testutil.Carol),
+		testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	report, err := testutil.NewClient(t, s).SyncTag(t.Context(), 100,
+		wechatuser.OpenIDs(testutil.Alice, testutil.Alice))
 	require.NoError(t, err)
 	assert.Equal(t, 1, report.Unchanged)
 	assert.Equal(t, wechatuser.BulkReport{Total: 2, Applied: 2, Calls: 1, ResumeAfter: testutil.Carol}, report.Removed)
@@ -90,7 +94,8 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")
 
 	var progress []wechatuser.Progress
-	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...), wechatuser.WithoutRemoval(),
+		wechatuser.WithConcurrency(1),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, ids[:80], srv.TagFans(tag))
@@ -100,9 +105,11 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 20}}, progress)
 
 	progress = nil
-	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[70:]...), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[70:]...),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
-	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}}, progress)
+	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}},
+		progress)
 }
 
 func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
@@ -159,20 +166,22 @@ func TestSyncRemovesNobodyAfterAListThatBrokeOff(t *testing.T) {
 		}, errors.New("broke off")},
 	} {
 		for list := range 2 {
-			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(members), wechatusertest.WithPageSize(10))
+			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(members),
+				wechatusertest.WithPageSize(10))
 			tag := srv.AddTag("members", ids...)
-			c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-				sent := testutil.Sent{Query: req.URL.Query(), Body: testutil.PeekBody(req)}
-				resp, err := srv.Transport().RoundTrip(req)
-				if err != nil || testutil.IsTokenPath(req.URL.Path) {
-					return resp, err
-				}
-				body, err := io.ReadAll(resp.Body)
-				if err != nil {
-					return nil, err
-				}
-				return testutil.RespondJSON(tt.respond(sent, string(body)))(req)
-			})))
+			c := srv.Client(
+				wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+					sent := testutil.Sent{Query: req.URL.Query(), Body: testutil.PeekBody(req)}
+					resp, err := srv.Transport().RoundTrip(req)
+					if err != nil || testutil.IsTokenPath(req.URL.Path) {
+						return resp, err
+					}
+					body, err := io.ReadAll(resp.Body)
+					if err != nil {
+						return nil, err
+					}
+					return testutil.RespondJSON(tt.respond(sent, string(body)))(req)
+				})))
 			input := c.AllFans(t.Context())
 			if list == 1 {
 				input = c.AllTagFans(t.Context(), tag)
@@ -269,15 +278,30 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 		tags []testutil.Reply
 		want error
 	}{
-		{"created by another program", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)}, nil},
-		{"a name that is not allowed", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)}, wechatuser.CodeInvalidTagName},
-		{"and no list", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)}, wechatuser.CodeInvalidTagName},
+		{
+			"created by another program",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)},
+			nil,
+		},
+		{
+			"a name that is not allowed",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)},
+			wechatuser.CodeInvalidTagName,
+		},
+		{
+			"and no list",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)},
+			wechatuser.CodeInvalidTagName,
+		},
 		{"no list to begin with", []testutil.Reply{testutil.RespondCode(48001)}, wechatuser.CodeAPIUnauthorized},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tags := testutil.Play(tt.tags...)
-			c := testutil.NewClient(t, testutil.ByPath{testutil.PathGetTags: tags, testutil.PathCreateTag: testutil.Play(testutil.RespondCode(45157))})
+			c := testutil.NewClient(t,
+				testutil.ByPath{
+					testutil.PathGetTags: tags, testutil.PathCreateTag: testutil.Play(testutil.RespondCode(45157)),
+				})
 			tag, err := c.EnsureTag(t.Context(), "vip")
 			assert.Equal(t, len(tt.tags), tags.Count())
 			if tt.want != nil {
@@ -291,8 +315,8 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 	}
 }
 
-// A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers has
-// one openid of each 10,000.
+// A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers
+// has one openid of each 10,000.
 func TestSyncDoesNotRetainPages(t *testing.T) {
 	const pages, pageSize, perPage, limit = 20, 10_000, 50, 300_000
 	var held uint64
@@ -317,7 +341,8 @@ func TestSyncDoesNotRetainPages(t *testing.T) {
 	assert.Less(t, int64(held)-int64(base), int64(limit), "bytes for %d openids", pages*perPage)
 
 	// Nor of the members.
-	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(0, ""),
+		testutil.RespondJSON(testutil.OKBody))
 	report, err = testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(), wechatuser.WithDryRun())
 	require.NoError(t, err)
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, report.ToRemove)

@@ -163,8 +163,12 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 		return res, err
 	}
 	for name, opts := range map[string][]wechatuser.Option{
-		"broken transport":   {wechatuser.WithTransport(transport)},
-		"broken interceptor": {wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TagsBody))), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)), wechatuser.WithInterceptor(interceptor)},
+		"broken transport": {wechatuser.WithTransport(transport)},
+		"broken interceptor": {
+			wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TagsBody))),
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
+			wechatuser.WithInterceptor(interceptor),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken = true
@@ -193,8 +197,11 @@ var crashes = map[string]func(){
 		_, _ = c.Token(context.Background())
 	},
 	"bulk job": func() {
-		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
-			wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("broken transport") })))
+		c, _ := wechatuser.New(testutil.AppID, testutil.Secret,
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+				panic("broken transport")
+			})))
 		_, _ = c.BulkTagging(context.Background(), 134, wechatuser.OpenIDs(testutil.Alice, testutil.Bob))
 	},
 }

@@ -49,7 +49,9 @@ func TestTokensRejectedForever(t *testing.T) {
 						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
 					}
 					if burst {
-						for _, err := range seq.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+						for _, err := range seq.RunConcurrently(1000, func(int) error {
+							return testutil.GetTags(t.Context(), c)
+						}) {
 							check(err)
 						}
 						assert.LessOrEqual(t, len(acc.TokenRequests()), 4)
@@ -198,7 +200,10 @@ func TestTokenRequestLimit(t *testing.T) {
 		for family, opts := range testutil.TokenModes {
 			t.Run(name+", "+family, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }, RejectAll: name == "none works"}
+					acc := &testutil.TokenServer{
+						TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap },
+						RejectAll:  name == "none works",
+					}
 					if name == "short lived" {
 						acc.Lifetime = time.Second
 					}
@@ -243,8 +248,11 @@ func TestTokenRequestLimit(t *testing.T) {
 // If the limit ends the retries of a token request, the error is still that of the request.
 func TestTokenRequestLimitEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+			return testutil.Fail(testutil.ErrRefused)
+		}}
+		c := testutil.NewTokenClient(t, acc,
+			wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
 		var te *wechatuser.TransportError
 		err := testutil.GetTags(t.Context(), c)
 		require.ErrorAs(t, err, &te)
@@ -259,8 +267,11 @@ func TestTokenRequestLimitEndsRetries(t *testing.T) {
 func TestNoFetchAtTheTokenRequestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}, testutil.NewSpyStore()
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		acc, store := &testutil.TokenServer{
+			TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) },
+		}, testutil.NewSpyStore()
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store),
+			wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		for range 1000 {
 			require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		}
@@ -306,7 +317,8 @@ func TestRecoveryAfterAnOutage(t *testing.T) {
 func TestPermanentFailuresAreRemembered(t *testing.T) {
 	t.Parallel()
 	var asks []time.Duration // the times: at once, then after 1, 2, 4 … 60 seconds
-	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+pause, min(2*pause, time.Minute) {
+	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+
+		pause, min(2*pause, time.Minute) {
 		asks = append(asks, at)
 	}
 	for _, code := range []wechatuser.Code{

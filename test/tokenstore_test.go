@@ -24,15 +24,20 @@ func TestClientsShareAStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc := &testutil.TokenServer{TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond, NoOverlap: true}
+				acc := &testutil.TokenServer{
+					TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond, NoOverlap: true,
+				}
 				store := wechatuser.NewMemoryTokenStore()
 				clients := make([]*wechatuser.Client, 20)
 				for i := range clients {
-					clients[i] = testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
+					clients[i] = testutil.NewTokenClient(t, acc,
+						append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
 				}
 				all := func(want int) {
 					t.Helper()
-					for _, err := range seq.RunConcurrently(400, func(i int) error { return testutil.GetTags(t.Context(), clients[i%len(clients)]) }) {
+					for _, err := range seq.RunConcurrently(400, func(i int) error {
+						return testutil.GetTags(t.Context(), clients[i%len(clients)])
+					}) {
 						require.NoError(t, err)
 					}
 					require.Len(t, acc.TokenRequests(), want)
@@ -82,7 +87,10 @@ func TestOrderOfStoreOperations(t *testing.T) {
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				assert.Equal(t, []string{"delete T1", "load", "lock", "load", "save", "unlock"}, store.Ops())
 
-				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)))
+				require.NoError(t,
+					testutil.GetTags(t.Context(),
+						testutil.NewTokenClient(t, acc,
+							append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)))
 				assert.Equal(t, []string{"load"}, store.Ops(), "another client finds the token")
 
 				_, err = c.RefreshToken(t.Context())
@@ -108,14 +116,17 @@ func TestRejectedTokenInTheStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{TokenDelay: time.Millisecond, CallDelay: time.Millisecond}, wechatuser.NewMemoryTokenStore()
+				acc, store := &testutil.TokenServer{TokenDelay: time.Millisecond, CallDelay: time.Millisecond},
+					wechatuser.NewMemoryTokenStore()
 				opts := append(slices.Clone(opts), wechatuser.WithTokenStore(store))
 				c, other := testutil.NewTokenClient(t, acc, opts...), testutil.NewTokenClient(t, acc, opts...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				_, err := other.RefreshToken(t.Context())
 				require.NoError(t, err)
 				acc.Revoke() // the token of c, and the one in the store
-				for _, err := range seq.RunConcurrently(500, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(500, func(int) error {
+					return testutil.GetTags(t.Context(), c)
+				}) {
 					require.NoError(t, err)
 				}
 				assert.Len(t, acc.TokenRequests(), 3)
@@ -133,7 +144,8 @@ func TestStableTokenWhileTheStoreIsDown(t *testing.T) {
 					var log strings.Builder
 					acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
 					store.Before = storeDown(op, hangs)
-					c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+					c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store),
+						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 					start := time.Now()
 					require.NoError(t, testutil.GetTags(t.Context(), c))
 					acc.Revoke()
@@ -212,7 +224,8 @@ func TestLegacyTokenWhileTheStoreIsDown(t *testing.T) {
 					}
 					check(c)
 					if op != "delete T1" {
-						check(testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store)))
+						check(testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(),
+							wechatuser.WithTokenStore(store)))
 					}
 					assert.Len(t, acc.TokenRequests(), 1)
 
@@ -238,12 +251,16 @@ func TestLegacyTokenThatCannotBeSavedIsUsed(t *testing.T) {
 // The lock is released whether or not the fetch succeeds.
 func TestLockIsReleased(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
+		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset),
+		"garbage": testutil.RespondJSON("garbage"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }}, testutil.NewSpyStore()
-				require.Error(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
+				acc, store := &testutil.TokenServer{
+					TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap },
+				}, testutil.NewSpyStore()
+				require.Error(t,
+					testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
 				assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.Ops()[:4])
 			})
 		})

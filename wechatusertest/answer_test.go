@@ -35,7 +35,8 @@ func TestHandle(t *testing.T) {
 		assert.Equal(t, tt.want, a.post(qrPath, `{"a":1}`), name)
 	}
 	for name, err := range map[string]error{
-		"code": wechatuser.CodeSystemBusy, "error": &wechatuser.Error{Code: -1}, "wrapped": errors.Join(wechatuser.CodeSystemBusy),
+		"code": wechatuser.CodeSystemBusy, "error": &wechatuser.Error{Code: -1},
+		"wrapped": errors.Join(wechatuser.CodeSystemBusy),
 	} {
 		answer = err
 		assert.Contains(t, assertCode(t, -1, a.post(qrPath, "")), "system error rid: ", name)
@@ -45,7 +46,8 @@ func TestHandle(t *testing.T) {
 	assert.Equal(t, "image/png", w.Header().Get("Content-Type"))
 
 	answer = errors.New("gone")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
 	require.NoError(t, err)
 	_, err = a.Transport().RoundTrip(req) //nolint:bodyclose // there is none
 	require.EqualError(t, err, "wechatusertest: no response: gone")

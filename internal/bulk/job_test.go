@@ -70,8 +70,13 @@ func TestInvalidItemsAreNotSent(t *testing.T) {
 	require.NoError(t, j.Run(t.Context(), seq.ListThen([]string{"", "a", "b c", "b", "", "c", " "}, nil)))
 	assert.Equal(t, [][]string{{"a", "b"}, {"c"}}, a.calls, "they take no room in a chunk")
 	assert.Equal(t, []outcome{
-		{"", Invalid, errInvalid}, {"a", Done, nil}, {"b c", Invalid, errInvalid}, {"b", Done, nil},
-		{"", Invalid, errInvalid}, {"c", Done, nil}, {" ", Invalid, errInvalid},
+		{"", Invalid, errInvalid},
+		{"a", Done, nil},
+		{"b c", Invalid, errInvalid},
+		{"b", Done, nil},
+		{"", Invalid, errInvalid},
+		{"c", Done, nil},
+		{" ", Invalid, errInvalid},
 	}, a.outcomes())
 	assert.Equal(t, "c", j.Cursor())
 	assert.Equal(t, []progress{{4, "b"}, {7, "c"}}, a.progress, "they are done")
@@ -327,7 +332,8 @@ func TestStopWaitsForTheCallsUnderWay(t *testing.T) {
 		}
 		j := a.job(2, 3)
 		assert.Equal(t, stop, j.Run(t.Context(), seq.ListThen(ids(20), nil)))
-		assert.ElementsMatch(t, [][]string{{"id0", "id1"}, {"id2", "id3"}, {"id4", "id5"}}, a.calls, "no bisection either")
+		assert.ElementsMatch(t, [][]string{{"id0", "id1"}, {"id2", "id3"}, {"id4", "id5"}}, a.calls,
+			"no bisection either")
 		assert.Equal(t, 5*time.Second, elapsed())
 		for _, item := range a.delivered {
 			assert.Equal(t, Pending, item.Status, item.ID)
@@ -434,7 +440,8 @@ func TestInputThatFails(t *testing.T) {
 		a := new(api)
 		j := a.job(3, 2)
 		assert.Same(t, gone, j.Run(t.Context(), seq.ListThen(ids(n), gone)))
-		assert.Equal(t, slices.Repeat([]Status{Done}, n), append([]Status{}, a.statuses()...), "the items before are done")
+		assert.Equal(t, slices.Repeat([]Status{Done}, n), append([]Status{}, a.statuses()...),
+			"the items before are done")
 		if n > 0 {
 			assert.Equal(t, ids(n)[n-1], j.Cursor())
 		}
@@ -504,7 +511,9 @@ func TestJobEndsWithItsContext(t *testing.T) {
 	})
 	t.Run("before, with an empty input", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			_, err := run(t, new(api), 0, func(context.Context) iter.Seq2[string, error] { return seq.ListThen(nil, nil) })
+			_, err := run(t, new(api), 0, func(context.Context) iter.Seq2[string, error] {
+				return seq.ListThen(nil, nil)
+			})
 			assert.NoError(t, err, "nothing was left undone")
 		})
 	})
@@ -515,7 +524,8 @@ func TestJobEndsWithItsContext(t *testing.T) {
 			assert.ErrorIs(t, err, context.Canceled)
 			assert.ErrorIs(t, err, shutdown)
 			assert.NotErrorIs(t, err, a.delivered[0].Err, "the context is the reason, not the call that it ended")
-			assert.Equal(t, []Status{Unknown, Unknown, Unknown, Unknown, Pending, Pending, Pending, Pending}, a.statuses())
+			assert.Equal(t, []Status{Unknown, Unknown, Unknown, Unknown, Pending, Pending, Pending, Pending},
+				a.statuses())
 			assert.Len(t, a.calls, 2)
 			assert.Empty(t, j.Cursor())
 		})

@@ -127,10 +127,14 @@ func TestWalkEndsWhenACursorRepeats(t *testing.T) {
 		want   [][]string
 		calls  int
 	}{
-		"the same page for ever":           {"", []page{same}, [][]string{{"a", "b"}}, 2},
-		"a circle":                         {"", []page{same, to("c", "c"), to("b", "b")}, [][]string{{"a", "b"}, {"c"}}, 3},
-		"the cursor that the walk began":   {"b", []page{same}, nil, 1},
-		"other items before it, no cursor": {"", []page{{items: []string{"a", "b"}}, {items: []string{"c", "b"}}}, [][]string{{"a", "b"}}, 2},
+		"the same page for ever": {"", []page{same}, [][]string{{"a", "b"}}, 2},
+		"a circle": {
+			"", []page{same, to("c", "c"), to("b", "b")}, [][]string{{"a", "b"}, {"c"}}, 3,
+		},
+		"the cursor that the walk began": {"b", []page{same}, nil, 1},
+		"other items before it, no cursor": {
+			"", []page{{items: []string{"a", "b"}}, {items: []string{"c", "b"}}}, [][]string{{"a", "b"}}, 2,
+		},
 	} {
 		l := &list{pages: tt.pages}
 		got, errs := seq.Collect(Walk(t.Context(), tt.cursor, l.fetch))

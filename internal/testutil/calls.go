@@ -132,8 +132,9 @@ var APICalls = []APICall{
 
 	{
 		Name: "CreateTag", API: "createTag", Method: "POST", Path: PathCreateTag, Write: true, Retry: RetryLookUp,
-		Body: `{"tag":{"name":"广东"}}`, Response: `{"tag":{"id":134,"name":"广东"}}`, Want: &wechatuser.Tag{ID: 134, Name: "广东"},
-		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.CreateTag(ctx, "广东") },
+		Body: `{"tag":{"name":"广东"}}`, Response: `{"tag":{"id":134,"name":"广东"}}`,
+		Want: &wechatuser.Tag{ID: 134, Name: "广东"},
+		Do:   func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.CreateTag(ctx, "广东") },
 	},
 	{
 		Name: "GetTags", API: "getTags", Method: "GET", Path: PathGetTags,
@@ -214,8 +215,9 @@ var APICalls = []APICall{
 		},
 	},
 	{
-		Name: "ClearAPIQuota", API: "clearApiQuota", Method: "POST", Path: PathClearAPIQuota, Write: true, Retry: RetryNever,
-		Body: `{"cgi_path":"/cgi-bin/user/get"}`, Response: OKBody,
+		Name: "ClearAPIQuota", API: "clearApiQuota", Method: "POST", Path: PathClearAPIQuota, Write: true,
+		Retry: RetryNever,
+		Body:  `{"cgi_path":"/cgi-bin/user/get"}`, Response: OKBody,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
 			return ErrOnly(c.ClearAPIQuota(ctx, PathGetFans))
 		},
@@ -252,7 +254,8 @@ var APICalls = []APICall{
 	},
 
 	{
-		Name: "Token/WithLegacyToken", API: "getAccessToken", Method: "GET", Path: PathToken, OwnAuth: true, Legacy: true,
+		Name: "Token/WithLegacyToken", API: "getAccessToken", Method: "GET", Path: PathToken, OwnAuth: true,
+		Legacy:   true,
 		Query:    url.Values{"grant_type": {"client_credential"}, "appid": {AppID}, "secret": {Secret}},
 		Response: TokenBody, Want: BubbleToken,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
@@ -264,7 +267,8 @@ var APICalls = []APICall{
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
 	},
 	{
-		Name: "RefreshToken", API: "getStableAccessToken", Method: "POST", Path: PathStableToken, OwnAuth: true, Retry: RetryNever,
+		Name: "RefreshToken", API: "getStableAccessToken", Method: "POST", Path: PathStableToken, OwnAuth: true,
+		Retry:    RetryNever,
 		Body:     `{"grant_type":"client_credential","appid":"` + AppID + `","secret":"` + Secret + `","force_refresh":true}`,
 		Response: TokenBody, Want: BubbleToken,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.RefreshToken(ctx) },

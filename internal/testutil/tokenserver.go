@@ -17,8 +17,9 @@ import (
 // TokenServer is a transport that acts as the platform does with tokens: it issues them, lets them expire, and
 // rejects calls with any other. Set its fields before the first request.
 type TokenServer struct {
-	Lifetime       time.Duration   // of a token, 2 hours if zero
-	RenewBefore    time.Duration   // how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	Lifetime time.Duration // of a token, 2 hours if zero
+	// how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	RenewBefore    time.Duration
 	NoOverlap      bool            // a new token invalidates the one before
 	ReissueRevoked bool            // normal mode issues the same token even if it is invalid
 	RejectCode     wechatuser.Code // for a call with an invalid token, 40001 if zero

@@ -36,7 +36,11 @@ func TestSatisfies(t *testing.T) {
 		{"another token than the rejected one", of(requirement{}, "T2", nil), requirement{rejected: "T1"}, true},
 		{"the rejected one again", of(requirement{}, "T1", nil), requirement{rejected: "T1"}, false},
 		{"no other token", of(requirement{rejected: "T1"}, "T1", no), requirement{rejected: "T1"}, true},
-		{"no other token than T0, for T1", of(requirement{rejected: "T0"}, "T0", no), requirement{rejected: "T1"}, false},
+		{
+			"no other token than T0, for T1", of(requirement{rejected: "T0"}, "T0", no),
+			requirement{rejected: "T1"},
+			false,
+		},
 		{"no other token, for any", of(requirement{rejected: "T1"}, "T1", no), requirement{}, false},
 		{"forced, for any", of(force, "T2", nil), requirement{}, true},
 		{"forced, for the rejected one", of(force, "T2", nil), requirement{rejected: "T1"}, true},
@@ -370,7 +374,8 @@ func TestEachRefreshIsLogged(t *testing.T) {
 		}
 		renewed := func(reason string) string {
 			return fmt.Sprintf("level=INFO msg=%q key=%s reason=%s from=wechat duration=1.5s expires=%s",
-				"wechatuser: token refreshed", testKey, reason, c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
+				"wechatuser: token refreshed", testKey, reason,
+				c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		failed := func(reason string) string {
 			return fmt.Sprintf("level=WARN msg=%q key=%s reason=%s from=wechat duration=1.5s error=%q",
@@ -434,16 +439,17 @@ func TestLogHandlerMayUseTheCache(t *testing.T) {
 
 // A flight is complete, and its line in the log, when its callers return. They wait a second for the line, no longer.
 func TestCallersReturnAfterTheirFlight(t *testing.T) {
-	bubble(t, map[string]time.Duration{"slow": time.Second / 2, "stuck": time.Hour}, func(t *testing.T, takes time.Duration) {
-		c := newCache(t, &platform{})
-		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(takes) }))
-		start := time.Now()
-		c.get(t)
-		assert.Equal(t, min(takes, time.Second), time.Since(start))
-		c.get(t)
-		assert.Equal(t, min(takes, time.Second), time.Since(start))
-		time.Sleep(takes)
-	})
+	bubble(t, map[string]time.Duration{"slow": time.Second / 2, "stuck": time.Hour},
+		func(t *testing.T, takes time.Duration) {
+			c := newCache(t, &platform{})
+			c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(takes) }))
+			start := time.Now()
+			c.get(t)
+			assert.Equal(t, min(takes, time.Second), time.Since(start))
+			c.get(t)
+			assert.Equal(t, min(takes, time.Second), time.Since(start))
+			time.Sleep(takes)
+		})
 }
 
 // So a log handler that uses the cache when the store fails does not wait for the flight that waits for it.
@@ -500,7 +506,8 @@ func hang(t *testing.T) func() {
 // A flight that does not end is abandoned, wherever it hangs: callers learn why, and the next one starts another.
 func TestFlightIsAbandoned(t *testing.T) {
 	for op, step := range map[string]string{
-		"fetch": "requesting a token", "load": "reading from the token store", "delete none": "deleting a token from the token store", "save": "writing to the token store",
+		"fetch": "requesting a token", "load": "reading from the token store",
+		"delete none": "deleting a token from the token store", "save": "writing to the token store",
 	} {
 		bubble(t, map[string]Kind{op + ", stable": Stable, op + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
 			stuck, hangs := true, hang(t)

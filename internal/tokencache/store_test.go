@@ -400,7 +400,8 @@ func TestLegacyTokenWithoutItsStore(t *testing.T) {
 		first := c.get(t)
 		store.before = storeFails(f.op, f.hangs)
 		if f.op != "delete T1" {
-			for time.Sleep(time.Until(first.ExpiresAt.Add(-6 * time.Minute))); time.Until(first.ExpiresAt) > 20*time.Second; {
+			for time.Sleep(time.Until(first.ExpiresAt.Add(-6 * time.Minute))); time.Until(
+				first.ExpiresAt) > 20*time.Second; {
 				assert.Equal(t, first, c.get(t), "the cached token serves until it expires")
 				time.Sleep(time.Second)
 			}
@@ -622,7 +623,8 @@ func TestLockThatIgnoresItsContext(t *testing.T) {
 			}
 			return nil
 		}
-		stable, legacy := newCache(t, &platform{}, withStore(store)), newCache(t, &platform{}, withStore(store), withKind(Legacy))
+		stable, legacy := newCache(t, &platform{}, withStore(store)),
+			newCache(t, &platform{}, withStore(store), withKind(Legacy))
 		start := time.Now()
 		_, err := legacy.Get(t.Context())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -731,33 +733,42 @@ func TestRetryLongAfterTheLockWasTaken(t *testing.T) {
 		sent   int
 	}{
 		{"soon", 5 * time.Second, true, []string{"load", "lock", "load", "save", "unlock"}, "T1", 2},
-		{"nothing new", 10 * time.Second, false, []string{"load", "lock", "load", "unlock", "lock", "load", "save", "unlock"}, "T1", 2},
-		{"another token", 10 * time.Second, true, []string{"load", "lock", "load", "unlock", "lock", "load", "unlock"}, "stored", 1},
+		{
+			"nothing new", 10 * time.Second, false,
+			[]string{"load", "lock", "load", "unlock", "lock", "load", "save", "unlock"},
+			"T1", 2,
+		},
+		{
+			"another token", 10 * time.Second, true,
+			[]string{"load", "lock", "load", "unlock", "lock", "load", "unlock"},
+			"stored", 1,
+		},
 	} {
-		bubble(t, map[string]Kind{tt.name + ", stable": Stable, tt.name + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
-			p, store := &platform{}, newFakeStore()
-			c := newCache(t, p, withKind(kind), withStore(store))
-			sent := 0
-			c.cfg.Fetch = func(context.Context, Kind, func() error) (Token, error) { panic("unused") }
-			c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
-				require.NoError(t, allow())
-				sent++
-				time.Sleep(tt.pause) // the process is stopped, or the request times out
-				if tt.stored {
-					store.set(tok("stored", time.Hour))
+		bubble(t, map[string]Kind{tt.name + ", stable": Stable, tt.name + ", legacy": Legacy},
+			func(t *testing.T, kind Kind) {
+				p, store := &platform{}, newFakeStore()
+				c := newCache(t, p, withKind(kind), withStore(store))
+				sent := 0
+				c.cfg.Fetch = func(context.Context, Kind, func() error) (Token, error) { panic("unused") }
+				c.cfg.Fetch = func(ctx context.Context, k Kind, allow func() error) (Token, error) {
+					require.NoError(t, allow())
+					sent++
+					time.Sleep(tt.pause) // the process is stopped, or the request times out
+					if tt.stored {
+						store.set(tok("stored", time.Hour))
+					}
+					if err := allow(); err != nil {
+						require.Equal(t, err, allow(), "and not the one after that either")
+						return Token{}, fmt.Errorf("in a call: %w", err)
+					}
+					sent++
+					return p.issue(), nil
 				}
-				if err := allow(); err != nil {
-					require.Equal(t, err, allow(), "and not the one after that either")
-					return Token{}, fmt.Errorf("in a call: %w", err)
-				}
-				sent++
-				return p.issue(), nil
-			}
-			assert.Equal(t, tt.result, name(c.get(t)))
-			assert.Equal(t, tt.sent, sent)
-			assert.Equal(t, tt.ops, store.did())
-			assert.Empty(t, store.lock)
-		})
+				assert.Equal(t, tt.result, name(c.get(t)))
+				assert.Equal(t, tt.sent, sent)
+				assert.Equal(t, tt.ops, store.did())
+				assert.Empty(t, store.lock)
+			})
 	}
 }
 
@@ -854,7 +865,8 @@ func TestForcedFetchesWhileTheStoreFails(t *testing.T) {
 // A stored value that is no token is replaced, also where a failing store would end the refresh.
 func TestUnreadableValueIsReplaced(t *testing.T) {
 	for what, value := range map[string]string{
-		"no token": "", "a newline": "SENTINEL\n", "a space inside": "SENTI NEL", "a NUL": "SENTINEL\x00", "a no-break space": "\u00a0SENTINEL",
+		"no token": "", "a newline": "SENTINEL\n", "a space inside": "SENTI NEL", "a NUL": "SENTINEL\x00",
+		"a no-break space": "\u00a0SENTINEL",
 	} {
 		bubble(t, map[string]Kind{what + ", stable": Stable, what + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
 			p, store := &platform{}, newFakeStore()

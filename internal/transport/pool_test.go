@@ -215,7 +215,8 @@ func TestRetriesUseNewConnections(t *testing.T) {
 				for _, size := range sizes {
 					for _, concurrent := range []bool{false, true} {
 						for _, method := range []string{http.MethodGet, http.MethodPost} {
-							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent, " ", method)
+							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent,
+								" ", method)
 							t.Run(name, func(t *testing.T) {
 								synctest.Test(t, func(t *testing.T) {
 									n, std := newNetwork(t, http2)
