@@ -159,9 +159,7 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 			for times := range 6 {
 				synctest.Test(t, func(t *testing.T) {
 					ts := &testutil.TokenServer{ReissueRevoked: reissued}
-					c, err := wechatuser.New(testutil.AppID, testutil.Secret,
-						append(opts, wechatuser.WithTransport(revoker(ts, times)))...)
-					require.NoError(t, err)
+					c := testutil.NewTokenClient(t, revoker(ts, times), opts...)
 					report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...),
 						wechatuser.WithConcurrency(1))
 					require.NoError(t, err, "%d revocations in a row", times)

@@ -64,11 +64,11 @@ func (a APICall) IsTokenCall() bool { return strings.HasSuffix(a.API, "AccessTok
 // ErrOnly adapts a method that returns only an error to [APICall].
 func ErrOnly(err error) (any, error) { return nil, err }
 
-// PageBody is a page with the openids of Alice and Bob.
-const PageBody = `{"total":3,"count":2,"data":{"openid":["` + Alice + `","` + Bob + `"]},"next_openid":"` + Bob + `"}`
+// pageBody is a page with the openids of Alice and Bob.
+const pageBody = `{"total":3,"count":2,"data":{"openid":["` + Alice + `","` + Bob + `"]},"next_openid":"` + Bob + `"}`
 
-// FansPage is what PageBody decodes to.
-var FansPage = &wechatuser.OpenIDPage{Total: 3, Count: 2, OpenIDs: []string{Alice, Bob}, NextOpenID: Bob}
+// fansPage is what pageBody decodes to.
+var fansPage = &wechatuser.OpenIDPage{Total: 3, Count: 2, OpenIDs: []string{Alice, Bob}, NextOpenID: Bob}
 
 // APICalls has at least one call of each endpoint. With a client of [APICall.NewClient] each sends one request.
 var APICalls = []APICall{
@@ -97,7 +97,7 @@ var APICalls = []APICall{
 	},
 	{
 		Name: "GetFans", API: "getFans", Method: "GET", Path: PathGetFans,
-		Query: url.Values{"next_openid": {Carol}}, Response: PageBody, Want: FansPage,
+		Query: url.Values{"next_openid": {Carol}}, Response: pageBody, Want: fansPage,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, Carol) },
 	},
 	{
@@ -182,7 +182,7 @@ var APICalls = []APICall{
 
 	{
 		Name: "GetBlacklist", API: "getBlacklist", Method: "POST", Path: PathGetBlacklist,
-		Body: `{"begin_openid":"` + Carol + `"}`, Response: PageBody, Want: FansPage,
+		Body: `{"begin_openid":"` + Carol + `"}`, Response: pageBody, Want: fansPage,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetBlacklist(ctx, Carol) },
 	},
 	{

@@ -88,15 +88,15 @@ func (a *TokenServer) serveToken(req *http.Request) Reply {
 		}
 	}
 	// The token is issued when the response is sent.
-	give := func(req *http.Request) (*http.Response, error) { return RespondJSON(a.Issue(in))(req) }
+	give := func(req *http.Request) (*http.Response, error) { return RespondJSON(a.issue(in))(req) }
 	if a.TokenDelay > 0 {
 		return Delay(a.TokenDelay, give)
 	}
 	return give
 }
 
-// Issue returns the response to a token request.
-func (a *TokenServer) Issue(in TokenRequest) string {
+// issue returns the response to a token request.
+func (a *TokenServer) issue(in TokenRequest) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
