@@ -258,7 +258,7 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
 	}
-	if c.tokenSource != nil && ctx.Err() == nil {
+	if fromSource := c.tokenSource != nil || c.cloud == cloudToken; fromSource && ctx.Err() == nil {
 		return fmt.Errorf("%w; and another token could not be had: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
