@@ -50,7 +50,7 @@ var imports = map[string][]string{
 	"internal/redact":        {"internal/wire"},
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
-	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/tokencache":    {"internal/backoff", "internal/guard", "internal/redact"},
 	"internal/transport":     {},
 	"internal/wire":          {},
 	"internal/wire/wiretest": {},
