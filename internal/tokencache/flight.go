@@ -77,7 +77,7 @@ type AbandonedError struct {
 
 func (e *AbandonedError) Error() string {
 	return fmt.Sprintf("wechatuser: the refresh of the access token was abandoned after %v of %s: "+
-		"an interceptor, the transport or the token store does not return", e.After, e.Step)
+		"an interceptor, the transport, the secret source or the token store does not return", e.After, e.Step)
 }
 
 // Timeout returns true, as a net.Error.
