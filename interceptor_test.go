@@ -549,7 +549,7 @@ func TestPanicInATokenRequest(t *testing.T) {
 				for method, call := range map[string]func(){
 					"GetTags": func() { _ = testutil.GetTags(t.Context(), c) },
 					"BulkTagging": func() {
-						_, _ = c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+						_, _ = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 					},
 				} {
 					func() {

@@ -98,8 +98,8 @@ type profile UserInfo
 // sorted by name. Of Extra it leaves out names that are those of known fields.
 func (u UserInfo) MarshalJSON() ([]byte, error) { return wire.MarshalWithUnknown(profile(u)) }
 
-// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It accepts what the
-// platform is known to send: a number in quotes, for example, or null in place of a list.
+// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It reads
+// values of another type as the calls do: a number in quotes, for example, or null in place of a list.
 func (u *UserInfo) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" { // by convention, this changes nothing
 		return nil

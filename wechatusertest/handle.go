@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -162,8 +163,17 @@ func (s *Server) answerJSON(c *call) *response {
 	} else if len(c.out.b) == 0 {
 		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
 	}
-	if !c.out.broken && c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
-		c.out.b = shuffleKeys(c.out.b, c.rng.stream("keys"))
+	if !c.out.broken {
+		var keys, types *rand.Rand
+		if c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
+			keys = c.rng.stream("keys")
+		}
+		if c.rng.chance("OtherTypes", s.cfg.quirks.OtherTypes) {
+			types = c.rng.stream("types")
+		}
+		if keys != nil || types != nil {
+			c.out.b = rewrite(c.out.b, keys, types)
+		}
 	}
 	resp := &response{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
 	if c.rng.chance("PlainText", s.cfg.quirks.PlainText) {
