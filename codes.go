@@ -37,7 +37,7 @@ const (
 	CodeIPRefusedForHour    Code = 89507 // the administrator refused this IP address: one hour
 )
 
-// The request as such.
+// The request itself.
 const (
 	CodeInvalidCharset       Code = 40033 // \uxxxx escapes in the body
 	CodeInvalidArgsSize      Code = 40035 // an argument of a wrong size
@@ -88,8 +88,8 @@ const (
 	CodeInvalidTagName    Code = 45157 // tag name taken or not allowed
 	CodeTagNameTooLong    Code = 45158 // tag name longer than 30 bytes
 	CodeInvalidTagID      Code = 45159 // no such tag
-	CodeConcurrentTagging Code = 45169 // the same openid tagged twice at a time
-	CodeSomeOpenIDsFailed Code = 45171 // done but for the openids in fail_openid_list
+	CodeConcurrentTagging Code = 45169 // two calls changed the tags of one openid at the same time
+	CodeSomeOpenIDsFailed Code = 45171 // all processed except the openids in fail_openid_list
 )
 
 // Rights of the account, and of a third-party platform that acts for it.
@@ -122,7 +122,7 @@ const (
 	CodeCloudTokenNotReady  Code = 85113 // the service of cloud hosting is not ready yet
 )
 
-// Questions about quotas and about earlier requests.
+// Information about quotas and about earlier requests.
 const (
 	CodeRIDNotFound  Code = 76001 // no such rid, or older than 7 days
 	CodeInvalidRID   Code = 76002 // rid empty or malformed

@@ -95,11 +95,11 @@ type UserInfo struct {
 type profile UserInfo
 
 // MarshalJSON returns the profile as JSON with the platform's names: the known fields first, and then those of Extra,
-// sorted by name. Of Extra it leaves out names that are those of known fields.
+// sorted by name. It leaves out a field of Extra that has the name of a known field.
 func (u UserInfo) MarshalJSON() ([]byte, error) { return wire.MarshalWithUnknown(profile(u)) }
 
-// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It accepts what the
-// platform is known to send: a number in quotes, for example, or null in place of a list.
+// UnmarshalJSON replaces the profile with one that MarshalJSON returned, or that the platform sent. It accepts what the
+// platform is known to send, such as a number in quotes, or null in place of a list.
 func (u *UserInfo) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" { // by convention, this changes nothing
 		return nil
@@ -142,9 +142,9 @@ type OpenIDPage struct {
 	Total int
 	// Count is the number of openids in this page.
 	Count int
-	// OpenIDs is the page: up to 10,000 openids. Of a blacklist the platform's pages say 1,000 today, and said 10,000
-	// before. Neighbours share memory in blocks of at most
-	// 24 KiB: an openid that you keep keeps its block in memory, but not the page.
+	// OpenIDs is the page: up to 10,000 openids, or 1,000 of the blacklist, for which the platform's documentation said
+	// 10,000 in the past. Neighbours share memory in blocks of at most 24 KiB: an openid that you keep keeps its block
+	// in memory, but not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the
 	// list ends with a page that has no openids. [Client.AllFans] returns the whole list.
@@ -189,9 +189,9 @@ type RateLimit struct {
 // RIDInfo is what the platform recorded about a failed call. Tokens and the app secret are redacted in its texts.
 type RIDInfo struct {
 	InvokedAt    time.Time
-	Cost         time.Duration
-	RequestURL   string // the query of the request
+	Cost         time.Duration // how long the platform took
+	RequestURL   string        // the query of the request
 	RequestBody  string
 	ResponseBody string
-	ClientIP     string // where the platform saw the call come from
+	ClientIP     string // the caller's address, as the platform saw it
 }
