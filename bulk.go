@@ -26,8 +26,8 @@ type BulkReport struct {
 	// Calls is the number of API requests that were sent, including retries. Token requests do not count, nor do calls
 	// that an interceptor makes itself.
 	Calls int
-	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the
-	// previous run. To finish a job that was stopped, run it again with the part of the input that follows the first
+	// ResumeAfter is the last openid up to which every outcome is final, its own included. If it is empty, keep the
+	// value of the previous run. To finish a job that was stopped, run it again with the part of the input that follows the first
 	// occurrence of ResumeAfter:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))

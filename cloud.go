@@ -42,7 +42,8 @@ func cloudOption(name string, mode cloud) Option {
 // WithCloudToken is for a program in a container of WeChat cloud hosting (微信云托管) without its open interface service:
 // calls have the cloudbase_access_token of this file in place of an access token. The platform writes the file every 10
 // minutes, and the client reads it for each attempt. The client fetches no token, and the secret given to [New] may be
-// empty. As with [WithCloudHosting], each path must be allowed in the console, and the same calls do not work.
+// empty. As with [WithCloudHosting], each path must be allowed in the console, and the documentation excludes the same
+// calls.
 //
 // This mode was written from the platform's documentation and was not tried in a container:
 // https://developers.weixin.qq.com/minigame/dev/wxcloud/guide/container/cloudcall.html
