@@ -143,7 +143,7 @@ type OpenIDPage struct {
 	// Count is the number of openids in this page.
 	Count int
 	// OpenIDs is the page: up to 10,000 openids, or 1,000 of the blacklist, for which the platform's documentation said
-	// 10,000 in the past. Neighbours share memory in blocks of at most 24 KiB: an openid that you keep keeps its block
+	// 10,000 in the past. Neighbors share memory in blocks of at most 24 KiB: an openid that you keep keeps its block
 	// in memory, but not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the

@@ -55,7 +55,7 @@
 //
 // [Server.Handle] responds to paths that the simulator does not know, such as those of [wechatuser.Client.Do].
 //
-// [Quirks] are odd behaviours of the platform that a client should tolerate. They are off by default; [Wild] turns on
+// [Quirks] are odd behaviors of the platform that a client should tolerate. They are off by default; [Wild] turns on
 // nearly all of them.
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(1)))

@@ -88,7 +88,7 @@ func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }
 }
 
-// WithQuirks adds odd behaviours of the platform; [Wild] returns a set of them. It panics on a probability that is not
+// WithQuirks adds odd behaviors of the platform; [Wild] returns a set of them. It panics on a probability that is not
 // from 0 to 1.
 func WithQuirks(q Quirks) Option {
 	return func(c *config) {

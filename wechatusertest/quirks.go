@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Quirks are odd behaviours of the platform that a client should tolerate. Those with a link were published by
+// Quirks are odd behaviors of the platform that a client should tolerate. Those with a link were published by
 // developers; the others are cases that the documentation leaves open. The zero value, which is [Strict], has none.
 // Float fields are probabilities from 0 to 1, for each call unless noted otherwise.
 type Quirks struct {
@@ -96,11 +96,11 @@ type Quirks struct {
 	UnusedQuota bool
 }
 
-// Strict returns the zero Quirks: the documented behaviour, as without [WithQuirks].
+// Strict returns the zero Quirks: the documented behavior, as without [WithQuirks].
 func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
-// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
+// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behavior;
 // see [WithSeed]. It sets all quirks except NoCursor, and DecodedEscapes, because undecoded remarks are the harder case.
 func Wild(seed uint64) Quirks {
 	return Quirks{
