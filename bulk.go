@@ -110,8 +110,8 @@ func (e *BulkError) Unwrap() []error {
 // BulkTagging tags any number of followers, with one call for each 50 of them and 4 calls at a time.
 //
 // It isolates rejected openids with up to 12 more calls each, and reports them with their errors. All others are
-// tagged. Empty or malformed openids are reported too, without an API call. An openid that comes again while it is in
-// flight is sent once.
+// tagged. Empty or malformed openids are reported too, without an API call. An openid that appears in the input again
+// while it is in flight is sent only once.
 //
 // It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and otherwise
 // a [*BulkError]. The job is stopped by
@@ -120,8 +120,8 @@ func (e *BulkError) Unwrap() []error {
 //   - the end of the context;
 //   - an error that concerns no openid in particular: of the account's permissions, the daily quota
 //     ([CodeDailyQuotaExceeded]), the limiter, an interceptor, the token or the tag. After [CodeInvalidTagID] it stops
-//     only if [Client.GetTags] does not have the tag; otherwise it retries the call up to five times. It does the same
-//     if a token is rejected that was refreshed just before;
+//     only if [Client.GetTags] does not have the tag; otherwise it retries the call up to five times. It also retries a
+//     call up to five times if a token is rejected that was refreshed just before;
 //   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of that
 //     call fail with that error, which matches [ErrAmbiguous] if they may have been tagged.
 //

@@ -31,7 +31,7 @@ import (
 // that ends with a former follower, and for one in which only some followers have a UnionID; docs/bulk.md has the costs,
 // and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected openid.
 //
-// Any other error ends the loop. The same errors stop the list as stop [Client.BulkTagging], and it waits for the next
+// Any other error ends the loop. The errors that stop [Client.BulkTagging] end this list too, and it waits for the next
 // minute in the same cases. It can be resumed after the last openid that the loop got.
 //
 // No call is made before the loop starts. When the loop ends, calls in flight are canceled and no goroutine is left.

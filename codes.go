@@ -33,8 +33,8 @@ const (
 	CodeConfirmRequired     Code = 89503 // the administrator must confirm this call
 	CodeConfirmPending      Code = 89504 // the administrator is being asked; wait
 	CodeConfirmPendingRetry Code = 89505 // the administrator is being asked; try again later
-	CodeIPRefusedForDay     Code = 89506 // the administrator refused this IP address: 24 hours
-	CodeIPRefusedForHour    Code = 89507 // the administrator refused this IP address: one hour
+	CodeIPRefusedForDay     Code = 89506 // the administrator blocked this IP address for 24 hours
+	CodeIPRefusedForHour    Code = 89507 // the administrator blocked this IP address for one hour
 )
 
 // The request itself.
@@ -42,7 +42,7 @@ const (
 	CodeInvalidCharset       Code = 40033 // \uxxxx escapes in the body
 	CodeInvalidArgsSize      Code = 40035 // an argument of a wrong size
 	CodeInvalidPackagingType Code = 40038 // wrong format of the request
-	CodeInvalidRequestSource Code = 40090 // refused for the caller's IP address
+	CodeInvalidRequestSource Code = 40090 // rejected because of the caller's IP address
 	CodeInvalidArgs          Code = 40097 // wrong argument
 	CodeInvalidURLPath       Code = 40184 // no such path
 	CodeInvalidIDCDomain     Code = 40222 // wrong host

@@ -22,7 +22,7 @@ type Request struct {
 	Method string
 	// Path is the path of the endpoint, such as "/cgi-bin/qrcode/create", without host and query.
 	Path string
-	// Query has the arguments in the query. The client adds the access token.
+	// Query has the query parameters. The client adds the access token.
 	Query url.Values
 	// Body is sent as JSON, as encoding/json encodes it, but without \u escapes, which the platform does not accept. Nil
 	// for none. Forms and uploads of files are not supported.

@@ -22,7 +22,8 @@ var (
 	ErrInvalidToken error = classInvalidToken
 	// ErrCredential: the platform issues no access token for this app ID, secret or IP address.
 	ErrCredential error = classCredential
-	// ErrRateLimited: the quota of a minute, a day or a month is used up.
+	// ErrRateLimited: the quota of a minute, a day or a month is used up, or the client's own limit of token requests, or
+	// the HTTP status is 429.
 	ErrRateLimited error = classRateLimited
 	// ErrPermission: the account may not make this call.
 	ErrPermission error = classPermission
@@ -150,7 +151,7 @@ func isTokenAPI(api string) bool {
 //
 // It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
 // [net.Error], [*net.OpError] and others of the standard library, but not [*url.Error]. An error of any other type can
-// hold the request, so that only its text is kept, and the sentinel errors that errors.Is finds in it.
+// hold the request, so only its text is kept, and the sentinel errors that errors.Is finds in it.
 type TransportError struct {
 	// API is the official name of the call.
 	API string

@@ -72,7 +72,7 @@ type tagsResponse struct {
 
 func (r *tagsResponse) missingField() string { return missingIf("tags", r.Tags == nil) }
 
-// GetTags returns all tags of the account, including the platform's own 星标组.
+// GetTags returns all tags of the account, including the platform's own tag for starred followers (星标组).
 //
 // getTags, GET /cgi-bin/tags/get, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
 func (c *Client) GetTags(ctx context.Context) ([]Tag, error) {

@@ -53,7 +53,8 @@ type UserInfo struct {
 	Subscribe int `json:"subscribe"`
 	// OpenID identifies the user within this account.
 	OpenID string `json:"openid"`
-	// UnionID identifies the user within an Open Platform account; empty if the account is not bound to one.
+	// UnionID identifies the user in all accounts that are bound to the same Open Platform (开放平台) account; empty if
+	// this account is bound to none.
 	UnionID string `json:"unionid,omitempty"`
 	// Language is "zh_CN" for everybody since 2021.
 	Language string `json:"language"`
@@ -153,7 +154,7 @@ type OpenIDPage struct {
 
 // Tag is a label for followers. An account has up to 100 of them, a follower up to 20.
 type Tag struct {
-	// ID is 100 or more; 0, 1 and 2 are the platform's own (未分组, 黑名单, 星标组).
+	// ID is 100 or more; 0, 1 and 2 are the platform's own: no tag, blocked and starred (未分组, 黑名单, 星标组).
 	ID int `json:"id"`
 	// Name is unique in the account and has at most 30 bytes of UTF-8, which is 10 Chinese characters.
 	Name string `json:"name"`

@@ -82,7 +82,7 @@ func WithQuota(path string, perDay, perMinute int) Option {
 // per minute. [WithQuota] takes precedence over it.
 func WithDocumentedQuotas() Option { return func(c *config) { c.documentedQuota = true } }
 
-// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs by its value.
+// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs with its value.
 // Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
 func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }

@@ -30,8 +30,8 @@ type Quirks struct {
 	// kind of hint, without the rid or without the text.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl does not escape control characters in strings that JSON has no short escape for, which makes the JSON
-	// invalid. The platform does so with text that was entered in its console.
+	// RawControl does not escape those control characters in strings for which JSON has no short escape, which makes the
+	// JSON invalid. The platform does so with text that was entered in its console.
 	// https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
 	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such

@@ -54,7 +54,7 @@ func (s *Server) Save(w io.Writer) error {
 	return nil
 }
 
-// Load replaces the account by one that [Server.Save] wrote, or by the JSON of a [Snapshot]. In a file written by hand,
+// Load replaces the account with one that [Server.Save] wrote, or with the JSON of a [Snapshot]. In a file written by hand,
 // tags must come before users. Tokens, quotas, faults and logged requests are kept. It decodes while it reads, so r can
 // hold a million followers.
 //
