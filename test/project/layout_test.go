@@ -128,6 +128,20 @@ func TestFilesUseOnlyFloorsBelow(t *testing.T) {
 	assert.Empty(t, text.String(), "files of the root package use each other in a cycle")
 }
 
+// A test file of the root package is named after the file that it tests; examples and fuzz targets are apart.
+func TestNamesOfTestFiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(moduleRoot, "*_test.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "example_"), name == "export_test.go", name == "fuzz_test.go":
+		default:
+			assert.FileExists(t, strings.TrimSuffix(file, "_test.go")+".go")
+		}
+	}
+}
+
 // fileUses returns, for each file of the root package, the other files that it uses, with the names that tie them.
 func fileUses(t *testing.T) map[string]map[string][]string {
 	t.Helper()
