@@ -27,8 +27,8 @@ type BulkReport struct {
 	// that an interceptor makes itself.
 	Calls int
 	// ResumeAfter is the last openid up to which every outcome is final, its own included. If it is empty, keep the
-	// value of the previous run. To finish a job that was stopped, run it again with the part of the input that follows the first
-	// occurrence of ResumeAfter:
+	// value of the previous run. To finish a job that was stopped, run it again with the part of the input that follows
+	// the first occurrence of ResumeAfter:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
 	//
@@ -113,8 +113,8 @@ func (e *BulkError) Unwrap() []error {
 // tagged. Empty or malformed openids are reported too, without an API call. An openid that appears in the input again
 // while it is in flight is sent only once.
 //
-// It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and otherwise
-// a [*BulkError]. The job is stopped by
+// It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and
+// otherwise a [*BulkError]. The job is stopped by
 //
 //   - an error of the input, after the openids before it are done;
 //   - the end of the context;
@@ -122,8 +122,8 @@ func (e *BulkError) Unwrap() []error {
 //     ([CodeDailyQuotaExceeded]), the limiter, an interceptor, the token or the tag. After [CodeInvalidTagID] it stops
 //     only if [Client.GetTags] does not have the tag; otherwise it retries the call up to five times. It also retries a
 //     call up to five times if a token is rejected that was refreshed just before;
-//   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of that
-//     call fail with that error, which matches [ErrAmbiguous] if they may have been tagged.
+//   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of
+//     that call fail with that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
 // After a stop no request begins, not even a retry. The job waits for the responses to requests that were sent, and
 // [BulkReport.ResumeAfter] is where to continue. Openids whose call was not sent are not in Failed, and come after

@@ -27,9 +27,10 @@ import (
 //	}
 //
 // Such an openid costs up to 15 more calls, because a response with it cannot be trusted: profiles in it may have
-// somebody else's UnionID. BulkUserInfo returns only UnionIDs that a response proves. It therefore asks twice for a batch
-// that ends with a former follower, and for one in which only some followers have a UnionID; docs/bulk.md has the costs,
-// and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected openid.
+// somebody else's UnionID. BulkUserInfo returns only UnionIDs that a response proves. It therefore asks twice for a
+// batch that ends with a former follower, and for one in which only some followers have a UnionID; docs/bulk.md has the
+// costs, and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected
+// openid.
 //
 // Any other error ends the loop. The errors that stop [Client.BulkTagging] end this list too, and it waits for the next
 // minute in the same cases. It can be resumed after the last openid that the loop got.

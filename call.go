@@ -114,8 +114,8 @@ func (c *caller) passInterceptors(ctx context.Context, req *request, send send) 
 
 var errPassed = errors.New("wechatuser: the token request was sent without the interceptors, which held it back: calls wait for it")
 
-// runInterceptors runs the interceptors around the rest of the pipeline. An interceptor may call next twice, even at the
-// same time, or return while next is still running.
+// runInterceptors runs the interceptors around the rest of the pipeline. An interceptor may call next twice, even at
+// the same time, or return while next is still running.
 func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	var resp atomic.Pointer[response]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}

@@ -70,8 +70,8 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 // After a leak call it twice, at least 30 seconds apart: after a single call the leaked token may still work.
 // https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
 //
-// WeChat allows 20 forced refreshes per account and day, so RefreshToken is never retried. Within 30 seconds of the last
-// forced refresh it returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one
+// WeChat allows 20 forced refreshes per account and day, so RefreshToken is never retried. Within 30 seconds of the
+// last forced refresh it returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one
 // expires after five minutes. With [WithTokenSource] the source must be a [TokenInvalidator].
 //
 // getStableAccessToken, POST /cgi-bin/stable_token with force_refresh,

@@ -16,8 +16,8 @@ import (
 //
 // Each path that is called must be allowed in the console under 云调用. Calls fail while the container is starting.
 // According to the platform's documentation, [Client.BatchBlacklist], [Client.DeleteTag], [Client.BatchUntagging] and
-// [Client.ChangeOpenID] do not work there, nor do their Bulk and Sync methods. [Client.Token], [Client.RefreshToken] and
-// [Client.ClearQuotaByAppSecret] return an [*ArgumentError].
+// [Client.ChangeOpenID] do not work there, nor do their Bulk and Sync methods. [Client.Token], [Client.RefreshToken]
+// and [Client.ClearQuotaByAppSecret] return an [*ArgumentError].
 //
 // This mode was written from the platform's documentation and was not tried in a container:
 // https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/open.html

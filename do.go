@@ -24,8 +24,8 @@ type Request struct {
 	Path string
 	// Query has the query parameters. The client adds the access token.
 	Query url.Values
-	// Body is sent as JSON, as encoding/json encodes it, but without \u escapes, which the platform does not accept. Nil
-	// for none. Forms and uploads of files are not supported.
+	// Body is sent as JSON, as encoding/json encodes it, but without \u escapes, which the platform does not accept.
+	// Nil for none. Forms and uploads of files are not supported.
 	Body any
 	// Idempotent says that sending the request twice has the same effect as once. Without it, the call is not retried
 	// after an attempt whose outcome is unknown, and its error then matches [ErrAmbiguous]. This holds for GET too,

@@ -60,16 +60,16 @@
 // so on. It does not wait past the deadline of its context. It retries
 //
 //   - a request that was not sent (DNS, dial, TLS), at once if there is another host;
-//   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, but not a call that
-//     clears a quota, [Client.RefreshToken], or a [Request] that is not Idempotent. If a reused connection broke, it
-//     retries at once, on a new connection;
+//   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, but not a call
+//     that clears a quota, [Client.RefreshToken], or a [Request] that is not Idempotent. If a reused connection broke,
+//     it retries at once, on a new connection;
 //   - after 45169, which means that another call is changing the tags of the same user;
 //   - after 45171, with only the openids that the response lists as failed.
 //
-// It retries nothing else; in particular not when a quota is used up (45009, 45011), but lists and bulk jobs wait for the
-// next minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag] and
-// [Client.DeleteTag], which handle that case themselves. If a write fails but may have been applied, its error matches
-// [ErrAmbiguous]. Details of the policy may change between releases.
+// It retries nothing else; in particular not when a quota is used up (45009, 45011), but lists and bulk jobs wait for
+// the next minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag]
+// and [Client.DeleteTag], which handle that case themselves. If a write fails but may have been applied, its error
+// matches [ErrAmbiguous]. Details of the policy may change between releases.
 //
 // # Testing
 //

@@ -22,8 +22,8 @@ var (
 	ErrInvalidToken error = classInvalidToken
 	// ErrCredential: the platform issues no access token for this app ID, secret or IP address.
 	ErrCredential error = classCredential
-	// ErrRateLimited: the quota of a minute, a day or a month is used up, or the client's own limit of token requests, or
-	// the HTTP status is 429.
+	// ErrRateLimited: the quota of a minute, a day or a month is used up, or the client's own limit of token requests,
+	// or the HTTP status is 429.
 	ErrRateLimited error = classRateLimited
 	// ErrPermission: the account may not make this call.
 	ErrPermission error = classPermission
@@ -67,7 +67,8 @@ type Error struct {
 	Code Code
 	// Message is the errmsg without rid and hint.
 	Message string
-	// RID is the platform's ID of the request. [Client.GetRIDInfo] returns what the platform knows about it, for 7 days.
+	// RID is the platform's ID of the request. [Client.GetRIDInfo] returns what the platform knows about it, for 7
+	// days.
 	RID string
 	// Hint is an older identifier of the request.
 	Hint string
@@ -203,8 +204,8 @@ type ResponseError struct {
 	StatusCode int
 	// ContentType is the Content-Type of the response, without parameters for a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold a
-	// token, it is only the length of the body and the title of an HTML page.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold
+	// a token, it is only the length of the body and the title of an HTML page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error

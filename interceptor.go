@@ -30,8 +30,8 @@ type Result struct {
 //
 // A token request runs while the calls that need the token wait inside their interceptors. So an interceptor must not
 // make a token request wait for those calls: one that limits how many calls run at once must let it through. Nor may an
-// interceptor make calls of its own for a token request. A token request that is held back for 5 seconds is sent without
-// the interceptors, and logged as a warning.
+// interceptor make calls of its own for a token request. A token request that is held back for 5 seconds is sent
+// without the interceptors, and logged as a warning.
 type Interceptor func(ctx context.Context, call Call, next func(context.Context) (Result, error)) (Result, error)
 
 // Limiter delays calls so that a quota lasts. [golang.org/x/time/rate.Limiter] is one.

@@ -33,9 +33,9 @@ func OpenIDs(ids ...string) iter.Seq2[string, error] {
 //	users := c.BulkUserInfo(ctx, c.AllFans(ctx))
 //	report, err := c.BulkTagging(ctx, vip, wechatuser.SelectOpenIDs(users, fromQRCode, nil))
 //
-// An [*OpenIDError] of the list, which means that one openid has no profile, is passed to skipped, or ignored if skipped
-// is nil. Any other error is the last element of the list. If keep is nil, all users are kept. Both functions run in the
-// loop's goroutine. The openids share no memory with the profiles.
+// An [*OpenIDError] of the list, which means that one openid has no profile, is passed to skipped, or ignored if
+// skipped is nil. Any other error is the last element of the list. If keep is nil, all users are kept. Both functions
+// run in the loop's goroutine. The openids share no memory with the profiles.
 func SelectOpenIDs(
 	users iter.Seq2[UserInfo, error], keep func(UserInfo) bool, skipped func(*OpenIDError),
 ) iter.Seq2[string, error] {

@@ -109,8 +109,8 @@ func StartAfter(openID string) ListOption {
 // maxPrefetch is far more than is useful: a million openids in memory.
 const maxPrefetch = 100
 
-// WithPrefetch makes a list read up to this many pages ahead of the loop, from 0 to 100. Defaults to 1. With 0, a page is
-// read when the loop needs its first openid, which saves a call if the loop ends early.
+// WithPrefetch makes a list read up to this many pages ahead of the loop, from 0 to 100. Defaults to 1. With 0, a page
+// is read when the loop needs its first openid, which saves a call if the loop ends early.
 func WithPrefetch(pages int) ListOption {
 	return listOption{func(cfg *jobConfig) error {
 		if pages < 0 || pages > maxPrefetch {
@@ -136,9 +136,9 @@ func WithConcurrency(n int) BulkOption {
 }
 
 // WithChunkSize puts up to n openids into one call, from 1 to the platform's limit, which is the default: 50 for tags,
-// 20 for the blacklist, 100 for profiles and new openids. For some accounts the platform is known to reject calls at its
-// documented limit ([CodeInvalidOpenIDListSize]). A job then halves its calls until they are accepted, and keeps that
-// size; this option saves the rejected calls.
+// 20 for the blacklist, 100 for profiles and new openids. For some accounts the platform is known to reject calls at
+// its documented limit ([CodeInvalidOpenIDListSize]). A job then halves its calls until they are accepted, and keeps
+// that size; this option saves the rejected calls.
 func WithChunkSize(n int) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
 		if n < 1 {
@@ -152,8 +152,9 @@ func WithChunkSize(n int) BulkOption {
 
 // WithPatience makes a job or a list wait for the end of an outage, for up to d without a success: the platform is busy
 // (-1, [CodeSystemBusy]), responds with HTTP 5xx or 429 or without JSON, or cannot be reached. The job makes the call
-// again, each time with all attempts of [WithRetry], after pauses that grow to a minute. Outages of the platform last for
-// minutes, and at times for hours. Without this option, a job or a list ends when all attempts of one call have failed.
+// again, each time with all attempts of [WithRetry], after pauses that grow to a minute. Outages of the platform last
+// for minutes, and at times for hours. Without this option, a job or a list ends when all attempts of one call have
+// failed.
 //
 // Lists have this option too. If the deadline of the context is before the next try, the job or list ends at once with
 // the error of the last one.

@@ -182,8 +182,8 @@ func optionError(option, format string, args ...any) error {
 // WithHTTPClient uses the transport and the timeout of an existing client.
 //
 // The client is never modified. Its transport is read for each request, so a transport that a test sets later takes
-// effect. Its cookies and its redirect policy are not used: the SDK follows no redirect. Its idle connections are closed
-// as described at [WithTransport].
+// effect. Its cookies and its redirect policy are not used: the SDK follows no redirect. Its idle connections are
+// closed as described at [WithTransport].
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -199,9 +199,9 @@ func WithHTTPClient(hc *http.Client) Option {
 // Middleware around a transport sees the URL of each request, and the access token in it: make sure that it does not
 // record the token.
 //
-// rt should have a CloseIdleConnections method, as [http.Transport] has. The SDK calls it when a reused connection turns
-// out to be dead, so that the retry uses a new one. If rt has no such method, requests that may be sent twice have an
-// Idempotency-Key header without a value: it lets net/http retry them, and it is not sent.
+// rt should have a CloseIdleConnections method, as [http.Transport] has. The SDK calls it when a reused connection
+// turns out to be dead, so that the retry uses a new one. If rt has no such method, requests that may be sent twice
+// have an Idempotency-Key header without a value: it lets net/http retry them, and it is not sent.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if isNil(rt) {
@@ -241,8 +241,8 @@ func WithPlainHTTP() Option {
 	}
 }
 
-// WithDisasterRecovery adds the fallback hosts that the platform publishes. While the general host cannot be reached, the
-// client uses api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the host.
+// WithDisasterRecovery adds the fallback hosts that the platform publishes. While the general host cannot be reached,
+// the client uses api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the host.
 func WithDisasterRecovery() Option {
 	return func(c *config) error {
 		c.recovery = true
@@ -274,8 +274,8 @@ func WithTokenSource(src TokenSource) Option {
 	}
 }
 
-// WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only one
-// client at a time fetches a token.
+// WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only
+// one client at a time fetches a token.
 func WithTokenStore(store TokenStore) Option {
 	return func(c *config) error {
 		if isNil(store) {

@@ -15,8 +15,8 @@ type RetryPolicy struct {
 	// MaxAttempts is how many attempts a call may make; 1 means no retries. Defaults to 3.
 	// A retry with a new token, after the platform rejected the old one, does not count.
 	MaxAttempts int
-	// MinDelay is the upper bound of the first pause. The bound doubles with each retry, and the pause itself is random.
-	// Defaults to 200 ms.
+	// MinDelay is the upper bound of the first pause. The bound doubles with each retry, and the pause itself is
+	// random. Defaults to 200 ms.
 	MinDelay time.Duration
 	// MaxDelay is the upper bound of all pauses. Defaults to 5 s.
 	MaxDelay time.Duration

@@ -118,10 +118,10 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 
 // DeleteTag removes a tag from the account and from its followers.
 //
-// The platform does not delete a tag of more than 100,000 followers ([CodeTagHasTooManyFans]): untag some first. It does
-// not delete its own tags ([CodeSystemTag]). If the response to an attempt was lost and the retries fail, DeleteTag
-// succeeds if [Client.GetTags] no longer has the tag. [CodeInvalidTagID] alone proves nothing: the platform is known to
-// return it for tags that exist. If the outcome remains unknown, the error matches [ErrAmbiguous].
+// The platform does not delete a tag of more than 100,000 followers ([CodeTagHasTooManyFans]): untag some first. It
+// does not delete its own tags ([CodeSystemTag]). If the response to an attempt was lost and the retries fail,
+// DeleteTag succeeds if [Client.GetTags] no longer has the tag. [CodeInvalidTagID] alone proves nothing: the platform
+// is known to return it for tags that exist. If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // deleteTag, POST /cgi-bin/tags/delete,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.

@@ -43,8 +43,8 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings, tag IDs
-// and extra fields of profiles from one response share memory in blocks of a few KiB.
+// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings, tag
+// IDs and extra fields of profiles from one response share memory in blocks of a few KiB.
 //
 // A struct that embeds UserInfo inherits MarshalJSON and UnmarshalJSON, and encoding/json leaves out its other fields:
 // give it a field of this type instead, or put the other values into Extra.

@@ -26,8 +26,8 @@ import (
 // For any other error it closes the connection without a response.
 //
 // answer may call all methods of the server, and must be safe for concurrent use if the program under test makes
-// concurrent calls. The Request that it gets has no Status yet. Handle panics if path does not begin with a slash, or is
-// that of a token request.
+// concurrent calls. The Request that it gets has no Status yet. Handle panics if path does not begin with a slash, or
+// is that of a token request.
 func (s *Server) Handle(path string, answer func(Request) any) {
 	if !strings.HasPrefix(path, "/") || isTokenPath(path) {
 		panic(fmt.Sprintf("wechatusertest: Handle: %q is not the path of an API, or is that of a token request", path))

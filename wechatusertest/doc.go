@@ -109,8 +109,8 @@
 //   - Profiles have no name, sex and place. The profile of a former follower is shorter.
 //   - 40164 is returned for all calls, with the client's address. User management by an unverified account fails with
 //     48001.
-//   - Errors of the access token have a rid and no hint, and "/" is plain in errmsg; 40001 names getStableAccessToken. A
-//     wrong app ID fails with 40013 before the grant type is checked.
+//   - Errors of the access token have a rid and no hint, and "/" is plain in errmsg; 40001 names getStableAccessToken.
+//     A wrong app ID fails with 40013 before the grant type is checked.
 //   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
 //     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
 //
@@ -132,9 +132,9 @@
 //     Removing a tag and unblocking succeed. Unfollowing removes all tags; remark, block and position in the list
 //     remain.
 //   - A remark of exactly 30 bytes is allowed, and an empty one clears it. \uXXXX in a tag name is decoded.
-//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. Those of getblacklist have 1,000,
-//     as the documentation says today; it said 10,000 in the past. All lists are in the order of the first follow, and
-//     no openid appears twice.
+//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. Those of getblacklist have
+//     1,000, as the documentation says today; it said 10,000 in the past. All lists are in the order of the first
+//     follow, and no openid appears twice.
 //   - groupid is the id of the first tag. The star tag counts towards the 20 tags of a user, but not towards the 100 of
 //     an account.
 //   - A batchget with a duplicate openid returns two profiles.

@@ -29,8 +29,8 @@ const (
 	FaultDropAnswer FaultKind = "drop answer"
 	// FaultCutBody carries the call out, then closes the connection in the middle of the response body.
 	FaultCutBody FaultKind = "cut body"
-	// FaultGarbage carries the call out, then responds with Body in place of JSON. If Body is empty, it sends some bytes
-	// that are neither JSON nor UTF-8.
+	// FaultGarbage carries the call out, then responds with Body in place of JSON. If Body is empty, it sends some
+	// bytes that are neither JSON nor UTF-8.
 	FaultGarbage FaultKind = "garbage"
 )
 

@@ -82,8 +82,8 @@ func WithQuota(path string, perDay, perMinute int) Option {
 // per minute. [WithQuota] takes precedence over it.
 func WithDocumentedQuotas() Option { return func(c *config) { c.documentedQuota = true } }
 
-// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs with its value.
-// Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
+// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs with its
+// value. Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
 func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }
 }
@@ -141,9 +141,9 @@ func parsePrefix(text string) netip.Prefix {
 func WithUnverified() Option { return func(c *config) { c.unverified = true } }
 
 // WithCloudHosting simulates a container of WeChat cloud hosting (微信云托管) where these paths are allowed: calls of them
-// need no token, and other calls without one fail with HTTP status 502. Calls may also have [Server.CloudToken] as their
-// cloudbase_access_token; if the path is not allowed, they fail with 85107. Paths that the simulator does not know may
-// be allowed too. A from_appid other than the account's fails with 48001.
+// need no token, and other calls without one fail with HTTP status 502. Calls may also have [Server.CloudToken] as
+// their cloudbase_access_token; if the path is not allowed, they fail with 85107. Paths that the simulator does not
+// know may be allowed too. A from_appid other than the account's fails with 48001.
 func WithCloudHosting(paths ...string) Option {
 	return func(c *config) { c.cloud, c.cloudPaths = true, append(c.cloudPaths, paths...) }
 }

@@ -30,8 +30,8 @@ type Quirks struct {
 	// kind of hint, without the rid or without the text.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl does not escape those control characters in strings for which JSON has no short escape, which makes the
-	// JSON invalid. The platform does so with text that was entered in its console.
+	// RawControl does not escape those control characters in strings for which JSON has no short escape, which makes
+	// the JSON invalid. The platform does so with text that was entered in its console.
 	// https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
 	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such
@@ -43,23 +43,23 @@ type Quirks struct {
 	DecodedEscapes bool
 	// ShortPages returns fewer openids in a page of a list than it could, although the list goes on.
 	ShortPages float64
-	// NoCursor leaves next_openid empty in a page of a list that has openids. According to the documentation this happens
-	// on the last page; nobody has reported it for any other.
+	// NoCursor leaves next_openid empty in a page of a list that has openids. According to the documentation this
+	// happens on the last page; nobody has reported it for any other.
 	// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
 	NoCursor float64
-	// MaxBatch is the number of openids above which batchget, batchtagging, batchuntagging and the calls of the blacklist
-	// fail with 40032, although the documented limit is higher; 0 stands for the documented limit. Developers have
-	// reported this for batchget with 100 openids.
+	// MaxBatch is the number of openids above which batchget, batchtagging, batchuntagging and the calls of the
+	// blacklist fail with 40032, although the documented limit is higher; 0 stands for the documented limit. Developers
+	// have reported this for batchget with 100 openids.
 	MaxBatch int
 	// ReorderedBatch returns the profiles of batchget in random order.
 	ReorderedBatch float64
 	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 	ShortBatch bool
-	// MixedUnionIDs makes batchget return all openids, even unknown ones. From an unknown openid on, each has the unionid
-	// or the whole profile of the next one, as in the same report. The report does not say what the last one has: at
-	// random it has no unionid, or the profile of a user who does not follow, or is left out. With ShortBatch, each call
-	// has one of the two quirks at random.
+	// MixedUnionIDs makes batchget return all openids, even unknown ones. From an unknown openid on, each has the
+	// unionid or the whole profile of the next one, as in the same report. The report does not say what the last one
+	// has: at random it has no unionid, or the profile of a user who does not follow, or is left out. With ShortBatch,
+	// each call has one of the two quirks at random.
 	MixedUnionIDs bool
 	// BareEmptyTag makes user/tag/get respond with {"count":0} for a page without openids.
 	// https://github.com/wechatpy/wechatpy/issues/273
@@ -100,8 +100,8 @@ type Quirks struct {
 func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
-// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behavior;
-// see [WithSeed]. It sets all quirks except NoCursor, and DecodedEscapes, because undecoded remarks are the harder case.
+// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behavior; see
+// [WithSeed]. It sets all quirks except NoCursor, and DecodedEscapes, because undecoded remarks are the harder case.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,

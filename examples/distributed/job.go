@@ -205,8 +205,8 @@ func (j *job) rerun(ctx context.Context, out io.Writer) error {
 	return errors.Join(err, archived, waiting)
 }
 
-// restore recreates the tasks of open chunks that are missing from the queue, because Redis has evicted them or somebody
-// has deleted them. It returns their number.
+// restore recreates the tasks of open chunks that are missing from the queue, because Redis has evicted them or
+// somebody has deleted them. It returns their number.
 func (j *job) restore(ctx context.Context) (lost int, err error) {
 	ids, err := j.rdb.HKeys(ctx, j.key("openids")).Result()
 	if err != nil {

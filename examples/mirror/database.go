@@ -233,8 +233,8 @@ func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error 
 		return nil
 	case !u.Subscribed():
 		changes = append(changes, change{kind: "left"})
-		// The platform requires an account to delete its data of a user who has left. The openid is kept, so that the CRM
-		// can find the user and delete its own data.
+		// The platform requires an account to delete its data of a user who has left. The openid is kept, so that the
+		// CRM can find the user and delete its own data.
 		if _, err = tx.Stmt(d.setLeft).Exec(now, u.OpenID); err == nil {
 			_, err = tx.Stmt(d.forgetChanges).Exec(u.OpenID)
 		}

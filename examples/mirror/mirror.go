@@ -141,7 +141,8 @@ func (m *mirror) findLeavers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// All of missing are marked as seen, even if they were rejected for another reason: the next sweep retries them.
+		// All of missing are marked as seen, even if they were rejected for another reason: the next sweep retries
+		// them.
 		if err := m.db.save(m.now(), users, missing, c); err != nil {
 			return err
 		}
