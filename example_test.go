@@ -10,7 +10,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// exampleAccount is what the examples work on: an account in memory with a hundred followers.
+// exampleAccount is the account of the examples: one in memory with a hundred followers.
 func exampleAccount() *wechatusertest.Server {
 	return wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100))
 }

@@ -236,14 +236,14 @@ var faultTable = []family{
 		text:  "The client cannot know that the platform has not seen the request, so it treats this as above.",
 		faults: []fault{{
 			name: "reset at once", real: true, inject: testutil.Socket{Reset: true, Unread: true}.Inject,
-			text: "The connection was reset at the first byte. `ErrAmbiguous` errs on the safe side here.",
+			text: "The connection was reset at the first byte. `ErrAmbiguous` is more cautious than necessary here.",
 		}},
 		want: slices.DeleteFunc(unclear(noResponse), func(r row) bool { return r.applied == wasApplied }),
 	},
 	{
 		title: "Not a response of the platform",
-		text: "Something in between has responded. The error shows the status, the Content-Type and the first " +
-			"200 characters of the body; of a token request, the length and the title of the body.",
+		text: "Something between the client and the platform has responded. The error shows the status, the Content-Type " +
+			"and the first 200 characters of the body; of a token request, the length and the title of the body.",
 		ambiguous: true,
 		faults: []fault{
 			{
@@ -366,7 +366,7 @@ var faultTable = []family{
 		want: final("ResponseError"),
 	},
 	{
-		title: "Odd, but understood",
+		title: "Unusual responses that are accepted",
 		text:  "The platform, or something in front of it, sends such responses. They have one sensible reading.",
 		faults: []fault{
 			{
@@ -610,8 +610,8 @@ var faultTable = []family{
 	},
 	{
 		title: "No token until someone acts",
-		text: "A retry is of no use until a person has acted. The error is remembered for 1 s, then 2 s, up to a " +
-			"minute; meanwhile calls return it at once.",
+		text: "A retry does not help until a person has acted. The error is remembered for 1 s, then 2 s, up to a minute; " +
+			"meanwhile calls return it at once.",
 		onToken: true,
 		faults: []fault{
 			{
@@ -902,8 +902,8 @@ func profileFaults(t *testing.T) string {
 	b.WriteString(`
 ## One profile of a hundred
 
-One of 100 openids, at the place that costs most, is nobody's, or its profile is broken; or all 100 are odd. The table
-has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
+One of 100 openids, at the position that costs most, belongs to nobody, or its profile is broken; or all 100 are
+unusual. The table has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
 [Decision 17](decisions/0017-profiles-that-are-proven.md) says which profiles are proven.
 
 | fault | BatchUserInfo | BulkUserInfo |
@@ -920,14 +920,14 @@ has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
 			return ids
 		}},
 		{
-			"one is nobody's, and the platform says so (40003)", wechatusertest.Strict(),
+			"one belongs to nobody, and the platform says so (40003)", wechatusertest.Strict(),
 			func(_ *wechatusertest.Server, ids []string, at int) []string {
 				ids[at] = nobody
 				return ids
 			},
 		},
 		{
-			"one is nobody's, and left out",
+			"one belongs to nobody, and is left out",
 			wechatusertest.Quirks{ShortBatch: true},
 			func(_ *wechatusertest.Server, ids []string, at int) []string {
 				ids[at] = nobody
@@ -935,7 +935,7 @@ has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
 			},
 		},
 		{
-			"one is nobody's, and the others are mixed up",
+			"one belongs to nobody, and the others are mixed up",
 			wechatusertest.Quirks{MixedUnionIDs: true},
 			func(_ *wechatusertest.Server, ids []string, at int) []string {
 				ids[at] = nobody
