@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
@@ -76,8 +77,8 @@ const (
 // through wait for the token.
 func (c *caller) passInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	type result struct {
-		resp response
-		err  error
+		resp       response
+		err, ended error
 	}
 	var way atomic.Int32
 	held, cancel := context.WithCancelCause(ctx)
@@ -85,21 +86,35 @@ func (c *caller) passInterceptors(ctx context.Context, req *request, send send) 
 	done := make(chan result, 1)
 	go func() {
 		r := result{err: fmt.Errorf("wechatuser: %s: an interceptor ended without a result", req.ep.api)} // runtime.Goexit
-		defer func() { done <- r }()
-		r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
-			if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
-				return nil, Result{}, errPassed
+		guard.Run(func() {
+			r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
+				if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
+					return nil, Result{}, errPassed
+				}
+				return send(ctx)
+			})
+		}, func(ended error) {
+			if way.Load() == passed {
+				guard.Rethrow(ended) // nobody else will
 			}
-			return send(ctx)
+			r.ended = ended
+			done <- r
 		})
 	}()
-	select {
-	case r := <-done:
-		return r.resp, r.err
-	case <-time.After(interceptorPatience):
+	wait := func(patience <-chan time.Time) *result {
+		select {
+		case r := <-done:
+			guard.Rethrow(r.ended)
+			return &r
+		case <-patience:
+			return nil
+		}
 	}
-	if !way.CompareAndSwap(undecided, passed) {
-		r := <-done
+	r := wait(time.After(interceptorPatience))
+	if r == nil && !way.CompareAndSwap(undecided, passed) {
+		r = wait(nil)
+	}
+	if r != nil {
 		return r.resp, r.err
 	}
 	cancel(errPassed)
@@ -258,7 +273,7 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
 	}
-	if c.tokenSource != nil && ctx.Err() == nil {
+	if fromSource := c.tokenSource != nil || c.cloud == cloudToken; fromSource && ctx.Err() == nil {
 		return fmt.Errorf("%w; and another token could not be had: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {

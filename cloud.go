@@ -43,6 +43,7 @@ func cloudOption(name string, mode cloud) Option {
 // calls have the cloudbase_access_token of this file in place of an access token. The platform writes the file every 10
 // minutes, and the client reads it for each attempt. The client fetches no token, and the secret given to [New] may be
 // empty. Which paths are allowed, and which calls the pages exclude, is as with [WithCloudHosting].
+// [Client.RefreshToken] returns an [*ArgumentError].
 //
 // It is built after the platform's pages, and was not run there:
 // https://developers.weixin.qq.com/minigame/dev/wxcloud/guide/container/cloudcall.html
@@ -92,7 +93,10 @@ func (s cloudTokens) Token(context.Context) (Token, error) {
 		return Token{}, err
 	}
 	token := strings.TrimSpace(string(data))
-	if token != "" && !isCredential(token) {
+	switch {
+	case token == "":
+		return Token{}, errors.New("the file of WithCloudToken is empty: the platform fills it while the container starts")
+	case !isCredential(token):
 		return Token{}, errors.New("the file of WithCloudToken " + notACredential)
 	}
 	return Token{AccessToken: token}, nil

@@ -150,6 +150,32 @@ func TestCloudToken(t *testing.T) {
 	assert.Equal(t, 2, requests)
 }
 
+// If the file has no other token, the error is still the platform's, and says why there is none.
+func TestCloudTokenThatIsRejectedAndGone(t *testing.T) {
+	for want, replace := range map[string]func(file string) error{
+		"is empty":                  func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"no such file or directory": os.Remove,
+	} {
+		file := filepath.Join(t.TempDir(), "token")
+		require.NoError(t, os.WriteFile(file, []byte(testutil.Sentinel), 0o600))
+		rejects := testutil.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+			assert.NoError(t, replace(file))
+			return testutil.RespondCode(wechatuser.CodeInvalidCredential)(r)
+		})
+		c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(rejects), wechatuser.WithCloudToken(file))
+		require.NoError(t, err)
+		err = testutil.GetTags(t.Context(), c)
+		require.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
+		require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+		require.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), testutil.Sentinel)
+
+		_, err = c.RefreshToken(t.Context())
+		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+		require.ErrorContains(t, err, "WithCloudToken")
+	}
+}
+
 func TestCloudOptionsThatExcludeEachOther(t *testing.T) {
 	for name, opts := range map[string][]wechatuser.Option{
 		"both":              {wechatuser.WithCloudHosting(), wechatuser.WithSharedCloudHosting()},

@@ -274,6 +274,31 @@ func TestDoRetries(t *testing.T) {
 	}
 }
 
+// net/http sends a GET without a body again if a pooled connection breaks. It may not if that is not idempotent.
+func TestDoAndRepetitionsByNetHTTP(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call func(*wechatuser.Client) error
+		once bool
+	}{
+		"GET": {func(c *wechatuser.Client) error {
+			return c.Do(t.Context(), wechatuser.Request{Path: pathQRCode}, nil)
+		}, true},
+		"GET, idempotent": {func(c *wechatuser.Client) error {
+			return c.Do(t.Context(), wechatuser.Request{Path: pathQRCode, Idempotent: true}, nil)
+		}, false},
+		"a call that reads": {func(c *wechatuser.Client) error { return testutil.GetTags(t.Context(), c) }, false},
+	} {
+		for _, opts := range [][]wechatuser.Option{nil, {testutil.NoRetry}} {
+			c := testutil.NewClient(t, testutil.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				assert.Equal(t, tt.once, r.Body != nil && r.GetBody == nil, name)
+				assert.Empty(t, testutil.PeekBody(r), name)
+				return testutil.RespondJSON(testutil.TagsBody)(r)
+			}), opts...)
+			require.NoError(t, tt.call(c), name)
+		}
+	}
+}
+
 // A request that must not be sent is found before anything is.
 func TestDoArguments(t *testing.T) {
 	var code qrCode

@@ -19,7 +19,7 @@ type Result struct {
 	RID        string        // rid of the last response; successes have none
 	Attempts   int           // requests sent
 	Host       string        // host of the last attempt, such as [BaseURL]; empty if there was none
-	Duration   time.Duration // from the first attempt to the last, pauses included
+	Duration   time.Duration // of all attempts, with the pauses and the waits for a token
 }
 
 // Interceptor wraps one API call with all its attempts, for metrics, traces, logs or a policy of your own. Requests for

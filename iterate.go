@@ -74,9 +74,9 @@ func SelectOpenIDs(
 // never end, since it repeats itself or is far longer than the platform's total, ends with an error.
 //
 // When the quota of a minute is used up it waits for the next minute, as long as its context allows; [WithPatience] is
-// for failures that take longer than the attempts of a call. When a call fails
-// for good, the loop gets the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in
-// flight is canceled, and no goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
+// for failures that take longer than the attempts of a call. When a call fails for good, the loop gets the error as its
+// last element; [StartAfter] resumes the list. When the loop ends, a call in flight is canceled, and no goroutine is
+// left. Users who follow or unfollow during the loop may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {

@@ -45,7 +45,8 @@ func (r SyncReport) LogValue() slog.Value {
 //
 // It reads the input to its end first; if the input fails, nothing is changed. Who is wanted and who is to be removed
 // is held in memory, about 100 bytes per openid. An openid that the platform rejects, such as that of a former
-// follower, is reported in Added, and the rest goes on. SyncTag is stopped by what stops [Client.BulkTagging], and
+// follower, is reported in Added, and the rest goes on. So is one with a space, a line break or an invisible character;
+// it is not sent, but the user that it means is not removed. SyncTag is stopped by what stops [Client.BulkTagging], and
 // removes nobody if adding was stopped, or if a list broke off. To finish, run it again: it does what is left.
 //
 // It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
@@ -166,6 +167,7 @@ func (c *Client) compare(
 		unwantedMember
 	)
 	states := make(map[string]state)
+	miswritten := make(map[string]bool) // openids that are in the input with something around them, such as "\r"
 	for openID, err := range openIDs {
 		if err == nil {
 			err = backoff.ContextErr(ctx)
@@ -177,6 +179,9 @@ func (c *Client) compare(
 			openID = strings.Clone(openID) // one that is kept should not keep its page in memory
 			states[openID] = wanted
 			missing = append(missing, openID)
+			if !isWord(openID) {
+				miswritten[wordOf(openID)] = true
+			}
 		}
 	}
 	ctx, n := countCalls(ctx)
@@ -186,11 +191,11 @@ func (c *Client) compare(
 			return nil, nil, err
 		}
 		for _, openID := range page {
-			switch states[openID] {
-			case wanted:
+			switch known := states[openID]; {
+			case known == wanted:
 				states[openID] = wantedMember
 				report.Unchanged++
-			case 0:
+			case known == 0 && !miswritten[openID]:
 				openID = strings.Clone(openID)
 				states[openID] = unwantedMember
 				unwanted = append(unwanted, openID)

@@ -3,6 +3,7 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -232,6 +233,27 @@ func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
 	assert.NotContains(t, err.Error(), "\n")
 	assert.Equal(t, 20, report.Added.Applied)
 	assert.Zero(t, report.Removed.Applied)
+}
+
+// A file with the line ends of Windows, or with a byte order mark, must not take the tag off those whom it lists.
+func TestSyncKeepsWhoIsMiswritten(t *testing.T) {
+	for _, around := range []string{"%s\r", " %s", "\ufeff%s", "%s\u200b\t", "\xff%s"} {
+		for _, opts := range [][]wechatuser.SyncOption{nil, {wechatuser.WithDryRun()}} {
+			srv, c, _ := testutil.NewAccount(t, 10)
+			ids := testutil.OpenIDs(10)
+			tag := srv.AddTag("members", ids[:6]...)
+			report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[0], fmt.Sprintf(around, ids[1]), "no openid", ""), opts...)
+			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+			assert.Equal(t, []string{fmt.Sprintf(around, ids[1]), "no openid", ""}, report.Added.FailedOpenIDs())
+			assert.Equal(t, 1, report.Unchanged)
+			if opts == nil {
+				assert.Equal(t, 4, report.Removed.Applied, "%q", around)
+				assert.Equal(t, ids[:2], srv.TagFans(tag), "%q", around)
+			} else {
+				assert.Equal(t, ids[2:6], report.ToRemove, "%q", around)
+			}
+		}
+	}
 }
 
 func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {

@@ -261,6 +261,10 @@ func (p sourceProvider) accepted(Token) {}
 func (p sourceProvider) forget() {}
 
 func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
+	if _, ok := p.src.(cloudTokens); ok {
+		return Token{}, argumentError("RefreshToken", "WithCloudToken", "the token of the file cannot be refreshed: the platform "+
+			"writes another one every 10 minutes")
+	}
 	if _, ok := p.src.(TokenInvalidator); !ok {
 		return Token{}, argumentError("RefreshToken", "TokenSource",
 			"it cannot refresh a token: implement TokenInvalidator, or refresh the token where it comes from")

@@ -98,8 +98,8 @@ type profile UserInfo
 // sorted by name. Of Extra it leaves out names that are those of known fields.
 func (u UserInfo) MarshalJSON() ([]byte, error) { return wire.MarshalWithUnknown(profile(u)) }
 
-// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It accepts what the
-// platform is known to send: a number in quotes, for example, or null in place of a list.
+// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It reads
+// values of another type as the calls do: a number in quotes, for example, or null in place of a list.
 func (u *UserInfo) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" { // by convention, this changes nothing
 		return nil
@@ -143,8 +143,8 @@ type OpenIDPage struct {
 	// Count is the number of openids in this page.
 	Count int
 	// OpenIDs is the page: up to 10,000 openids. Of a blacklist the platform's pages say 1,000 today, and said 10,000
-	// before. Neighbours share memory in blocks of at most
-	// 24 KiB: an openid that you keep keeps its block in memory, but not the page.
+	// before. Neighbours share memory in blocks of at most 24 KiB: an openid that you keep keeps its block in memory, but
+	// not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the
 	// list ends with a page that has no openids. [Client.AllFans] returns the whole list.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -321,6 +322,10 @@ var faultTable = []family{
 				inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "120")), result: notAResponse,
 				text: "The server asked for more than a minute. Retry the call after `RetryAfter`.",
 			},
+			{
+				name: "a value that cannot be read", inject: testutil.RespondInstead(testutil.RespondJSON(`{"errcode":{"a":1}}`)), result: "ResponseError",
+				text: "A list in place of a number, for example. The error names the field.",
+			},
 		},
 		want: givenUp(""),
 	},
@@ -362,7 +367,7 @@ var faultTable = []family{
 	},
 	{
 		title: "Odd, but understood",
-		text:  "The platform is known to send such responses.",
+		text:  "The platform, or something in front of it, sends such responses. They have one sensible reading.",
 		faults: []fault{
 			{
 				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
@@ -375,6 +380,13 @@ var faultTable = []family{
 					return testutil.RespondJSON(`{"errmsg":"` + "\xff\xc3" + `",` + body[1:])
 				}),
 				text: "Invalid bytes become U+FFFD, and the rest is kept.",
+			},
+			{
+				name: "values of another type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					body = regexp.MustCompile(`:(\d+)`).ReplaceAllString(body, `:"$1"`)
+					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`, `:""`))
+				}),
+				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. They are read as they are meant.",
 			},
 			{
 				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
@@ -885,13 +897,14 @@ func TestFaults(t *testing.T) {
 func profileFaults(t *testing.T) string {
 	t.Helper()
 	nobody := wechatusertest.ForeignOpenID(0)
+	everybody := func(_ *wechatusertest.Server, ids []string, _ int) []string { return ids }
 	var b strings.Builder
 	b.WriteString(`
 ## One profile of a hundred
 
-One of 100 openids, at the place that costs most, is nobody's, or its profile is broken. The table has the result of
-BatchUserInfo, and what BulkUserInfo returns, with its calls. [Decision 17](decisions/0017-profiles-that-are-proven.md)
-says which profiles are proven.
+One of 100 openids, at the place that costs most, is nobody's, or its profile is broken; or all 100 are odd. The table
+has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
+[Decision 17](decisions/0017-profiles-that-are-proven.md) says which profiles are proven.
 
 | fault | BatchUserInfo | BulkUserInfo |
 |---|---|---|
@@ -901,9 +914,7 @@ says which profiles are proven.
 		quirks wechatusertest.Quirks
 		alter  func(srv *wechatusertest.Server, openIDs []string, at int) []string
 	}{
-		{"everybody follows", wechatusertest.Strict(), func(_ *wechatusertest.Server, ids []string, _ int) []string {
-			return ids
-		}},
+		{"everybody follows", wechatusertest.Strict(), everybody},
 		{"one has left", wechatusertest.Strict(), func(srv *wechatusertest.Server, ids []string, at int) []string {
 			srv.Unfollow(ids[at])
 			return ids
@@ -939,6 +950,8 @@ says which profiles are proven.
 				return ids
 			},
 		},
+		{"all have values of another type", wechatusertest.Quirks{OtherTypes: 1}, everybody},
+		{"the platform takes 50 at most (40032)", wechatusertest.Quirks{MaxBatch: 50}, everybody},
 	} {
 		single, bulk := "", ""
 		most := 0

@@ -189,7 +189,7 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	}
 }
 
-// crashes are panics in goroutines that the SDK has started, which end the program.
+// crashes are panics in goroutines that the SDK has started, which end a program that does not recover from them.
 var crashes = map[string]func(){
 	"token fetch": func() {
 		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(

@@ -2,6 +2,7 @@ package wechatusertest_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -103,6 +104,33 @@ func TestHandleComesAfterTheChecks(t *testing.T) {
 	for _, path := range []string{"", "qrcode", "/cgi-bin/token", "/cgi-bin/stable_token"} {
 		assert.Panics(t, func() { a.Handle(path, count) }, path)
 	}
+}
+
+// Faults of the response apply to any answer, whatever its form.
+func TestHandleAndFaultsOfTheResponse(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.Handle(qrPath, func(wechatusertest.Request) any { return []byte("an image") })
+	send := func(kind wechatusertest.FaultKind) (string, error) {
+		a.Fault(wechatusertest.Fault{Path: qrPath, Kind: kind, Times: 1, Body: "{garbage"})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
+		require.NoError(t, err)
+		resp, err := a.Transport().RoundTrip(req)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	}
+	_, err := send(wechatusertest.FaultDropAnswer)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	body, err := send(wechatusertest.FaultCutBody)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	assert.Equal(t, "an i", body)
+	body, err = send(wechatusertest.FaultGarbage)
+	require.NoError(t, err)
+	assert.Equal(t, "{garbage", body)
 }
 
 // https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/faq.html

@@ -37,6 +37,10 @@ type Quirks struct {
 	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such
 	// profile breaks the JSON of its whole batch. https://github.com/node-webot/co-wechat-api/issues/63
 	RawQuotes bool
+	// OtherTypes writes values in other types that mean the same: numbers in quotes, with a fraction or an exponent, texts
+	// of digits without quotes, booleans as 1 and 0, and null, "", [] or {} for 0 and for each other. errcode and subscribe
+	// are never empty. Nobody has reported it of the platform; caches, gateways and other SDKs' mocks in between do so.
+	OtherTypes float64
 
 	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.
 	// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
@@ -99,7 +103,8 @@ func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
 // times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
-// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case, and NoCursor.
+// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case, and those that nobody
+// has reported of the platform: NoCursor and OtherTypes.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/wechatuser/wechatuser/internal/guard"
 	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
@@ -138,19 +139,19 @@ func TestFlightOutlivesItsCallers(t *testing.T) {
 	})
 }
 
-// goexitAt makes a fetch or an operation of the store end its goroutine, as t.FailNow does.
-func goexitAt(op string, off *bool) (
+// failAt makes a fetch or an operation of the store call fail, such as runtime.Goexit, as t.FailNow does.
+func failAt(op string, off *bool, fail func()) (
 	reply func(context.Context, Kind) (*Token, error), before func(context.Context, string) error,
 ) {
 	reply = func(context.Context, Kind) (*Token, error) {
 		if op == "fetch" && !*off {
-			runtime.Goexit()
+			fail()
 		}
 		return nil, nil
 	}
 	before = func(_ context.Context, did string) error {
 		if op == did && !*off {
-			runtime.Goexit()
+			fail()
 		}
 		return nil
 	}
@@ -163,7 +164,7 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				off := false
 				p, store := &platform{delay: time.Second}, newFakeStore()
-				p.reply, store.before = goexitAt(op, &off)
+				p.reply, store.before = failAt(op, &off, runtime.Goexit)
 				c := newCache(t, p, withStore(store))
 				for _, err := range seq.RunConcurrently(3, func(int) error {
 					_, err := c.Get(t.Context())
@@ -184,21 +185,57 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 	}
 }
 
-// A panic goes on, and the flight is completed nonetheless.
-func TestPanicCompletesTheFlight(t *testing.T) {
+// A panic of Fetch or the store is one of each caller that waits, with its first stack, and shows no value in the log.
+func TestPanicIsPassedOn(t *testing.T) {
+	for _, op := range []string{"fetch", "load", "lock", "save"} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				off := false
+				p, store := &platform{delay: time.Second}, newFakeStore()
+				p.reply, store.before = failAt(op, &off, func() { panic("value of the panic") })
+				c := newCache(t, p, withStore(store))
+				seq.RunConcurrently(3, func(int) error {
+					defer func() {
+						p, ok := recover().(*guard.Panic)
+						if assert.True(t, ok, "no panic") {
+							assert.Equal(t, "value of the panic", p.Value)
+							assert.Contains(t, string(p.Stack), "failAt")
+						}
+					}()
+					_, err := c.Get(t.Context())
+					return err
+				})
+				assert.Contains(t, c.logged.String(), "ended without a result")
+				assert.Contains(t, c.logged.String(), "failAt")
+				assert.NotContains(t, c.logged.String(), "value of the panic")
+				assert.Empty(t, store.lock, "the lock is released")
+				off = true
+				assert.NotZero(t, c.get(t))
+			})
+		})
+	}
+}
+
+// A panic of a flight that was abandoned finds nobody who waits, and ends no program.
+func TestLatePanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore()
-		p := &platform{reply: func(context.Context, Kind) (*Token, error) { panic("in a transport") }}
-		c := newCache(t, p, withStore(store))
-		f := newFlight(requirement{})
-		c.running = f
-		require.PanicsWithValue(t, "in a transport", func() { c.run(t.Context(), f) })
-		<-f.done
-		require.ErrorIs(t, f.err, errInterrupted)
-		assert.Nil(t, c.running)
-		assert.Empty(t, store.lock, "the lock is released")
-		p.reply = nil
-		assert.Equal(t, "T1", name(c.get(t)))
+		var fetches atomic.Int32
+		p := &platform{}
+		p.reply = func(context.Context, Kind) (*Token, error) {
+			if fetches.Add(1) > 1 {
+				return nil, nil
+			}
+			time.Sleep(10 * time.Minute) // whatever becomes of its context
+			panic("late")
+		}
+		c := newCache(t, p)
+		_, err := c.Get(t.Context())
+		require.ErrorAs(t, err, new(*AbandonedError))
+		require.Equal(t, "T1", name(c.get(t)))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Contains(t, c.logged.String(), "panic=")
+		require.Equal(t, "T1", name(c.get(t)))
 	})
 }
 

@@ -266,12 +266,14 @@ func BenchmarkUnmarshal(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(bench.data)))
+			start := cpuTime()
 			for b.Loop() {
 				var got page
 				if err := bench.unmarshal(bench.data, &got); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(cpuTime()-start)/float64(b.N)/float64(len(bench.data)), "cpu-ns/B")
 		})
 	}
 }

@@ -51,7 +51,7 @@ var imports = map[string][]string{
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
 	"internal/testutil/seq":  {},
-	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/tokencache":    {"internal/backoff", "internal/guard", "internal/redact"},
 	"internal/transport":     {},
 	"internal/wire":          {},
 	"internal/wire/wiretest": {},
