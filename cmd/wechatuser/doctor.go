@@ -21,8 +21,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
 		Use:   "doctor",
 		Short: a.tr("Explain why calls fail from this machine", "诊断本机调用接口失败的原因"),
-		Long: a.tr(`Explain why calls fail from this machine, and what to do about it: DNS, TCP and TLS, the clock, the app ID and
-secret, the IP whitelist, the quotas and the account's rights.
+		Long: a.tr(`Explain why calls fail from this machine, and what to do about it: DNS, TCP and TLS, the clock, the app ID
+and secret, the IP whitelist, the quotas and the account's rights.
 
 It makes one token request and 12 API calls, and changes nothing: the token that it fetches is the stable one that is
 in use already, and legacy tokens are not affected. The exit code is 1 if a check fails.`,
@@ -132,12 +132,19 @@ func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 	line := func(status, label, text string) {
 		fmt.Fprintln(a.out, padRight(status, 7)+"  "+padRight(label, 33)+" "+text)
 	}
+	rids := ""
 	for _, f := range d.Findings {
+		if f.RID != "" {
+			rids = a.tr("\nWeChat explains a rid for seven days: wechatuser rid RID, or ",
+				"\nrid 在 7 天内可查询：wechatuser rid RID，或 ") +
+				"https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag\n"
+		}
 		line(status[f.Status], d.Label(f.Check), f.Text)
 		if f.Remedy != "" {
 			line("", "", "-> "+f.Remedy)
 		}
 	}
+	fmt.Fprint(a.out, rids)
 	_, err := fmt.Fprintf(a.out, a.tr(
 		"\nok %d, warn %d, FAIL %d, skipped %d. Requests sent: API calls %d, token requests %d. Nothing was changed.\n",
 		"\n正常 %d，警告 %d，失败 %d，跳过 %d。共发送：接口调用 %d 次，access_token 请求 %d 次。未做任何修改。\n"),

@@ -42,8 +42,14 @@ func TestDoctorOfTheSandbox(t *testing.T) {
 
 func TestDoctorFindsAFault(t *testing.T) {
 	for lang, texts := range map[string][]string{
-		"en": {"FAIL     right getFans ", "48001", "\n" + strings.Repeat(" ", 43) + "-> ", "wechatuser: 1 check failed\n"},
-		"zh": {"失败     权限 getFans ", "48001", "\n" + strings.Repeat(" ", 43) + "-> ", "wechatuser: 1 项检查失败\n"},
+		"en": {
+			"FAIL     right getFans ", "48001", "\n" + strings.Repeat(" ", 43) + "-> ",
+			"WeChat explains a rid", "wechatuser: 1 check failed\n",
+		},
+		"zh": {
+			"失败     权限 getFans ", "48001", "\n" + strings.Repeat(" ", 43) + "-> ",
+			"rid 在 7 天内可查询", "wechatuser: 1 项检查失败\n",
+		},
 	} {
 		srv := wechatusertest.NewServer(wechatusertest.WithFans(3))
 		srv.FailNext("/cgi-bin/user/get", wechatuser.CodeAPIUnauthorized, 1)

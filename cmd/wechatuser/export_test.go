@@ -162,7 +162,7 @@ func TestExportFails(t *testing.T) {
 	assert.NotContains(t, got.stderr, "To go on")
 }
 
-// An interrupt ends an export after what is in flight, and the next run fetches the rest.
+// An interrupt ends an export after what is in flight, and the next run reads the rest.
 func TestExportIsInterrupted(t *testing.T) {
 	for _, name := range []string{"a.csv", "a.jsonl", "a.db"} {
 		t.Run(name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestExportIsInterrupted(t *testing.T) {
 			got = inProcess(t, testApp(t, srv), "export", file)
 			require.Equal(t, exitOK, got.code, got.stderr)
 			assert.Contains(t, got.stdout, "3000 followers in ")
-			assert.Equal(t, 30, srv.Calls(profilesPath), "none is fetched again")
+			assert.Equal(t, 30, srv.Calls(profilesPath), "none is read again")
 		})
 	}
 }

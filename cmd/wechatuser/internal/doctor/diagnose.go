@@ -198,7 +198,7 @@ func (d *Diagnosis) credential(ctx context.Context, c *wechatuser.Client, p Targ
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) && e.Code == wechatuser.CodeIPNotAllowed {
 		d.skip(d.tr("unknown until the whitelist is right", "IP 白名单设置正确后才能检查"), credentialCheck)
-		finding, remedy := d.explain(e), d.remedy(e.Code)
+		finding, remedy := d.explain(e), d.remedy(e)
 		if ip := e.ClientIP(); ip.IsValid() {
 			finding = fmt.Sprintf(d.tr("WeChat sees this machine as %s. %s", "微信看到的本机 IP 为 %s。%s"), ip, finding)
 			remedy = fmt.Sprintf(d.tr(
@@ -209,6 +209,7 @@ func (d *Diagnosis) credential(ctx context.Context, c *wechatuser.Client, p Targ
 					"将 %s 加入 IP 白名单，几分钟后生效；如果它不是本机的 IP，则是 NAT 或代理的出口 IP"), ip)
 		}
 		d.add(whitelistCheck, Fail, finding, remedy)
+		d.Findings[len(d.Findings)-1].RID = e.RID
 		return false
 	}
 	d.addError(credentialCheck, err)
@@ -269,7 +270,7 @@ func (d *Diagnosis) quotas(ctx context.Context, c *wechatuser.Client) map[string
 		finding := fmt.Sprintf(d.tr("%d of %d calls left today", "当日剩余 %d 次，额度 %d 次"), max(q.Remain, 0), q.DailyLimit)
 		switch {
 		case q.Remain <= 0:
-			d.add(name, Fail, finding, d.remedy(wechatuser.CodeDailyQuotaExceeded))
+			d.add(name, Fail, finding, d.remedy(&wechatuser.Error{Code: wechatuser.CodeDailyQuotaExceeded}))
 		case q.Remain < q.DailyLimit/10:
 			d.add(name, Warn, finding, d.tr("less than a tenth: find out which program uses the quota",
 				"剩余不足十分之一：请找出是哪个程序在消耗额度"))

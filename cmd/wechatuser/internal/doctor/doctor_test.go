@@ -112,8 +112,10 @@ func TestTokenStaysValid(t *testing.T) {
 }
 
 func TestDNSFailure(t *testing.T) {
-	p := Target{AppID: "wxTEST", Secret: constant(secret), BaseURL: "https://api.example.com", Timeout: 10 * time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := Target{
+		AppID: "wxTEST", Secret: constant(secret), BaseURL: "https://api.example.com", Timeout: 10 * time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 
 	report := diagnosisOf(t, p)
 
@@ -223,6 +225,9 @@ func TestCredential(t *testing.T) {
 	report := diagnosisOf(t, p, secret)
 	assertCheck(t, report, Fail, credentialCheck,
 		"getStableAccessToken failed with errcode 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
+	assert.True(t, slices.ContainsFunc(report.Findings, func(f Finding) bool {
+		return f.RID != "" && strings.HasSuffix(f.Text, "rid "+f.RID)
+	}))
 	assertCheck(t, report, Skipped, whitelistCheck, "unknown without a token")
 	assertCheck(t, report, Skipped, "rights")
 	assertCheck(t, report, OK, clockCheck)
@@ -231,6 +236,9 @@ func TestCredential(t *testing.T) {
 	p = targetOf(srv)
 	p.AppID = "wxOTHER"
 	assertCheck(t, diagnosisOf(t, p), Fail, credentialCheck, "40013", "-> check the app ID")
+
+	srv.FailNext("/cgi-bin/stable_token", wechatuser.CodeDailyQuotaExceeded, 1)
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), Fail, credentialCheck, "45009", "call ClearQuotaByAppSecret")
 
 	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html><title>blocked by proxy</title></html>", 1)
 	assertCheck(t, diagnosisOf(t, targetOf(srv)), Fail, credentialCheck,
@@ -243,8 +251,9 @@ func TestCredential(t *testing.T) {
 
 func TestWhitelist(t *testing.T) {
 	for name, message := range map[string]string{
-		"IPv4":          "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
-		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4": "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: " +
+			"5f0000aa-11223344-55667788",
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := newAccount(t)
@@ -375,8 +384,10 @@ func TestLockIsHeld(t *testing.T) {
 
 // A base URL of plain http that is not loopback needs PlainHTTP.
 func TestPlainHTTP(t *testing.T) {
-	p := Target{AppID: "wxTEST", Secret: constant(secret), BaseURL: "http://sandbox:8080", Timeout: time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := Target{
+		AppID: "wxTEST", Secret: constant(secret), BaseURL: "http://sandbox:8080", Timeout: time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 	_, err := Diagnose(t.Context(), p)
 	require.ErrorContains(t, err, "WithPlainHTTP")
 	p.PlainHTTP = true

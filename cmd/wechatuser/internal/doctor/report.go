@@ -26,6 +26,7 @@ type Finding struct {
 	Status Status `json:"status"`
 	Text   string `json:"finding"`
 	Remedy string `json:"remedy,omitempty"` // empty if there is nothing to do
+	RID    string `json:"rid,omitempty"`    // of the error in Text
 }
 
 // Diagnosis is the outcome of all checks.
@@ -73,7 +74,7 @@ func (d *Diagnosis) tr(english, chinese string) string {
 }
 
 func (d *Diagnosis) add(check string, s Status, text, remedy string) {
-	d.Findings = append(d.Findings, Finding{check, s, text, remedy})
+	d.Findings = append(d.Findings, Finding{Check: check, Status: s, Text: text, Remedy: remedy})
 }
 
 // skip adds checks that could not be run.
@@ -97,16 +98,16 @@ func (d *Diagnosis) noSecret(err error) {
 
 // addError adds a check that failed with an error of the SDK.
 func (d *Diagnosis) addError(check string, err error) {
-	s, text := Fail, err.Error()
+	s, text, rid := Fail, err.Error(), ""
 	remedy := d.tr("check what is between this machine and WeChat: a proxy, a firewall or a gateway",
 		"检查本机与微信之间的代理、防火墙或网关")
 	if errors.Is(err, wechatuser.ErrTemporary) {
 		s, remedy = Warn, d.tr("this may be temporary: try again; if it persists, ", "可能是暂时的，请重试；如仍如此，请")+remedy
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
-		text, remedy = d.explain(e), d.remedy(e.Code)
+		text, remedy, rid = d.explain(e), d.remedy(e), e.RID
 	}
-	d.add(check, s, text, remedy)
+	d.Findings = append(d.Findings, Finding{check, s, text, remedy, rid})
 }
 
 // explain describes an error of the platform. The English text has the Chinese meaning too, which the platform's pages
@@ -122,16 +123,15 @@ func (d *Diagnosis) explain(e *wechatuser.Error) string {
 		text += fmt.Sprintf(": %s (%s)", e.Code.Meaning(), e.Code.MeaningZH())
 	}
 	if e.RID != "" {
-		// https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag explains it.
 		text += d.tr(", rid ", "，rid ") + e.RID
 	}
 	return text
 }
 
-// remedy returns what to do about a code.
-func (d *Diagnosis) remedy(code wechatuser.Code) string {
-	if zh := code.RemedyZH(); d.chinese && zh != "" {
+// remedy returns what to do about an error of the platform.
+func (d *Diagnosis) remedy(e *wechatuser.Error) string {
+	if zh := e.Code.RemedyZH(); d.chinese && zh != "" {
 		return zh
 	}
-	return code.Remedy()
+	return e.Remedy()
 }

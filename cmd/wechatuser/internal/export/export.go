@@ -37,13 +37,13 @@ type Config struct {
 	Excel       bool   // CSV with a byte order mark, and with a ' before text that looks like a formula
 	Concurrency int    // calls at a time; 0 for 4
 	Force       bool   // replace a complete file, or discard the incomplete file of another export
-	Batch       int    // rows per write, and thus the maximum fetched again after a kill; 0 for 1000
+	Batch       int    // rows per write, and thus the maximum read again after a kill; 0 for 1000
 
 	// Stop stops the export when it is closed: what is in flight is written first. It may be nil.
 	Stop <-chan struct{}
 	// Resumed is called once if the file has rows already. It may be nil.
 	Resumed func(rows int, part string)
-	// Progress is called for each follower, with the number of those that this run has fetched and has to fetch. It may
+	// Progress is called for each follower, with the number of those that this run has read and has to read. It may
 	// be nil.
 	Progress func(done, total int)
 }
@@ -118,7 +118,7 @@ type exporter struct {
 	last                    string              // cursor: the openid of the last row
 	rows, rejected, resumed int                 // in the file
 	batch                   []row
-	fetched, total          int // for Progress
+	read, total             int // for Progress
 
 	sink     sink
 	tagNames map[int]string
@@ -139,14 +139,14 @@ func (e *exporter) write(ctx context.Context, path string) (err error) {
 	if e.resumed = e.rows; e.resumed > 0 && e.cfg.Resumed != nil {
 		e.cfg.Resumed(e.rows, path)
 	}
-	if err := errors.Join(e.fetch(ctx), e.sink.close()); err != nil {
+	if err := errors.Join(e.writeRows(ctx), e.sink.close()); err != nil {
 		return &StoppedError{path, e.rows, err}
 	}
 	return nil
 }
 
-// fetch writes the followers who are not in the file.
-func (e *exporter) fetch(ctx context.Context) (err error) {
+// writeRows writes the followers who are not in the file.
+func (e *exporter) writeRows(ctx context.Context) (err error) {
 	if e.tagNames, err = e.tags(ctx); err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (e *exporter) fetch(ctx context.Context) (err error) {
 	err = e.walk(ctx, wechatuser.StartAfter(e.last))
 	if e.resumed > 0 && (errors.Is(err, wechatuser.ErrInvalidArgument) || err == nil && len(e.seen) < page.Total) {
 		// The platform may reject the cursor if that follower has left, and does not document how long it is valid.
-		// Start from the beginning: profiles that are in the file are not fetched again.
+		// Start from the beginning: profiles that are in the file are not read again.
 		err = e.walk(ctx)
 	}
 	return err
@@ -200,8 +200,8 @@ func (e *exporter) walk(ctx context.Context, from ...wechatuser.ListOption) erro
 				return err
 			}
 		}
-		if e.fetched++; e.cfg.Progress != nil {
-			e.cfg.Progress(e.fetched, max(e.fetched, e.total))
+		if e.read++; e.cfg.Progress != nil {
+			e.cfg.Progress(e.read, max(e.read, e.total))
 		}
 	}
 	return e.flush()

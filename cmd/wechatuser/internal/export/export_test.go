@@ -330,7 +330,7 @@ func TestCanceled(t *testing.T) {
 	assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 }
 
-// After a stop, what is in flight is written, and none of it is fetched again.
+// After a stop, what is in flight is written, and none of it is read again.
 func TestStop(t *testing.T) {
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
