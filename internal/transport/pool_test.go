@@ -495,6 +495,20 @@ func TestPings(t *testing.T) {
 	})
 }
 
+// The connections that were idle when a pool was renewed are closed at once.
+func TestRenewClosesConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		p := newPool(std)
+		tr := newTransport(p)
+		n.fill(t, tr, 3)
+		require.Len(t, n.open(), 3)
+		p.renew()
+		synctest.Wait()
+		assert.Empty(t, n.open())
+	})
+}
+
 // A new pool has the settings of the one before.
 func TestRenewKeepsTheSettings(t *testing.T) {
 	std := &http.Transport{MaxIdleConns: 100, MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second}
