@@ -138,9 +138,26 @@ func (s *Server) respond(c *call) (*response, error) {
 	default:
 		c.code = s.process(c)
 	}
-	if c.special != nil || c.err != nil {
-		return c.special, c.err
+	if c.err != nil {
+		return nil, c.err
 	}
+	resp := c.special
+	if resp == nil {
+		resp = s.answerJSON(c)
+	}
+	switch c.fault.Kind {
+	case FaultDropAnswer:
+		return nil, errNoResponse
+	case FaultCutBody:
+		resp.cut = true
+	case FaultGarbage:
+		resp.body = []byte(cmp.Or(c.fault.Body, garbage))
+	}
+	return resp, nil
+}
+
+// answerJSON returns the platform's JSON for a call that was carried out or rejected.
+func (s *Server) answerJSON(c *call) *response {
 	if c.code != 0 {
 		s.writeError(c)
 	} else if len(c.out.b) == 0 {
@@ -162,15 +179,7 @@ func (s *Server) respond(c *call) (*response, error) {
 	if c.rng.chance("PlainText", s.cfg.quirks.PlainText) {
 		resp.contentType = "text/plain"
 	}
-	switch c.fault.Kind {
-	case FaultDropAnswer:
-		return nil, errNoResponse
-	case FaultCutBody:
-		resp.cut = true
-	case FaultGarbage:
-		resp.body = []byte(cmp.Or(c.fault.Body, garbage))
-	}
-	return resp, nil
+	return resp
 }
 
 // garbage is neither JSON nor UTF-8.

@@ -186,7 +186,8 @@ func TestConcurrentTagging(t *testing.T) {
 		assert.Equal(t, []string{ok, ok}, []string{responses[0], responses[2]})
 		assertCode(t, 45169, responses[1])
 		assert.Equal(t, ids(2), a.TagFans(vip))
-		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)), "it succeeds without a concurrent call")
+		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)),
+			"it succeeds without a concurrent call")
 		assert.Empty(t, a.TagFans(star))
 	})
 }
@@ -237,7 +238,8 @@ func TestPartialTagging(t *testing.T) {
 
 func TestShortPages(t *testing.T) {
 	t.Parallel()
-	a := newQuirky(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500), wechatusertest.WithPageSize(100))
+	a := newQuirky(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500),
+		wechatusertest.WithPageSize(100))
 	all, counts := readPages(t, func(cursor string) string { return a.get("/cgi-bin/user/get", "next_openid", cursor) })
 	assert.Equal(t, ids(500), all)
 	assert.Greater(t, len(counts), 6)
@@ -263,10 +265,14 @@ func TestMaxBatch(t *testing.T) {
 	a := newQuirky(t, wechatusertest.Quirks{MaxBatch: 19}, wechatusertest.WithFans(50))
 	vip := a.AddTag("vip")
 	for path, body := range map[string]func(n int) string{
-		taggingPath:                              func(n int) string { return tagging(vip, ids(n)...) },
-		untaggingPath:                            func(n int) string { return tagging(vip, ids(n)...) },
-		"/cgi-bin/tags/members/batchblacklist":   func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
-		"/cgi-bin/tags/members/batchunblacklist": func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+		taggingPath:   func(n int) string { return tagging(vip, ids(n)...) },
+		untaggingPath: func(n int) string { return tagging(vip, ids(n)...) },
+		"/cgi-bin/tags/members/batchblacklist": func(n int) string {
+			return `{"openid_list":` + array(ids(n)...) + `}`
+		},
+		"/cgi-bin/tags/members/batchunblacklist": func(n int) string {
+			return `{"openid_list":` + array(ids(n)...) + `}`
+		},
 	} {
 		assertCode(t, 40032, a.post(path, body(20)))
 		assert.Contains(t, a.post(path, body(19)), `"errcode":0`)
@@ -319,7 +325,9 @@ func TestMixedUnionIDs(t *testing.T) {
 	for seed := range 60 {
 		a := newQuirky(t, wechatusertest.Quirks{MixedUnionIDs: true, Seed: uint64(seed)})
 		for i, id := range ids(5) {
-			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("remark-", i)})
+			a.AddUsers(wechatuser.UserInfo{
+				OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("remark-", i),
+			})
 		}
 		asked := slices.Insert(ids(5), 2, wechatusertest.ForeignOpenID(0))
 		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(asked...))).List
@@ -532,7 +540,9 @@ func testBulkWork(t *testing.T, q wechatusertest.Quirks) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(q))
 	all := ids(fans)
 	for i, id := range all {
-		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("no.\x14 ", i)})
+		srv.AddUsers(wechatuser.UserInfo{
+			OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("no.\x14 ", i),
+		})
 	}
 	c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 6})) // three attempts in a row can fail
 
