@@ -21,6 +21,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -63,6 +64,49 @@ func (l *failingLimiter) Wait(context.Context) error {
 	}
 	return nil
 }
+
+// stop makes the limiter let all calls through. A nil limiter does so anyway.
+func (l *failingLimiter) stop() {
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.off = true
+	}
+}
+
+// events counts in how many cases of a model something happened. A model in which something never happens proves
+// nothing about it.
+type events struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+// newEvents returns events. All that are named must have happened when the test ends.
+func newEvents(t *testing.T, names ...string) *events {
+	e := &events{counts: make(map[string]int)}
+	t.Cleanup(func() {
+		for _, name := range names {
+			assert.Positive(t, e.counts[name], "cases with %s", name)
+		}
+	})
+	return e
+}
+
+func (e *events) note(name string, happened bool) {
+	if happened {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.counts[name]++
+	}
+}
+
+// The events of the models.
+const (
+	doubleRevocation = "a token that is revoked before its first use"
+	limiterError     = "an error of the limiter"
+	onlyRejections   = "calls that only get rejections"
+	listRepeats      = "a list that repeats"
+)
 
 func newBulkCase(seed uint64) *bulkCase {
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -166,7 +210,8 @@ func (b *bulkCase) addInvalid(fans int) {
 				b.bad[id] = wechatuser.CodeTooManyTagsOnUser
 			}
 		case 5:
-			b.input = append(b.input, []string{"", " ", "oFAKE with space", "oFAKE\n", "\xff"}[i%5]+strings.Repeat(" ", i/5))
+			b.input = append(b.input,
+				[]string{"", " ", "oFAKE with space", "oFAKE\n", "\xff"}[i%5]+strings.Repeat(" ", i/5))
 		}
 	}
 }
@@ -175,7 +220,9 @@ func isMalformed(openID string) bool {
 	return openID == "" || !utf8.ValidString(openID) || strings.ContainsAny(openID, " \n")
 }
 
-func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error],
+	opts ...wechatuser.BulkOption,
+) (*wechatuser.BulkReport, error) {
 	switch b.kind {
 	case "tag":
 		return b.c.BulkTagging(ctx, b.tag, ids, opts...)
@@ -226,7 +273,7 @@ func (b *bulkCase) alreadyApplied() map[string]bool {
 	return before
 }
 
-func (b *bulkCase) check(t *testing.T) {
+func (b *bulkCase) check(t *testing.T, e *events) {
 	before := b.alreadyApplied()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -241,7 +288,8 @@ func (b *bulkCase) check(t *testing.T) {
 		}
 	}
 	var progress []wechatuser.Progress
-	report, err := b.run(ctx, testutil.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency), wechatuser.WithPatience(b.patience),
+	report, err := b.run(ctx, seq.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
+		wechatuser.WithPatience(b.patience),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	interrupted := ctx.Err() != nil
 	calls := b.faults.Sent
@@ -254,6 +302,9 @@ func (b *bulkCase) check(t *testing.T) {
 	assert.Equal(t, calls, report.Calls, "calls")
 	b.checkProgress(t, progress, report)
 	why := b.checkError(t, report, err)
+	e.note(doubleRevocation, b.faults.Doubled > 0)
+	e.note(limiterError, errors.Is(why, errLimiter))
+	e.note(onlyRejections, b.faults.OnlyCode != 0 && calls > 0)
 	named := b.checkNamed(t, report, before)
 	b.checkPrefix(t, report, named, why)
 	if b.distinct {
@@ -337,8 +388,13 @@ func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, befor
 		case !errors.As(f.Err, &apiErr):
 			assert.True(t, isLost(f.Err), "%q: %v", f.OpenID, f.Err)
 		case code == 0:
-			assert.Contains(t, []wechatuser.Code{wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging, wechatuser.CodeSomeOpenIDsFailed,
-				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, apiErr.Code, "a good openid")
+			assert.Contains(t,
+				[]wechatuser.Code{
+					wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging,
+					wechatuser.CodeSomeOpenIDsFailed,
+					wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID,
+				},
+				apiErr.Code, "a good openid")
 		}
 	}
 	return named
@@ -350,7 +406,8 @@ func isLost(err error) bool {
 		te *wechatuser.TransportError
 		re *wechatuser.ResponseError
 	)
-	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) || errors.Is(err, wechatuser.ErrAmbiguous)
+	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) ||
+		errors.Is(err, wechatuser.ErrAmbiguous)
 }
 
 // checkPrefix checks the openids up to ResumeAfter.
@@ -407,7 +464,8 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 	} else {
 		k = len(report.Failed) // a duplicate of a rejected openid is searched for again
 	}
-	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)), "calls for %d openids, %d of them bad", n, k)
+	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)),
+		"calls for %d openids, %d of them bad", n, k)
 	if k == 0 && b.distinct {
 		assert.Equal(t, (n+limit-1)/limit, report.Calls)
 	}
@@ -416,13 +474,9 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 // checkResume resumes the job after ResumeAfter, without faults.
 func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
 	b.faults.Off = true
-	if b.limiter != nil {
-		b.limiter.mu.Lock()
-		b.limiter.off = true
-		b.limiter.mu.Unlock()
-	}
+	b.limiter.stop()
 	rest := b.input[b.resumeAt(t, report):]
-	again, err := b.run(t.Context(), testutil.ListThen(rest, nil))
+	again, err := b.run(t.Context(), seq.ListThen(rest, nil))
 	var be *wechatuser.BulkError
 	if errors.As(err, &be) {
 		assert.NoError(t, be.Err)
@@ -433,7 +487,8 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 		switch err := named[id]; {
 		case isMalformed(id), b.bad[id] != 0, truth[id]:
 		default:
-			assert.True(t, errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed),
+			assert.True(t,
+				errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed),
 				"%q is good and not applied after resuming: %v", id, err)
 		}
 	}
@@ -445,12 +500,13 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 // How many random cases each model has at full size.
 const (
 	writeCases = 3000
-	readCases  = 600
-	syncCases  = 1200
+	readCases  = 3000
+	syncCases  = 3000
 )
 
 func TestBulkWriteModel(t *testing.T) {
-	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections)
+	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t, e) })
 }
 
 // forSeeds runs the cases of seeds below n, each in its own synctest bubble, until one fails.
@@ -492,6 +548,8 @@ type readCase struct {
 	c      *wechatuser.Client
 	input  []string
 	bad    int // openids that the platform does not know
+
+	limiter *failingLimiter // nil for none
 }
 
 func newReadCase(seed uint64) *readCase {
@@ -514,20 +572,37 @@ func newReadCase(seed uint64) *readCase {
 	r.faults.Delays = rng.IntN(2) == 0
 	r.faults.Percent = []uint64{0, 3, 15, 50}[rng.IntN(4)]
 	r.faults.Fatal = r.faults.Percent > 0 && rng.IntN(4) == 0
-	r.c = srv.Client(wechatuser.WithTransport(r.faults))
+	if rng.IntN(2) == 0 {
+		r.faults.Revoke = srv.ExpireTokens
+	}
+	opts := []wechatuser.Option{wechatuser.WithTransport(r.faults)}
+	if rng.IntN(8) == 0 {
+		r.limiter = &failingLimiter{rng: rand.New(rand.NewPCG(seed, 4))}
+		opts = append(opts, wechatuser.WithLimiter(r.limiter))
+	}
+	if rng.IntN(20) == 0 {
+		r.faults.Percent = 100
+		r.faults.OnlyCode = []wechatuser.Code{
+			wechatuser.CodeSystemBusy, wechatuser.CodeInvalidCredential, wechatuser.CodeDailyQuotaExceeded,
+		}[rng.IntN(3)]
+	}
+	r.c = srv.Client(opts...)
 	return r
 }
 
 // read reads the profiles of the input between two indexes, and returns the index after the last that it got.
 func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
 	done = from
-	for user, err := range r.c.BulkUserInfo(ctx, testutil.List(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
+	for user, err := range r.c.BulkUserInfo(ctx, wechatuser.OpenIDs(r.input[from:]...),
+		wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
 		require.NoError(t, last, "nothing comes after the job's error")
 		var one *wechatuser.OpenIDError
 		switch {
 		case errors.As(err, &one):
 			assert.Equal(t, r.input[done], one.OpenID)
-			assert.True(t, isMalformed(one.OpenID) || strings.HasPrefix(one.OpenID, "oFAKEunknown") && errors.Is(err, wechatuser.CodeInvalidOpenID), "%v", err)
+			assert.True(t,
+				isMalformed(one.OpenID) || strings.HasPrefix(one.OpenID, "oFAKEunknown") &&
+					errors.Is(err, wechatuser.CodeInvalidOpenID), "%v", err)
 		case err != nil:
 			last = err
 			continue
@@ -545,6 +620,7 @@ func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done i
 
 // TestBulkReadModel reads random profiles with random faults, and resumes after the last that it got.
 func TestBulkReadModel(t *testing.T) {
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections)
 	forSeeds(t, readCases, func(t *testing.T, seed uint64) {
 		r := newReadCase(seed)
 		ctx, to := t.Context(), len(r.input)+1
@@ -557,9 +633,12 @@ func TestBulkReadModel(t *testing.T) {
 			to = 1 + r.rng.IntN(len(r.input)+1)
 		}
 		done, err := r.read(ctx, t, 0, to)
+		e.note(doubleRevocation, r.faults.Doubled > 0)
+		e.note(limiterError, errors.Is(err, errLimiter))
+		e.note(onlyRejections, r.faults.OnlyCode != 0 && r.faults.Sent > 0)
 		switch {
 		case err != nil:
-			assert.True(t, ctx.Err() != nil || r.faults.Percent > 0, "%v", err)
+			assert.True(t, ctx.Err() != nil || r.faults.Percent > 0 || errors.Is(err, errLimiter), "%v", err)
 		case to > len(r.input):
 			assert.Equal(t, len(r.input), done)
 			if r.faults.Percent == 0 {
@@ -567,6 +646,7 @@ func TestBulkReadModel(t *testing.T) {
 			}
 		}
 		r.faults.Off = true
+		r.limiter.stop()
 		done, err = r.read(t.Context(), t, done, len(r.input)+1)
 		assert.NoError(t, err)
 		assert.Equal(t, len(r.input), done)
@@ -575,11 +655,13 @@ func TestBulkReadModel(t *testing.T) {
 
 // TestSyncModel interrupts a sync in random ways and runs it again.
 func TestSyncModel(t *testing.T) {
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections, listRepeats)
 	forSeeds(t, syncCases, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		fans := rng.IntN([]int{5, 60, 300}[rng.IntN(3)])
 		noCursor := float64(rng.IntN(3)) / 3 // lists whose pages have no cursor
-		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans), wechatusertest.WithPageSize(1+rng.IntN(100)),
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans),
+			wechatusertest.WithPageSize(1+rng.IntN(100)),
 			wechatusertest.WithQuirks(wechatusertest.Quirks{NoCursor: noCursor}))
 		pick := func() (ids []string) {
 			share := rng.IntN(11)
@@ -599,9 +681,26 @@ func TestSyncModel(t *testing.T) {
 		faults.Fatal = rng.IntN(3) == 0
 		faults.StalePages = noCursor == 0
 		faults.BreakOff = rng.IntN(4) == 0
-		c := srv.Client(wechatuser.WithTransport(faults))
+		if rng.IntN(2) == 0 {
+			faults.Revoke = srv.ExpireTokens
+		}
+		clientOpts := []wechatuser.Option{wechatuser.WithTransport(faults)}
+		var limiter *failingLimiter
+		if rng.IntN(8) == 0 {
+			limiter = &failingLimiter{rng: rand.New(rand.NewPCG(seed, 4))}
+			clientOpts = append(clientOpts, wechatuser.WithLimiter(limiter))
+		}
+		if rng.IntN(20) == 0 {
+			faults.Percent = 100
+			faults.OnlyCode = []wechatuser.Code{
+				wechatuser.CodeSystemBusy, wechatuser.CodeInvalidCredential, wechatuser.CodeDailyQuotaExceeded,
+			}[rng.IntN(3)]
+		}
+		c := srv.Client(clientOpts...)
 		members := func() []string { return srv.TagFans(tag) }
-		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
+		run := func(ctx context.Context, ids iter.Seq2[string, error],
+			opts ...wechatuser.SyncOption,
+		) (*wechatuser.SyncReport, error) {
 			return c.SyncTag(ctx, tag, ids, opts...)
 		}
 		if rng.IntN(3) == 0 {
@@ -622,7 +721,7 @@ func TestSyncModel(t *testing.T) {
 		if rng.IntN(6) == 0 {
 			inputErr = io.ErrNoProgress
 		}
-		ids := testutil.ListThen(input, inputErr)
+		ids := seq.ListThen(input, inputErr)
 		fromList := len(strangers) == 0 && inputErr == nil && rng.IntN(2) == 0
 		listed := 0   // calls of the input
 		if fromList { // the input is a list of the platform, which may break off
@@ -641,6 +740,10 @@ func TestSyncModel(t *testing.T) {
 		defer cancel()
 
 		report, err := run(ctx, ids, opts...)
+		e.note(doubleRevocation, faults.Doubled > 0)
+		e.note(limiterError, errors.Is(err, errLimiter))
+		e.note(onlyRejections, faults.OnlyCode != 0 && faults.Sent > 0)
+		e.note(listRepeats, faults.Repeated > 0)
 		assert.Equal(t, faults.Sent, report.Calls+listed)
 		after := members()
 		var stopped *wechatuser.BulkError
@@ -649,7 +752,7 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && ctx.Err() == nil:
+		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && limiter == nil && ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
@@ -673,11 +776,13 @@ func TestSyncModel(t *testing.T) {
 		}
 
 		faults.Off = true
-		_, _ = run(t.Context(), testutil.List(input))
+		limiter.stop()
+		_, _ = run(t.Context(), wechatuser.OpenIDs(input...))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")
-		again, err := run(t.Context(), testutil.List(wanted))
+		again, err := run(t.Context(), wechatuser.OpenIDs(wanted...))
 		require.NoError(t, err)
-		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again, "nothing is left to do")
+		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again,
+			"nothing is left to do")
 	})
 }

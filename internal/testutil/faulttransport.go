@@ -36,7 +36,7 @@ const (
 	concurrentTagging           // 45169
 	someFail                    // 45171: applied to all but some
 	falseNoTag                  // 45159, although the tag exists
-	tokenRevoked                // 40001, and the next token can be revoked too
+	tokenRevoked                // 40001; half of the times the next token is revoked too, before its first use
 	stalePage                   // the last page of the list again, whatever the cursor
 	dailyQuota                  // 45009
 	onlyCode
@@ -52,7 +52,8 @@ type FaultTransport struct {
 	seed    uint64
 	Percent uint64 // of requests to inject a fault into
 	Fatal   bool   // also inject 45009
-	// BreakOff also ends the goroutine of a batch call, before or after it is applied. Such a call does not count as Sent.
+	// BreakOff also ends the goroutine of a batch call, before or after it is applied. Such a call does not count as
+	// Sent.
 	BreakOff   bool
 	StalePages bool            // also inject the last page of a list again
 	Revoke     func()          // revokes all tokens, nil for no such fault
@@ -61,6 +62,9 @@ type FaultTransport struct {
 
 	mu          sync.Mutex
 	Off         bool // stop injecting
+	revokeNext  bool
+	Doubled     int // tokens that were revoked before their first use
+	Repeated    int // pages that were returned again
 	seen        map[string]uint64
 	Sent        int // API requests, tokens not counted
 	inFlight    map[string]int
@@ -73,7 +77,7 @@ type FaultTransport struct {
 // RoundTrip implements [http.RoundTripper].
 func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == PathStableToken {
-		return s.next.RoundTrip(req)
+		return s.token(req)
 	}
 	var body []byte
 	if req.Body != nil {
@@ -152,10 +156,16 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		runtime.Goexit()
 	case tokenRevoked:
+		s.mu.Lock()
+		s.revokeNext = dice%2 == 0
+		s.mu.Unlock()
 		s.Revoke()
 	case stalePage:
 		s.mu.Lock()
 		page := s.pages[list]
+		if page != "" {
+			s.Repeated++
+		}
 		s.mu.Unlock()
 		if page != "" {
 			return RespondJSON(page)(req)
@@ -174,8 +184,25 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// token sends a request for a token.
+func (s *FaultTransport) token(req *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(req)
+	s.mu.Lock()
+	revoke := s.revokeNext && !s.Off
+	if s.revokeNext = false; revoke {
+		s.Doubled++
+	}
+	s.mu.Unlock()
+	if revoke {
+		s.Revoke()
+	}
+	return resp, err
+}
+
 // failSome applies a request for all but some of its openids.
-func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
+func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64,
+	forward func([]string) (*http.Response, error),
+) (*http.Response, error) {
 	var failed, rest []string
 	for i, id := range openIDs {
 		if i == int(dice%uint64(len(openIDs))) || (dice>>(i%60))&3 == 3 {
@@ -255,5 +282,8 @@ func (s *FaultTransport) end(openIDs []string) {
 
 // NewFaultTransport returns a transport in front of next that injects nothing until Percent or Fatal is set.
 func NewFaultTransport(next http.RoundTripper, seed uint64) *FaultTransport {
-	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int), pages: make(map[string]string)}
+	return &FaultTransport{
+		next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int),
+		pages: make(map[string]string),
+	}
 }

@@ -215,7 +215,8 @@ func TestRetriesUseNewConnections(t *testing.T) {
 				for _, size := range sizes {
 					for _, concurrent := range []bool{false, true} {
 						for _, method := range []string{http.MethodGet, http.MethodPost} {
-							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent, " ", method)
+							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent,
+								" ", method)
 							t.Run(name, func(t *testing.T) {
 								synctest.Test(t, func(t *testing.T) {
 									n, std := newNetwork(t, http2)
@@ -275,12 +276,7 @@ func TestBroken(t *testing.T) {
 					d = swallows
 				}
 				n.kill(d)
-				dial := std.DialContext
-				std.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					c, err := dial(ctx, network, addr)
-					n.kill(d) // before it is used
-					return c, err
-				}
+				n.killNew(std, d)
 				if tt.kind == "ours" && !tt.reused {
 					tr = newTransport(newPool(std))
 				}
@@ -293,6 +289,48 @@ func TestBroken(t *testing.T) {
 			})
 		})
 	}
+}
+
+// killNew makes all further connections dead from the start.
+func (n *network) killNew(std *http.Transport, d death) {
+	dial := std.DialContext
+	std.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		n.kill(d)
+		return c, err
+	}
+}
+
+// net/http repeats a GET on a new connection. If that breaks too, it is not because connections were forgotten.
+func TestNewConnectionThatBreaksAfterADeadOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		std.MaxIdleConnsPerHost = 64
+		rt := &countingCloser{RoundTripper: std}
+		tr := newTransport(rt)
+		n.fill(t, tr, 1)
+		n.kill(resets)
+		n.killNew(std, resets)
+		resp, _, err := send(t.Context(), tr, http.MethodGet, "/")
+		require.Error(t, err)
+		assert.True(t, resp.Repeated)
+		assert.False(t, resp.Broken)
+		assert.Zero(t, rt.closed)
+	})
+}
+
+// net/http returns the cause of a context, which need not look like a time-out.
+func TestDeadlineWithACause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		tr := newTransport(newPool(std))
+		n.fill(t, tr, 1)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("too late for dinner"))
+		defer cancel()
+		resp, _, err := send(ctx, tr, http.MethodPost, "/slow")
+		require.ErrorContains(t, err, "dinner")
+		assert.False(t, resp.Broken, "the host is slow, or silent")
+	})
 }
 
 // A transport may have a time-out of its own, and that is silence too.
@@ -325,18 +363,31 @@ func TestSentThoughTheRepetitionWasNot(t *testing.T) {
 	})
 }
 
-// What is not repeatable is sent once.
+// What is not repeatable is sent once, also a GET, which net/http would send again.
 func TestWhatIsNotRepeatable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n, std := newNetwork(t, false)
-		tr := newTransport(wrapped{std})
-		n.fill(t, tr, 1)
-		n.kill(resets)
-		resp, sent, err := tr.Send(t.Context(), http.MethodPost, "http://a/", []byte("{}"), false)
-		require.ErrorIs(t, err, syscall.ECONNRESET)
-		assert.True(t, sent)
-		assert.False(t, resp.Repeated)
-	})
+	for _, http2 := range []bool{false, true} {
+		for _, kind := range []string{"ours", "users", "wrapped"} {
+			for method, body := range map[string][]byte{http.MethodPost: []byte("{}"), http.MethodGet: nil} {
+				t.Run(fmt.Sprintf("%s of %s, HTTP/2 %t", method, kind, http2), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						n, std := newNetwork(t, http2)
+						tr := newTransport(kinds[kind](std))
+						n.fill(t, tr, 1)
+						resp, _, err := tr.Send(t.Context(), method, "http://a/", body, false)
+						require.NoError(t, err)
+						assert.Equal(t, 200, resp.Status)
+						resp.Release()
+						n.kill(resets)
+						resp, sent, err := tr.Send(t.Context(), method, "http://a/", body, false)
+						require.Error(t, err)
+						assert.True(t, sent)
+						assert.False(t, resp.Repeated)
+						tr.HTTPClient().CloseIdleConnections()
+					})
+				})
+			}
+		}
+	}
 }
 
 // A dropped pool ends no request of others.
@@ -492,6 +543,20 @@ func TestPings(t *testing.T) {
 		_, _, err := send(t.Context(), tr, http.MethodPost, "/")
 		require.NoError(t, err)
 		tr.HTTPClient().CloseIdleConnections()
+	})
+}
+
+// The connections that were idle when a pool was renewed are closed at once.
+func TestRenewClosesConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		p := newPool(std)
+		tr := newTransport(p)
+		n.fill(t, tr, 3)
+		require.Len(t, n.open(), 3)
+		p.renew()
+		synctest.Wait()
+		assert.Empty(t, n.open())
 	})
 }
 

@@ -139,7 +139,7 @@ func (w *worker) runOnce(job func(ctx context.Context, c *wechatuser.Client, run
 	stop := context.AfterFunc(ctx, func() { ended <- time.Now() })
 	job(context.WithValue(ctx, runKey{}, run), w.runPhase.clients[w.client], run)
 	if !stop() {
-		w.addStopTime(time.Since(<-ended))
+		w.addStopTime(w.name, time.Since(<-ended))
 	}
 }
 
@@ -187,19 +187,21 @@ func stopReason(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled): // nobody cancels during a phase
 		return ""
+	case errors.Is(err, errLimiter):
+		return "an error of the limiter"
 	case limitedByClient(err):
 		return "no token: the client's limit of token requests"
 	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, wechatuser.CodeMinuteQuotaExceeded):
 		return "errcode 45011, with no time left to wait"
 	case errors.Is(err, wechatuser.CodeInvalidTagID) && failedForNow(err):
-		return "errcode 45159, and the tag list could not be fetched"
+		return "errcode 45159, and the tag list could not be read"
 	case errors.As(err, &apiErr) && apiErr.API == "deleteTag" && errors.Is(apiErr, wechatuser.ErrAmbiguous):
 		return "the outcome of DeleteTag is unknown" // its retry found no tag, and the tag list has it or was not read
 	case errors.Is(err, wechatuser.CodeInvalidTagID):
 		return falseTagError
 	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrInvalidToken):
 		return "the token was rejected, and no other one was available"
-	case errors.As(err, &apiErr) && apiErr.API == "getStableAccessToken":
+	case errors.As(err, &apiErr) && (apiErr.API == "getStableAccessToken" || apiErr.API == "getAccessToken"):
 		return fmt.Sprintf("no token: errcode %d", int(apiErr.Code))
 	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrTemporary):
 		return fmt.Sprintf("errcode %d", int(apiErr.Code))
