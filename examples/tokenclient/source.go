@@ -1,4 +1,4 @@
-// Package tokenclient fetches access tokens from a token server over HTTP:
+// Package tokenclient fetches access tokens from "wechatuser token serve" over HTTP. Import it, or copy this file:
 //
 //	src, err := tokenclient.New("https://tokens.example.com", key, nil)
 //	…
