@@ -72,7 +72,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(a.err, "wechatuser: "+strings.TrimPrefix(a.explain(err), "wechatuser: "))
+	fmt.Fprintln(a.err, "wechatuser: "+a.explain(err))
 	return exitCode(err)
 }
 
@@ -111,6 +111,9 @@ func exitCode(err error) int {
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		return e.code
 	}
+	if ae := (*wechatuser.ArgumentError)(nil); errors.As(err, &ae) {
+		return exitUsage
+	}
 	if be := (*wechatuser.BulkError)(nil); errors.As(err, &be) {
 		if be.Stopped() {
 			return exitStopped
@@ -129,7 +132,7 @@ func exitCode(err error) int {
 func (a *app) explain(err error) string {
 	e := (*wechatuser.Error)(nil)
 	if !a.chinese || !errors.As(err, &e) || e.Code.MeaningZH() == "" {
-		return err.Error()
+		return strings.ReplaceAll(err.Error(), "wechatuser: ", "")
 	}
 	text := fmt.Sprintf("%s：%d %s", e.API, e.Code, e.Code.MeaningZH())
 	if remedy := e.Code.RemedyZH(); remedy != "" {

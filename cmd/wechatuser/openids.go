@@ -37,16 +37,16 @@ func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
 	case file != "" && len(args) > 0:
 		return nil, usageError(a.tr("openids both as arguments and in a file", "openid 不能既在参数中又在文件中"))
 	case file == "":
-		return parseOpenIDs(a.tr("the arguments", "参数"), strings.NewReader(strings.Join(args, "\n")))
+		return a.parseOpenIDs(a.tr("the arguments", "参数"), strings.NewReader(strings.Join(args, "\n")))
 	case file == "-":
-		return parseOpenIDs(a.tr("stdin", "标准输入"), a.in)
+		return a.parseOpenIDs(a.tr("stdin", "标准输入"), a.in)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	defer f.Close()
-	return parseOpenIDs(filepath.Base(file), f)
+	return a.parseOpenIDs(filepath.Base(file), f)
 }
 
 // openIDPattern matches what looks like an openid. The format is not documented; the pattern only rules out names and
@@ -54,7 +54,7 @@ func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
 var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
 // parseOpenIDs reads a list of openids or a CSV file. The error lists the invalid lines.
-func parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
+func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 	list := &openIDs{name: name, lines: make(map[string]int)}
 	in := csv.NewReader(skipByteOrderMark(r))
 	in.Comment, in.FieldsPerRecord, in.TrimLeadingSpace, in.ReuseRecord = '#', -1, true, true
@@ -65,7 +65,7 @@ func parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 			break
 		}
 		if parseErr := (*csv.ParseError)(nil); errors.As(err, &parseErr) {
-			bad = append(bad, fmt.Sprintf("line %d: %v", parseErr.StartLine, parseErr.Err))
+			bad = append(bad, fmt.Sprintf(a.tr("line %d: %v", "第 %d 行：%v"), parseErr.StartLine, parseErr.Err))
 			continue
 		}
 		if err != nil {
@@ -75,7 +75,7 @@ func parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 		switch id := strings.Clone(strings.TrimSpace(record[0])); {
 		case id == "" && len(record) == 1, strings.HasPrefix(id, "#"), first && strings.EqualFold(id, "openid"):
 		case !openIDPattern.MatchString(id):
-			bad = append(bad, fmt.Sprintf("line %d: %.60q is not an openid", line, id))
+			bad = append(bad, fmt.Sprintf(a.tr("line %d: %.60q is not an openid", "第 %d 行：%.60q 不是 openid"), line, id))
 		case list.lines[id] > 0:
 			list.duplicates++
 		default:
@@ -84,8 +84,8 @@ func parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, usageError(fmt.Sprintf("%s has invalid lines; nothing was sent:\n  %s", name,
-			strings.Join(firstN(bad, 20), "\n  ")))
+		return nil, usageError(fmt.Sprintf(a.tr("%s has invalid lines; nothing was sent:\n  %s", "%s 中有无效的行，未发送任何请求：\n  %s"), name,
+			strings.Join(a.firstN(bad, 20), "\n  ")))
 	}
 	return list, nil
 }
@@ -99,11 +99,11 @@ func skipByteOrderMark(r io.Reader) io.Reader {
 }
 
 // firstN returns the first n elements of a list, and an element that says how many more there are.
-func firstN(list []string, n int) []string {
+func (a *app) firstN(list []string, n int) []string {
 	if len(list) <= n {
 		return list
 	}
-	return append(list[:n:n], fmt.Sprintf("and %d more", len(list)-n))
+	return append(list[:n:n], fmt.Sprintf(a.tr("and %d more", "另有 %d 个"), len(list)-n))
 }
 
 // untilInterrupted ends a sequence with an error after an interrupt, so that a job settles what is in flight.

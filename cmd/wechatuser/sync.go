@@ -129,7 +129,7 @@ func syncTag(
 // printSyncPlan prints what a sync would change.
 func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) {
 	w := a.err
-	fmt.Fprintf(w, a.tr("%s has %d openids", "%s 有 %d 个 openid"), list.name, len(list.ids))
+	fmt.Fprintf(w, a.tr("%s has %s", "%s中有 %s"), list.name, a.count(len(list.ids), "openid", "openids", "个 openid"))
 	if list.duplicates > 0 {
 		fmt.Fprintf(w, a.tr(" and %d duplicates", "，另有 %d 个重复"), list.duplicates)
 	}
@@ -139,7 +139,7 @@ func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) {
 		fmt.Fprintf(w, a.tr(". %s has %d members.\n", "。%s 现有 %d 个用户。\n"), t.what, t.size)
 	}
 	line := func(what string, n int, ids []string) {
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-10s %6d  %s", what, n, strings.Join(firstN(ids, 3), ", ")), " "))
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-10s %6d  %s", what, n, strings.Join(a.firstN(ids, 3), ", ")), " "))
 	}
 	line(a.tr("to add", "加入"), len(t.add), t.add)
 	line(a.tr("to remove", "移除"), len(t.remove), t.remove)
