@@ -58,8 +58,8 @@ func (s *Server) AddTag(name string, openIDs ...string) int {
 	return t.id
 }
 
-// Tag adds a tag to followers. It panics on an unknown tag, on an openid that does not follow, and on a follower who has
-// 20 other tags, and changes nobody then.
+// Tag adds a tag to followers. It panics on an unknown tag, on an openid that does not follow, and on a follower who
+// has 20 other tags, and changes nobody then.
 func (s *Server) Tag(tagID int, openIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,8 +84,8 @@ func (s *Server) Untag(tagID int, openIDs ...string) {
 	}
 }
 
-// SetRemark sets the remark of a follower. Like the platform's console, it accepts more than the 30 bytes of the API. It
-// panics on an openid that does not follow.
+// SetRemark sets the remark of a follower. Like the platform's console, it accepts more than the 30 bytes of the API.
+// It panics on an openid that does not follow.
 func (s *Server) SetRemark(openID, remark string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -95,7 +95,8 @@ func TestSetupOfTagsIsAllOrNothing(t *testing.T) {
 	}
 	before := a.Snapshot()
 	assert.PanicsWithValue(t, `wechatusertest: Tag: "`+wechatusertest.OpenID(1)+`": `+
-		wechatuser.CodeTooManyTagsOnUser.Error(), func() { a.Tag(vip, wechatusertest.OpenID(0), wechatusertest.OpenID(1)) })
+		wechatuser.CodeTooManyTagsOnUser.Error(),
+		func() { a.Tag(vip, wechatusertest.OpenID(0), wechatusertest.OpenID(1)) })
 	assert.Empty(t, before.Diff(a.Snapshot()))
 	a.Tag(vip+1, wechatusertest.OpenID(1))
 	assert.Empty(t, before.Diff(a.Snapshot()), "a tag that the follower has is not one more")

@@ -19,7 +19,8 @@ type sandboxAccount struct {
 	chinese bool
 }
 
-// openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state file.
+// openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state
+// file.
 func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	fans := a.settings.fans
 	if fans < 0 {
@@ -52,7 +53,8 @@ func (a *app) sandboxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: a.tr("Serve an account in memory on a port, with a web page", "在端口上运行内存中的模拟公众号，并提供网页"),
-		Long: a.tr(`Serve an account in memory on a port, for programs in any language: to try things by hand, and to run tests against.
+		Long: a.tr(`Serve an account in memory on a port, for programs in any language: to try out calls by hand, and to run
+tests.
 
 It has the platform's limits, errcodes and token rules. In the SDK, replace https://api.weixin.qq.com with the base URL,
 which is the first line of the output. Its web page shows followers, tags, tokens, quotas and the last calls, and causes

@@ -74,8 +74,9 @@ func (s serving) line(t *testing.T) string {
 func TestSandboxServes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	in := invocation{args: []string{"sandbox", "--addr", "127.0.0.1:0", "--fans", "12", "--state", "account.json"}, dir: dir}
-	s := in.start(t, os.Interrupt)
+	s := invocation{
+		args: []string{"sandbox", "--addr", "127.0.0.1:0", "--fans", "12", "--state", "account.json"}, dir: dir,
+	}.start(t, os.Interrupt)
 	base := s.line(t)
 	c, err := wechatuser.New("wx0000000000000000", strings.Repeat("0", 32), wechatuser.WithBaseURL(base))
 	require.NoError(t, err)
@@ -98,7 +99,8 @@ func TestSandboxServes(t *testing.T) {
 
 func TestSandboxJSON(t *testing.T) {
 	t.Parallel()
-	s := invocation{args: []string{"sandbox", "--json", "--addr", "127.0.0.1:0", "--appid", "wxTEST"}}.start(t, syscall.SIGTERM)
+	in := invocation{args: []string{"sandbox", "--json", "--addr", "127.0.0.1:0", "--appid", "wxTEST"}}
+	s := in.start(t, syscall.SIGTERM)
 	var where struct {
 		BaseURL string `json:"base_url"`
 		AppID   string `json:"appid"`
@@ -138,7 +140,8 @@ func TestTokenServe(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, wechatusertest.WithFans(3))
 	s := invocation{
-		args: []string{"token", "serve", "--addr", "127.0.0.1:0"}, env: append(credentials(srv), "TOKENSERVER_KEY="+testKey),
+		args: []string{"token", "serve", "--addr", "127.0.0.1:0"},
+		env:  append(credentials(srv), "TOKENSERVER_KEY="+testKey),
 	}.start(t, os.Interrupt)
 	base := s.line(t)
 	require.Empty(t, s.line(t))
@@ -244,7 +247,8 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	require.NoError(t, err)
@@ -260,14 +264,15 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 }
 
 func TestTokenServeArguments(t *testing.T) {
+	env := []string{"TOKENSERVER_KEY=" + testKey}
 	for want, in := range map[string]invocation{
 		"set TOKENSERVER_KEY to at least 32 characters": {env: []string{"TOKENSERVER_KEY=short"}},
 		"请将 TOKENSERVER_KEY 设置为至少 32 个字符":               {args: []string{"--lang", "zh"}},
 		"no such file":                        {args: []string{"--key-file", "nowhere"}},
-		"--cert and --cert-key go together":   {args: []string{"--cert", "x"}, env: []string{"TOKENSERVER_KEY=" + testKey}},
-		"the token must not be sent in plain": {args: []string{"--addr", "0.0.0.0:0"}, env: []string{"TOKENSERVER_KEY=" + testKey}},
+		"--cert and --cert-key go together":   {args: []string{"--cert", "x"}, env: env},
+		"the token must not be sent in plain": {args: []string{"--addr", "0.0.0.0:0"}, env: env},
 		"open nowhere: no such file or directory": {
-			args: []string{"--cert", "nowhere", "--cert-key", "nowhere"}, env: []string{"TOKENSERVER_KEY=" + testKey},
+			args: []string{"--cert", "nowhere", "--cert-key", "nowhere"}, env: env,
 		},
 	} {
 		in.args = append([]string{"--sandbox", "token", "serve"}, in.args...)
@@ -276,7 +281,7 @@ func TestTokenServeArguments(t *testing.T) {
 		assert.Contains(t, got.stderr, want)
 		assert.Empty(t, got.stdout)
 	}
-	got := invocation{args: []string{"token", "serve"}, env: []string{"TOKENSERVER_KEY=" + testKey}}.run(t)
+	got := invocation{args: []string{"token", "serve"}, env: env}.run(t)
 	assert.Equal(t, exitUsage, got.code)
 	assert.Contains(t, got.stderr, "no account")
 	assert.Contains(t, run(t, "token").stdout, "Serve the access token over HTTP")

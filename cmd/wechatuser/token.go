@@ -42,8 +42,8 @@ func (a *app) tokenServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: a.tr("Serve the access token over HTTP", "通过 HTTP 提供 access_token"),
-		Long: a.tr(`Serve the access token of the account to programs that have a key. Only this server needs the app secret. All programs
-need an entry in the IP whitelist, since WeChat checks it for calls with a token too.
+		Long: a.tr(`Serve the access token of the account to programs that have a key. Only this server needs the app
+secret. All programs need an entry in the IP whitelist, since WeChat checks it for calls with a token too.
 
   GET  /token           returns {"access_token": …, "expires_in": seconds}
   POST /token/refused   reports that WeChat rejected {"access_token": …}, and returns the current token
@@ -185,7 +185,8 @@ func (a *app) printTokenService(base, appID string, token wechatuser.Token, toke
 		return a.printJSON(out)
 	}
 	if tokenErr != nil {
-		fmt.Fprintf(a.out, a.tr("\nThere is no access token of %s yet: %s\nRequests have status 502 until it can be fetched.\n",
+		fmt.Fprintf(a.out, a.tr(
+			"\nThere is no access token of %s yet: %s\nRequests have status 502 until it can be fetched.\n",
 			"\n还没有 %s 的 access_token：%s\n获取成功之前，请求将返回状态码 502。\n"), appID, a.explain(tokenErr))
 	} else {
 		fmt.Fprintf(a.out, a.tr("\nServing the access token of %s, which is valid until %s.\n",

@@ -25,7 +25,8 @@ func TestRun(t *testing.T) {
 	cancel()
 	var stdout, stderr bytes.Buffer
 
-	err := run(ctx, []string{"-addr", "127.0.0.1:0", "-appid", "wxTEST", "-secret", "s", "-fans", "12"}, &stdout, &stderr)
+	args := []string{"-addr", "127.0.0.1:0", "-appid", "wxTEST", "-secret", "s", "-fans", "12"}
+	err := run(ctx, args, &stdout, &stderr)
 
 	require.NoError(t, err)
 	assert.Regexp(t, `^http://127\.0\.0\.1:\d+\n`, stdout.String(), "the first line is the base URL")

@@ -4,8 +4,8 @@
 //	…
 //	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(src))
 //
-// The program needs no app secret. Its address has to be in the IP whitelist all the same: WeChat checks the whitelist for
-// calls with a token too.
+// The program needs no app secret. Its address has to be in the IP whitelist all the same: WeChat checks the whitelist
+// for calls with a token too.
 package tokenclient
 
 import (

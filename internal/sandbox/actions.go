@@ -191,7 +191,8 @@ func (s *sandbox) untag(form url.Values) (done message, part string, err error) 
 
 // retag changes the tags of the selected users. If it fails for one of them, it changes none.
 func (s *sandbox) retag(
-	form url.Values, check func(openID string, tagID int) error, change func(tagID int, openIDs ...string), en, zh string,
+	form url.Values, check func(openID string, tagID int) error, change func(tagID int, openIDs ...string),
+	en, zh string,
 ) (done message, part string, err error) {
 	ids, err := s.selected(form)
 	if err != nil {
@@ -249,7 +250,8 @@ func (s *sandbox) remark(form url.Values) (done message, part string, err error)
 		return done, "", err
 	}
 	if utf8.RuneCountInString(text) > maxRemark || strings.ContainsFunc(text, unicode.IsControl) {
-		return done, "", say("a remark has at most %d characters and no line breaks", "备注不能超过 %d 个字，也不能换行", maxRemark)
+		return done, "", say("a remark has at most %d characters and no line breaks",
+			"备注不能超过 %d 个字，也不能换行", maxRemark)
 	}
 	s.account.SetRemark(id, text)
 	return say("Saved the remark of %s.", "已保存 %s 的备注。", id), partPeople, nil

@@ -186,7 +186,9 @@ type filter struct {
 }
 
 func readFilter(q url.Values) filter {
-	f := filter{Text: strings.TrimSpace(q.Get("q")), Show: q.Get("show"), After: q.Get("after"), User: q.Get("user")}
+	f := filter{
+		Text: strings.TrimSpace(q.Get("q")), Show: q.Get("show"), After: q.Get("after"), User: q.Get("user"),
+	}
 	f.TagID, _ = strconv.Atoi(q.Get("tag")) // an invalid value is no filter
 	if f.Show != "blocked" && f.Show != "left" {
 		f.Show = ""

@@ -51,7 +51,8 @@ var imports = map[string][]string{
 	"internal/sandbox":       {"", "wechatusertest"},
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
-	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/testutil/seq":  {},
+	"internal/tokencache":    {"internal/backoff", "internal/guard", "internal/redact"},
 	"internal/transport":     {},
 	"internal/wire":          {},
 	"internal/wire/wiretest": {},
@@ -65,7 +66,8 @@ type listed struct {
 
 func goList(t *testing.T, args ...string) (packages []listed) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Export,GoFiles,Imports"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go",
+		append([]string{"list", "-json=ImportPath,Export,GoFiles,Imports"}, args...)...)
 	cmd.Dir, cmd.Stderr = moduleRoot, os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -114,10 +116,12 @@ func TestFilesUseOnlyFloorsBelow(t *testing.T) {
 		}
 	}
 	uses := fileUses(t)
-	assert.ElementsMatch(t, slices.Collect(maps.Keys(floorOf)), slices.Collect(maps.Keys(uses)), "the files of the root package")
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(floorOf)), slices.Collect(maps.Keys(uses)),
+		"the files of the root package")
 	for from, targets := range uses {
 		for to, names := range targets {
-			assert.LessOrEqual(t, floorOf[from], floorOf[to], "%s is below %s, and uses its %s", from, to, strings.Join(names, ", "))
+			assert.LessOrEqual(t, floorOf[from], floorOf[to], "%s is below %s, and uses its %s", from, to,
+				strings.Join(names, ", "))
 		}
 	}
 	cycle := findCycle(uses)

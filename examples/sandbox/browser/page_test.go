@@ -37,7 +37,8 @@ func startSandbox(t *testing.T, args ...string) (base string, stop func()) {
 	const pkg = "github.com/wechatuser/wechatuser/examples/sandbox"
 	out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	cmd := exec.Command(program, append([]string{"-addr", "127.0.0.1:0", "-appid", appID, "-secret", secret}, args...)...)
+	cmd := exec.Command(program,
+		append([]string{"-addr", "127.0.0.1:0", "-appid", appID, "-secret", secret}, args...)...)
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -327,8 +328,10 @@ func (b *tab) assertDangerIsVisible() {
 	} {
 		var colors [2][2]string
 		for i, selector := range []string{dangerous, harmless} {
-			require.NoError(b.t, b.eval(&colors[i],
-				`(() => { const s = getComputedStyle(document.querySelector(%s)); return [s.color, s.backgroundColor]; })()`, selector))
+			require.NoError(b.t, b.eval(&colors[i], `(() => {
+				const style = getComputedStyle(document.querySelector(%s));
+				return [style.color, style.backgroundColor];
+			})()`, selector))
 		}
 		assert.NotEqual(b.t, colors[1][0], colors[0][0], dangerous)
 		assert.NotEqual(b.t, colors[1][1], colors[0][1], dangerous)

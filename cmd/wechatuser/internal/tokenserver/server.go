@@ -1,5 +1,5 @@
-// Package tokenserver serves the access token of an account to the other programs of a company, so that only this server
-// needs the app secret. Package examples/tokenclient is its client.
+// Package tokenserver serves the access token of an account to the other programs of a company, so that only this
+// server needs the app secret. Package examples/tokenclient is its client.
 package tokenserver
 
 import (
@@ -35,8 +35,8 @@ type server struct {
 // recheckInterval is the time after a successful check in which the same token is not checked again.
 const recheckInterval = 10 * time.Second
 
-// New returns a handler that serves the token of c to programs that have the key. It logs requests for which there is no
-// token, without tokens and keys.
+// New returns a handler that serves the token of c to programs that have the key. It logs requests for which there is
+// no token, without tokens and keys.
 func New(c *wechatuser.Client, key string, log *slog.Logger) http.Handler {
 	s := &server{wechat: c, key: sha256.Sum256([]byte(key)), log: log, checking: make(chan struct{}, 1)}
 	return s.routes()
