@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,39 @@ func breakProfile(srv *wechatusertest.Server, of func(openID string) bool, broke
 		}
 		return testutil.RespondJSON(out.String())(req)
 	})
+}
+
+// A profile with values of another type is read as it is meant. It costs a call more only where it ends a batch, or
+// seems to lack something.
+func TestBulkUserInfoReadsValuesOfAnotherType(t *testing.T) {
+	ids := testutil.OpenIDs(1000)
+	for odd, field := range map[string]string{
+		`"qr_scene":"98765"`: `"qr_scene":\d+`, `"tagid_list":""`: `"tagid_list":\[\]`,
+		`"subscribe_time":""`: `"subscribe_time":\d+`, `"subscribe_time":[]`: `"subscribe_time":\d+`,
+	} {
+		srv, _, _ := testutil.NewAccount(t, 1000)
+		pattern := regexp.MustCompile(`("openid":"` + ids[437] + `".*?)` + field)
+		rt := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			resp, err := srv.Transport().RoundTrip(req)
+			if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
+				return resp, err
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return nil, err
+			}
+			return testutil.RespondJSON(pattern.ReplaceAllString(string(body), "${1}"+odd))(req)
+		})
+		c := srv.Client(wechatuser.WithTransport(rt))
+		users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...)))
+		assert.Empty(t, errs, odd)
+		require.Len(t, users, 1000, odd)
+		assert.Equal(t, ids[437], users[437].OpenID)
+		assert.Equal(t, strings.Contains(odd, "98765"), users[437].QRScene == 98765, odd)
+		assert.Equal(t, strings.Contains(odd, "subscribe_time"), users[437].SubscribeTime == 0, odd)
+		assert.Equal(t, []int{}, users[437].TagIDList, odd)
+		assert.LessOrEqual(t, srv.Calls(testutil.PathBatchUserInfo), 11, odd)
+	}
 }
 
 // Where all profiles are broken, something else is wrong: the job ends, and does not report everybody.

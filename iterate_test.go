@@ -274,6 +274,20 @@ func TestListEndsWithItsFirstError(t *testing.T) {
 	assert.Equal(t, 2, srv.Calls(testutil.PathGetFans))
 }
 
+// The size of a page cannot be chosen, so that a page whose JSON is broken ends its list, after what came before it.
+func TestListEndsAtABrokenPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := testutil.Play(testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob),
+			testutil.RespondJSON(`{"total":3,"count":1,"data":{"openid":["oFAKE"c"]},"next_openid":"oFAKEc"}`))
+		got, errs := seq.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
+		assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
+		require.Len(t, errs, 1)
+		var re *wechatuser.ResponseError
+		require.ErrorAs(t, errs[0], &re)
+		assert.Equal(t, 3, re.Attempts)
+	})
+}
+
 func TestPrefetchRunsAheadOfTheLoop(t *testing.T) {
 	for prefetch := range 4 {
 		synctest.Test(t, func(t *testing.T) {

@@ -89,13 +89,15 @@ func TestJobFindsTheSizeThatThePlatformAccepts(t *testing.T) {
 			assert.LessOrEqual(t, report.Calls, tooLarge+2*200/size+2, "%s, %d at most: calls", job.name, limit)
 		}
 	}
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
-		wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: 99}))
-	users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
-		one))
-	assert.Len(t, users, 1000)
-	assert.Empty(t, errs)
-	assert.Equal(t, 1+20, srv.Calls(testutil.PathBatchUserInfo))
+	for _, limit := range []int{99, 50} {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: limit}))
+		users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+			one))
+		assert.Len(t, users, 1000)
+		assert.Empty(t, errs)
+		assert.Equal(t, 1+20, srv.Calls(testutil.PathBatchUserInfo))
+	}
 
 	// One openid in a call cannot be too many.
 	c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidOpenIDListSize)))

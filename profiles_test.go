@@ -293,13 +293,14 @@ func TestCostOfProof(t *testing.T) {
 }
 
 // A report of 2024-09: 300 openids, of which the 11th is well-formed and nobody's. The response has all openids that
-// were asked for, and each UnionID from the 11th on is that of the next one.
+// were asked for, and each UnionID from the 11th on is that of the next one; or whole profiles are shifted.
 func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
-	for _, last := range []lastShape{lastNoUnionID, lastNotFollowing, lastAbsent} {
+	for i := range 6 {
+		last, whole := lastShape(i%3), i >= 3
 		p, openIDs := newMixingPlatform(rand.New(rand.NewPCG(1, 1)), 299, 0, 0, 0)
 		nobody := wechatusertest.ForeignOpenID(7)
 		openIDs = slices.Insert(openIDs, 10, nobody)
-		p.last = last
+		p.last, p.whole = last, whole
 		c := testutil.NewClient(t, p)
 		i := 0
 		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
@@ -310,12 +311,22 @@ func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
 			} else {
 				require.NoError(t, err)
 				assert.Equal(t, p.users[openIDs[i]].unionID, user.UnionID)
+				assert.Equal(t, openIDs[i], user.Remark)
 			}
 			i++
 		}
 		assert.Equal(t, 300, i)
 		assert.LessOrEqual(t, p.calls, 3+15)
 		assert.GreaterOrEqual(t, p.foreign, 89, "the platform sent them")
+
+		queries := make([]wechatuser.UserQuery, 100)
+		for i, id := range openIDs[:100] {
+			queries[i].OpenID = id
+		}
+		users, err := c.BatchUserInfo(t.Context(), queries)
+		require.ErrorIs(t, err, wechatuser.ErrUnproven)
+		require.ErrorContains(t, err, "BulkUserInfo")
+		assert.Nil(t, users)
 	}
 }
 

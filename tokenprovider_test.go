@@ -24,6 +24,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
 	"github.com/wechatuser/wechatuser/internal/testutil/seq"
+	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
@@ -434,6 +435,27 @@ func TestRefreshToken(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A leaked token may outlive the first forced refresh. It does not outlive the second one, 30 seconds later:
+// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
+func TestTwoForcedRefreshesEndALeakedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{TokenOutlivesForce: true}))
+		c := srv.Client()
+		leaked, err := c.Token(t.Context())
+		require.NoError(t, err)
+		thief := srv.Client(wechatuser.WithTokenSource(wechatuser.StaticTokenSource(leaked.AccessToken)))
+		for i := range 2 {
+			time.Sleep(30 * time.Second)
+			require.NoError(t, testutil.GetTags(t.Context(), thief), "%d refreshes", i)
+			_, err = c.RefreshToken(t.Context())
+			require.NoError(t, err)
+		}
+		require.ErrorIs(t, testutil.GetTags(t.Context(), thief), wechatuser.ErrInvalidToken)
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+	})
 }
 
 // Calls continue during a forced refresh, and those whose token it invalidated are retried.

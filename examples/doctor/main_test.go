@@ -221,6 +221,7 @@ func TestCredential(t *testing.T) {
 	report := diagnosisOf(t, p, secret)
 	assertCheck(t, report, fail, credentialCheck,
 		"getStableAccessToken failed with errcode 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
+	assert.Contains(t, report, "explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=")
 	assertCheck(t, report, skipped, whitelistCheck, "unknown without a token")
 	assertCheck(t, report, skipped, "rights")
 	assertCheck(t, report, ok, clockCheck)
@@ -229,6 +230,9 @@ func TestCredential(t *testing.T) {
 	p = targetOf(srv)
 	p.appID = "wxOTHER"
 	assertCheck(t, diagnosisOf(t, p), fail, credentialCheck, "40013", "-> check the app ID")
+
+	srv.FailNext("/cgi-bin/stable_token", wechatuser.CodeDailyQuotaExceeded, 1)
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck, "45009", "call ClearQuotaByAppSecret")
 
 	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html><title>blocked by proxy</title></html>", 1)
 	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck,

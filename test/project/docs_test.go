@@ -88,6 +88,29 @@ func TestLinksOfTheDocs(t *testing.T) {
 	assert.Greater(t, len(names), 10, "the check saw the documents")
 }
 
+// The console for secrets, whitelists, permissions and quotas has moved from mp.weixin.qq.com, where the notices of an
+// account stayed: https://developers.weixin.qq.com/doc/service/guide/dev/migration.html. Nothing sends a reader there
+// for anything else. Nor is a size of the pages of the blacklist promised, about which the platform's pages disagree.
+func TestTextsFollowThePlatform(t *testing.T) {
+	names := documents(t)
+	sources, err := filepath.Glob(filepath.Join(moduleRoot, "*.go"))
+	require.NoError(t, err)
+	examples, err := filepath.Glob(filepath.Join(moduleRoot, "examples", "*", "*.go"))
+	require.NoError(t, err)
+	notices := regexp.MustCompile("notices|irregularities|Notices|通知|封禁|debug/cgi-bin/sandbox")
+	for _, name := range slices.Concat(names, sources, examples) {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			toConsole := strings.Contains(line, "mp.weixin.qq.com") && !notices.MatchString(line)
+			assert.False(t, toConsole, "%s: %s", name, line)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(moduleRoot, "blacklist.go"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "1,000")
+}
+
 // documents returns all Markdown files of the repository.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
