@@ -28,8 +28,8 @@
 // # Set up an account
 //
 // [WithFans] adds any number of synthetic followers; [OpenID] returns their openids. [Server.AddUsers] adds followers
-// with a profile, [Server.AddTag] creates a tag, and [Server.Block] adds users to the blacklist. [Server.Follow] and
-// [Server.Unfollow] change who follows.
+// with a profile, [Server.AddTag] creates a tag, and [Server.Block] adds users to the blacklist. [Server.Follow],
+// [Server.Unfollow], [Server.Tag], [Server.Untag], [Server.Unblock] and [Server.SetRemark] change the account later.
 //
 //	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE1", Remark: "vip"})
 //	tagID := srv.AddTag("beta", "oFAKE1", wechatusertest.OpenID(0))

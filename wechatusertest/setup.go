@@ -47,12 +47,7 @@ func (s *Server) Unfollow(openIDs ...string) {
 func (s *Server) AddTag(name string, openIDs ...string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	users := s.mustResolve("AddTag", openIDs)
-	for _, u := range users {
-		if !s.following.has(u) {
-			panic(fmt.Sprintf("wechatusertest: AddTag: %q does not follow", s.users[u].openID))
-		}
-	}
+	users := s.mustFollow("AddTag", openIDs)
 	t, code := s.newTag(name)
 	if code != 0 {
 		panic(fmt.Sprintf("wechatusertest: AddTag: %v", code))
@@ -63,6 +58,42 @@ func (s *Server) AddTag(name string, openIDs ...string) int {
 	return t.id
 }
 
+// Tag adds a tag to followers. It panics on an unknown tag, on an openid that does not follow, and on a follower who
+// has 20 other tags, and changes nobody then.
+func (s *Server) Tag(tagID int, openIDs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, users := s.mustHaveTag("Tag", tagID), s.mustFollow("Tag", openIDs)
+	for _, u := range users {
+		if !t.fans.has(u) && len(s.tagIDs(u)) >= maxTagsOfUser {
+			panic(fmt.Sprintf("wechatusertest: Tag: %q: %v", s.users[u].openID, wechatuser.CodeTooManyTagsOnUser))
+		}
+	}
+	for _, u := range users {
+		t.fans.add(u)
+	}
+}
+
+// Untag removes a tag from users. It panics on an unknown tag and on an openid that never followed.
+func (s *Server) Untag(tagID int, openIDs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.mustHaveTag("Untag", tagID)
+	for _, u := range s.mustResolve("Untag", openIDs) {
+		t.fans.remove(u)
+	}
+}
+
+// SetRemark sets the remark of a follower. Like the platform's console, it accepts more than the 30 bytes of the API.
+// It panics on an openid that does not follow.
+func (s *Server) SetRemark(openID, remark string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.mustFollow("SetRemark", []string{openID}) {
+		s.users[u].remark = remark
+	}
+}
+
 // Block adds users to the blacklist. It panics on an openid that never followed.
 func (s *Server) Block(openIDs ...string) {
 	s.mu.Lock()
@@ -70,6 +101,34 @@ func (s *Server) Block(openIDs ...string) {
 	for _, u := range s.mustResolve("Block", openIDs) {
 		s.blocked.add(u)
 	}
+}
+
+// Unblock removes users from the blacklist. It panics on an openid that never followed.
+func (s *Server) Unblock(openIDs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.mustResolve("Unblock", openIDs) {
+		s.blocked.remove(u)
+	}
+}
+
+func (s *Server) mustHaveTag(method string, id int) *tag {
+	t := s.tag(id)
+	if t == nil {
+		panic(fmt.Sprintf("wechatusertest: %s: unknown tag %d", method, id))
+	}
+	return t
+}
+
+// mustFollow is mustResolve for followers only.
+func (s *Server) mustFollow(method string, openIDs []string) []int {
+	users := s.mustResolve(method, openIDs)
+	for _, u := range users {
+		if !s.following.has(u) {
+			panic(fmt.Sprintf("wechatusertest: %s: %q does not follow", method, s.users[u].openID))
+		}
+	}
+	return users
 }
 
 func (s *Server) mustResolve(method string, openIDs []string) []int {

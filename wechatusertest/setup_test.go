@@ -1,6 +1,8 @@
 package wechatusertest_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +58,50 @@ func TestFollowAndUnfollow(t *testing.T) {
 	assert.Equal(t, []string{"oFAKEfull", "oFAKEnew"}, a.OpenIDs())
 }
 
+// What the setup has added can be removed again, and nothing else changes.
+func TestUndoneSetup(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(3))
+	a.AddUsers(fullUser)
+	gold := a.AddTag("gold", "oFAKEfull")
+	before := a.Snapshot()
+
+	a.Tag(gold, wechatusertest.OpenID(0), wechatusertest.OpenID(1), "oFAKEfull")
+	a.Block(wechatusertest.OpenID(1), wechatusertest.OpenID(2))
+	a.SetRemark(wechatusertest.OpenID(0), strings.Repeat("长", 20))
+	assert.Equal(t, []string{wechatusertest.OpenID(0), wechatusertest.OpenID(1), "oFAKEfull"}, a.TagFans(gold))
+	u, _ := a.User(wechatusertest.OpenID(0))
+	assert.Equal(t, strings.Repeat("长", 20), u.Remark)
+
+	a.Untag(gold, wechatusertest.OpenID(0), wechatusertest.OpenID(1), wechatusertest.OpenID(2))
+	a.Unblock(wechatusertest.OpenID(0), wechatusertest.OpenID(1), wechatusertest.OpenID(2))
+	a.SetRemark(wechatusertest.OpenID(0), "")
+	assert.Empty(t, before.Diff(a.Snapshot()))
+
+	a.Unfollow(wechatusertest.OpenID(2))
+	a.Block(wechatusertest.OpenID(2))
+	a.Unblock(wechatusertest.OpenID(2))
+	a.Untag(gold, wechatusertest.OpenID(2))
+	assert.Empty(t, a.Blacklist(), "former followers too")
+}
+
+// A setup that panics has changed nobody.
+func TestSetupOfTagsIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, wechatusertest.WithFans(2))
+	vip := a.AddTag("vip")
+	for i := range 20 {
+		a.AddTag(fmt.Sprint("tag ", i), wechatusertest.OpenID(1))
+	}
+	before := a.Snapshot()
+	assert.PanicsWithValue(t, `wechatusertest: Tag: "`+wechatusertest.OpenID(1)+`": `+
+		wechatuser.CodeTooManyTagsOnUser.Error(),
+		func() { a.Tag(vip, wechatusertest.OpenID(0), wechatusertest.OpenID(1)) })
+	assert.Empty(t, before.Diff(a.Snapshot()))
+	a.Tag(vip+1, wechatusertest.OpenID(1))
+	assert.Empty(t, before.Diff(a.Snapshot()), "a tag that the follower has is not one more")
+}
+
 // An impossible setup is a mistake in the test.
 func TestInvalidSetupPanics(t *testing.T) {
 	t.Parallel()
@@ -71,6 +117,13 @@ func TestInvalidSetupPanics(t *testing.T) {
 		"unknown openid gets a tag":    func() { a.AddTag("x", "oFAKEnobody") },
 		"former follower gets a tag":   func() { a.AddTag("y", id) },
 		"tag is created a second time": func() { a.AddTag("vip") },
+		"unknown tag is added":         func() { a.Tag(99) },
+		"unknown tag is removed":       func() { a.Untag(99) },
+		"former follower is tagged":    func() { a.Tag(100, id) },
+		"unknown openid is tagged":     func() { a.Tag(100, "oFAKEnobody") },
+		"unknown openid is untagged":   func() { a.Untag(100, "oFAKEnobody") },
+		"unknown openid is unblocked":  func() { a.Unblock("oFAKEnobody") },
+		"remark of a former follower":  func() { a.SetRemark(id, "x") },
 	} {
 		assert.Panics(t, setUp, name)
 	}

@@ -1,30 +1,36 @@
 package main
 
 import (
-	"errors"
+	"context"
+	"flag"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+
+	"github.com/spf13/cobra"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/sandbox"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
 // sandboxAccount is the account of --sandbox.
 type sandboxAccount struct {
 	*wechatusertest.Server
-	state string // file that keeps it, "" for none
+	state   *sandbox.StateFile
+	chinese bool
 }
 
-// openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state file.
+// openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state
+// file.
 func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error) {
-	if a.settings.fans < 0 {
+	fans := a.settings.fans
+	if fans < 0 {
 		return nil, usageError(a.tr("--sandbox-fans must not be negative", "--sandbox-fans 不能为负数"))
 	}
-	acc := &sandboxAccount{wechatusertest.NewServer(wechatusertest.WithoutListener()), a.settings.state}
-	if err := acc.open(a.settings.fans); err != nil {
-		return nil, &exitError{exitUsage, err}
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans))
+	srv.AddTag("vip", srv.OpenIDs()[:min(10, fans)]...)
+	acc := &sandboxAccount{srv, &sandbox.StateFile{Path: a.settings.state, Account: srv}, a.chinese}
+	if err := acc.state.Open(); err != nil {
+		return nil, &exitError{exitUsage, sandbox.Localize(err, a.chinese)}
 	}
 	a.sandboxed = acc
 	if !a.json {
@@ -34,42 +40,59 @@ func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error)
 	return acc.Client(opts...), nil
 }
 
-// open loads the account from its file, or fills a new one.
-func (acc *sandboxAccount) open(fans int) error {
-	if acc.state != "" {
-		file, err := os.Open(acc.state)
-		if err == nil {
-			defer file.Close()
-			return acc.Load(file)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	for i := range fans {
-		acc.Follow(wechatusertest.OpenID(i))
-	}
-	acc.AddTag("vip", acc.OpenIDs()[:min(10, fans)]...)
-	return acc.save() // a file that cannot be written is reported before the work
-}
-
 // close saves the account.
 func (acc *sandboxAccount) close() error {
 	defer acc.Server.Close()
-	return acc.save()
+	return sandbox.Localize(acc.state.Save(), acc.chinese)
 }
 
-func (acc *sandboxAccount) save() error {
-	if acc.state == "" {
-		return nil
+// sandboxCommand serves an account in memory to other programs.
+func (a *app) sandboxCommand() *cobra.Command {
+	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
+	config := sandbox.Flags(flags, a.chinese)
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: a.tr("Serve an account in memory on a port, with a web page", "在端口上运行内存中的模拟公众号，并提供网页"),
+		Long: a.tr(`Serve an account in memory on a port, for programs in any language: to try out calls by hand, and to run
+tests.
+
+It has the platform's limits, errcodes and token rules. In the SDK, replace https://api.weixin.qq.com with the base URL,
+which is the first line of the output. Its web page shows followers, tags, tokens, quotas and the last calls, and causes
+faults, revokes tokens and advances the clock.`,
+			`在端口上运行内存中的模拟公众号，供任何语言的程序使用：可手动试用，也可用于测试。
+
+它遵循平台的限制、错误码和 access_token 规则。使用 SDK 时，将 https://api.weixin.qq.com 替换为输出第一行的地址。
+网页显示用户、标签、access_token、额度和最近的接口调用，并可模拟故障、使 access_token 失效、拨快时钟。`),
+		Example: a.tr(`  wechatuser sandbox                                # with 1,000 followers, on port 8080
+  wechatuser sandbox --state account.json --log     # keep the account, and log calls
+  wechatuser sandbox --quirks wild --quotas documented`,
+			`  wechatuser sandbox                                # 1000 个用户，端口 8080
+  wechatuser sandbox --state account.json --log     # 保存账号，并记录调用
+  wechatuser sandbox --quirks wild --quotas documented`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := config.Check(); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			ctx, stop := a.serving(cmd.Context())
+			defer stop()
+			config.JSON = a.json
+			return sandbox.Run(ctx, config, a.out, a.err)
+		},
 	}
-	file, err := os.CreateTemp(filepath.Dir(acc.state), "."+filepath.Base(acc.state)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // renamed already on success
-	if err := errors.Join(acc.Save(file), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), acc.state)
+	cmd.Flags().AddGoFlagSet(flags)
+	return a.command(cmd)
+}
+
+// serving returns a context that an interrupt ends: a server has nothing to settle first.
+func (a *app) serving(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.interrupted:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, stop
 }

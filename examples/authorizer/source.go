@@ -5,7 +5,7 @@
 //	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(src))
 //
 // If several processes work for one account, only one of them should have the Source, and the others should fetch the
-// token from it: see examples/tokenserver.
+// token from it: cmd/wechatuser/internal/tokenserver is a server to copy, and examples/tokenclient its client.
 package authorizer
 
 import (

@@ -1,379 +1,47 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/wechatuser/wechatuser"
-	"github.com/wechatuser/wechatuser/wechatusertest"
+	"github.com/wechatuser/wechatuser/internal/sandbox"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const (
-	testAppID  = "wxSANDBOX"
-	testSecret = "SENTINEL0SECRET0SENTINEL0SECRET0"
-)
-
-// output is a buffer that is safe for concurrent use.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// running is a sandbox that is serving.
-type running struct {
-	base   string
-	stderr *output
-	stop   func() (stdout string, err error) // like SIGTERM
-}
-
-// start runs the sandbox on a free port.
-func start(t *testing.T, args ...string) running {
-	t.Helper()
+// The command line of the README, stopped at once.
+func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	stderr := &output{}
-	var err error
-	go func() {
-		args = append([]string{"-addr", "127.0.0.1:0", "-appid", testAppID, "-secret", testSecret}, args...)
-		err = run(ctx, args, w, stderr)
-		_ = w.Close()
-	}()
-	stdout := bufio.NewReader(r)
-	base, readErr := stdout.ReadString('\n')
-	require.NoError(t, readErr, "the first line is the base URL")
-	rest := make(chan string)
-	go func() {
-		text, _ := io.ReadAll(stdout)
-		rest <- string(text)
-	}()
-	stop := sync.OnceValues(func() (string, error) {
-		cancel()
-		return <-rest, err
-	})
-	t.Cleanup(func() {
-		_, err := stop()
-		assert.NoError(t, err, "it stops without an error")
-	})
-	return running{base: strings.TrimSpace(base), stderr: stderr, stop: stop}
-}
+	cancel()
+	var stdout, stderr bytes.Buffer
 
-func (r running) client(t *testing.T) *wechatuser.Client {
-	t.Helper()
-	c, err := wechatuser.New(testAppID, testSecret, wechatuser.WithBaseURL(r.base),
-		wechatuser.WithTransport(&http.Transport{DisableKeepAlives: true}))
+	args := []string{"-addr", "127.0.0.1:0", "-appid", "wxTEST", "-secret", "s", "-fans", "12"}
+	err := run(ctx, args, &stdout, &stderr)
+
 	require.NoError(t, err)
-	return c
-}
-
-func (r running) get(t *testing.T, path string) (body, contentType string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.base+path, nil)
-	require.NoError(t, err)
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	assert.Equal(t, http.StatusOK, resp.StatusCode)
-	data, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return string(data), resp.Header.Get("Content-Type")
-}
-
-// Requests without an SDK, such as those of curl.
-func TestPlainRequests(t *testing.T) {
-	sb := start(t, "-fans", "3")
-
-	body, contentType := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
-	assert.Equal(t, "application/json; encoding=utf-8", contentType)
-	assert.Regexp(t, `^\{"access_token":"[\w-]{100,}","expires_in":7200\}$`, body)
-	token := strings.Split(body, `"`)[3]
-
-	body, _ = sb.get(t, "/cgi-bin/user/get?access_token="+token)
-	assert.Regexp(t, `^\{"total":3,"count":3,"data":\{"openid":\["o[\w-]{27}","o[\w-]{27}","o[\w-]{27}"\]\},`+
-		`"next_openid":"o[\w-]{27}"\}$`, body)
-
-	body, _ = sb.get(t, "/cgi-bin/user/get?access_token=WRONG")
-	assert.Regexp(t,
-		`^\{"errcode":40001,"errmsg":"invalid credential.* rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"\}$`, body)
-
-	body, contentType = sb.get(t, "/")
-	assert.Equal(t, "text/html; charset=utf-8", contentType)
-	assert.Contains(t, body, "at <code>"+sb.base+"</code>")
+	assert.Regexp(t, `^http://127\.0\.0\.1:\d+\n`, stdout.String(), "the first line is the base URL")
+	assert.Contains(t, stdout.String(), "app ID wxTEST, 12 followers")
+	assert.Empty(t, stderr.String())
 }
 
 func TestInvalidArguments(t *testing.T) {
-	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer taken.Close()
-	for name, c := range map[string]struct {
-		args []string
-		want string
-	}{
-		"an argument":       {[]string{"serve"}, `unexpected argument "serve"`},
-		"an unknown flag":   {[]string{"-port", "1"}, "-port"},
-		"no app ID":         {[]string{"-appid", ""}, "must not be empty"},
-		"followers":         {[]string{"-fans", "-1"}, "must not be negative"},
-		"latency":           {[]string{"-latency", "-1s"}, "must not be negative"},
-		"a port in use":     {[]string{"-addr", taken.Addr().String()}, "in use"},
-		"no address":        {[]string{"-addr", "nowhere"}, "nowhere"},
-		"not even a number": {[]string{"-fans", "many"}, "many"},
-		"quirks":            {[]string{"-quirks", "mild"}, "it must be strict, wild or wild:seed"},
-		"a wild seed":       {[]string{"-quirks", "wild:x"}, "invalid syntax"},
-		"whitelist":         {[]string{"-whitelist", "127.0.0.1,home"}, `"home"`},
-		"a quota":           {[]string{"-quotas", "some"}, `"some" must be like /cgi-bin/user/get=500`},
-		"a quota below 0":   {[]string{"-quotas", "/cgi-bin/user/get=-1"}, "must be like"},
-		"a minute's quota":  {[]string{"-quotas", "/cgi-bin/user/get=1/x"}, "must be like"},
-		"a quota's path":    {[]string{"-quotas", "/cgi-bin/user/gets=1"}, `"/cgi-bin/user/get"`},
-		"no such folder": {
-			[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "cannot save the account",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			assert.ErrorContains(t, run(t.Context(), c.args, io.Discard, io.Discard), c.want)
-		})
-	}
-}
-
-// The next run starts with the account that the previous run has saved.
-func TestStateIsKept(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "account.json")
-	first := start(t, "-fans", "5", "-state", file)
-	assert.FileExists(t, file, "it is created at the start")
-	c := first.client(t)
-	tag, err := c.CreateTag(t.Context(), "会员")
-	require.NoError(t, err)
-	require.NoError(t, c.BatchTagging(t.Context(), tag.ID, []string{wechatusertest.OpenID(1)}))
-	require.NoError(t, c.UpdateRemark(t.Context(), wechatusertest.OpenID(1), "老客户"))
-	require.NoError(t, c.BatchBlacklist(t.Context(), []string{wechatusertest.OpenID(2)}))
-	stdout, err := first.stop()
-	require.NoError(t, err)
-	assert.Contains(t, stdout, "Saved the account to "+file)
-	saved, err := os.ReadFile(file)
-	require.NoError(t, err)
-	assert.NotContains(t, string(saved), testSecret)
-
-	second := start(t, "-fans", "1000", "-state", file)
-	user, err := second.client(t).GetUserInfo(t.Context(), wechatusertest.OpenID(1))
-	require.NoError(t, err)
-	assert.Equal(t, "老客户", user.Remark)
-	assert.Equal(t, []int{tag.ID}, user.TagIDList)
-	_, err = second.stop()
-	require.NoError(t, err)
-
-	savedAgain, err := os.ReadFile(file)
-	require.NoError(t, err)
-	assert.Equal(t, string(saved), string(savedAgain), "unchanged: -fans is ignored")
-	left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*"))
-	require.NoError(t, err)
-	assert.Equal(t, []string{file}, left, "no temporary files")
-}
-
-// canceled returns a context that is done, so that a sandbox that should not have started stops at once.
-func canceled(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
-}
-
-func TestInvalidState(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "account.json")
-	invalid := "{\"tags\":[],\n\"users\":[{\"openid\":\"\"}]}"
-	require.NoError(t, os.WriteFile(file, []byte(invalid), 0o600))
-
-	err := run(canceled(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
-
-	require.ErrorContains(t, err, file+" is not a valid account")
-	require.ErrorContains(t, err, "line 2: ")
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	assert.Equal(t, invalid, string(text))
-}
-
-// A file that cannot be opened is not treated as missing.
-func TestUnreadableState(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "account.json")
-	if err := os.Symlink("account.json", file); err != nil { // a link to itself fails for root too
-		t.Skip(err)
-	}
-
-	err := run(canceled(t), []string{"-addr", "127.0.0.1:0", "-state", file}, io.Discard, io.Discard)
-
-	require.ErrorContains(t, err, "-state: open "+file)
-	_, err = os.Readlink(file)
-	assert.NoError(t, err, "it is not replaced")
-}
-
-// A file that only its owner may read keeps its mode.
-func TestStateKeepsItsMode(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "account.json")
-	require.NoError(t, os.WriteFile(file, []byte("{}"), 0o600))
-	state := &stateFile{path: file, account: wechatusertest.NewServer(wechatusertest.WithoutListener())}
-
-	require.NoError(t, state.save())
-
-	info, err := os.Stat(file)
-	require.NoError(t, err)
-	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-}
-
-// Lists are complete in spite of the quirks, and the log shows the errors.
-func TestWildQuirks(t *testing.T) {
-	sb := start(t, "-fans", "400", "-quirks", "wild:3", "-pagesize", "20", "-log")
-	c := sb.client(t)
-
-	n := 0
-	for range 3 {
-		for _, err := range c.AllFans(t.Context()) {
-			require.NoError(t, err)
-			n++
-		}
-	}
-
-	assert.Equal(t, 1200, n)
-	assert.Regexp(t, `(?m) getFans errcode=-1 .*fault="errcode"| getFans http=502 `, sb.stderr)
-}
-
-func TestLog(t *testing.T) {
-	sb := start(t, "-fans", "2", "-log")
-	c := sb.client(t)
-	_, err := c.GetFans(t.Context(), "")
-	require.NoError(t, err)
-	_, err = c.GetUserInfo(t.Context(), "oNOBODY")
-	var apiErr *wechatuser.Error
-	require.ErrorAs(t, err, &apiErr)
-	body, _ := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
-	token := strings.Split(body, `"`)[3]
-	_, _ = sb.get(t, "/cgi-bin/odd%0Apath/"+token+"/"+testSecret)
-
-	_, err = sb.stop()
-	require.NoError(t, err)
-	text := sb.stderr.String()
-
-	const stamp = `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} `
-	took := `[\d.]+(µs|ms|s)$`
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	require.Len(t, lines, 5)
-	for i, form := range []string{
-		"getStableAccessToken errcode=0 POST /cgi-bin/stable_token ",
-		"getFans errcode=0 GET /cgi-bin/user/get ",
-		"userInfo errcode=40003 GET /cgi-bin/user/info rid=" + apiErr.RID + " ",
-		"getAccessToken errcode=0 GET /cgi-bin/token ",
-		`\(unknown\) errcode=40066 GET /cgi-bin/odd\\npath/xxxx/xxxx rid=[\w-]+ `,
-	} {
-		assert.Regexp(t, "^"+stamp+form+took, lines[i])
-	}
-	assert.NotContains(t, text, testSecret)
-	assert.NotContains(t, text, token)
-}
-
-// Lines for what is hard to provoke with requests.
-func TestLogLine(t *testing.T) {
-	at := time.Date(2026, 3, 10, 4, 0, 0, 0, time.UTC)
-	call := wechatusertest.Request{
-		Time: at, Duration: 812_345, API: "getFans", Method: "GET", Path: "/cgi-bin/user/get",
-		Fault: wechatusertest.FaultDropAnswer,
-	}
-	var out bytes.Buffer
-	log := &callLog{w: &out, secret: testSecret}
-	log.write(call)
-	call.Status, call.Fault, call.Duration = 502, wechatusertest.FaultHTTP, 1_234_567_890
-	log.write(call)
-	assert.Equal(t,
-		`2026-03-10 12:00:00.000 getFans no-response errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
-2026-03-10 12:00:00.000 getFans http=502 errcode=0 GET /cgi-bin/user/get fault="http" 1.2346s
-`, out.String())
-	assert.Len(t, pathOf(wechatusertest.Request{Path: strings.Repeat("/", 500)}, testSecret), 200+len("…"))
-}
-
-// Calls take at most the given latency.
-func TestLatency(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		set, err := parse([]string{"-latency", "30ms", "-fans", "1"}, io.Discard)
-		require.NoError(t, err)
-		account, err := set.account(io.Discard)
-		require.NoError(t, err)
-		c := account.Client()
-		var longest time.Duration
-		for range 50 {
-			start := time.Now()
-			_, err := c.GetTags(t.Context())
-			require.NoError(t, err)
-			longest = max(longest, time.Since(start))
-		}
-		assert.Greater(t, longest, 10*time.Millisecond)
-		assert.LessOrEqual(t, longest, 60*time.Millisecond, "the first call includes a token request")
-	})
-}
-
-func TestQuotas(t *testing.T) {
-	for flag, want := range map[string]wechatusertest.QuotaState{
-		"documented":              {PerDay: 500},
-		"/cgi-bin/user/get=7":     {PerDay: 7},
-		"/cgi-bin/user/get=7/2":   {PerDay: 7, PerMinute: 2},
-		"/cgi-bin/tags/get=1":     {},
-		"/cgi-bin/user/get=0/600": {PerMinute: 600},
-	} {
-		set, err := parse([]string{"-quotas", flag}, io.Discard)
-		require.NoError(t, err)
-		account, err := set.account(io.Discard)
-		require.NoError(t, err)
-		for _, q := range account.Quotas() {
-			if q.Path == "/cgi-bin/user/get" {
-				assert.Equal(t, want.PerDay, q.PerDay, flag)
-				assert.Equal(t, want.PerMinute, q.PerMinute, flag)
-			}
-		}
-	}
-}
-
-func TestWhitelist(t *testing.T) {
-	sb := start(t, "-whitelist", "203.0.113.0/24")
-	body, _ := sb.get(t, "/cgi-bin/token?grant_type=client_credential&appid="+testAppID+"&secret="+testSecret)
-	assert.Contains(t, body, `"errcode":40164`)
-	assert.Contains(t, body, "127.0.0.1")
-}
-
-// An address that is not loopback causes a warning, and the printed address works.
-func TestExposedAddress(t *testing.T) {
-	sb := start(t, "-addr", "0.0.0.0:0")
-	assert.Regexp(t, regexp.MustCompile(`^http://127\.0\.0\.1:\d+$`), sb.base)
-	assert.Contains(t, sb.stderr.String(), exposedWarning)
-	page, _ := sb.get(t, "/")
-	assert.Contains(t, page, exposedWarning)
-
-	sb = start(t)
-	assert.Empty(t, sb.stderr.String())
-	page, _ = sb.get(t, "/")
-	assert.NotContains(t, page, exposedWarning)
+	var help, invalid bytes.Buffer
+	assert.ErrorContains(t, run(t.Context(), []string{"serve"}, io.Discard, io.Discard), `unexpected argument "serve"`)
+	assert.ErrorContains(t, run(t.Context(), []string{"-fans", "-1"}, io.Discard, io.Discard), "must not be negative")
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
+	assert.ErrorContains(t, run(t.Context(), []string{"-port", "1"}, io.Discard, &invalid), "-port")
+	assert.Contains(t, help.String(), "  -fans number\n")
+	assert.Equal(t, help.String(), invalid.String(), "main prints the error")
 }
 
 // The compose file starts the sandbox with flags that it has, and the program beside it finds its account.
@@ -383,12 +51,14 @@ func TestComposeFile(t *testing.T) {
 	_, command, found := strings.Cut(string(text), "command: go run ./examples/sandbox ")
 	require.True(t, found)
 	command, _, _ = strings.Cut(command, "\n")
-	set, err := parse(strings.Fields(command), io.Discard)
-	require.NoError(t, err)
-	host, port, err := net.SplitHostPort(set.addr)
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	config := sandbox.Flags(flags, false)
+	require.NoError(t, flags.Parse(strings.Fields(command)))
+	require.NoError(t, config.Check())
+	host, port, err := net.SplitHostPort(flags.Lookup("addr").Value.String())
 	require.NoError(t, err)
 	assert.True(t, net.ParseIP(host).IsUnspecified(), "other containers reach it")
 	assert.Contains(t, string(text), "-base http://sandbox:"+port+" ")
-	assert.Contains(t, string(text), "WECHAT_APPID: "+set.appID+"\n")
-	assert.Contains(t, string(text), `WECHAT_SECRET: "`+set.secret+`"`)
+	assert.Contains(t, string(text), "WECHAT_APPID: "+flags.Lookup("appid").Value.String()+"\n")
+	assert.Contains(t, string(text), `WECHAT_SECRET: "`+flags.Lookup("secret").Value.String()+`"`)
 }

@@ -48,6 +48,7 @@ var imports = map[string][]string{
 	"internal/guard":         {},
 	"internal/paging":        {"internal/guard"},
 	"internal/redact":        {"internal/wire"},
+	"internal/sandbox":       {"", "wechatusertest"},
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
 	"internal/testutil/seq":  {},

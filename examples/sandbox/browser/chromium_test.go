@@ -101,7 +101,32 @@ func openTab(t *testing.T) *tab {
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		b.must(nil, domain+".enable", nil)
 	}
+	b.setLanguage("en-US,en")
 	return b
+}
+
+// setLanguage sets the languages that the user prefers.
+func (b *tab) setLanguage(accept string) {
+	b.t.Helper()
+	var version struct{ UserAgent string }
+	b.must(&version, "Browser.getVersion", nil)
+	b.must(nil, "Emulation.setUserAgentOverride",
+		map[string]any{"userAgent": version.UserAgent, "acceptLanguage": accept})
+}
+
+// setWidth makes the tab a phone, or a window if it is wide.
+func (b *tab) setWidth(width int) {
+	b.t.Helper()
+	b.must(nil, "Emulation.setDeviceMetricsOverride",
+		map[string]any{"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500})
+}
+
+// screenshot returns what the tab shows, as PNG.
+func (b *tab) screenshot() []byte {
+	b.t.Helper()
+	var shot struct{ Data []byte }
+	b.must(&shot, "Page.captureScreenshot", map[string]any{"format": "png"})
+	return shot.Data
 }
 
 // read dispatches the messages of the browser until it exits.

@@ -1,4 +1,6 @@
-package main
+// Package tokenserver serves the access token of an account to the other programs of a company, so that only this
+// server needs the app secret. Package examples/tokenclient is its client.
+package tokenserver
 
 import (
 	"context"
@@ -33,8 +35,11 @@ type server struct {
 // recheckInterval is the time after a successful check in which the same token is not checked again.
 const recheckInterval = 10 * time.Second
 
-func newServer(c *wechatuser.Client, key string, log *slog.Logger) *server {
-	return &server{wechat: c, key: sha256.Sum256([]byte(key)), log: log, checking: make(chan struct{}, 1)}
+// New returns a handler that serves the token of c to programs that have the key. It logs requests for which there is
+// no token, without tokens and keys.
+func New(c *wechatuser.Client, key string, log *slog.Logger) http.Handler {
+	s := &server{wechat: c, key: sha256.Sum256([]byte(key)), log: log, checking: make(chan struct{}, 1)}
+	return s.routes()
 }
 
 func (s *server) routes() http.Handler {

@@ -1,4 +1,4 @@
-package main
+package sandbox
 
 import (
 	"encoding/json"
@@ -22,12 +22,12 @@ import (
 // newSandbox returns a sandbox without a socket.
 func newSandbox(t *testing.T, args ...string) *sandbox {
 	t.Helper()
-	set, err := parse(append([]string{"-appid", testAppID, "-secret", testSecret}, args...), io.Discard)
+	set, err := parse(append([]string{"-appid", testAppID, "-secret", testSecret}, args...)...)
 	require.NoError(t, err)
 	account, err := set.account(io.Discard)
 	require.NoError(t, err)
 	return &sandbox{
-		account: account, quirks: set.quirks, state: &stateFile{path: set.state, account: account},
+		account: account, quirks: set.quirks, state: &StateFile{Path: set.state, Account: account},
 		guard: newGuard("127.0.0.1:8080", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}),
 	}
 }
@@ -93,7 +93,7 @@ func part(page, id string) string {
 func TestPageOfAnEmptyAccount(t *testing.T) {
 	s := newSandbox(t, "-fans", "0")
 
-	p := s.page(filter{})
+	p := s.page(filter{}, english)
 
 	assert.Zero(t, p.Totals)
 	assert.Empty(t, p.People.List)
@@ -119,7 +119,7 @@ func TestPagination(t *testing.T) {
 	for address != "" {
 		u, err := url.Parse(address)
 		require.NoError(t, err)
-		p := s.page(readFilter(u.Query()))
+		p := s.page(readFilter(u.Query()), english)
 		assert.Equal(t, address == "/", p.People.First == "")
 		for _, one := range p.People.List {
 			seen = append(seen, one.OpenID)
@@ -134,7 +134,7 @@ func TestPagination(t *testing.T) {
 	assert.Contains(t, page, "<b>3,017</b> followers")
 	assert.Contains(t, page, `href="/?after=`+wechatusertest.OpenID(49)+`#people" rel="next"`)
 	onePage := newSandbox(t, "-fans", "50")
-	assert.Empty(t, onePage.page(filter{}).People.Next)
+	assert.Empty(t, onePage.page(filter{}, english).People.Next)
 }
 
 func TestFilters(t *testing.T) {
@@ -158,18 +158,62 @@ func TestFilters(t *testing.T) {
 		q, err := url.ParseQuery(query)
 		require.NoError(t, err)
 		var got []string
-		for _, one := range s.page(readFilter(q)).People.List {
+		for _, one := range s.page(readFilter(q), english).People.List {
 			got = append(got, one.OpenID)
 		}
 		assert.Equal(t, want, got, query)
 	}
 	assert.Equal(t, filter{}, readFilter(url.Values{"tag": {"x"}, "show": {"all"}}))
 
-	p := s.page(filter{TagID: vip})
+	p := s.page(filter{TagID: vip}, english)
 	assert.Equal(t, []wechatuser.Tag{{ID: vip, Name: "vip", Count: 2}}, p.People.List[0].Tags)
 	assert.Contains(t, s.body(t, "/?tag=100"), `<option value="100" selected>vip (2)</option>`)
 	assert.Contains(t, s.body(t, "/?show=left"), `<span class="badge">unfollowed</span>`)
 	assert.Contains(t, s.body(t, "/?tag=99"), "No matches.")
+}
+
+func TestProfile(t *testing.T) {
+	s := newSandbox(t, "-fans", "3")
+	vip := s.account.AddTag("vip", id(1))
+	s.account.AddUsers(wechatuser.UserInfo{
+		OpenID: "oFAKEanna", Remark: "about " + id(1), UnionID: "oFAKEunion", Nickname: "小明", TagIDList: []int{vip},
+		SubscribeTime: 1773115200, SubscribeScene: wechatuser.SceneQRCode, QRSceneStr: "shop-7",
+	})
+	s.account.Block("oFAKEanna")
+
+	page := s.body(t, "/?q=oFAKE&user=oFAKEanna")
+	for _, text := range []string{
+		"<code>oFAKEanna</code>", "<code>oFAKEunion</code>", "小明", "2026-03-10 12:00:00", "ADD_SCENE_QR_CODE", "shop-7",
+		`value="about ` + id(1) + `"`, `aria-label="Remove tag vip"`, ">Unblock</button>", ">Unfollow</button>",
+		`href="/?q=oFAKE#people"`, "&#34;subscribe_scene&#34;: &#34;ADD_SCENE_QR_CODE&#34;",
+	} {
+		assert.Contains(t, page, text)
+	}
+	assert.Equal(t, id(1), s.page(filter{User: id(1)}, english).User.OpenID, "not that of the remark")
+	assert.Contains(t, s.body(t, "/?q="+id(2)), `href="/?q=`+id(2)+`&amp;user=`+id(2)+`#profile"`)
+
+	s.account.Unfollow("oFAKEanna")
+	page = s.body(t, "/?user=oFAKEanna")
+	assert.Contains(t, page, ">Follow again</button>")
+	assert.NotContains(t, page, `action="/sandbox/remark"`)
+	s.do(t, "follow", url.Values{"openid": {"oFAKEanna"}, "openids": {"oFAKEanna"}, "back": {"user=oFAKEanna"}})
+	assert.Contains(t, s.account.OpenIDs(), "oFAKEanna")
+
+	assert.NotContains(t, s.body(t, "/?user=oFAKEstranger"), `id="profile"`)
+	assert.Nil(t, s.page(filter{}, english).User)
+}
+
+// The list says how many users it has if that is known without a search.
+func TestListedUsers(t *testing.T) {
+	s := newSandbox(t, "-fans", "70")
+	vip := s.account.AddTag("vip", id(1), id(2))
+	s.account.Unfollow(id(3))
+	for want, f := range map[int]filter{69: {}, 2: {TagID: vip}, 1: {Show: "left"}} {
+		assert.Equal(t, want, s.page(f, english).People.Total)
+	}
+	for _, f := range []filter{{Text: "x"}, {Show: "blocked"}, {Show: "left", TagID: vip}, {TagID: 999}} {
+		assert.Zero(t, s.page(f, english).People.Total)
+	}
 }
 
 // A failed call is shown with its rid and meaning, without tokens and secrets.
@@ -187,7 +231,7 @@ func TestRecentCalls(t *testing.T) {
 	token := s.account.AccessToken()
 	_ = s.serve(request(http.MethodGet, "/cgi-bin/"+token+"/"+testSecret+"?odd="+testSecret, nil))
 
-	p := s.page(filter{})
+	p := s.page(filter{}, english)
 
 	require.GreaterOrEqual(t, len(p.Last), 5)
 	odd, last, first := p.Last[0], p.Last[1], p.Last[len(p.Last)-1]
@@ -195,7 +239,7 @@ func TestRecentCalls(t *testing.T) {
 	assert.Equal(t, "/cgi-bin/xxxx/xxxx", odd.Path)
 	assert.Equal(t, "odd=xxxx", odd.Request)
 	assert.Equal(t, 502, last.Status)
-	assert.Equal(t, "http", last.Fault)
+	assert.Equal(t, wechatusertest.FaultHTTP, last.Fault)
 	assert.Equal(t, "getStableAccessToken", first.API)
 	assert.Contains(t, first.Request, `"secret":"xxxx"`)
 	over := p.Last[len(p.Last)-3]
@@ -229,12 +273,12 @@ func TestTokens(t *testing.T) {
 		_ = s.serve(request(http.MethodGet, "/cgi-bin/token"+query, nil))
 	}
 	_ = s.account.AccessToken()
-	assert.Equal(t, []string{"legacy replaced", "legacy", "stable"}, kinds(s.page(filter{}).Tokens))
+	assert.Equal(t, []string{"legacy replaced", "legacy", "stable"}, kinds(s.page(filter{}, english).Tokens))
 }
 
 func TestQuirks(t *testing.T) {
 	s := newSandbox(t, "-quirks", "wild", "-latency", "30ms")
-	p := s.page(filter{})
+	p := s.page(filter{}, english)
 	for _, name := range []string{"SystemBusy 0.02", "Latency 30ms", "RawControl"} {
 		assert.Contains(t, p.Quirks, name)
 	}
@@ -260,7 +304,8 @@ func TestScriptInjection(t *testing.T) {
 	w := httptest.NewRecorder()
 	setFlash(w, evil)
 	withFlash.AddCookie(w.Result().Cookies()[0])
-	for _, page := range []string{s.body(t, "/"), failedPage, s.serve(withFlash).Body.String()} {
+	profile := "/?user=" + url.QueryEscape("oFAKE"+evil)
+	for _, page := range []string{s.body(t, "/"), s.body(t, profile), failedPage, s.serve(withFlash).Body.String()} {
 		assert.Equal(t, 1, strings.Count(page, "<script"), "the script of the page")
 		assert.Contains(t, page, "&lt;script&gt;")
 	}
@@ -351,7 +396,7 @@ func TestAccountPaths(t *testing.T) {
 	assert.Contains(t, s.serve(r).Body.String(), `"total":1000`)
 
 	assert.Equal(t, "/", s.serve(request(http.MethodGet, "/sandbox/follow", nil)).Header().Get("Location"))
-	for _, file := range []string{"style.css", "refresh.js", "icon.svg"} {
+	for _, file := range []string{"style.css", "page.js", "icon.svg"} {
 		assert.Equal(t, http.StatusOK, s.serve(request(http.MethodGet, "/sandbox/static/"+file, nil)).Code, file)
 	}
 }
@@ -367,7 +412,7 @@ func TestSave(t *testing.T) {
 	done, _ := s.do(t, "save", url.Values{})
 	assert.Equal(t, "Saved to "+file+".", done)
 	other := newSandbox(t, "-fans", "0", "-state", file)
-	require.NoError(t, other.state.open())
+	require.NoError(t, other.state.Open())
 	assert.Empty(t, s.account.Snapshot().Diff(other.account.Snapshot()))
 
 	noFolder := newSandbox(t, "-state", filepath.Join(t.TempDir(), "gone", "account.json"))

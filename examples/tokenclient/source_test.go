@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/wechatuser/wechatuser/examples/tokenserver/tokenclient"
+	"github.com/wechatuser/wechatuser/examples/tokenclient"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,24 +1,11 @@
-package main
+package sandbox
 
 import (
 	"encoding/base64"
 	"io/fs"
 	"net/http"
 	"strings"
-	"sync"
-
-	"github.com/wechatuser/wechatuser/wechatusertest"
 )
-
-// sandbox serves the account and its page.
-type sandbox struct {
-	account *wechatusertest.Server
-	quirks  wechatusertest.Quirks
-	state   *stateFile
-	guard   *guard
-
-	mu sync.Mutex // one action at a time
-}
 
 // handler returns a handler that serves the page at "/" and below /sandbox/, and the account at all other paths.
 func (s *sandbox) handler() http.Handler {
@@ -41,7 +28,8 @@ func (s *sandbox) handler() http.Handler {
 			return
 		}
 		if err := s.guard.check(r); err != nil {
-			http.Error(w, "Rejected: "+err.Error()+".", http.StatusForbidden)
+			l := preferred(r.Header.Get("Accept-Language"))
+			http.Error(w, say("Rejected: %v.", "已拒绝：%v。", err).in(l), http.StatusForbidden)
 			return
 		}
 		pages.ServeHTTP(w, r)

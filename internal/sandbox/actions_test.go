@@ -1,4 +1,4 @@
-package main
+package sandbox
 
 import (
 	"net/url"
@@ -98,7 +98,7 @@ func TestTags(t *testing.T) {
 	assert.Empty(t, before.Diff(s.account.Snapshot()), "remark, profile and other tags are unchanged")
 
 	s.do(t, "tag", url.Values{"openid": {id(4)}, "tag": {"2"}})
-	assert.Equal(t, 1, s.page(filter{}).Tags[0].Count, "the built-in star tag")
+	assert.Equal(t, 1, s.page(filter{}, english).Tags[0].Count, "the built-in star tag")
 
 	for _, tag := range []string{"", "0", "999", "x"} {
 		failed, _ := s.doFails(t, "tag", url.Values{"openid": {id(1)}, "tag": {tag}})
@@ -114,6 +114,47 @@ func TestTags(t *testing.T) {
 	assert.Contains(t, failed, "has 20 tags")
 }
 
+// The whole list is all users that the filter selects, on whatever page it is.
+func TestWholeList(t *testing.T) {
+	s := newSandbox(t, "-fans", "120")
+	vip := s.account.AddTag("vip", s.account.OpenIDs()[:70]...)
+	back := "after=" + id(49) + "&tag=" + strconv.Itoa(vip)
+
+	done, _ := s.do(t, "block", url.Values{"all": {"1"}, "openid": {id(99)}, "back": {back}})
+
+	assert.Equal(t, "Blocked: 70 users.", done)
+	assert.Equal(t, s.account.OpenIDs()[:70], s.account.Blacklist())
+	s.do(t, "unfollow", url.Values{"all": {"1"}})
+	assert.Empty(t, s.account.OpenIDs())
+	failed, _ := s.doFails(t, "block", url.Values{"all": {"1"}})
+	assert.Contains(t, failed, "no users selected")
+}
+
+func TestRemark(t *testing.T) {
+	s := newSandbox(t, "-fans", "2")
+	back := "user=" + id(1)
+
+	done, location := s.do(t, "remark", url.Values{"openid": {id(1)}, "remark": {" 老客户 "}, "back": {back}})
+
+	assert.Equal(t, "Saved the remark of "+id(1)+".", done)
+	assert.Equal(t, "/?user="+id(1)+"#profile", location, "the profile stays open")
+	u, _ := s.account.User(id(1))
+	assert.Equal(t, "老客户", u.Remark)
+	s.do(t, "remark", url.Values{"openid": {id(1)}, "remark": {strings.Repeat("长", 30)}})
+	s.account.Unfollow(id(0))
+	for want, form := range map[string]url.Values{
+		"at most 30 characters":          {"openid": {id(1)}, "remark": {strings.Repeat("长", 31)}},
+		"no line breaks":                 {"openid": {id(1)}, "remark": {"a\nb"}},
+		`unknown openid "oFAKEstranger"`: {"openid": {"oFAKEstranger"}},
+		id(0) + " is not a follower":     {"openid": {id(0)}},
+	} {
+		failed, _ := s.doFails(t, "remark", form)
+		assert.Contains(t, failed, want)
+	}
+	_, page := s.doFails(t, "remark", url.Values{"openid": {id(1)}, "remark": {"a\tb"}, "back": {back}})
+	assert.Contains(t, page, "value=\"a\tb\"", "the input is kept")
+}
+
 func TestRevoke(t *testing.T) {
 	s := newSandbox(t)
 	c := s.account.Client()
@@ -124,7 +165,7 @@ func TestRevoke(t *testing.T) {
 
 	assert.Contains(t, done, "now fail with 40001")
 	assert.Equal(t, "/#tokens", location)
-	assert.Empty(t, s.page(filter{}).Tokens)
+	assert.Empty(t, s.page(filter{}, english).Tokens)
 	_, err = c.GetTags(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, 2, s.account.Calls("/cgi-bin/stable_token"))
@@ -185,7 +226,7 @@ func TestAdvance(t *testing.T) {
 	assert.Equal(t, "Advanced the clock by 2h0m0s.", done)
 	assert.Equal(t, "/#clock", location)
 	assert.WithinRange(t, s.account.Now(), before.Add(2*time.Hour), before.Add(3*time.Hour))
-	assert.Empty(t, s.page(filter{}).Tokens)
+	assert.Empty(t, s.page(filter{}, english).Tokens)
 	for _, by := range []string{"", "0s", "-1h", "tomorrow"} {
 		failed, _ := s.doFails(t, "advance", url.Values{"by": {by}})
 		assert.Contains(t, failed, "by: ")
@@ -200,7 +241,7 @@ func TestFormTooLarge(t *testing.T) {
 
 // Every action has a form or a button on the page.
 func TestPageHasAllActions(t *testing.T) {
-	page := newSandbox(t, "-state", "x").body(t, "/")
+	page := newSandbox(t, "-state", "x").body(t, "/?user="+id(0))
 	for name := range actions {
 		assert.Contains(t, page, `action="/sandbox/`+name+`"`)
 	}

@@ -1,17 +1,11 @@
-package main
+package tokenserver
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"flag"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,15 +15,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
-	"github.com/wechatuser/wechatuser/examples/tokenserver/tokenclient"
+	"github.com/wechatuser/wechatuser/examples/tokenclient"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-func TestMain(m *testing.M) {
-	_ = os.Unsetenv("WECHAT_APPID")
-	_ = os.Unsetenv("WECHAT_SECRET")
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	secret = "SENTINEL0SECRET0SENTINEL0SECRET0"
@@ -64,8 +54,8 @@ func newCompany(t *testing.T) *company {
 		wechatusertest.WithoutListener(), wechatusertest.WithAccount("wxTEST", secret), wechatusertest.WithFans(3))
 	var buf bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := newServer(account.Client(wechatuser.WithLogger(log)), key, log)
-	c := &company{account, server.routes(), log, []string{account.AccessToken()}}
+	server := New(account.Client(wechatuser.WithLogger(log)), key, log)
+	c := &company{account, server, log, []string{account.AccessToken()}}
 	t.Cleanup(func() {
 		require.NotEmpty(t, buf.String())
 		for _, hidden := range append(c.tokens, account.AccessToken(), secret, key) {
@@ -190,54 +180,4 @@ func TestTokenIsUnavailable(t *testing.T) {
 
 	assert.ErrorContains(t, err, "tokenclient: status 502: wechatuser: getStableAccessToken: 40164",
 		"the error of the server's request")
-}
-
-func TestRun(t *testing.T) {
-	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "set TOKENSERVER_KEY")
-	assert.ErrorContains(t, run(t.Context(), []string{"now"}, io.Discard, io.Discard), "unexpected argument")
-	t.Setenv("TOKENSERVER_KEY", key)
-	err := run(t.Context(), []string{"-addr", "0.0.0.0:0"}, io.Discard, io.Discard)
-	assert.ErrorContains(t, err, "the token must not be sent in plain text")
-
-	ctx, cancel := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- run(ctx, []string{"-addr", "127.0.0.1:0"}, w, io.Discard) }()
-	in := bufio.NewReader(r)
-	line, err := in.ReadString('\n')
-	require.NoError(t, err)
-	assert.Contains(t, line, "Set WECHAT_APPID and WECHAT_SECRET to use your own.")
-	line, err = in.ReadString('\n')
-	require.NoError(t, err)
-	assert.Regexp(t, `serves the token of the account wx\w+\.`, line)
-	addr, _, _ := strings.Cut(line, " ")
-	tr := &http.Transport{DisableKeepAlives: true}
-	src, err := tokenclient.New("http://"+addr, key, tr)
-	require.NoError(t, err)
-
-	token, err := src.Token(t.Context())
-
-	require.NoError(t, err)
-	assert.NotEmpty(t, token.AccessToken)
-	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", src, src, src, src), key)
-	cancel()
-	assert.NoError(t, <-done)
-}
-
-func TestUsage(t *testing.T) {
-	var help, bad bytes.Buffer
-	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
-	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
-	assert.Regexp(t, `^Tokenserver (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`,
-		help.String())
-	assert.Equal(t, help.String(), bad.String(), "main prints the error")
-}
-
-func TestIncompleteCredential(t *testing.T) {
-	t.Setenv("TOKENSERVER_KEY", key)
-	t.Setenv("WECHAT_APPID", "wxTEST")
-	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
-	t.Setenv("WECHAT_APPID", "")
-	t.Setenv("WECHAT_SECRET", "SENTINEL")
-	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
 }

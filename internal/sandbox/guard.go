@@ -1,7 +1,6 @@
-package main
+package sandbox
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -52,4 +51,5 @@ func (g *guard) isOurs(host string) bool {
 	return addr.IsLoopback() || addr.Unmap() == g.addr || g.addr.IsUnspecified()
 }
 
-var errHost = errors.New("the page accepts only localhost and its listen address as Host")
+var errHost = say("the page accepts only localhost and its listen address as Host",
+	"Host 只能是 localhost 或监听地址")

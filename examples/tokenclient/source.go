@@ -1,11 +1,11 @@
-// Package tokenclient fetches access tokens from a token server over HTTP:
+// Package tokenclient fetches access tokens from "wechatuser token serve" over HTTP. Import it, or copy this file:
 //
 //	src, err := tokenclient.New("https://tokens.example.com", key, nil)
 //	…
 //	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(src))
 //
-// The program needs no app secret. Its address has to be in the IP whitelist all the same: WeChat checks the whitelist for
-// calls with a token too.
+// The program needs no app secret. Its address has to be in the IP whitelist all the same: WeChat checks the whitelist
+// for calls with a token too.
 package tokenclient
 
 import (
