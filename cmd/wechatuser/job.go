@@ -125,7 +125,8 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	a.printRejected(a.out, a.tr("rejected", "个被拒绝"), report.Failed, list)
 	if stopped {
 		if resume == "" {
-			fmt.Fprintln(a.out, a.tr("Stopped before anything was settled: run it again.", "尚无确定的结果就已停止：请重新执行。"))
+			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; who is done already stays so.",
+				"已停止。重新执行即可继续，已完成的不受影响。"))
 		} else {
 			fmt.Fprintf(a.out, a.tr("Stopped. To go on, add: --after %s\n", "已停止。如需继续，请添加：--after %s\n"), resume)
 		}
