@@ -1,10 +1,9 @@
-package main
+package export
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,20 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childEnv makes the test binary run as the program.
+// childEnv makes the test binary run an export to the file that it names.
 const childEnv = "WECHATUSER_EXPORT_CHILD"
 
-// child runs the program with smaller batches.
-func child() int {
-	cfg, err := parse(os.Args[1:], os.Stderr)
-	if err == nil {
-		cfg.batch = 50
-		var acc account
-		if acc, err = openAccount("", "", cfg.fans, io.Discard); err == nil {
-			err = export(context.Background(), acc, cfg, os.Stdout, os.Stderr)
-		}
-	}
-	if err != nil {
+// child exports to a file, in small batches.
+func child(file string) int {
+	cfg := Config{File: file, Format: FormatOf(file), Batch: 50}
+	if _, err := Run(context.Background(), newAccount(4000).Client(), cfg); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -78,8 +70,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // runAndKill runs the program and kills it after some time. It reports whether the program had completed before.
 func runAndKill(t *testing.T, after time.Duration, file string) bool {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-out", file, "-fans", "4000")
-	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0") // or it would sleep for a second on exit
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+file, "GORACE=atexit_sleep_ms=0") // or it would sleep for a second on exit
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())

@@ -1,54 +1,14 @@
-package main
+package export
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
-
-// account is the account whose followers are exported.
-type account struct {
-	*wechatuser.Client
-	calls *atomic.Int64 // requests sent, without token requests
-}
-
-// openAccount returns the real account, or an in-memory account if appID and secret are empty.
-func openAccount(appID, secret string, fans int, stderr io.Writer) (account, error) {
-	calls, count := countCalls()
-	switch {
-	case appID == "" && secret == "":
-		fmt.Fprintf(stderr, "Using an in-memory account with %d followers. "+
-			"Set WECHAT_APPID and WECHAT_SECRET to use your own.\n", fans)
-		return account{newAccount(fans).Client(count), calls}, nil
-	case appID == "":
-		return account{}, errors.New("WECHAT_SECRET is set but WECHAT_APPID is not")
-	case secret == "":
-		return account{}, errors.New("WECHAT_APPID is set but WECHAT_SECRET is not")
-	}
-	c, err := wechatuser.New(appID, secret, count)
-	return account{c, calls}, err
-}
-
-func countCalls() (*atomic.Int64, wechatuser.Option) {
-	calls := new(atomic.Int64)
-	return calls, wechatuser.WithInterceptor(func(
-		ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
-	) (wechatuser.Result, error) {
-		res, err := next(ctx)
-		if call.Path != "/cgi-bin/stable_token" {
-			calls.Add(int64(res.Attempts))
-		}
-		return res, err
-	})
-}
 
 // newAccount returns an in-memory account, the same one each time. Its app ID contains the number of followers.
 func newAccount(fans int, opts ...wechatusertest.Option) *wechatusertest.Server {

@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"bytes"
@@ -14,6 +14,19 @@ import (
 // errComplete is returned by openOutput if there is nothing to do.
 var errComplete = errors.New("the file is complete")
 
+// ErrRunning is returned if another process writes the same file.
+var ErrRunning = errors.New("another export to this file is running")
+
+// OtherError says that a part file belongs to another export: complete that one, or discard it with Force.
+type OtherError struct {
+	Part       string
+	Have, Want string // what the part file has, and what this export writes, as JSON
+}
+
+func (e *OtherError) Error() string {
+	return fmt.Sprintf("%s belongs to another export, %s, not to %s", e.Part, e.Have, e.Want)
+}
+
 // identity describes the content of a file. An export is resumed only if its identity is the same.
 type identity struct {
 	AppID  string   `json:"app_id"`
@@ -22,12 +35,12 @@ type identity struct {
 	Fields []string `json:"fields"`
 }
 
-func identityOf(appID string, cfg config) identity {
+func identityOf(appID string, cfg Config) identity {
 	fields := columnNames()
-	if cfg.format == "jsonl" {
+	if cfg.Format == "jsonl" {
 		fields = []string{"profile", "tags", "error"}
 	}
-	return identity{AppID: appID, Format: cfg.format, Excel: cfg.excel, Fields: fields}
+	return identity{AppID: appID, Format: cfg.Format, Excel: cfg.Excel, Fields: fields}
 }
 
 // output is the file of an export. Until it is complete, its name is "….part". Beside it, "….part.json" contains its
@@ -74,8 +87,7 @@ func (o *output) prepare(id identity, force bool) error {
 	case partExists && bytes.Equal(have, want):
 		return nil
 	case partExists && !force:
-		return fmt.Errorf("%s belongs to another export, %s, not to %s: complete that one, or discard it with -force",
-			o.part, have, want)
+		return &OtherError{o.part, string(have), string(want)}
 	case partExists:
 		if err := o.removePart(); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -50,7 +51,7 @@ func reject(openID string) func(*http.Request, string) string {
 func TestCSV(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	out, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, "-out", file)
+	result, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, Config{File: file})
 
 	require.NoError(t, err)
 	assert.Equal(t, strings.Join([]string{
@@ -60,14 +61,13 @@ func TestCSV(t *testing.T) {
 		`oFAKE-3,,,,,,,,,,40003 invalid openid`,
 		"",
 	}, "\n"), read(t, file))
-	assert.Contains(t, out, "3 followers in "+file+", 1 of them rejected. ")
-	assert.Contains(t, out, "For Excel, export with -excel")
+	assert.Equal(t, Result{Rows: 3, Rejected: 1}, result)
 }
 
 func TestCSVForExcel(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	_, err := exportFrom(t, &accountTransport{srv: threeFans()}, "-out", file, "-excel")
+	_, err := exportFrom(t, &accountTransport{srv: threeFans()}, Config{File: file, Excel: true})
 
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(read(t, file), "\xef\xbb\xbfopenid,"))
@@ -81,7 +81,7 @@ func TestJSONLines(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.jsonl")
 	srv := threeFans()
 
-	_, err := exportFrom(t, &accountTransport{srv: srv, respond: reject("oFAKE-3")}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: srv, respond: reject("oFAKE-3")}, Config{File: file})
 
 	require.NoError(t, err)
 	lines := slices.Collect(strings.Lines(read(t, file)))
@@ -104,7 +104,7 @@ func TestJSONLines(t *testing.T) {
 func TestSQLite(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a #1?%20.db") // needs escaping in a URI
 
-	_, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: threeFans(), respond: reject("oFAKE-3")}, Config{File: file})
 
 	require.NoError(t, err)
 	assert.Equal(t, [][]any{
@@ -133,7 +133,7 @@ func TestUnfollowDuringExport(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	_, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 
 	require.NoError(t, err)
 	row := records(t, file)[0]
@@ -147,16 +147,15 @@ func TestReadOnly(t *testing.T) {
 	w := &accountTransport{srv: newAccount(250)}
 	file := filepath.Join(t.TempDir(), "a.csv")
 
-	out, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{
-		"/cgi-bin/stable_token":       1,
-		"/cgi-bin/tags/get":           1,
-		"/cgi-bin/user/get":           3, // the total, the page and the end
-		"/cgi-bin/user/info/batchget": 3,
+		"/cgi-bin/stable_token": 1,
+		"/cgi-bin/tags/get":     1,
+		"/cgi-bin/user/get":     3, // the total, the page and the end
+		batchGet:                3,
 	}, w.paths)
-	assert.Contains(t, out, " API calls: 7,")
 	assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 }
 
@@ -164,10 +163,10 @@ func TestEmptyAccount(t *testing.T) {
 	for _, format := range formats {
 		file := filepath.Join(t.TempDir(), "a."+format)
 
-		out, err := exportFrom(t, &accountTransport{srv: newAccount(0)}, "-out", file)
+		result, err := exportFrom(t, &accountTransport{srv: newAccount(0)}, Config{File: file})
 
 		require.NoError(t, err)
-		assert.Contains(t, out, "0 followers in ")
+		assert.Equal(t, Result{}, result)
 		assert.Empty(t, records(t, file))
 	}
 }
@@ -195,24 +194,40 @@ func TestResume(t *testing.T) {
 			file := filepath.Join(dir, "a."+format)
 			w := &accountTransport{srv: newPagedAccount(1000), respond: stopAfter(300)}
 
-			_, err := exportFrom(t, w, "-out", file)
+			_, err := exportFrom(t, w, Config{File: file})
 
 			require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+			stopped := (*StoppedError)(nil)
+			require.ErrorAs(t, err, &stopped)
+			assert.Equal(t, 300, stopped.Rows)
 			assert.ErrorContains(t, err, "stopped with 300 followers in "+file+".part")
 			assert.Equal(t, []string{"a." + format + ".part", "a." + format + ".part.json"}, names(t, dir))
 
 			w.respond, w.paths = nil, nil
-			out, err := exportFrom(t, w, "-out", file)
+			resumed, first, last := "", 0, 0
+			result, err := exportFrom(t, w, Config{
+				File:    file,
+				Resumed: func(rows int, part string) { resumed = fmt.Sprint(rows, " ", part) },
+				Progress: func(done, total int) {
+					if first == 0 {
+						first = done
+					}
+					assert.Equal(t, 700, total)
+					last = done
+				},
+			})
 
 			require.NoError(t, err)
-			assert.Contains(t, out, "1000 followers in ")
-			assert.Equal(t, 7, w.paths["/cgi-bin/user/info/batchget"], "none of the 300 is fetched again")
+			assert.Equal(t, Result{Rows: 1000, Resumed: 300}, result)
+			assert.Equal(t, "300 "+file+".part", resumed)
+			assert.Equal(t, []int{1, 700}, []int{first, last}, "the progress of this run")
+			assert.Equal(t, 7, w.paths[batchGet], "none of the 300 is fetched again")
 			assert.Equal(t, 1+7+1, w.paths["/cgi-bin/user/get"], "the total, the pages after the 300, and the end")
 			assert.Equal(t, []string{"a." + format}, names(t, dir))
 			assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 
 			whole := filepath.Join(dir, "whole."+format)
-			_, err = exportFrom(t, &accountTransport{srv: newAccount(1000)}, "-out", whole)
+			_, err = exportFrom(t, &accountTransport{srv: newAccount(1000)}, Config{File: whole})
 			require.NoError(t, err)
 			assertSame(t, whole, file)
 		})
@@ -222,7 +237,7 @@ func TestResume(t *testing.T) {
 // assertSame asserts that two exports are equal: byte by byte, or row by row.
 func assertSame(t *testing.T, want, got string) {
 	t.Helper()
-	if formatOf(want) == "sqlite" {
+	if FormatOf(want) == "sqlite" {
 		assert.Equal(t, table(t, want), table(t, got))
 	} else if read(t, want) != read(t, got) {
 		assert.Fail(t, "the files differ")
@@ -233,13 +248,13 @@ func assertSame(t *testing.T, want, got string) {
 func TestChangesBetweenRuns(t *testing.T) {
 	srv := newPagedAccount(500)
 	file := filepath.Join(t.TempDir(), "a.csv")
-	_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, Config{File: file})
 	require.Error(t, err)
 
 	all := srv.OpenIDs()
 	srv.Unfollow(all[10], all[199], all[300]) // all[199] is the last row in the file
 	srv.Follow("oFAKE-new")
-	_, err = exportFrom(t, &accountTransport{srv: srv}, "-out", file)
+	_, err = exportFrom(t, &accountTransport{srv: srv}, Config{File: file})
 
 	require.NoError(t, err)
 	assert.Equal(t, slices.Concat(all[:300], all[301:], []string{"oFAKE-new"}), openIDs(t, file))
@@ -254,7 +269,7 @@ func TestExpiredCursor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := newPagedAccount(500)
 			file := filepath.Join(t.TempDir(), "a.csv")
-			_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, "-out", file)
+			_, err := exportFrom(t, &accountTransport{srv: srv, respond: stopAfter(200)}, Config{File: file})
 			require.Error(t, err)
 
 			requests := 0
@@ -266,11 +281,11 @@ func TestExpiredCursor(t *testing.T) {
 				}
 				return ""
 			}}
-			_, err = exportFrom(t, w, "-out", file)
+			_, err = exportFrom(t, w, Config{File: file})
 
 			require.NoError(t, err)
 			assert.Equal(t, srv.OpenIDs(), openIDs(t, file))
-			assert.Equal(t, 3, w.paths["/cgi-bin/user/info/batchget"], "only the other 300 are fetched")
+			assert.Equal(t, 3, w.paths[batchGet], "only the other 300 are fetched")
 		})
 	}
 }
@@ -289,60 +304,99 @@ func TestDuplicatesInList(t *testing.T) {
 	}}
 	file := filepath.Join(t.TempDir(), "a.db")
 
-	_, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 
 	require.NoError(t, err)
 	assert.Equal(t, srv.OpenIDs(), openIDs(t, file))
 }
 
-func TestInterrupted(t *testing.T) {
+func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &accountTransport{srv: newAccount(500)}
 	w.respond = func(*http.Request, string) string {
-		if w.paths["/cgi-bin/user/info/batchget"] == 3 {
+		if w.paths[batchGet] == 3 {
 			cancel()
 		}
 		return ""
 	}
 	file := filepath.Join(t.TempDir(), "a.jsonl")
 
-	_, err := exportWithin(ctx, t, w, "-out", file)
+	_, err := exportWithin(ctx, t, w, Config{File: file})
 
 	require.ErrorIs(t, err, context.Canceled)
 	w.respond = nil
-	_, err = exportFrom(t, w, "-out", file)
+	_, err = exportFrom(t, w, Config{File: file})
 	require.NoError(t, err)
 	assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 }
 
-// A complete file is kept until -force replaces it.
+// After a stop, what is in flight is written, and none of it is read again.
+func TestStop(t *testing.T) {
+	for _, format := range formats {
+		t.Run(format, func(t *testing.T) {
+			stop := make(chan struct{})
+			closeStop := sync.OnceFunc(func() { close(stop) })
+			w := &accountTransport{srv: newPagedAccount(1000)}
+			w.respond = func(*http.Request, string) string {
+				if w.paths[batchGet] == 3 {
+					closeStop()
+				}
+				return ""
+			}
+			file := filepath.Join(t.TempDir(), "a."+format)
+
+			result, err := exportFrom(t, w, Config{File: file, Stop: stop})
+
+			require.ErrorIs(t, err, ErrStop)
+			require.ErrorAs(t, err, new(*StoppedError))
+			assert.GreaterOrEqual(t, result.Rows, 300)
+			assert.Less(t, result.Rows, 1000)
+			w.respond = nil
+			_, err = exportFrom(t, w, Config{File: file})
+			require.NoError(t, err)
+			assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
+			assert.LessOrEqual(t, w.paths[batchGet], 11, "10, and one that the stop has made smaller")
+		})
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.xml")
+
+	_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, Config{File: file})
+
+	require.ErrorContains(t, err, "unknown format")
+	assert.Empty(t, names(t, filepath.Dir(file)))
+}
+
+// A complete file is kept until Force replaces it.
 func TestCompleteFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.csv")
 	w := &accountTransport{srv: newPagedAccount(300)}
-	_, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 	require.NoError(t, err)
 	before := read(t, file)
 	w.srv.Follow("oFAKE-new")
 	w.paths = nil
 
-	out, err := exportFrom(t, w, "-out", file)
+	result, err := exportFrom(t, w, Config{File: file})
 
 	require.NoError(t, err)
-	assert.Contains(t, out, "complete")
+	assert.Equal(t, Result{Complete: true}, result)
 	assert.Empty(t, w.paths)
 	assert.Equal(t, before, read(t, file))
 	assert.Equal(t, []string{"a.csv"}, names(t, dir))
 
 	w.respond = stopAfter(200)
-	_, err = exportFrom(t, w, "-out", file, "-force")
+	_, err = exportFrom(t, w, Config{File: file, Force: true})
 	require.Error(t, err)
 	assert.Equal(t, before, read(t, file), "it is kept until the new one is complete")
 
 	w.respond, w.paths = nil, nil
-	_, err = exportFrom(t, w, "-out", file, "-force")
+	_, err = exportFrom(t, w, Config{File: file, Force: true})
 	require.NoError(t, err)
-	assert.Equal(t, 2, w.paths["/cgi-bin/user/info/batchget"], "-force resumes as well")
+	assert.Equal(t, 2, w.paths[batchGet], "Force resumes as well")
 	assert.Len(t, openIDs(t, file), 301)
 }
 
@@ -351,33 +405,31 @@ func TestKilledAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.csv")
 	w := &accountTransport{srv: newAccount(20)}
-	_, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 	require.NoError(t, err)
 	whole := read(t, file)
-	cfg, err := parse([]string{"-out", file}, os.Stderr)
-	require.NoError(t, err)
-	meta, err := json.Marshal(identityOf(w.srv.AppID, cfg))
+	meta, err := json.Marshal(identityOf(w.srv.AppID, Config{Format: "csv"}))
 	require.NoError(t, err)
 
 	t.Run("all rows are written, not renamed", func(t *testing.T) {
 		require.NoError(t, os.Rename(file, file+".part"))
 		require.NoError(t, os.WriteFile(file+".part.json", meta, 0o600))
-		_, err := exportFrom(t, w, "-out", file)
+		_, err := exportFrom(t, w, Config{File: file})
 		require.NoError(t, err)
 		assert.Equal(t, whole, read(t, file))
 		assert.Equal(t, []string{"a.csv"}, names(t, dir))
 	})
 	t.Run("renamed, and the meta file still exists", func(t *testing.T) {
 		require.NoError(t, os.WriteFile(file+".part.json", meta, 0o600))
-		out, err := exportFrom(t, w, "-out", file)
+		result, err := exportFrom(t, w, Config{File: file})
 		require.NoError(t, err)
-		assert.Contains(t, out, "complete")
+		assert.True(t, result.Complete)
 		assert.Equal(t, []string{"a.csv"}, names(t, dir))
 	})
 	t.Run("an incomplete meta file and no part file", func(t *testing.T) {
 		require.NoError(t, os.Remove(file))
 		require.NoError(t, os.WriteFile(file+".part.json", meta[:9], 0o600))
-		_, err := exportFrom(t, w, "-out", file)
+		_, err := exportFrom(t, w, Config{File: file})
 		require.NoError(t, err)
 		assert.Equal(t, whole, read(t, file))
 	})
@@ -387,48 +439,49 @@ func TestKilledAtTheEnd(t *testing.T) {
 func TestAnotherExport(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 	first := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
-	_, err := exportFrom(t, first, "-out", file)
+	_, err := exportFrom(t, first, Config{File: file})
 	require.Error(t, err)
 	part := read(t, file+".part")
 	assert.NotContains(t, read(t, file+".part.json"), first.srv.Secret)
 
 	for name, other := range map[string]struct {
-		srv  *wechatusertest.Server
-		args []string
+		srv *wechatusertest.Server
+		cfg Config
 	}{
-		"another account": {newAccount(501), nil},
-		"another format":  {first.srv, []string{"-format", "sqlite"}},
-		"for Excel":       {first.srv, []string{"-excel"}},
+		"another account": {newAccount(501), Config{File: file}},
+		"another format":  {first.srv, Config{File: file, Format: "sqlite"}},
+		"for Excel":       {first.srv, Config{File: file, Excel: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &accountTransport{srv: other.srv}
-			_, err := exportFrom(t, w, append(other.args, "-out", file)...)
+			_, err := exportFrom(t, w, other.cfg)
 
 			require.ErrorContains(t, err, "another export")
+			require.ErrorAs(t, err, new(*OtherError))
 			assert.Contains(t, err.Error(), `"app_id":"wxfa4e000000000500"`)
 			assert.Empty(t, w.paths)
 			assert.Equal(t, part, read(t, file+".part"))
 		})
 	}
 
-	t.Run("with -force", func(t *testing.T) {
+	t.Run("with Force", func(t *testing.T) {
 		w := &accountTransport{srv: newAccount(501)}
-		_, err := exportFrom(t, w, "-out", file, "-force")
+		_, err := exportFrom(t, w, Config{File: file, Force: true})
 
 		require.NoError(t, err)
 		assert.Equal(t, w.srv.OpenIDs(), openIDs(t, file))
 	})
 }
 
-// -force removes all files of a discarded export, including the SQLite journal.
+// Force removes all files of a discarded export, including the SQLite journal.
 func TestForceRemovesAllFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.csv")
 	first := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
-	_, err := exportFrom(t, first, "-out", file, "-format", "sqlite")
+	_, err := exportFrom(t, first, Config{File: file, Format: "sqlite"})
 	require.Error(t, err)
 	require.NoError(t, os.WriteFile(file+".part-journal", []byte("a journal"), 0o600))
 
-	_, err = exportFrom(t, &accountTransport{srv: newAccount(20)}, "-out", file, "-force")
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(20)}, Config{File: file, Force: true})
 
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a.csv"}, names(t, filepath.Dir(file)))
@@ -442,11 +495,11 @@ func TestConcurrentExportIsRejected(t *testing.T) {
 		t.Skip("no file locks on this system")
 	}
 
-	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
-	assert.ErrorContains(t, err, "another export to this file is running")
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, Config{File: file})
+	assert.ErrorIs(t, err, ErrRunning)
 
 	first.close()
-	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
+	_, err = exportFrom(t, &accountTransport{srv: newAccount(5)}, Config{File: file})
 	assert.NoError(t, err)
 }
 
@@ -454,7 +507,7 @@ func TestConcurrentExportIsRejected(t *testing.T) {
 func TestFileMode(t *testing.T) {
 	for _, format := range formats {
 		file := filepath.Join(t.TempDir(), "a."+format)
-		_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
+		_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, Config{File: file})
 		require.NoError(t, err)
 		info, err := os.Stat(file)
 		require.NoError(t, err)
@@ -467,12 +520,13 @@ func TestFileMode(t *testing.T) {
 func TestInvalidDatabase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	w := &accountTransport{srv: newPagedAccount(500), respond: stopAfter(200)}
-	_, err := exportFrom(t, w, "-out", file)
+	_, err := exportFrom(t, w, Config{File: file})
 	require.Error(t, err)
 	require.NoError(t, os.WriteFile(file+".part", []byte(strings.Repeat("not a database", 100)), 0o600))
 
-	_, err = exportFrom(t, w, "-out", file)
+	_, err = exportFrom(t, w, Config{File: file})
 
+	assert.ErrorAs(t, err, new(*UnreadableError))
 	assert.ErrorContains(t, err, "remove it to start over")
 }
 
@@ -480,7 +534,7 @@ func TestInvalidDatabase(t *testing.T) {
 func TestUnwritableFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "missing", "a.csv")
 
-	_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, "-out", file)
+	_, err := exportFrom(t, &accountTransport{srv: newAccount(5)}, Config{File: file})
 
 	assert.True(t, errors.Is(err, os.ErrNotExist))
 }

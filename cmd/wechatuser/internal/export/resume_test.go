@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"bytes"
@@ -36,10 +36,10 @@ func someRows() []row {
 func TestResumeAnywhere(t *testing.T) {
 	rows := someRows()
 	rows[len(rows)-1].user.OpenID = "oFAKE-last"
-	for name, cfg := range map[string]config{
-		"csv":   {format: "csv"},
-		"excel": {format: "csv", excel: true},
-		"jsonl": {format: "jsonl"},
+	for name, cfg := range map[string]Config{
+		"csv":   {Format: "csv"},
+		"excel": {Format: "csv", Excel: true},
+		"jsonl": {Format: "jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "part")
@@ -71,7 +71,7 @@ func TestResumeAfterHole(t *testing.T) {
 	rows := someRows()
 	rows[len(rows)-1].user.OpenID = "oFAKE-last"
 	for _, format := range []string{"csv", "jsonl"} {
-		cfg := config{format: format}
+		cfg := Config{Format: format}
 		path := filepath.Join(t.TempDir(), "part")
 		resumeRows(t, cfg, path, rows)
 		whole, err := os.ReadFile(path)
@@ -91,7 +91,7 @@ func TestResumeAfterHole(t *testing.T) {
 }
 
 // resumeRows writes the rows that are not in the file yet, and returns how many there were.
-func resumeRows(t *testing.T, cfg config, path string, rows []row) (found int) {
+func resumeRows(t *testing.T, cfg Config, path string, rows []row) (found int) {
 	t.Helper()
 	s, err := openSink(cfg, path)
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func resumeRows(t *testing.T, cfg config, path string, rows []row) (found int) {
 func TestResumeSQLite(t *testing.T) {
 	rows := someRows()
 	rows[len(rows)-1].user.OpenID = "oFAKE-last"
-	cfg := config{format: "sqlite"}
+	cfg := Config{Format: "sqlite"}
 	path := filepath.Join(t.TempDir(), "part")
 	for n := range rows {
 		s, err := openSink(cfg, path)

@@ -1,12 +1,12 @@
-package main
+package export
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,10 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = os.Unsetenv("WECHAT_APPID")
-	_ = os.Unsetenv("WECHAT_SECRET")
-	if os.Getenv(childEnv) != "" {
-		os.Exit(child())
+	if file := os.Getenv(childEnv); file != "" {
+		os.Exit(child(file))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -74,22 +72,20 @@ func (w *accountTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.srv.Transport().RoundTrip(r)
 }
 
-// exportFrom exports an account, in batches of 7 rows and one call at a time.
-func exportFrom(t *testing.T, w *accountTransport, args ...string) (stdout string, err error) {
+// batchGet is the path of the calls that fetch profiles.
+const batchGet = "/cgi-bin/user/info/batchget"
+
+// exportFrom exports an account, in batches of 7 rows and one call at a time. The format is that of the file name.
+func exportFrom(t *testing.T, w *accountTransport, cfg Config) (Result, error) {
 	t.Helper()
-	return exportWithin(t.Context(), t, w, args...)
+	return exportWithin(t.Context(), t, w, cfg)
 }
 
-func exportWithin(ctx context.Context, t *testing.T, w *accountTransport, args ...string) (stdout string, err error) {
+func exportWithin(ctx context.Context, t *testing.T, w *accountTransport, cfg Config) (Result, error) {
 	t.Helper()
-	cfg, err := parse(args, io.Discard)
-	require.NoError(t, err)
-	cfg.batch, cfg.concurrency = 7, 1
-	calls, count := countCalls()
-	c := w.srv.Client(count, wechatuser.WithTransport(w))
-	var out bytes.Buffer
-	err = export(ctx, account{c, calls}, cfg, &out, io.Discard)
-	return out.String(), err
+	cfg.Format = cmp.Or(cfg.Format, FormatOf(cfg.File))
+	cfg.Batch, cfg.Concurrency = 7, 1
+	return Run(ctx, w.srv.Client(wechatuser.WithTransport(w)), cfg)
 }
 
 // openIDs returns the openids of a complete export, in the order of the file.
@@ -104,7 +100,7 @@ func openIDs(t *testing.T, file string) (ids []string) {
 // records returns the rows of a complete export, by column. Lists of a JSON line are formatted with fmt.Sprint.
 func records(t *testing.T, file string) (rows []map[string]string) {
 	t.Helper()
-	switch formatOf(file) {
+	switch FormatOf(file) {
 	case "csv":
 		in := csv.NewReader(strings.NewReader(strings.TrimPrefix(read(t, file), byteOrderMark)))
 		all, err := in.ReadAll()
@@ -181,76 +177,10 @@ func names(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-func TestFlags(t *testing.T) {
-	for name, args := range map[string][]string{
-		"an argument":          {"followers.csv"},
-		"an unknown flag":      {"-bom"},
-		"no extension":         {"-out", "followers"},
-		"an unknown extension": {"-out", "followers.xlsx"},
-		"an unknown format":    {"-format", "xml"},
-		"Excel and not CSV":    {"-out", "followers.db", "-excel"},
-		"negative followers":   {"-fans", "-1"},
-		"no concurrency":       {"-concurrency", "0"},
+func TestFormatOf(t *testing.T) {
+	for file, format := range map[string]string{
+		"a.CSV": "csv", "a.ndjson": "jsonl", "a.b.sqlite3": "sqlite", "a.db": "sqlite", "csv": "", "a.xlsx": "",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
-
-			assert.Error(t, run(t.Context(), args, io.Discard, io.Discard))
-			assert.Empty(t, names(t, "."))
-		})
+		assert.Equal(t, format, FormatOf(file), file)
 	}
-	for file, format := range map[string]string{"a.CSV": "csv", "a.ndjson": "jsonl", "a.b.sqlite3": "sqlite"} {
-		cfg, err := parse([]string{"-out", file}, io.Discard)
-		require.NoError(t, err)
-		assert.Equal(t, format, cfg.format)
-	}
-	cfg, err := parse([]string{"-out", "a.txt", "-format", "jsonl"}, io.Discard)
-	require.NoError(t, err)
-	assert.Equal(t, "jsonl", cfg.format, "the flag takes precedence over the extension")
-}
-
-func TestHelp(t *testing.T) {
-	var out, bad bytes.Buffer
-	require.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
-	require.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
-	assert.Equal(t, out.String(), bad.String(), "main prints the error")
-
-	for _, text := range []string{"go run . -out followers.csv", "-concurrency", "(default 100000)", "WECHAT_APPID"} {
-		assert.Contains(t, out.String(), text)
-	}
-}
-
-func TestIncompleteCredential(t *testing.T) {
-	t.Setenv("WECHAT_APPID", "wxTEST")
-	t.Chdir(t.TempDir())
-
-	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_SECRET is not")
-	t.Setenv("WECHAT_APPID", "")
-	t.Setenv("WECHAT_SECRET", "SENTINEL")
-	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
-	assert.Empty(t, names(t, "."))
-}
-
-func TestInMemoryAccount(t *testing.T) {
-	t.Chdir(t.TempDir())
-	var stdout, stderr bytes.Buffer
-
-	require.NoError(t, run(t.Context(), []string{"-fans", "30"}, &stdout, &stderr))
-
-	assert.Contains(t, stderr.String(),
-		"Using an in-memory account with 30 followers. Set WECHAT_APPID and WECHAT_SECRET to use your own.\n")
-	assert.Contains(t, stdout.String(), "30 followers in followers.csv")
-}
-
-func TestProgressBar(t *testing.T) {
-	var out bytes.Buffer
-
-	assert.NoError(t, newBar(&out, 40).Add(10))
-
-	assert.Regexp(t, `Followers +25% \|.*\(10/40, \d+ followers/\w+\)`, out.String())
-	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	require.NoError(t, err)
-	defer file.Close()
-	assert.False(t, isTerminal(&out))
-	assert.False(t, isTerminal(file))
 }

@@ -1,4 +1,4 @@
-package main
+package export
 
 import "os"
 
@@ -12,16 +12,16 @@ type sink interface {
 	close() error
 }
 
-func openSink(cfg config, path string) (sink, error) {
-	if cfg.format == "sqlite" {
+func openSink(cfg Config, path string) (sink, error) {
+	if cfg.Format == "sqlite" {
 		return openSQLite(path)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.format == "jsonl" {
+	if cfg.Format == "jsonl" {
 		return &textFile{file: f, format: jsonLines{}}, nil
 	}
-	return &textFile{file: f, format: csvTable{excel: cfg.excel}}, nil
+	return &textFile{file: f, format: csvTable{excel: cfg.Excel}}, nil
 }

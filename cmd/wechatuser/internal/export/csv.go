@@ -1,4 +1,4 @@
-package main
+package export
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func (c csvTable) append(b *bytes.Buffer, r row) error {
 	return writeRecord(b, record)
 }
 
-// cell returns text as the content of a cell. With -excel, it escapes text that Excel would take for a formula, such as
+// cell returns text as the content of a cell. For Excel, it escapes text that Excel would take for a formula, such as
 // a remark "=1+1". Programs that read the file do not need that.
 func (c csvTable) cell(column int, text string) string {
 	text = strings.ReplaceAll(text, "\x00", "") // after a power failure, NUL marks lost data
