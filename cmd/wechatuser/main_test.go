@@ -119,7 +119,7 @@ func ids(from, to int) (list []string) {
 
 // What changes from run to run in an output.
 var (
-	moments = regexp.MustCompile(`20\d\d-\d\d-\d\d \d\d:\d\d:\d\d( [+-]\d{4})?`)
+	moments = regexp.MustCompile(`(?:"subscribe_time":\d+)|20\d\d-\d\d-\d\d \d\d:\d\d:\d\d( [+-]\d{4})?`)
 	rids    = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}`)
 )
 

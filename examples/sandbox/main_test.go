@@ -58,7 +58,7 @@ func TestComposeFile(t *testing.T) {
 	host, port, err := net.SplitHostPort(flags.Lookup("addr").Value.String())
 	require.NoError(t, err)
 	assert.True(t, net.ParseIP(host).IsUnspecified(), "other containers reach it")
-	assert.Contains(t, string(text), "-base http://sandbox:"+port+" ")
+	assert.Contains(t, string(text), "--base-url http://sandbox:"+port+" ")
 	assert.Contains(t, string(text), "WECHAT_APPID: "+flags.Lookup("appid").Value.String()+"\n")
 	assert.Contains(t, string(text), `WECHAT_SECRET: "`+flags.Lookup("secret").Value.String()+`"`)
 }
