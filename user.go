@@ -50,22 +50,28 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if err := ep.checkOpenID("openid", openID); err != nil {
 		return nil, err
 	}
+	req := request{ep: ep, param: "openid", value: openID, query: langQuery(opts), check: checkUserInfo, subject: openID}
+	res, err := call[userInfoResponse](ctx, &c.caller, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	return (*UserInfo)(&res.profile), nil
+}
+
+func langQuery(opts []UserInfoOption) string {
+	if len(opts) == 0 {
+		return ""
+	}
 	var cfg userInfoConfig
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&cfg)
 		}
 	}
-	query := "openid=" + url.QueryEscape(openID)
-	if cfg.lang != "" {
-		query += "&lang=" + url.QueryEscape(string(cfg.lang))
+	if cfg.lang == "" {
+		return ""
 	}
-	req := request{ep: ep, query: query, check: checkUserInfo, subject: openID}
-	res, err := call[userInfoResponse](ctx, &c.caller, req, nil)
-	if err != nil {
-		return nil, err
-	}
-	return (*UserInfo)(&res.profile), nil
+	return "lang=" + url.QueryEscape(string(cfg.lang))
 }
 
 type batchUserInfoResponse struct {
@@ -166,11 +172,11 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 	if err := ep.checkCursor("next_openid", nextOpenID); err != nil {
 		return nil, err
 	}
-	query := ""
+	req := request{ep: ep}
 	if nextOpenID != "" {
-		query = "next_openid=" + url.QueryEscape(nextOpenID)
+		req.param, req.value = "next_openid", nextOpenID
 	}
-	res, err := call[pageResponse](ctx, &c.caller, request{ep: ep, query: query}, nil)
+	res, err := call[pageResponse](ctx, &c.caller, req, nil)
 	if err != nil {
 		return nil, err
 	}
