@@ -89,9 +89,9 @@ func (r *batchUserInfoResponse) missingField() string {
 // position: the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no
 // limit and goes on without the rejected ones.
 //
-// If an openid is nobody's, the platform is known to send the profiles of the others with UnionIDs that are not theirs.
-// A response that may be such a one fails with a [*ResponseError] that matches [ErrUnproven]. So may the response for
-// users who have left the account, if they come last: [Client.BulkUserInfo] asks again and returns all of them.
+// If an openid belongs to nobody, the platform is known to mix up the UnionIDs of the other profiles. If a response may
+// be mixed up, the call fails with a [*ResponseError] that matches [ErrUnproven]. It may also fail if the last user has
+// left the account: [Client.BulkUserInfo] asks again and returns all profiles.
 //
 // batchUserinfo, POST /cgi-bin/user/info/batchget,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
@@ -183,8 +183,8 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 	return res.page(), nil
 }
 
-// UpdateRemark sets the remark of a follower, which only the account's operators see. It has at most 30 bytes of UTF-8,
-// which is 10 Chinese characters. An empty remark removes it.
+// UpdateRemark sets the remark of a follower, which only the account's operators see. A remark has at most 30 bytes of
+// UTF-8, which is 10 Chinese characters. An empty one removes the remark.
 //
 // For a user who does not follow the account the platform returns [CodeRequireSubscribe].
 //
@@ -239,7 +239,7 @@ func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	return c.changeOpenID(ctx, fromAppID, openIDs, false, nil)
 }
 
-// changeOpenID is ChangeOpenID. As a part of a job it leaves it to the job whose results they are.
+// changeOpenID is ChangeOpenID. If ofJob is set, the job checks which result belongs to which openid.
 func (c *Client) changeOpenID(
 	ctx context.Context, fromAppID string, openIDs []string, ofJob bool, memory spares[OpenIDChange],
 ) ([]OpenIDChange, error) {

@@ -176,7 +176,7 @@ func (d *diagnosis) credential(ctx context.Context, c *wechatuser.Client, rec *r
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) && e.Code == wechatuser.CodeIPNotAllowed {
 		d.skip("unknown until the whitelist is right", credentialCheck)
-		finding, remedy := explain(e), e.Code.Remedy()
+		finding, remedy := explain(e), e.Remedy()
 		if ip := e.ClientIP(); ip.IsValid() {
 			finding = fmt.Sprintf("WeChat sees this machine as %s. %s", ip, finding)
 			remedy = fmt.Sprintf("add %s to the IP whitelist (IP白名单) in the console, https://developers.weixin.qq.com/platform "+

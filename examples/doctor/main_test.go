@@ -108,8 +108,10 @@ func TestTokenStaysValid(t *testing.T) {
 }
 
 func TestDNSFailure(t *testing.T) {
-	p := target{appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := target{
+		appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 
 	report := diagnosisOf(t, p)
 
@@ -219,6 +221,7 @@ func TestCredential(t *testing.T) {
 	report := diagnosisOf(t, p, secret)
 	assertCheck(t, report, fail, credentialCheck,
 		"getStableAccessToken failed with errcode 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
+	assert.Contains(t, report, "WeChat explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag")
 	assertCheck(t, report, skipped, whitelistCheck, "unknown without a token")
 	assertCheck(t, report, skipped, "rights")
 	assertCheck(t, report, ok, clockCheck)
@@ -227,6 +230,9 @@ func TestCredential(t *testing.T) {
 	p = targetOf(srv)
 	p.appID = "wxOTHER"
 	assertCheck(t, diagnosisOf(t, p), fail, credentialCheck, "40013", "-> check the app ID")
+
+	srv.FailNext("/cgi-bin/stable_token", wechatuser.CodeDailyQuotaExceeded, 1)
+	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck, "45009", "call ClearQuotaByAppSecret")
 
 	srv.FailNextHTTP("/cgi-bin/stable_token", http.StatusForbidden, "<html><title>blocked by proxy</title></html>", 1)
 	assertCheck(t, diagnosisOf(t, targetOf(srv)), fail, credentialCheck,
@@ -239,8 +245,9 @@ func TestCredential(t *testing.T) {
 
 func TestWhitelist(t *testing.T) {
 	for name, message := range map[string]string{
-		"IPv4":          "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
-		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4": "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: " +
+			"5f0000aa-11223344-55667788",
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := newAccount(t)
@@ -410,8 +417,10 @@ func TestIncompleteCredential(t *testing.T) {
 
 // A base URL of plain http that is not loopback needs -plain-http.
 func TestPlainHTTP(t *testing.T) {
-	p := target{appID: "wxTEST", secret: secret, base: "http://sandbox:8080", timeout: time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := target{
+		appID: "wxTEST", secret: secret, base: "http://sandbox:8080", timeout: time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 	_, err := diagnose(t.Context(), p)
 	require.ErrorContains(t, err, "WithPlainHTTP")
 	p.plainHTTP = true

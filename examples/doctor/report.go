@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/wechatuser/wechatuser"
 )
@@ -51,10 +52,13 @@ func (d *diagnosis) addError(name string, err error) {
 		s, remedy = warn, "this may be temporary: try again; if it persists, "+remedy
 	}
 	if e := (*wechatuser.Error)(nil); errors.As(err, &e) {
-		finding, remedy = explain(e), e.Code.Remedy()
+		finding, remedy = explain(e), e.Remedy()
 	}
 	d.add(name, s, finding, remedy)
 }
+
+// ridMark stands before the rid of an error.
+const ridMark = ", rid "
 
 // explain describes an error of the platform in English and Chinese.
 func explain(e *wechatuser.Error) string {
@@ -65,7 +69,7 @@ func explain(e *wechatuser.Error) string {
 		text += ": " + e.Message
 	}
 	if e.RID != "" {
-		text += ", rid " + e.RID // https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag explains it
+		text += ridMark + e.RID
 	}
 	return text
 }
@@ -81,12 +85,17 @@ func (d *diagnosis) count(s status) (n int) {
 
 func (d *diagnosis) print(out io.Writer) {
 	const line = "%-7s  %-33s %s\n"
+	rids := ""
 	for _, c := range d.checks {
+		if strings.Contains(c.finding, ridMark) {
+			rids = "\nWeChat explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag\n"
+		}
 		fmt.Fprintf(out, line, c.status, c.name, c.finding)
 		if c.remedy != "" {
 			fmt.Fprintf(out, line, "", "", "-> "+c.remedy)
 		}
 	}
+	fmt.Fprint(out, rids)
 	fmt.Fprintf(out, "\nok %d, warn %d, FAIL %d, skipped %d. "+
 		"Requests sent: API calls %d, token requests %d. Nothing was changed.\n",
 		d.count(ok), d.count(warn), d.count(fail), d.count(skipped), d.calls, d.tokens)

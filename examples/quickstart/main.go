@@ -244,7 +244,7 @@ func (t tour) invalidOpenIDs(ctx context.Context, first []string) error {
 		t.printf("code     %d, matches CodeInvalidOpenID: %v", e.Code, errors.Is(err, wechatuser.CodeInvalidOpenID))
 		t.printf("meaning  %s", e.Code.Meaning())
 		t.printf("含义     %s", e.Code.MeaningZH())
-		t.printf("remedy   %s", e.Code.Remedy())
+		t.printf("remedy   %s", e.Remedy())
 		t.printf("rid      %s", e.RID)
 		t.printf("error    %v", e)
 	} else if err != nil {

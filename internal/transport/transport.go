@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +53,8 @@ func New(cfg Config) *Transport {
 	}
 	rc := resty.NewWithClient(hc). // not resty.New, which keeps cookies
 					SetLogger(noopLogger{}). // resty's lines hold URLs, and URLs hold the token
-					SetDisableWarn(true)
-	rc.SetPreRequestHook(leaveHeaders)
+					SetDisableWarn(true).
+					SetPreRequestHook(prepare)
 	t := &Transport{
 		Hosts: NewHosts(cfg.BaseURLs),
 		resty: rc,
@@ -80,7 +82,8 @@ func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 // The response must be released, even after an error: it may hold what arrived before the error.
 //
 // If a reused connection returns no response, Send closes the idle connections, so that a retry uses a new one. If the
-// transport can't close them and the request is repeatable, net/http may send it more than once.
+// transport can't close them and the request is repeatable, net/http may send it more than once. One that is not
+// repeatable it sends once.
 func (t *Transport) Send(
 	ctx context.Context, method, url string, body []byte, repeatable bool,
 ) (resp Response, sent bool, err error) {
@@ -88,6 +91,9 @@ func (t *Transport) Send(
 		began = time.Now()
 		idle  = t.idleConnections()
 	)
+	if body == nil && !repeatable {
+		ctx = context.WithValue(ctx, onceKey{}, true)
+	}
 	ctx, trace := watch(ctx)
 	req := t.requests.Get().(*resty.Request).SetContext(ctx)
 	req.Header = t.header
@@ -121,25 +127,39 @@ func (t *Transport) Send(
 	return resp, true, err
 }
 
+// onceKey marks the context of a request without a body that is not repeatable.
+type onceKey struct{}
+
 // These mark requests without and with a body whose headers lateTransport sets. They must not change.
 var noHeader, noBodyHeader = http.Header{}, http.Header{}
 
+// prepare changes what resty has made of a request.
+func prepare(rc *resty.Client, req *http.Request) error {
+	sendOnce(req)
+	leaveHeaders(rc.GetClient(), req)
+	return nil
+}
+
+// sendOnce gives a request that is not repeatable an empty body. Without a body, net/http takes each GET for repeatable;
+// with one that it can't rewind, it doesn't. No body is sent.
+func sendOnce(req *http.Request) {
+	if req.Context().Value(onceKey{}) != nil {
+		req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil
+	}
+}
+
 // leaveHeaders leaves the headers of a request to lateTransport, so that http.Client does not make a copy of them, for a
 // redirect that is never followed. It does so only if the request goes straight to the pool, and nobody adds a header.
-func leaveHeaders(rc *resty.Client, req *http.Request) error {
-	client := rc.GetClient()
+func leaveHeaders(client *http.Client, req *http.Request) {
 	late, ok := client.Transport.(*lateTransport)
-	if !ok || client.Jar != nil || req.URL.User != nil {
-		return nil
+	if !ok || client.Jar != nil || req.URL.User != nil || !isPool(late.current()) {
+		return
 	}
-	if isPool(late.current()) {
-		if req.Header.Get("Content-Type") == "" {
-			req.Header = noHeader
-		} else {
-			req.Header = noBodyHeader
-		}
+	if req.Header.Get("Content-Type") == "" {
+		req.Header = noHeader
+	} else {
+		req.Header = noBodyHeader
 	}
-	return nil
 }
 
 // idleConnections returns the transport if it can close its idle connections, and nil otherwise.

@@ -88,6 +88,28 @@ func TestLinksOfTheDocs(t *testing.T) {
 	assert.Greater(t, len(names), 10, "the check saw the documents")
 }
 
+// The console for secrets, whitelists, permissions and quotas has moved from mp.weixin.qq.com, where the notices of an
+// account stayed: https://developers.weixin.qq.com/doc/service/guide/dev/migration.html. Nothing sends a reader there for
+// anything else. Nor is a size of the pages of the blacklist promised, about which the platform's pages disagree.
+func TestTextsFollowThePlatform(t *testing.T) {
+	names := documents(t)
+	sources, err := filepath.Glob(filepath.Join(moduleRoot, "*.go"))
+	require.NoError(t, err)
+	examples, err := filepath.Glob(filepath.Join(moduleRoot, "examples", "*", "*.go"))
+	require.NoError(t, err)
+	notices := regexp.MustCompile("notices|irregularities|Notices|通知|封禁|debug/cgi-bin/sandbox")
+	for _, name := range slices.Concat(names, sources, examples) {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			assert.False(t, strings.Contains(line, "mp.weixin.qq.com") && !notices.MatchString(line), "%s: %s", name, line)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(moduleRoot, "blacklist.go"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "1,000")
+}
+
 // documents returns all Markdown files of the repository.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
@@ -159,7 +181,8 @@ var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wec
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
-	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http", "net/http/httptest",
+	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
+	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
 	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/examples/newcomers",
@@ -205,7 +228,8 @@ func TestGoBlocksOfTheDocs(t *testing.T) {
 			t.Logf("%s: not checked, since its module can't be loaded: %v", b.position, err)
 			continue
 		}
-		for _, err := range typeErrors(loaders[b.module], b.imports, nested[b.module].given, "//line "+b.position+"\n"+b.text) {
+		for _, err := range typeErrors(loaders[b.module], b.imports, nested[b.module].given,
+			"//line "+b.position+"\n"+b.text) {
 			t.Error(err)
 		}
 	}
@@ -289,7 +313,8 @@ func typeErrors(load types.Importer, imports []string, more, block string) (errs
 
 // compiled returns an importer for packages, from the export data in the build cache.
 func compiled(t *testing.T, dir string, packages []string) (types.Importer, error) {
-	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"}, packages...)
+	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"},
+		packages...)
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	out, err := cmd.Output()
