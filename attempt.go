@@ -82,9 +82,15 @@ func (o *outcome) retryable(ep *endpoint) bool {
 }
 
 // prepare returns the token for an attempt, the zero Token if the endpoint takes none, or why nothing can be sent.
-func (c *caller) prepare(ctx context.Context, req *request, attempts int) (token Token, err error) {
+func (c *caller) prepare(
+	ctx context.Context, wait *waiting, req *request, attempts int,
+) (token Token, err error) {
 	if !req.ep.noAuth {
-		if token, err = c.tokens.get(ctx); err != nil {
+		var cached bool
+		if token, cached = c.tokens.cached(); !cached {
+			token, err = c.tokens.get(wait.context())
+		}
+		if err != nil {
 			return Token{}, tokenError(req.ep, attempts, err)
 		}
 	}

@@ -59,7 +59,7 @@ func (e *unsentError) Unwrap() error { return e.err }
 // makeCall makes a call of a job, which begins no attempt once stopped ends. If the call fails before its first
 // attempt, the error is an [*unsentError].
 func makeCall(ctx, stopped context.Context, call func(context.Context) error) error {
-	ctx, n := countCalls(withStop(ctx, stopped))
+	ctx, n := startCall(ctx, stopped)
 	err := call(ctx)
 	if err != nil && n.attempts.Load() == 0 {
 		return &unsentError{err}

@@ -43,12 +43,16 @@ import (
 func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[UserInfo, error] {
 	return bulkRead[UserInfo]{
 		ep: &endpoints[batchUserInfo],
-		ask: func(ctx context.Context, openIDs []string) ([]UserInfo, error) {
-			users := make([]UserQuery, len(openIDs))
-			for i, id := range openIDs {
-				users[i].OpenID = id
+		ask: func(ctx context.Context, n int, openID func(int) string, memory spares[UserInfo]) ([]UserInfo, error) {
+			body := userListBody(n, func(i int) UserQuery { return UserQuery{OpenID: openID(i)} })
+			res, err := c.askForUsers(ctx, request{body: body, items: n, check: noteSubscribe}, memory)
+			switch {
+			case err != nil:
+				return nil, err
+			case res.Incomplete:
+				return nil, errNoSubscribe
 			}
-			return c.batchUserInfo(ctx, users, true)
+			return res.Users, nil
 		},
 		askOne: func(ctx context.Context, openID string) (*UserInfo, error) { return c.GetUserInfo(ctx, openID) },
 		judge:  isSuspect,
@@ -76,8 +80,12 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[OpenIDChange, error] {
 	return bulkRead[OpenIDChange]{
 		ep: &endpoints[changeOpenID],
-		ask: func(ctx context.Context, openIDs []string) ([]OpenIDChange, error) {
-			return c.changeOpenID(ctx, fromAppID, openIDs, true)
+		ask: func(ctx context.Context, n int, openID func(int) string, memory spares[OpenIDChange]) ([]OpenIDChange, error) {
+			openIDs := make([]string, n)
+			for i := range openIDs {
+				openIDs[i] = openID(i)
+			}
+			return c.changeOpenID(ctx, fromAppID, openIDs, true, memory)
 		},
 		openID: func(ch *OpenIDChange) string { return ch.From },
 		failed: func(err *OpenIDError) OpenIDChange { return OpenIDChange{From: err.OpenID, Err: err} },
@@ -88,8 +96,9 @@ func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs
 
 // bulkRead is a read that one call can make for some openids.
 type bulkRead[R any] struct {
-	ep  *endpoint
-	ask func(ctx context.Context, openIDs []string) ([]R, error)
+	ep *endpoint
+	// ask asks about n openids. The results can be in the memory of earlier ones.
+	ask func(ctx context.Context, n int, openID func(i int) string, memory spares[R]) ([]R, error)
 	// judge reports whether the results may be mixed up, as [isSuspect] does, and askOne asks about one openid that was
 	// in such a response. Both are nil if the endpoint is not known to mix up results.
 	judge  func(results []R, inOrder bool, seen func(i int) *evidence) bool
@@ -119,11 +128,12 @@ func (r bulkRead[R]) run(
 		}
 		left := false
 		p := newPolicy(c, -1, cfg.patience)
+		memory := make(spares[R], 2*cfg.concurrency+1) // for as many chunks as a job holds at a time
 		job := bulk.Job[found[R]]{
 			Gate: p.gate, ChunkSize: cfg.sizeFor(r.ep), Concurrency: cfg.concurrency,
 			Validate: func(openID string) error { return r.ep.checkOpenID("openid", openID) },
 			Send: func(ctx, stopped context.Context, items []*bulk.Item[found[R]]) error {
-				return makeCall(ctx, stopped, func(ctx context.Context) error { return r.send(ctx, p, items) })
+				return makeCall(ctx, stopped, func(ctx context.Context) error { return r.send(ctx, p, items, memory) })
 			},
 			Classify: func(stopped context.Context, err error) bulk.Verdict {
 				return p.classify(ctx, stopped, err)
@@ -133,9 +143,12 @@ func (r bulkRead[R]) run(
 				case bulk.Pending:
 					return false
 				case bulk.Done:
-					result := item.Result.result
+					result := *item.Result.result
 					if item.Delivered {
 						result = r.clone(result)
+					}
+					if !item.Shared {
+						item.Result.from.release(memory)
 					}
 					left = !yield(result, r.err(result))
 				case bulk.Rejected, bulk.Invalid, bulk.Unknown:
@@ -156,10 +169,47 @@ func (r bulkRead[R]) run(
 
 // found is what is known about an openid.
 type found[R any] struct {
-	result R
+	result *R
+	from   *batch[R] // that has the result; nil if it is alone
 	seen   evidence
 	// mistrusted: a response with the openid could not be trusted, whatever the order of its openids.
 	mistrusted bool
+}
+
+// batch is the results of one call.
+type batch[R any] struct {
+	results   []R
+	delivered int
+}
+
+// release notes that a result was delivered, and will not be delivered again. After the last one the memory of the batch
+// can be used for another one. Of what the results point at, nothing is used again.
+func (b *batch[R]) release(memory spares[R]) {
+	if b == nil {
+		return
+	}
+	if b.delivered++; b.delivered == len(b.results) {
+		memory.put(b.results)
+	}
+}
+
+// spares are results whose memory can be used again. A nil spares has none.
+type spares[R any] chan []R
+
+func (s spares[R]) put(results []R) {
+	select {
+	case s <- results:
+	default:
+	}
+}
+
+func (s spares[R]) take() []R {
+	select {
+	case results := <-s:
+		return results[:0]
+	default:
+		return nil
+	}
 }
 
 // maxBroken is how many openids in a row, each in a call of its own, may have a broken response. A broken profile is
@@ -167,21 +217,26 @@ type found[R any] struct {
 const maxBroken = 16
 
 // send asks about the openids of some items and sets their results.
-func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[found[R]]) error {
+func (r bulkRead[R]) send(
+	ctx context.Context, p *policy, items []*bulk.Item[found[R]], memory spares[R],
+) error {
 	// A single openid may belong to nobody; the call for one user tells.
 	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil {
 		result, err := r.askOne(ctx, one.ID)
 		if err == nil {
-			one.Result.result = *result
+			one.Result.result = result
 		}
 		return err
 	}
 	// Users who looked like followers go last: if the response is mixed up again, its end shows it.
-	order := slices.Clone(items)
-	slices.SortStableFunc(order, func(a, b *bulk.Item[found[R]]) int {
-		return rank(a.Result.seen) - rank(b.Result.seen)
-	})
-	results, err := r.ask(ctx, openIDsOf(order))
+	order := items
+	if slices.ContainsFunc(items, func(item *bulk.Item[found[R]]) bool { return rank(item.Result.seen) > 0 }) {
+		order = slices.Clone(items)
+		slices.SortStableFunc(order, func(a, b *bulk.Item[found[R]]) int {
+			return rank(a.Result.seen) - rank(b.Result.seen)
+		})
+	}
+	results, err := r.ask(ctx, len(order), func(i int) string { return order[i].ID }, memory)
 	var re *ResponseError
 	if broken := errors.As(err, &re) && re.broken; !broken {
 		p.broken.Store(0)
@@ -209,8 +264,7 @@ func rank(seen evidence) int {
 	return 0
 }
 
-// match sets the result of each item, by its openid: the platform guarantees no order. It changes the order of items to
-// that of the results.
+// match sets the result of each item, by its openid: the platform guarantees no order.
 func (r bulkRead[R]) match(items []*bulk.Item[found[R]], results []R) error {
 	if len(results) != len(items) {
 		return errNotInResponse
@@ -220,8 +274,10 @@ func (r bulkRead[R]) match(items []*bulk.Item[found[R]], results []R) error {
 		inOrder = inOrder && r.openID(&results[i]) == item.ID
 		askedBefore = askedBefore && item.Result.seen.asked
 	}
-	if !inOrder && !r.sort(items, results) {
-		return errNotInResponse
+	if !inOrder {
+		if items = r.inOrderOf(results, items); items == nil {
+			return errNotInResponse
+		}
 	}
 	seen := func(i int) *evidence { return &items[i].Result.seen }
 	if r.judge != nil && r.judge(results, inOrder, seen) {
@@ -230,24 +286,26 @@ func (r bulkRead[R]) match(items []*bulk.Item[found[R]], results []R) error {
 		}
 		return errSuspect
 	}
+	b := &batch[R]{results: results}
 	for i, item := range items {
-		item.Result.result = results[i]
+		item.Result.result, item.Result.from = &results[i], b
 	}
 	return nil
 }
 
-// sort puts items into the order of their results. It reports false unless each has one result.
-func (r bulkRead[R]) sort(items []*bulk.Item[found[R]], results []R) bool {
+// inOrderOf returns the items in the order of their results, and nil unless each has one result.
+func (r bulkRead[R]) inOrderOf(results []R, items []*bulk.Item[found[R]]) []*bulk.Item[found[R]] {
 	unmatched := make(map[string]*bulk.Item[found[R]], len(items))
 	for _, item := range items {
 		unmatched[item.ID] = item
 	}
+	sorted := make([]*bulk.Item[found[R]], len(items))
 	for i := range results {
 		openID := r.openID(&results[i])
-		if items[i] = unmatched[openID]; items[i] == nil {
-			return false
+		if sorted[i] = unmatched[openID]; sorted[i] == nil {
+			return nil
 		}
 		delete(unmatched, openID)
 	}
-	return true
+	return sorted
 }

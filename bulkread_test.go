@@ -1,6 +1,7 @@
 package wechatuser_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -404,4 +407,70 @@ func TestBulkUserInfoSharesNothing(t *testing.T) {
 	users[0].Extra["new_field"][1] = '7'
 	users[0].Extra["another"] = nil
 	assert.Equal(t, map[string]json.RawMessage{"new_field": json.RawMessage("[1]")}, users[1].Extra)
+}
+
+// Profiles that a program keeps stay as they were, whatever the job does with the memory of its responses: where an openid
+// comes twice, where responses are in another order, and where an interceptor makes calls twice or leaves one running.
+func TestBulkUserInfoDoesNotChangeWhatItReturned(t *testing.T) {
+	profile := func(id string) wechatuser.UserInfo {
+		n := len(id) + int(id[len(id)-1])
+		return wechatuser.UserInfo{
+			Subscribe: 1, OpenID: id, UnionID: "u" + id, SubscribeTime: 1641364601, Remark: id[20:], TagIDList: []int{n, n + 1},
+			SubscribeScene: wechatuser.SceneQRCode, Extra: map[string]json.RawMessage{"new": json.RawMessage(`"` + id + `"`)},
+		}
+	}
+	ids := testutil.OpenIDs(2_000)
+	var input []string
+	for i, id := range ids {
+		if input = append(input, id); i%7 == 0 {
+			input = append(input, ids[max(0, i-i%900)])
+		}
+	}
+	var calls atomic.Int64
+	platform := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		var asked struct {
+			List []struct {
+				OpenID string `json:"openid"`
+			} `json:"user_list"`
+		}
+		if err := json.NewDecoder(req.Body).Decode(&asked); err != nil {
+			return nil, err
+		}
+		if n := calls.Add(1); n%5 == 0 {
+			slices.Reverse(asked.List)
+		} else if n%11 == 0 {
+			return testutil.RespondCode(wechatuser.CodeSystemBusy)(req)
+		}
+		var answer struct {
+			Users []wechatuser.UserInfo `json:"user_info_list"`
+		}
+		for _, u := range asked.List {
+			answer.Users = append(answer.Users, profile(u.OpenID))
+		}
+		body, err := json.Marshal(answer)
+		if err != nil {
+			return nil, err
+		}
+		return testutil.RespondJSON(string(body))(req)
+	})
+	var running sync.WaitGroup
+	defer running.Wait()
+	type sender = func(context.Context) (wechatuser.Result, error)
+	twice := func(ctx context.Context, call wechatuser.Call, next sender) (wechatuser.Result, error) {
+		if calls.Load()%3 == 0 {
+			running.Go(func() { _, _ = next(context.WithoutCancel(ctx)) })
+		}
+		return next(ctx)
+	}
+	c := testutil.NewClient(t, platform, wechatuser.WithInterceptor(twice),
+		wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
+	var kept []wechatuser.UserInfo
+	for u, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(input...), wechatuser.WithConcurrency(3)) {
+		require.NoError(t, err)
+		kept = append(kept, u)
+	}
+	require.Len(t, kept, len(input))
+	for i, id := range input {
+		require.Equal(t, profile(id), kept[i])
+	}
 }

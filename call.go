@@ -14,8 +14,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// call is the path of every request, token requests included: it encodes in, sends it through the interceptors, the
-// limiter and the attempts, and returns the payload of the response.
+// call is the path of every request, token requests included: it encodes in, if it is not nil, sends it through the
+// interceptors, the limiter and the attempts, and returns the payload of the response.
 func call[R any, P interface {
 	*R
 	response
@@ -27,7 +27,9 @@ func call[R any, P interface {
 		}
 		req.body = body
 	}
-	req.newResponse = func() response { return P(new(R)) }
+	if req.newResponse == nil {
+		req.newResponse = func() response { return P(new(R)) }
+	}
 	resp, err := c.do(ctx, req)
 	if err != nil {
 		return nil, err
@@ -157,9 +159,9 @@ func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (
 // waitLimiter waits for the limiter, except with a token request, and then makes the call.
 func (c *caller) waitLimiter(ctx context.Context, req request) (response, Result, error) {
 	if c.limiter != nil && !isTokenAPI(req.ep.api) {
-		wait, cancel := req.job.untilStopped(ctx)
-		defer cancel()
-		if err := c.limiter.Wait(wait); err != nil {
+		wait := req.job.waiting(ctx)
+		defer wait.end()
+		if err := c.limiter.Wait(wait.context()); err != nil {
 			return nil, Result{}, newTransportError(req.ep, 0, fmt.Errorf("waiting for the limiter: %w", err))
 		}
 	}
@@ -182,15 +184,15 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		applied   bool  // an attempt of a write may have been applied
 		partly    bool  // an attempt was applied to some openids, and its 45171 is not the error that is returned
 	)
-	wait, cancel := req.job.untilStopped(ctx)
+	wait := req.job.waiting(ctx)
 	defer func() {
-		cancel()
+		wait.end()
 		res.Duration = time.Since(start)
 		err = markAmbiguous(err, applied || partly)
 	}()
 	for retry := 1; ; {
 		// Prepare: the token, and the permission to send.
-		token, err := c.prepare(wait, &req, res.Attempts)
+		token, err := c.prepare(ctx, &wait, &req, res.Attempts)
 		if err != nil {
 			limit := (*tokenLimitError)(nil)
 			if last != nil && (errors.As(err, &limit) || req.job.isStopped(ctx)) {
@@ -220,7 +222,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		// Renew: the platform rejected the token, and applied nothing. The next attempt is not a retry.
 		if o.verdict == tokenRejected && !req.ep.noAuth && refreshes < maxRefreshes {
 			refreshes++
-			fetched, err := c.tokens.refresh(wait, token)
+			fetched, err := c.tokens.refresh(wait.context(), token)
 			if fetched {
 				refreshes = maxRefreshes
 			}
@@ -244,7 +246,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 			return nil, res, o.err
 		}
-		if err := backoff.Sleep(wait, pause); err != nil {
+		if err := backoff.Sleep(wait.context(), pause); err != nil {
 			if req.job.isStopped(ctx) {
 				return nil, res, o.err
 			}

@@ -44,11 +44,36 @@ func withStop(ctx, stopped context.Context) context.Context {
 	return context.WithValue(ctx, jobKey{}, &j)
 }
 
+// startCall returns the context for a call of a job, as countCalls and withStop do together.
+func startCall(ctx, stopped context.Context) (context.Context, *callCount) {
+	c := &jobCall{Context: ctx, jobState: jobStateOf(ctx)}
+	c.own.outer = c.count
+	c.count, c.stopped = &c.own, stopped
+	return c, &c.own
+}
+
+// jobCall is the context of a call of a job. It has the state that it holds in one piece of memory.
+type jobCall struct {
+	context.Context
+	jobState
+	own callCount
+}
+
+func (c *jobCall) Value(key any) any {
+	if key == (jobKey{}) {
+		return &c.jobState
+	}
+	return c.Context.Value(key)
+}
+
 // takeJob returns the state of the job that makes a call, nil if there is none, and a context without it.
 func takeJob(ctx context.Context) (context.Context, *jobState) {
 	j, _ := ctx.Value(jobKey{}).(*jobState)
 	if j == nil {
 		return ctx, nil
+	}
+	if c, ok := ctx.(*jobCall); ok && c.Context.Value(jobKey{}) == nil {
+		return c.Context, j
 	}
 	return context.WithValue(ctx, jobKey{}, (*jobState)(nil)), j
 }
@@ -68,16 +93,37 @@ func (j *jobState) addSent()    { j.add(func(n *callCount) *atomic.Int64 { retur
 
 var errStopped = errors.New("the job was stopped")
 
-// untilStopped returns a context that ends with ctx, and when the job stops.
-func (j *jobState) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+// waiting is the context for the waits of a call, which ends with that of the call and when its job stops. It is made
+// when it is needed first: most calls do not wait for anything.
+type waiting struct {
+	call   context.Context
+	job    *jobState
+	ctx    context.Context // nil before it is needed
+	cancel context.CancelCauseFunc
+	stop   func() bool
+}
+
+func (j *jobState) waiting(ctx context.Context) waiting {
 	if j == nil || j.stopped == nil {
-		return ctx, func() {}
+		return waiting{call: ctx, ctx: ctx}
 	}
-	wait, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(j.stopped, func() { cancel(errStopped) })
-	return wait, func() {
-		stop()
-		cancel(nil)
+	return waiting{call: ctx, job: j}
+}
+
+// context returns the context, until end.
+func (w *waiting) context() context.Context {
+	if w.ctx == nil {
+		w.ctx, w.cancel = context.WithCancelCause(w.call)
+		cancel := w.cancel
+		w.stop = context.AfterFunc(w.job.stopped, func() { cancel(errStopped) })
+	}
+	return w.ctx
+}
+
+func (w *waiting) end() {
+	if w.cancel != nil {
+		w.stop()
+		w.cancel(nil)
 	}
 }
 

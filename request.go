@@ -2,6 +2,7 @@ package wechatuser
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
@@ -11,8 +12,10 @@ import (
 // request is one API call on its way through the pipeline.
 type request struct {
 	ep    *endpoint
-	query string // escaped, without the token
-	body  []byte
+	query string // escaped, without the token and param
+	// param is the name of a query parameter, and value its value, not escaped; empty for none.
+	param, value string
+	body         []byte
 	// newResponse returns the value that a response is decoded into.
 	newResponse func() response
 	// openIDs are the openids in the body, and bodyFor returns the body for some of them. Both are nil if the platform
@@ -38,16 +41,26 @@ type request struct {
 // url returns the URL of the request. auth and value are the query parameter that authorizes it, such as the access
 // token; auth is empty for none.
 func (r *request) url(base, auth, value string) string {
-	switch {
-	case auth == "" && r.query == "":
-		return base + r.ep.path
-	case auth == "":
-		return base + r.ep.path + "?" + r.query
-	case r.query == "":
-		return base + r.ep.path + "?" + auth + "=" + url.QueryEscape(value)
-	default:
-		return base + r.ep.path + "?" + auth + "=" + url.QueryEscape(value) + "&" + r.query
+	value, own := url.QueryEscape(value), url.QueryEscape(r.value)
+	var b strings.Builder
+	b.Grow(len(base) + len(r.ep.path) + len("?=&=&") + len(auth) + len(value) + len(r.param) + len(own) + len(r.query))
+	b.WriteString(base)
+	b.WriteString(r.ep.path)
+	separator := byte('?')
+	add := func(text ...string) {
+		if text[0] == "" {
+			return
+		}
+		b.WriteByte(separator)
+		separator = '&'
+		for _, t := range text {
+			b.WriteString(t)
+		}
 	}
+	add(auth, "=", value)
+	add(r.param, "=", own)
+	add(r.query)
+	return b.String()
 }
 
 // response is a response type: the payload of an endpoint, with wire.Envelope embedded.

@@ -58,6 +58,8 @@ func StaticTokenSource(token string) TokenSource {
 
 // tokenProvider returns the tokens for a client's calls. All its methods return when the context ends.
 type tokenProvider interface {
+	// cached returns the token that get would return without waiting for anything, if there is one.
+	cached() (Token, bool)
 	// get returns a token to try.
 	get(context.Context) (Token, error)
 	// refresh makes get return another token than the rejected one, and fails with errNoOtherToken if there is none for

@@ -50,6 +50,11 @@ func (c *caller) refreshLimit() time.Duration {
 // platformProvider has tokens of the platform, in a cache and perhaps in a TokenStore.
 type platformProvider struct{ cache *tokencache.Cache }
 
+func (p platformProvider) cached() (Token, bool) {
+	t, ok := p.cache.Fresh()
+	return Token(t), ok
+}
+
 func (p platformProvider) get(ctx context.Context) (Token, error) {
 	t, err := p.cache.Get(ctx)
 	return Token(t), providerError(err)
@@ -203,6 +208,8 @@ type stableTokenRequest struct {
 // noTokens is for calls that are sent without a token.
 type noTokens struct{}
 
+func (noTokens) cached() (Token, bool) { return Token{}, true }
+
 func (noTokens) get(context.Context) (Token, error) { return Token{}, nil }
 
 func (noTokens) refresh(context.Context, Token) (fetched bool, err error) {
@@ -222,6 +229,9 @@ type sourceProvider struct {
 	src    TokenSource
 	secret func() string // of the client, to be redacted in errors of the source
 }
+
+// cached returns none: the source decides.
+func (p sourceProvider) cached() (Token, bool) { return Token{}, false }
 
 func (p sourceProvider) get(ctx context.Context) (Token, error) { return p.next(ctx, "") }
 

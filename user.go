@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync/atomic"
+	"slices"
 
 	"github.com/wechatuser/wechatuser/internal/redact"
 	"github.com/wechatuser/wechatuser/internal/wire"
@@ -50,17 +50,7 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	if err := ep.checkOpenID("openid", openID); err != nil {
 		return nil, err
 	}
-	var cfg userInfoConfig
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&cfg)
-		}
-	}
-	query := "openid=" + url.QueryEscape(openID)
-	if cfg.lang != "" {
-		query += "&lang=" + url.QueryEscape(string(cfg.lang))
-	}
-	req := request{ep: ep, query: query, check: checkUserInfo, subject: openID}
+	req := request{ep: ep, param: "openid", value: openID, query: langQuery(opts), check: checkUserInfo, subject: openID}
 	res, err := call[userInfoResponse](ctx, &c.caller, req, nil)
 	if err != nil {
 		return nil, err
@@ -68,9 +58,27 @@ func (c *Client) GetUserInfo(ctx context.Context, openID string, opts ...UserInf
 	return (*UserInfo)(&res.profile), nil
 }
 
+func langQuery(opts []UserInfoOption) string {
+	if len(opts) == 0 {
+		return ""
+	}
+	var cfg userInfoConfig
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&cfg)
+		}
+	}
+	if cfg.lang == "" {
+		return ""
+	}
+	return "lang=" + url.QueryEscape(string(cfg.lang))
+}
+
 type batchUserInfoResponse struct {
 	wire.Envelope
 	Users []UserInfo `json:"user_info_list"`
+	// Incomplete: a profile lacks its subscribe. See noteSubscribe.
+	Incomplete bool `json:"-"`
 }
 
 func (r *batchUserInfoResponse) missingField() string {
@@ -88,52 +96,68 @@ func (r *batchUserInfoResponse) missingField() string {
 // batchUserinfo, POST /cgi-bin/user/info/batchget,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
 func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserInfo, error) {
-	return c.batchUserInfo(ctx, users, false)
-}
-
-// batchUserInfo is BatchUserInfo. If ofJob is set, the job checks which profiles are proven.
-func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob bool) ([]UserInfo, error) {
 	ep := &endpoints[batchUserInfo]
 	if err := ep.checkSize("user_list", len(users)); err != nil {
 		return nil, err
 	}
-	type item struct {
-		OpenID string `json:"openid"`
-		Lang   Lang   `json:"lang,omitempty"`
-	}
-	list := make([]item, len(users))
-	for i, u := range users {
+	for _, u := range users {
 		if err := ep.checkOpenID("user_list", u.OpenID); err != nil {
 			return nil, err
 		}
-		list[i] = item(u)
 	}
-	var incomplete atomic.Bool // an interceptor may run a call twice at a time
-	req := request{ep: ep, check: func(_ string, resp response, body []byte) error {
-		got := resp.(*batchUserInfoResponse).Users
-		lacks := lacksSubscribe(got, body)
-		incomplete.Store(lacks)
-		switch {
-		case ofJob:
-			return nil
-		case lacks:
-			return fmt.Errorf("%w; %w", errNoSubscribe, errUnproven)
-		}
-		return checkBatch(users, got)
-	}}
-	if ofJob {
-		req.items = len(users)
-	}
-	res, err := call[batchUserInfoResponse](ctx, &c.caller, req, struct {
-		List []item `json:"user_list"`
-	}{list})
+	res, err := c.askForUsers(ctx, request{
+		body: userListBody(len(users), func(i int) UserQuery { return users[i] }),
+		check: func(_ string, resp response, body []byte) error {
+			got := resp.(*batchUserInfoResponse).Users
+			if lacksSubscribe(got, body) {
+				return fmt.Errorf("%w; %w", errNoSubscribe, errUnproven)
+			}
+			return checkBatch(users, got)
+		},
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
-	if incomplete.Load() {
-		return nil, errNoSubscribe
-	}
 	return res.Users, nil
+}
+
+// noteSubscribe notes in a response that it lacks a subscribe. The job that it is for knows what to do.
+func noteSubscribe(_ string, resp response, body []byte) error {
+	res := resp.(*batchUserInfoResponse)
+	res.Incomplete = lacksSubscribe(res.Users, body)
+	return nil
+}
+
+// askForUsers sends a request for the profiles of some users. Each response can be in the memory of another one.
+func (c *Client) askForUsers(
+	ctx context.Context, req request, memory spares[UserInfo],
+) (*batchUserInfoResponse, error) {
+	req.ep = &endpoints[batchUserInfo]
+	req.newResponse = func() response { return &batchUserInfoResponse{Users: memory.take()} }
+	return call[batchUserInfoResponse](ctx, &c.caller, req, nil)
+}
+
+// userListBody returns the body of a request for n profiles.
+func userListBody(n int, user func(i int) UserQuery) []byte {
+	const member = `{"openid":`
+	size := len(`{"user_list":[]}`)
+	for i := range n {
+		u := user(i)
+		size += len(member) + len(u.OpenID) + len(`"","lang":""},`) + len(u.Lang)
+	}
+	body := append(make([]byte, 0, size), `{"user_list":[`...)
+	for i := range n {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		u := user(i)
+		body = wire.AppendString(append(body, member...), u.OpenID)
+		if u.Lang != "" {
+			body = wire.AppendString(append(body, `,"lang":`...), string(u.Lang))
+		}
+		body = append(body, '}')
+	}
+	return append(body, `]}`...)
 }
 
 // GetFans returns a page of up to 10,000 followers: those after nextOpenID, or the first ones if it is empty.
@@ -148,11 +172,11 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 	if err := ep.checkCursor("next_openid", nextOpenID); err != nil {
 		return nil, err
 	}
-	query := ""
+	req := request{ep: ep}
 	if nextOpenID != "" {
-		query = "next_openid=" + url.QueryEscape(nextOpenID)
+		req.param, req.value = "next_openid", nextOpenID
 	}
-	res, err := call[pageResponse](ctx, &c.caller, request{ep: ep, query: query}, nil)
+	res, err := call[pageResponse](ctx, &c.caller, req, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -212,11 +236,13 @@ func (r *changeOpenIDResponse) redact(secrets redact.Redactor) {
 // changeOpenid, POST /cgi-bin/changeopenid,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []string) ([]OpenIDChange, error) {
-	return c.changeOpenID(ctx, fromAppID, openIDs, false)
+	return c.changeOpenID(ctx, fromAppID, openIDs, false, nil)
 }
 
 // changeOpenID is ChangeOpenID. If ofJob is set, the job checks which result belongs to which openid.
-func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []string, ofJob bool) ([]OpenIDChange, error) {
+func (c *Client) changeOpenID(
+	ctx context.Context, fromAppID string, openIDs []string, ofJob bool, memory spares[OpenIDChange],
+) ([]OpenIDChange, error) {
 	ep := &endpoints[changeOpenID]
 	if fromAppID == "" || !isWord(fromAppID) {
 		return nil, ep.argumentError("from_appid", "%q is not an app ID: pass that of the account that was migrated", fromAppID)
@@ -241,16 +267,17 @@ func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	if err != nil {
 		return nil, err
 	}
-	changes := make([]OpenIDChange, len(res.Results))
-	for i, r := range res.Results {
-		changes[i] = OpenIDChange{From: r.From, To: r.To}
+	changes := slices.Grow(memory.take(), len(res.Results))
+	for _, r := range res.Results {
+		change := OpenIDChange{From: r.From, To: r.To}
 		if r.To == "" {
 			reason := r.Message
 			if reason == "" || reason == "ok" {
 				reason = "the platform returned no new openid"
 			}
-			changes[i].Err = &OpenIDError{OpenID: r.From, Err: errors.New(reason)}
+			change.Err = &OpenIDError{OpenID: r.From, Err: errors.New(reason)}
 		}
+		changes = append(changes, change)
 	}
 	return changes, nil
 }

@@ -43,6 +43,13 @@ func isWord(s string) bool { return notOfWord(s) == "" }
 // notOfWord names the first thing in s that an identifier cannot have, "" if there is none. Some of it cannot be seen,
 // such as a byte order mark at the start of a file, or a zero-width space that was copied from a web page.
 func notOfWord(s string) string {
+	ascii := true // as all openids are, of which a job checks millions
+	for i := 0; i < len(s) && ascii; i++ {
+		ascii = ' ' < s[i] && s[i] < 0x7f
+	}
+	if ascii {
+		return ""
+	}
 	if !utf8.ValidString(s) {
 		return "invalid UTF-8"
 	}

@@ -40,6 +40,52 @@ func BenchmarkWalk(b *testing.B) {
 	b.Run("client=wechatuser", func(b *testing.B) { iterateProfiles(b, million, latency, 8) })
 }
 
+// BenchmarkWalkCost measures what an iteration over 100,000 profiles costs the client, without added latency: CPU time and
+// memory. In "escapes" each response has a profile with an escape.
+func BenchmarkWalkCost(b *testing.B) {
+	const fans = 100_000
+	for _, cfg := range []struct {
+		name string
+		origin.Config
+	}{
+		{"plain", origin.Config{Fans: fans}},
+		{"escapes", origin.Config{Fans: fans, Escapes: true}},
+	} {
+		measure := func(client string, walk func(srv *origin.Process) func() int) {
+			b.Run("bodies="+cfg.name+"/client="+client, func(b *testing.B) {
+				srv := serve(b, cfg.Config)
+				count := walk(srv)
+				require.Equal(b, fans, count())
+				b.ReportAllocs()
+				start := cpuTime()
+				for b.Loop() {
+					if n := count(); n != fans {
+						b.Fatal(n)
+					}
+				}
+				reportCPU(b, start)
+			})
+		}
+		measure("bare", func(srv *origin.Process) func() int {
+			c := newBare(b, srv.URL)
+			return func() (n int) {
+				require.NoError(b, c.EachProfile(b.Context(), func(bare.UserInfo) { n++ }))
+				return n
+			}
+		})
+		measure("wechatuser", func(srv *origin.Process) func() int {
+			c := newClient(b, srv.URL)
+			return func() (n int) {
+				for _, err := range c.BulkUserInfo(b.Context(), c.AllFans(b.Context()), wechatuser.WithConcurrency(4)) {
+					require.NoError(b, err)
+					n++
+				}
+				return n
+			}
+		})
+	}
+}
+
 // BenchmarkThroughput measures profiles per second, by latency and concurrency. Each goroutine makes about 40 calls.
 func BenchmarkThroughput(b *testing.B) {
 	const ms = time.Millisecond

@@ -13,7 +13,8 @@ type chunk[R any] struct {
 	items []*Item[R]
 	// toSend never grows beyond its capacity, since items point into it.
 	toSend  []Item[R]
-	done    chan struct{} // closed when no item of toSend will change any more
+	pending []*Item[R]    // pointers to the items of toSend, for the calls
+	done    chan struct{} // gets one element when no item of toSend will change any more
 	retries int           // left
 	sending []*Item[R]    // the items of the call in progress
 }
@@ -22,21 +23,32 @@ type chunk[R any] struct {
 const spareItems = 16
 
 func newChunk[R any](size int) *chunk[R] {
-	return &chunk[R]{toSend: make([]Item[R], 0, size), done: make(chan struct{})}
+	return &chunk[R]{
+		items: make([]*Item[R], 0, size), toSend: make([]Item[R], 0, size), pending: make([]*Item[R], 0, size),
+		done: make(chan struct{}, 1),
+	}
+}
+
+// reset empties a chunk that was delivered, so that its memory can be used again. It reports false if it cannot be,
+// since a later chunk may have one of its items.
+func (c *chunk[R]) reset() bool {
+	for i := range c.toSend {
+		if c.toSend[i].Shared {
+			return false
+		}
+	}
+	clear(c.items)
+	clear(c.toSend)
+	clear(c.pending)
+	c.items, c.toSend, c.pending = c.items[:0], c.toSend[:0], c.pending[:0]
+	return true
 }
 
 func (c *chunk[R]) full() bool {
 	return len(c.toSend) == cap(c.toSend) || len(c.items) >= spareItems*cap(c.toSend)
 }
 
-func (c *chunk[R]) isDone() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
+func (c *chunk[R]) isDone() bool { return len(c.done) > 0 }
 
 // lose sets each Pending item that may be applied to Unknown, since no further call will decide it.
 func (c *chunk[R]) lose(reason error) {
@@ -49,12 +61,11 @@ func (c *chunk[R]) lose(reason error) {
 
 // work finds the outcome of each item of a chunk, or stops the job.
 func (j *Job[R]) work(ctx context.Context, c *chunk[R]) {
-	items := make([]*Item[R], len(c.toSend))
-	for i := range items {
-		items[i] = &c.toSend[i]
+	for i := range c.toSend {
+		c.pending = append(c.pending, &c.toSend[i])
 	}
 	c.retries = j.Gate.MaxRetries
-	if _, err := j.resolve(ctx, c, items, false); err != nil {
+	if _, err := j.resolve(ctx, c, c.pending, false); err != nil {
 		c.lose(j.stop(ctx, err))
 	}
 }

@@ -24,6 +24,9 @@ type Item[R any] struct {
 	MayBeApplied bool
 	// Delivered reports that the item was delivered before: its ID is in the input more than once.
 	Delivered bool
+	// Shared reports that the ID is in the input more than once while the item is in flight: the item is delivered once
+	// for each. It is final when the item is delivered, and must not be read before.
+	Shared bool
 	// Result is set by Job.Send.
 	Result R
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,6 +55,7 @@ type Job[R any] struct {
 	size     int // the largest number of items that a call may have
 
 	filling  *chunk[R]           // takes what the input yields
+	spare    []*chunk[R]         // delivered, and empty again
 	queue    []*chunk[R]         // filled and not delivered yet, in input order
 	inFlight map[string]*Item[R] // of filling and queue
 	todo     chan *chunk[R]      // the part of queue that no worker has taken yet
@@ -179,6 +181,8 @@ func (j *Job[R]) add(id string) {
 			item = &j.filling.toSend[len(j.filling.toSend)-1]
 			j.inFlight[id] = item
 		}
+	} else {
+		item.Shared = true
 	}
 	j.filling.items = append(j.filling.items, item)
 }
@@ -189,10 +193,10 @@ func (j *Job[R]) start(ctx context.Context) {
 	if len(c.items) == 0 {
 		return
 	}
-	j.filling = newChunk[R](j.chunkSize())
+	j.filling = j.emptyChunk()
 	j.queue = append(j.queue, c)
 	if len(c.toSend) == 0 {
-		close(c.done)
+		c.done <- struct{}{}
 		return
 	}
 	j.todo <- c
@@ -203,6 +207,19 @@ func (j *Job[R]) start(ctx context.Context) {
 	j.working.Go(func() { j.worker(ctx) })
 }
 
+// emptyChunk returns a chunk to be filled.
+func (j *Job[R]) emptyChunk() *chunk[R] {
+	size := j.chunkSize()
+	for n := len(j.spare); n > 0; n-- {
+		c := j.spare[n-1]
+		j.spare = j.spare[:n-1]
+		if cap(c.toSend) == size {
+			return c
+		}
+	}
+	return newChunk[R](size)
+}
+
 // worker works on chunks until there are no more.
 func (j *Job[R]) worker(ctx context.Context) {
 	for c := range j.todo {
@@ -210,7 +227,7 @@ func (j *Job[R]) worker(ctx context.Context) {
 			if err != nil {
 				j.brokeOff(ctx, c, err)
 			}
-			close(c.done)
+			c.done <- struct{}{}
 			if err == guard.ErrGoexit { //nolint:errorlint // as guard.Run returned it
 				j.working.Go(func() { j.worker(ctx) }) // in place of this goroutine, which ends
 			}
@@ -226,8 +243,7 @@ func (j *Job[R]) deliverFirst() bool {
 	if j.hasPanicked() {
 		return false
 	}
-	j.queue[0] = nil
-	j.queue = j.queue[1:]
+	j.queue = slices.Delete(j.queue, 0, 1)
 	for i := range c.toSend {
 		delete(j.inFlight, c.toSend[i].ID)
 	}
@@ -246,6 +262,9 @@ func (j *Job[R]) deliverFirst() bool {
 			return false
 		}
 		item.Delivered = true
+	}
+	if c.reset() {
+		j.spare = append(j.spare, c)
 	}
 	if j.Progress != nil && j.done > before {
 		j.Progress(j.done, j.Cursor())

@@ -686,22 +686,30 @@ func goroutine() string {
 	return fmt.Sprint(number)
 }
 
-// A job keeps neither the chunks that it has delivered nor, with an error of theirs, their items.
+// A job keeps neither the chunks that it has delivered nor, with an error of theirs, their items. Here no chunk is used
+// again, since an ID is in each of them twice.
 func TestDeliveredChunksAreForgotten(t *testing.T) {
 	const size = 4
 	for _, concurrency := range []int{1, 3} {
 		a := &api{send: rejects("id2", "id9")}
 		j := a.job(size, concurrency)
 		var (
+			all    []string
 			kept   []error
 			chunks []weak.Pointer[Item[string]]
 			n      int
 		)
+		for i, id := range ids(10 * size) {
+			if all = append(all, id); i%size == 0 {
+				all = append(all, id)
+			}
+		}
 		j.Deliver = func(item *Item[string]) bool {
 			if item.Err != nil {
 				kept = append(kept, item.Err)
 			}
-			if n%size == 0 {
+			if n%(size+1) == 0 {
+				assert.True(t, item.Shared)
 				chunks = append(chunks, weak.Make(item))
 			}
 			n++
@@ -713,9 +721,55 @@ func TestDeliveredChunksAreForgotten(t *testing.T) {
 				assert.Nil(t, chunks[len(chunks)-2].Value(), "the chunk before the last one")
 			}
 		}
-		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(10*size), nil)))
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(all, nil)))
 		assert.Len(t, kept, 2)
 		assert.Empty(t, j.inFlight)
+		assert.Empty(t, j.spare)
+	}
+}
+
+// The memory of a chunk that was delivered is empty, and used again.
+func TestChunksAreUsedAgain(t *testing.T) {
+	const size = 4
+	for _, concurrency := range []int{1, 3} {
+		a := &api{send: rejects("id2", "id9")}
+		j := a.job(size, concurrency)
+		items := make(map[*Item[string]]bool)
+		j.Deliver = func(item *Item[string]) bool {
+			items[item] = true
+			return true
+		}
+		j.Progress = func(int, string) {
+			for _, c := range j.spare {
+				assert.False(t, c.isDone())
+				assert.Equal(t, make([]Item[string], size), c.toSend[:size])
+				for _, list := range [][]*Item[string]{c.items, c.pending} {
+					assert.Empty(t, list)
+					assert.Equal(t, make([]*Item[string], cap(list)), list[:cap(list)])
+				}
+			}
+		}
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(100*size), nil)))
+		assert.LessOrEqual(t, len(items), size*(2*concurrency+1), "as many chunks as the job holds at a time")
+	}
+}
+
+// An item that a later chunk has too is not used again before that chunk is delivered.
+func TestSharedItemsAreNotUsedAgain(t *testing.T) {
+	const size = 4
+	var all []string
+	for i, id := range ids(100 * size) {
+		if all = append(all, id); i%3 == 0 {
+			all = append(all, all[max(0, len(all)-1-i%(3*size))])
+		}
+	}
+	a := new(api)
+	require.NoError(t, a.job(size, 3).Run(t.Context(), seq.ListThen(all, nil)))
+	require.Len(t, a.delivered, len(all))
+	for i, item := range a.delivered {
+		assert.Equal(t, all[i], item.ID)
+		assert.Equal(t, Done, item.Status)
+		assert.Equal(t, "result of "+item.ID, item.Result)
 	}
 }
 

@@ -63,6 +63,14 @@ func New(cfg Config) *Cache {
 	return c
 }
 
+// Fresh returns the cached token if Get would return it at once, and do nothing else.
+func (c *Cache) Fresh() (Token, bool) {
+	if t := c.current.Load(); t != nil && time.Now().Before(t.staleAt) {
+		return t.Token, true
+	}
+	return Token{}, false
+}
+
 // Get returns a valid token. It waits for a fetch only if the cached token is expiring or there is none.
 //
 // Its error is that of the fetch or of the store, a [*LimitError], a [*RememberedError] or an [*AbandonedError], or

@@ -8,24 +8,56 @@ import (
 	"net"
 	"net/http/httptrace"
 	"net/url"
+	"sync"
 	"sync/atomic"
 )
 
 // sentTrace records what net/http does with a request. Other transports do not report it.
 type sentTrace struct {
+	own bool // it was taken from traces, and is not part of another trace
 	httptrace.ClientTrace
 	asked  atomic.Bool  // net/http has asked for a connection
 	got    atomic.Int32 // connections; it writes to each at once, and uses more than one if it sends the request again
 	reused atomic.Bool  // the last connection was not new
 }
 
-func (t *sentTrace) watch(ctx context.Context) context.Context {
+var traces = sync.Pool{New: func() any { return newSentTrace() }}
+
+func newSentTrace() *sentTrace {
+	t := new(sentTrace)
 	t.GetConn = func(string) { t.asked.Store(true) }
 	t.GotConn = func(info httptrace.GotConnInfo) {
 		t.got.Add(1)
 		t.reused.Store(info.Reused)
 	}
-	return httptrace.WithClientTrace(ctx, &t.ClientTrace)
+	return t
+}
+
+// watch returns a context whose request is recorded. A trace of the caller's remains in use.
+func watch(ctx context.Context) (context.Context, *sentTrace) {
+	t := newSentTraceFor(ctx)
+	return httptrace.WithClientTrace(ctx, &t.ClientTrace), t
+}
+
+func newSentTraceFor(ctx context.Context) *sentTrace {
+	if httptrace.ContextClientTrace(ctx) != nil { // WithClientTrace makes it part of this one
+		return newSentTrace()
+	}
+	t := traces.Get().(*sentTrace)
+	t.own = true
+	return t
+}
+
+// release makes the trace usable for another request. This one must be over, and was sent by net/http itself: other
+// transports may leave something running that uses the trace later.
+func (t *sentTrace) release() {
+	if !t.own {
+		return
+	}
+	t.asked.Store(false)
+	t.got.Store(0)
+	t.reused.Store(false)
+	traces.Put(t)
 }
 
 // sent reports whether a request that failed with err may have reached the host.

@@ -38,21 +38,23 @@ type Transport struct {
 	requests sync.Pool      // of *resty.Request, half a kilobyte each
 	drops    drops          // of connections of a transport that is not ours
 	// The headers of requests without a body, with a body, and with a body that net/http may send again. All requests
-	// share them, so they must not change. resty adds only missing headers, and there are none, and sends a copy.
+	// share them, so they must not change. resty adds only missing headers, and there are none, and makes a copy; with
+	// the pool even the copy is not needed, see leaveHeaders.
 	header, bodyHeader, repeatHeader http.Header
 }
 
 // New returns a Transport.
 func New(cfg Config) *Transport {
+	late := &lateTransport{given: cfg.RoundTripper, client: cfg.Client}
 	hc := &http.Client{
-		Transport: &lateTransport{given: cfg.RoundTripper, client: cfg.Client},
+		Transport: late,
 		// A redirect would send the token in its Referer, or the secret in the body, to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	rc := resty.NewWithClient(hc). // not resty.New, which keeps cookies
 					SetLogger(noopLogger{}). // resty's lines hold URLs, and URLs hold the token
 					SetDisableWarn(true).
-					SetPreRequestHook(sendOnce)
+					SetPreRequestHook(prepare)
 	t := &Transport{
 		Hosts: NewHosts(cfg.BaseURLs),
 		resty: rc,
@@ -69,6 +71,7 @@ func New(cfg Config) *Transport {
 	// Without a value this header is not sent. It makes net/http treat POST as GET: if a reused connection breaks
 	// before the first byte of the response, net/http sends the request again on another one.
 	t.repeatHeader["Idempotency-Key"] = nil
+	late.header, late.bodyHeader = t.header, t.bodyHeader
 	return t
 }
 
@@ -86,13 +89,13 @@ func (t *Transport) Send(
 ) (resp Response, sent bool, err error) {
 	var (
 		began = time.Now()
-		trace sentTrace
 		idle  = t.idleConnections()
 	)
 	if body == nil && !repeatable {
 		ctx = context.WithValue(ctx, onceKey{}, true)
 	}
-	req := t.requests.Get().(*resty.Request).SetContext(trace.watch(ctx))
+	ctx, trace := watch(ctx)
+	req := t.requests.Get().(*resty.Request).SetContext(ctx)
 	req.Header = t.header
 	if body != nil {
 		req.Header = t.bodyHeader
@@ -114,6 +117,9 @@ func (t *Transport) Send(
 		}
 		return resp, trace.sent(err), err
 	}
+	if isPool(idle) {
+		trace.release()
+	}
 	raw := restyResp.RawResponse
 	defer raw.Body.Close()
 	resp.Status, resp.Header, resp.buf = raw.StatusCode, raw.Header, bodyBuffers.Get().(*bodyBuffer)
@@ -124,13 +130,36 @@ func (t *Transport) Send(
 // onceKey marks the context of a request without a body that is not repeatable.
 type onceKey struct{}
 
-// sendOnce gives such a request an empty body. net/http treats a GET without a body as repeatable, but not one with a
-// body that it can't rewind. No body is sent.
-func sendOnce(_ *resty.Client, req *http.Request) error {
+// These mark requests without and with a body whose headers lateTransport sets. They must not change.
+var noHeader, noBodyHeader = http.Header{}, http.Header{}
+
+// prepare changes what resty has made of a request.
+func prepare(rc *resty.Client, req *http.Request) error {
+	sendOnce(req)
+	leaveHeaders(rc.GetClient(), req)
+	return nil
+}
+
+// sendOnce gives a request that is not repeatable an empty body. net/http treats a GET without a body as repeatable, but
+// not one with a body that it can't rewind. No body is sent.
+func sendOnce(req *http.Request) {
 	if req.Context().Value(onceKey{}) != nil {
 		req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil
 	}
-	return nil
+}
+
+// leaveHeaders leaves the headers of a request to lateTransport, so that http.Client does not make a copy of them, for a
+// redirect that is never followed. It does so only if the request goes straight to the pool, and nobody adds a header.
+func leaveHeaders(client *http.Client, req *http.Request) {
+	late, ok := client.Transport.(*lateTransport)
+	if !ok || client.Jar != nil || req.URL.User != nil || !isPool(late.current()) {
+		return
+	}
+	if req.Header.Get("Content-Type") == "" {
+		req.Header = noHeader
+	} else {
+		req.Header = noBodyHeader
+	}
 }
 
 // idleConnections returns the transport if it can close its idle connections, and nil otherwise.

@@ -10,7 +10,8 @@ import (
 )
 
 // Unmarshal decodes a body of the platform into the value that v points to. It first clears the value, which does not
-// refer to data afterwards.
+// refer to data afterwards. Like encoding/json it uses memory again: that of the first list of structs among the fields
+// of a struct.
 //
 // If v points to a struct whose fields are texts, whole numbers, lists of texts, of int or of structs, structs, or
 // pointers to those, Unmarshal decodes it in one pass, as [json.Unmarshal] would, with these differences:
@@ -27,21 +28,22 @@ import (
 //     know, at most 64 of them and without those of [Envelope]. It is nil if there are none.
 //
 // Texts are copied, those that stand near each other into one block of at most [MaxBlock] bytes; so are the lists of
-// numbers. encoding/json decodes all other types, after raw control characters are escaped.
+// numbers. In a list of structs, a text that the struct before has in the same field is not copied again. encoding/json decodes all other types, after raw control characters are escaped.
 //
 // The error is a [*SyntaxError] if data is not JSON; the value is zero then. It is a [*TypeError] if a field has a
 // value that cannot be read; all other fields are set then.
 func Unmarshal(data []byte, v any) error {
 	target := reflect.ValueOf(v).Elem()
+	read := readerOf(target.Type())
+	spare := read.spare(target)
 	target.SetZero()
 	data = bytes.TrimPrefix(data, byteOrderMark)
-	read := readerOf(target.Type())
 	if read.kind != objectKind {
 		return unmarshalOther(data, v)
 	}
 	p := parsers.Get().(*parser)
 	defer p.release()
-	p.data = data
+	p.data, p.spare = data, spare
 	if c := p.next(); c == 'n' && p.word("null") && p.atEnd() {
 		return nil
 	}

@@ -26,6 +26,17 @@ func Marshal(v any) ([]byte, error) {
 	return body, nil
 }
 
+// AppendString appends a text as [Marshal] writes it.
+func AppendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			body, _ := Marshal(s) // never fails for a text
+			return append(dst, body...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
 // maxKept is the largest buffer that is kept for other bodies: several times that of 100 openids.
 const maxKept = 16 << 10
 

@@ -71,6 +71,9 @@ func FuzzMarshal(f *testing.F) {
 		require.NoError(t, err)
 		require.True(t, utf8.Valid(out), "not UTF-8: %q", out)
 
+		require.Equal(t, string(out), string(AppendString(nil, s)))
+		require.Equal(t, "x"+string(out), string(AppendString([]byte("x"), s)))
+
 		var back string
 		require.NoError(t, json.Unmarshal(out, &back))
 		require.Equal(t, string([]rune(s)), back) // each byte that is not UTF-8 is U+FFFD

@@ -13,6 +13,7 @@ import (
 type object struct {
 	fields  map[string]*field
 	unknown []int // the index of the field for unknown fields, nil if there is none
+	list    []int // the index of the first list of structs, nil if there is none
 }
 
 // field is a field of a struct, or of one that is embedded in it.
@@ -61,6 +62,9 @@ func (o *object) add(t reflect.Type, index []int) bool {
 			return false
 		}
 		o.fields[name] = f
+		if f.read.ofObjects && o.list == nil {
+			o.list = at
+		}
 	}
 	return true
 }
@@ -110,6 +114,7 @@ type member struct {
 	field  *field // nil if it is unknown
 	keep   bool   // it is unknown, and the struct has a place for it
 	name   string // if it is kept
+	last   string // the text that was read last, if it is one
 }
 
 // The objects of a list usually have their members in the same order. So the order of the last object is stored, and a
@@ -182,14 +187,14 @@ func (p *parser) object(o *object, v reflect.Value, order int) status {
 			return broken
 		}
 		k = at
-		if f := m.field; f != nil { // m must not be used after this: reading a list can move p.order
+		if f := m.field; f != nil { // m must not be used after this, but for texts: reading a list can move p.order
 			var target reflect.Value
 			if len(f.index) == 1 {
 				target = v.Field(f.index[0])
 			} else {
 				target = v.FieldByIndex(f.index)
 			}
-			switch f.read.field(p, target) {
+			switch f.read.field(p, target, m) {
 			case broken:
 				return broken
 			case wrong:
@@ -256,11 +261,16 @@ func (p *parser) objects(item *object, v reflect.Value) status {
 		return fine
 	}
 	v.SetZero() // if the list occurs twice, the items of the first one must not remain
+	reused := p.spare.IsValid() && p.spare.Type() == v.Type()
+	if reused {
+		v.Set(p.spare)
+		p.spare = reflect.Value{}
+	}
 	v.Grow(p.sizeOfObjects(int(v.Type().Elem().Size())))
 	order := len(p.order)
 	outcome := p.objectItems(item, v, order)
 	p.order = p.order[:order]
-	if n := v.Len(); v.Cap() > n+n/2 { // the estimate was too high: the beginning of the list differed from the rest
+	if n := v.Len(); v.Cap() > n+n/2 && !reused { // the estimate was too high: the beginning of the list differed from the rest
 		exact := reflect.MakeSlice(v.Type(), n, n)
 		reflect.Copy(exact, v)
 		v.Set(exact)

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -65,6 +66,20 @@ func requireReference[T any](t *testing.T, data []byte) {
 	if diff := wiretest.Compare(&got, &want, result, wiretest.Unmarshal(data, &want)); diff != "" {
 		require.Fail(t, diff, "%T: %q", got, data)
 	}
+	requireAgain(t, data, &got, &want, err)
+}
+
+// requireAgain reads a body into the value that it was read into before, whose memory is used again.
+func requireAgain[T any](t *testing.T, data []byte, got, want *T, err error) {
+	t.Helper()
+	again := Unmarshal(data, got)
+	if err == nil && again == nil && reflect.DeepEqual(want, got) {
+		return
+	}
+	require.Equal(t, err, again, "%q", data)
+	if err == nil {
+		require.Equal(t, want, got, "%q", data)
+	}
 }
 
 // requireJSON compares what is read into a T with what encoding/json reads.
@@ -72,8 +87,9 @@ func requireJSON[T any](t *testing.T, data []byte) {
 	t.Helper()
 	var got, want T
 	wantErr, err := json.Unmarshal(data, &want), Unmarshal(data, &got)
-	if wantErr == nil && err == nil && reflect.DeepEqual(want, got) {
-		return // require.Equal takes longer than both
+	if wantErr == nil && err == nil && reflect.DeepEqual(want, got) { // require.Equal takes longer than both
+		requireAgain(t, data, &got, &want, err)
+		return
 	}
 	require.NoError(t, wantErr, "%q", data)
 	require.NoError(t, err, "%q", data)
@@ -511,4 +527,36 @@ func requireOther(t *testing.T, data []byte) {
 	default:
 		require.ErrorIs(t, err, ErrSyntax)
 	}
+}
+
+// Like encoding/json, Unmarshal uses the memory of a list again. Nothing of what was there remains.
+func TestMemoryOfAListIsUsedAgain(t *testing.T) {
+	full := `{"user_info_list":[{"subscribe":1,"openid":"oFAKE1","tagid_list":[1]},{"openid":"oFAKE2"}],"tag":{"id":1},"total":2}`
+	var p profiles
+	require.NoError(t, Unmarshal([]byte(full), &p))
+	first, kept := &p.Users[0], p.Users[0]
+	require.NoError(t, Unmarshal([]byte(`{"user_info_list":[{"tagid_list":[7]}]}`), &p))
+	assert.Same(t, first, &p.Users[0])
+	assert.Equal(t, profiles{Users: []user{{TagIDs: []int{7}}}}, p)
+	assert.Equal(t, "oFAKE1", kept.OpenID)
+	assert.Equal(t, []int{1}, kept.TagIDs, "what the items point at is not used again")
+	p.Users = p.Users[:0]
+	require.NoError(t, Unmarshal([]byte(`{"user_info_list":[{"openid":"a"},{}],"user_info_list":[{},{}]}`), &p))
+	assert.Equal(t, profiles{Users: []user{{}, {}}}, p)
+	for _, body := range []string{`{"total":1}`, `{"user_info_list":null}`, `null`, `{"user_info_list":[{"openid":"a"`} {
+		require.NoError(t, Unmarshal([]byte(full), &p))
+		err := Unmarshal([]byte(body), &p)
+		assert.Empty(t, p.Users, body)
+		assert.Equal(t, body[len(body)-1] == '"', err != nil, body)
+	}
+}
+
+// A text that the item before has too is not copied, and no other text is taken for it.
+func TestTextsOfAListAreShared(t *testing.T) {
+	var p profiles
+	body := `{"user_info_list":[{"openid":"a","remark":"same"},{"remark":"same","openid":"same"},{"remark":"other"},{"openid":""},
+		{"remark":"lame"},{"remark":"same"},{"remark":"s\u0061me"},{"remark":"sam"}]}`
+	require.NoError(t, Unmarshal([]byte(body), &p))
+	requireJSON[profiles](t, []byte(body))
+	assert.Same(t, unsafe.StringData(p.Users[0].Remark), unsafe.StringData(p.Users[1].Remark))
 }

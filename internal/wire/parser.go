@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,6 +21,7 @@ type parser struct {
 	ints  []int           // the block of lists of numbers, likewise
 	raw   []byte          // the block of unknown fields, likewise
 	sized bool            // a list of structs was sized
+	spare reflect.Value   // a list of structs whose memory can be used again, all of it cleared; invalid for none
 
 	scratch []byte   // a text while its escapes are decoded
 	order   []member // the members of the structs of lists, in the order in which they came last
@@ -390,6 +392,15 @@ const (
 	MaxBlock = 24 << 10 // bytes, unless one text is longer
 	minBlock = 128
 )
+
+// copyOf copies the text of a member into the block, unless it is the same as in the object before.
+func (p *parser) copyOf(m *member, raw []byte) string {
+	if len(raw) > 0 && string(raw) == m.last {
+		return m.last
+	}
+	m.last = p.copy(raw)
+	return m.last
+}
 
 // copy copies a text into the block.
 func (p *parser) copy(raw []byte) string {

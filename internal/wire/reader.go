@@ -32,14 +32,31 @@ type reader struct {
 	first   byte // of a value, 0 for a number
 	pointer bool
 	object  *object // of a struct
+	// ofObjects: the value is a list of structs.
+	ofObjects bool
 	// read goes past a value, and sets the variable unless the value is of another kind.
 	read func(*parser, reflect.Value) status
 	// clear sets the variable as an empty value of another kind does.
 	clear func(reflect.Value)
 }
 
-// field reads the value of a field, which can be an empty one of another kind.
-func (r *reader) field(p *parser, v reflect.Value) status {
+// spare returns the memory that Unmarshal can use again for the list of structs in v, with all of it cleared. It is
+// invalid if there is none.
+func (r *reader) spare(v reflect.Value) reflect.Value {
+	if r.object == nil || r.object.list == nil {
+		return reflect.Value{}
+	}
+	list := v.FieldByIndex(r.object.list)
+	if list.Cap() == 0 {
+		return reflect.Value{}
+	}
+	list.SetLen(list.Cap())
+	list.Clear()
+	return list.Slice(0, 0)
+}
+
+// field reads the value of the field of a member, which can be an empty one of another kind.
+func (r *reader) field(p *parser, v reflect.Value, m *member) status {
 	c := p.peek()
 	if c <= ' ' {
 		c = p.nextAfterSpace()
@@ -50,7 +67,7 @@ func (r *reader) field(p *parser, v reflect.Value) status {
 		if !ok {
 			return broken
 		}
-		v.SetString(p.copy(text))
+		v.SetString(p.copyOf(m, text))
 		return fine
 	case c != r.first && (c > '9' || c < '-') && p.empty(r.kind):
 		r.clear(v)
@@ -106,7 +123,7 @@ func newReaderOf(t reflect.Type) *reader {
 		}
 	case reflect.Slice:
 		if r.read = newListReader(t); r.read != nil {
-			r.kind = listKind
+			r.kind, r.ofObjects = listKind, readerOf(t.Elem()).object != nil
 			r.clear = func(v reflect.Value) { v.Set(reflect.MakeSlice(t, 0, 0)) }
 		}
 	}

@@ -158,7 +158,11 @@ func (s *server) appendResponse(dst []byte, target string, body []byte) ([]byte,
 	case InfoPath:
 		return AppendProfile(dst, parameter(query, "openid")), nil
 	case BatchPath:
-		return AppendProfiles(dst, body), nil
+		dst = AppendProfiles(dst, body)
+		if s.cfg.Escapes {
+			dst = escapeFirst(dst)
+		}
+		return dst, nil
 	case TaggingPath:
 		if bytes.Contains(body, foreignPrefix) {
 			return append(dst, `{"errcode":49003,"errmsg":"not match openid with appid"}`...), nil
@@ -232,6 +236,11 @@ func AppendProfiles(dst, body []byte) []byte {
 		}
 		dst = AppendProfile(dst, string(openID))
 	}
+}
+
+// escapeFirst replaces the remark of the first profile by one with escapes, as the platform writes them.
+func escapeFirst(body []byte) []byte {
+	return bytes.Replace(body, []byte(`"remark":"常客"`), []byte(`"remark":"a\/b \ud83d\ude00"`), 1)
 }
 
 // Local is the server as a transport in this process, without a network. It is for tests that count, and for virtual

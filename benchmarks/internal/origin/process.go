@@ -19,6 +19,8 @@ type Config struct {
 	Fans int
 	// Latency is the time before each response.
 	Latency time.Duration
+	// Escapes puts an escape into one profile of each batch.
+	Escapes bool
 }
 
 // Stats counts what a server has received.
