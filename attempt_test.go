@@ -36,7 +36,8 @@ func TestCancelDuringAnAttempt(t *testing.T) {
 func TestTimeoutOfAnAttempt(t *testing.T) {
 	slowBody := func(req *http.Request) (*http.Response, error) {
 		resp, err := testutil.RespondJSON(testutil.TagsBody)(req)
-		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.TagsBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.TagsBody[:9]),
+			testutil.HangingReader{Ctx: req.Context()}))
 		return resp, err
 	}
 	for name, reply := range map[string]testutil.Reply{"no response": testutil.Hang, "no end of the body": slowBody} {
@@ -53,7 +54,8 @@ func TestTimeoutOfAnAttempt(t *testing.T) {
 
 				start = time.Now()
 				s := testutil.Play(reply, testutil.RespondJSON(testutil.TagsBody))
-				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithTimeout(2*time.Second))))
+				require.NoError(t,
+					testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithTimeout(2*time.Second))))
 				assert.Less(t, time.Since(start), 2*time.Second+200*time.Millisecond)
 			})
 		})
@@ -63,16 +65,20 @@ func TestTimeoutOfAnAttempt(t *testing.T) {
 // An errcode counts whatever the HTTP status: a gateway may translate it, and the platform may change its mind.
 func TestErrcodeWithAnotherStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rejected := testutil.Respond(401, `{"errcode":40001,"errmsg":"invalid credential rid: 617682e0-09059ac5-34a8e2ea"}`)
+		rejected := testutil.Respond(401,
+			`{"errcode":40001,"errmsg":"invalid credential rid: 617682e0-09059ac5-34a8e2ea"}`)
 		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), rejected,
-			testutil.RespondJSON(`{"access_token":"ANOTHER","expires_in":7200}`), testutil.RespondJSON(testutil.TagsBody))
+			testutil.RespondJSON(`{"access_token":"ANOTHER","expires_in":7200}`),
+			testutil.RespondJSON(testutil.TagsBody))
 		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, s)), "a refused token heals")
 
 		for status, code := range map[int]wechatuser.Code{
-			400: wechatuser.CodeInvalidOpenID, 403: wechatuser.CodeAPIUnauthorized, 429: wechatuser.CodeMinuteQuotaExceeded,
+			400: wechatuser.CodeInvalidOpenID, 403: wechatuser.CodeAPIUnauthorized,
+			429: wechatuser.CodeMinuteQuotaExceeded,
 			302: wechatuser.CodeAPIForbidden, 500: wechatuser.CodeDailyQuotaExceeded, 502: 12345,
 		} {
-			s := testutil.Play(testutil.Respond(status, fmt.Sprintf(`{"errcode":%d,"errmsg":"text rid: 617682e0-09059ac5-34a8e2ea"}`, code)))
+			s := testutil.Play(testutil.Respond(status,
+				fmt.Sprintf(`{"errcode":%d,"errmsg":"text rid: 617682e0-09059ac5-34a8e2ea"}`, code)))
 			err := testutil.GetTags(t.Context(), testutil.NewClient(t, s))
 			var e *wechatuser.Error
 			require.ErrorAs(t, err, &e, "status %d", status)
@@ -81,13 +87,16 @@ func TestErrcodeWithAnotherStatus(t *testing.T) {
 		}
 
 		// Busy is busy, and the pause is the one that the server asks for.
-		s = testutil.Play(testutil.Respond(503, `{"errcode":-1,"errmsg":"system error"}`, "Retry-After", "30"), testutil.RespondJSON(testutil.TagsBody))
+		s = testutil.Play(testutil.Respond(503, `{"errcode":-1,"errmsg":"system error"}`, "Retry-After", "30"),
+			testutil.RespondJSON(testutil.TagsBody))
 		start := time.Now()
 		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s)))
 		assert.Equal(t, 30*time.Second, time.Since(start))
 
 		// Without an errcode the status decides.
-		for _, body := range []string{`{"errcode":0,"errmsg":"ok"}`, `{"tags":[]}`, `{"error":"40001"}`, `[40001]`, `<html>40001</html>`, ``} {
+		for _, body := range []string{
+			`{"errcode":0,"errmsg":"ok"}`, `{"tags":[]}`, `{"error":"40001"}`, `[40001]`, `<html>40001</html>`, ``,
+		} {
 			s := testutil.Play(testutil.Respond(403, body))
 			err := testutil.GetTags(t.Context(), testutil.NewClient(t, s))
 			var re *wechatuser.ResponseError

@@ -21,8 +21,8 @@ func (c *Client) GetBlacklist(ctx context.Context, beginOpenID string) (*OpenIDP
 	return res.page(), nil
 }
 
-// BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid fails the whole call, also that of a user
-// who does not follow the account; [Client.BulkBlacklist] has no limit and goes on without those.
+// BatchBlacklist blocks 1 to 20 followers in one call. One rejected openid, such as that of a user who does not follow
+// the account, fails the whole call; [Client.BulkBlacklist] has no limit and goes on without the rejected ones.
 //
 // batchBlacklist, POST /cgi-bin/tags/members/batchblacklist,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchblacklist.html.

@@ -23,17 +23,17 @@ type BulkReport struct {
 	Applied int
 	// Failed has the others, each with its error, in the order of the input. It grows with the number of failures.
 	Failed []OpenIDError
-	// Calls is the number of API requests that were sent, including retries but not token requests, nor calls that an
-	// interceptor makes of its own.
+	// Calls is the number of API requests that were sent, including retries. Token requests do not count, nor do calls
+	// that an interceptor makes itself.
 	Calls int
-	// ResumeAfter is the last openid before which every outcome is final. If it is empty, keep the value of the
-	// previous run. To finish a job that was stopped, run it again with the input that comes after the first
-	// ResumeAfter in it:
+	// ResumeAfter is the last openid up to which every outcome is final, its own included. If it is empty, keep the
+	// value of the previous run. To finish a job that was stopped, run it again with the part of the input that follows
+	// the first occurrence of ResumeAfter:
 	//
 	//	c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(report.ResumeAfter)))
 	//
-	// The change may have been applied to some of that input already, and applying it again does no harm. Openids that
-	// failed because the platform could not be reached are part of that input too.
+	// The change may have been applied to some of that part already; applying it again does no harm. Openids that
+	// failed because the platform could not be reached are in that part too.
 	ResumeAfter string
 }
 
@@ -69,8 +69,8 @@ type BulkError struct {
 	job string
 }
 
-// Stopped reports whether the job was stopped before the end of its input. If not, it is complete, and only the openids
-// in Report.Failed were not changed.
+// Stopped reports whether the job was stopped before the end of its input. If not, the job is complete, and only the
+// openids in Report.Failed were not changed.
 func (e *BulkError) Stopped() bool { return e.Err != nil }
 
 // Error returns one line with the numbers, and the reason or the first failure.
@@ -110,29 +110,29 @@ func (e *BulkError) Unwrap() []error {
 // BulkTagging tags any number of followers, with one call for each 50 of them and 4 calls at a time.
 //
 // It isolates rejected openids with up to 12 more calls each, and reports them with their errors. All others are
-// tagged. Empty or malformed openids are reported too, without an API call. An openid that is in the input twice while
-// it is in flight is sent once.
+// tagged. Empty or malformed openids are reported too, without an API call. An openid that appears in the input again
+// while it is in flight is sent only once.
 //
-// It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
-// [*BulkError]. The job is stopped by
+// It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and
+// otherwise a [*BulkError]. The job is stopped by
 //
 //   - an error of the input, after the openids before it are done;
 //   - the end of the context;
 //   - an error that concerns no openid in particular: of the account's permissions, the daily quota
-//     ([CodeDailyQuotaExceeded]), the limiter, an interceptor, the token or the tag. [CodeInvalidTagID] is believed only
-//     if [Client.GetTags] does not have the tag; otherwise the call is retried up to five times, and so it is when a
-//     token is rejected that was refreshed just before;
-//   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of that
-//     call have failed with that error, which matches [ErrAmbiguous] if they may have been tagged.
+//     ([CodeDailyQuotaExceeded]), the limiter, an interceptor, the token or the tag. After [CodeInvalidTagID] it stops
+//     only if [Client.GetTags] does not have the tag; otherwise it retries the call up to five times. It also retries a
+//     call up to five times if a token is rejected that was refreshed just before;
+//   - a platform that cannot be reached with the attempts that [WithRetry] and [WithPatience] allow. The openids of
+//     that call fail with that error, which matches [ErrAmbiguous] if they may have been tagged.
 //
-// After a stop no request begins, not even a retry. The job waits for the responses to those that were sent, and
-// [BulkReport.ResumeAfter] is where to continue. Openids whose call was not sent have not failed; they come after it.
-// The job does not stop, but waits as long as its context allows, when the quota of a minute is used up
+// After a stop no request begins, not even a retry. The job waits for the responses to requests that were sent, and
+// [BulkReport.ResumeAfter] is where to continue. Openids whose call was not sent are not in Failed, and come after
+// ResumeAfter. The job does not stop, but waits as long as its context allows, when the quota of a minute is used up
 // ([CodeMinuteQuotaExceeded]) and when the client has reached its limit of token requests. A call that the platform
-// finds too large ([CodeInvalidOpenIDListSize]) is halved, and so are all later ones.
+// rejects as too large ([CodeInvalidOpenIDListSize]) is halved, and so are all later ones.
 //
-// An openid for which the platform says only that some have failed ([CodeSomeOpenIDsFailed]) is reported with an error
-// that matches [ErrAmbiguous]. A panic in a transport or an interceptor becomes one of BulkTagging.
+// If the platform says that some openids of a call have failed, but not which ([CodeSomeOpenIDsFailed]), their errors
+// match [ErrAmbiguous]. A panic in a transport or an interceptor becomes a panic of BulkTagging.
 //
 // The input runs in the caller's goroutine, so an input that waits for something should watch the context itself. A few
 // chunks of openids and the failures are held in memory.

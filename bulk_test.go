@@ -26,6 +26,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -38,12 +39,22 @@ var bulkWrites = []struct {
 }{
 	{"BulkTagging", testutil.PathBatchTagging, 50, 12, (*wechatuser.Client).BulkTagging},
 	{"BulkUntagging", testutil.PathBatchUntagging, 50, 12, (*wechatuser.Client).BulkUntagging},
-	{"BulkBlacklist", testutil.PathBatchBlacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
-		return c.BulkBlacklist(ctx, ids, opts...)
-	}},
-	{"BulkUnblacklist", testutil.PathBatchUnblacklist, 20, 10, func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
-		return c.BulkUnblacklist(ctx, ids, opts...)
-	}},
+	{
+		"BulkBlacklist", testutil.PathBatchBlacklist, 20, 10,
+		func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
+			return c.BulkBlacklist(ctx, ids, opts...)
+		},
+	},
+	{
+		"BulkUnblacklist", testutil.PathBatchUnblacklist, 20, 10,
+		func(c *wechatuser.Client, ctx context.Context, _ int, ids iter.Seq2[string, error],
+			opts ...wechatuser.BulkOption,
+		) (*wechatuser.BulkReport, error) {
+			return c.BulkUnblacklist(ctx, ids, opts...)
+		},
+	},
 }
 
 func TestBulkSendsOneCallPerChunk(t *testing.T) {
@@ -51,7 +62,7 @@ func TestBulkSendsOneCallPerChunk(t *testing.T) {
 		for _, n := range []int{0, 1, job.limit - 1, job.limit, job.limit + 1, 1000} {
 			srv, c, tag := testutil.NewAccount(t, n)
 			ids := testutil.OpenIDs(n)
-			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 			require.NoError(t, err)
 			want := wechatuser.BulkReport{Total: n, Applied: n, Calls: (n + job.limit - 1) / job.limit}
 			if n > 0 {
@@ -76,7 +87,7 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 			srv, c, tag := testutil.NewAccount(t, job.limit)
 			ids := testutil.OpenIDs(job.limit)
 			ids[at] = wechatusertest.ForeignOpenID(7)
-			report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 			var be *wechatuser.BulkError
 			require.ErrorAs(t, err, &be)
 			assert.NoError(t, be.Err, "the job ran to its end")
@@ -92,7 +103,8 @@ func TestBulkFindsTheRejectedOpenID(t *testing.T) {
 
 		// If each left half succeeds, the right one must hold the openid, and is not sent as a whole.
 		_, c, tag := testutil.NewAccount(t, job.limit)
-		report, _ := job.run(c, t.Context(), tag, testutil.List(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})))
+		report, _ := job.run(c, t.Context(), tag,
+			wechatuser.OpenIDs(slices.Concat(testutil.OpenIDs(job.limit-1), []string{"oFAKEunknown"})...))
 		assert.LessOrEqual(t, report.Calls, 1+job.extra/2+1, job.name)
 	}
 }
@@ -104,7 +116,7 @@ func TestBulkAllOpenIDsRejected(t *testing.T) {
 		for i := range 3 * job.limit {
 			ids = append(ids, wechatusertest.ForeignOpenID(i))
 		}
-		report, err := job.run(c, t.Context(), tag, testutil.List(ids))
+		report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 		assert.Zero(t, report.Applied)
 		assert.Equal(t, ids, report.FailedOpenIDs(), "in the order of the input")
@@ -118,7 +130,7 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	ids[40] = wechatusertest.ForeignOpenID(0)
 	ids[700] = "oFAKEunknown"
 	srv.Unfollow(ids[701])
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.Len(t, srv.TagFans(tag), 997)
 	assert.LessOrEqual(t, report.Calls, 20+3*12)
 
@@ -126,7 +138,8 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	assert.Regexp(t, `^997 of 1000 applied, 3 failed, \d+ calls$`, report.String())
 	assert.NotContains(t, fmt.Sprint(*report), "oFAKE")
 	for _, target := range []error{
-		wechatuser.CodeOpenIDMismatch, wechatuser.CodeInvalidOpenID, wechatuser.CodeUserUnsubscribed, wechatuser.ErrNotFollowing,
+		wechatuser.CodeOpenIDMismatch, wechatuser.CodeInvalidOpenID, wechatuser.CodeUserUnsubscribed,
+		wechatuser.ErrNotFollowing,
 	} {
 		assert.ErrorIs(t, err, target)
 	}
@@ -138,8 +151,12 @@ func TestBulkErrorListsTheFailures(t *testing.T) {
 	require.ErrorAs(t, err, &apiErr)
 	assert.NotEmpty(t, apiErr.RID)
 
-	stopped := &wechatuser.BulkError{Err: context.Canceled, Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)}}
-	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled", stopped.Error())
+	stopped := &wechatuser.BulkError{
+		Err:    context.Canceled,
+		Report: &wechatuser.BulkReport{Total: 7, Applied: 5, Failed: make([]wechatuser.OpenIDError, 2)},
+	}
+	assert.Equal(t, "wechatuser: bulk job: stopped after 7 openids (5 applied, 2 failed): context canceled",
+		stopped.Error())
 	assert.ErrorIs(t, stopped, context.Canceled)
 	assert.Equal(t, "wechatuser: bulk job: 0 of 0 applied", new(wechatuser.BulkError).Error())
 	assert.Empty(t, new(wechatuser.BulkError).Unwrap())
@@ -151,7 +168,7 @@ func TestBulkDoesNotSendMalformedOpenIDs(t *testing.T) {
 	c := srv.Client(wechatuser.WithTransport(s))
 	wrong := []string{"", " ", "oFAKE x", "oFAKE\n", "oFAKE\x00", "\u00a0", "oFAKE\xff"}
 	ids := slices.Concat(wrong[:3], testutil.OpenIDs(60), wrong[3:])
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.Equal(t, wrong, report.FailedOpenIDs())
 	for _, f := range report.Failed {
@@ -167,7 +184,7 @@ func TestBulkDoesNotSendMalformedOpenIDs(t *testing.T) {
 		assert.NotContains(t, req.Body, "oFAKE ")
 	}
 
-	report, err = c.BulkTagging(t.Context(), tag, testutil.List(wrong))
+	report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(wrong...))
 	assert.Error(t, err)
 	assert.Zero(t, report.Calls)
 	assert.Empty(t, report.ResumeAfter)
@@ -181,7 +198,7 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 	foreign := wechatusertest.ForeignOpenID(0)
 	ids[3], ids[53], ids[103] = foreign, foreign, foreign
 	slices.Sort(ids) // so that duplicates are adjacent
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.Equal(t, 150, report.Total, "each of the input counts")
 	assert.Equal(t, 147, report.Applied)
@@ -213,7 +230,8 @@ func TestBulkMergesEqualOpenIDs(t *testing.T) {
 
 func TestBulkRemembersOnlyOpenIDsInFlight(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 500)
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)), wechatuser.WithConcurrency(1))
+	report, err := c.BulkTagging(t.Context(), tag,
+		wechatuser.OpenIDs(append(testutil.OpenIDs(500), testutil.OpenIDs(1)...)...), wechatuser.WithConcurrency(1))
 	require.NoError(t, err)
 	assert.Equal(t, 501, report.Applied)
 	assert.Equal(t, 11, report.Calls, "the first is sent again, since it is no longer in flight")
@@ -227,7 +245,7 @@ func TestBulkStopsOnErrorsOfTheWholeCall(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 500)
 		ids := testutil.OpenIDs(500)
 		done := 0
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(1),
 			wechatuser.WithProgress(func(p wechatuser.Progress) {
 				if done = p.Done; done == 100 {
 					srv.FailNext(testutil.PathBatchTagging, code, 1)
@@ -255,7 +273,7 @@ func TestBulkWithAWrongSecret(t *testing.T) {
 	srv, _, tag := testutil.NewAccount(t, 500)
 	c, err := wechatuser.New(srv.AppID, "wrong", wechatuser.WithTransport(srv.Transport()))
 	require.NoError(t, err)
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 	assert.ErrorIs(t, err, wechatuser.ErrCredential)
 	assert.Equal(t, wechatuser.BulkReport{}, *report)
 	assert.Zero(t, srv.Calls("*"))
@@ -265,16 +283,17 @@ func TestStoppedBulkJobFinishesCallsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 400)
 		ids := testutil.OpenIDs(400)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			switch body := testutil.PeekBody(req); {
-			case strings.Contains(body, ids[60]): // the second chunk
-				return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
-			case strings.Contains(body, "openid_list"):
-				return testutil.Delay(5*time.Second, srv.Transport().RoundTrip)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				switch body := testutil.PeekBody(req); {
+				case strings.Contains(body, ids[60]): // the second chunk
+					return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
+				case strings.Contains(body, "openid_list"):
+					return testutil.Delay(5*time.Second, srv.Transport().RoundTrip)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 150, report.Applied, "the first, third and fourth chunk were under way")
 		assert.Len(t, srv.TagFans(tag), 150)
@@ -300,7 +319,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func TestBulkTagDoesNotExist(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 500)
-	report, err := c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(500)))
+	report, err := c.BulkTagging(t.Context(), 12345, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
 	assert.ErrorIs(t, be.Err, wechatuser.CodeInvalidTagID)
@@ -309,7 +328,7 @@ func TestBulkTagDoesNotExist(t *testing.T) {
 	assert.Equal(t, wechatuser.BulkReport{Calls: srv.Calls("*")}, *report)
 
 	srv.FailNext(testutil.PathGetTags, wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.BulkTagging(t.Context(), 12345, testutil.List(testutil.OpenIDs(1)))
+	_, err = c.BulkTagging(t.Context(), 12345, wechatuser.OpenIDs(testutil.OpenIDs(1)...))
 	assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "whether it exists is not known")
 }
@@ -318,7 +337,7 @@ func TestBulkRetriesAFalseInvalidTagError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 200)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 6)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(200)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(200)...))
 		require.NoError(t, err)
 		assert.Equal(t, 200, report.Applied)
 		assert.Equal(t, 1, srv.Calls(testutil.PathGetTags))
@@ -327,13 +346,13 @@ func TestBulkRetriesAFalseInvalidTagError(t *testing.T) {
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1)
 		srv.FailNext(testutil.PathGetTags, wechatuser.CodeMinuteQuotaExceeded, 1)
 		start := time.Now()
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		require.NoError(t, err)
 		assert.Equal(t, 2+2, report.Calls)
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute, "tags/get has a quota too")
 
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeInvalidTagID, 1000)
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 1+5+1, report.Calls, "bounded")
 		assert.Empty(t, report.Failed)
@@ -344,13 +363,14 @@ func TestBulkOpenIDStaysBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		busy := wechatusertest.OpenID(33)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(testutil.PeekBody(req), busy) {
-				return testutil.RespondCode(wechatuser.CodeConcurrentTagging)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if strings.Contains(testutil.PeekBody(req), busy) {
+					return testutil.RespondCode(wechatuser.CodeConcurrentTagging)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		var be *wechatuser.BulkError
 		require.ErrorAs(t, err, &be)
 		assert.NoError(t, be.Err)
@@ -365,7 +385,7 @@ func TestBulkRetriesABusyOpenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 50)
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeConcurrentTagging, 3+3)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(50)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(50)...))
 		require.NoError(t, err)
 		assert.Equal(t, 3+3+1, report.Calls, "three calls for the whole chunk, with three attempts each")
 	})
@@ -376,25 +396,26 @@ func TestBulkPartialFailures(t *testing.T) {
 		srv, c, tag := testutil.NewAccount(t, 100)
 		some := testutil.OpenIDs(100)[10:13]
 		srv.FailOpenIDs(2, some...)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		require.NoError(t, err, "the third attempt succeeds")
 		assert.Equal(t, 2+2, report.Calls)
 
 		srv.FailOpenIDs(2, some...)
 		report, err = srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})).
-			BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+			BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed, "they were sent again, and got no further")
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 2+1, report.Calls)
 
 		srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 2)
 		srv.FailOpenIDs(1, some...)
-		report, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)), wechatuser.WithConcurrency(1))
+		report, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...),
+			wechatuser.WithConcurrency(1))
 		require.NoError(t, err, "the first 45171 is the response to the last attempt of its call")
 		assert.Equal(t, 3+1+1, report.Calls)
 
 		srv.FailOpenIDs(1000, some...)
-		report, err = c.BulkUntagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		report, err = c.BulkUntagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, some, report.FailedOpenIDs())
 		assert.Equal(t, 97, report.Applied)
@@ -408,13 +429,14 @@ func TestBulkPartialFailureWithoutOpenIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 100)
 		bad := wechatusertest.OpenID(66)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if strings.Contains(testutil.PeekBody(req), bad) {
-				return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if strings.Contains(testutil.PeekBody(req), bad) {
+					return testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)(req)
+				}
+				return srv.Transport().RoundTrip(req)
+			})))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 		assert.Equal(t, []string{bad}, report.FailedOpenIDs())
 		assert.Len(t, srv.TagFans(tag), 99)
@@ -428,7 +450,7 @@ func TestBulkWaitsOutTheMinuteQuota(t *testing.T) {
 		tag := srv.AddTag("vip")
 		s := &recorder{next: srv.Transport()}
 		c := srv.Client(wechatuser.WithTransport(s))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...))
 		require.NoError(t, err)
 		assert.Equal(t, 1000, report.Applied)
 
@@ -452,7 +474,7 @@ func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		start := time.Now()
-		report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
+		report, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, wechatuser.CodeMinuteQuotaExceeded)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Zero(t, time.Since(start), "the next minute is too late, which is known at once")
@@ -460,7 +482,7 @@ func TestBulkDoesNotWaitPastTheDeadline(t *testing.T) {
 
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(90*time.Second, cancel)
-		report, err = c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(100)))
+		report, err = c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 90*time.Second, time.Since(start))
 		assert.Zero(t, report.Total, "nothing was tagged, and no openid is to blame")
@@ -472,16 +494,23 @@ func TestBulkPlatformUnreachable(t *testing.T) {
 		fault     func(*wechatusertest.Server)
 		ambiguous bool
 	}{
-		"no request arrives":      {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
-		"no response":             {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
-		"response of a gateway":   {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true},
-		"the platform is busy":    {func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) }, true},
-		"a firewall has its page": {func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false},
+		"no request arrives": {func(s *wechatusertest.Server) { s.DropRequests(testutil.PathBatchTagging, 3) }, true},
+		"no response":        {func(s *wechatusertest.Server) { s.DropAnswers(testutil.PathBatchTagging, 3) }, true},
+		"response of a gateway": {
+			func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 502, "<html>", 3) }, true,
+		},
+		"the platform is busy": {
+			func(s *wechatusertest.Server) { s.FailNext(testutil.PathBatchTagging, wechatuser.CodeSystemBusy, 3) },
+			true,
+		},
+		"a firewall has its page": {
+			func(s *wechatusertest.Server) { s.FailNextHTTP(testutil.PathBatchTagging, 403, "<html>", 1) }, false,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			srv, c, tag := testutil.NewAccount(t, 400)
 			ids := testutil.OpenIDs(400)
-			report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithConcurrency(1),
+			report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...), wechatuser.WithConcurrency(1),
 				wechatuser.WithProgress(func(p wechatuser.Progress) {
 					if p.Done == 100 {
 						tt.fault(srv)
@@ -519,7 +548,7 @@ func TestBulkTokenUnavailableFailsNoOpenID(t *testing.T) {
 			"a gateway":   func(path string, times int) { srv.FailNextHTTP(path, 502, "<html>", times) },
 		} {
 			fault(testutil.PathStableToken, 1000)
-			report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(100)))
+			report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(100)...))
 			assert.ErrorIs(t, err, wechatuser.ErrTemporary, name)
 			assert.Zero(t, *report, name)
 			fault(testutil.PathStableToken, 0)
@@ -553,7 +582,7 @@ func TestBulkInputError(t *testing.T) {
 	assert.ErrorIs(t, err, gone, "both went wrong")
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 
-	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), input(333)))
+	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), input(333)))
 	assert.Len(t, users, 333)
 	require.Len(t, errs, 1)
 	assert.Same(t, gone, errs[0])
@@ -603,7 +632,7 @@ func TestBulkUnsentOpenIDsAreNotFailed(t *testing.T) {
 	})))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(400)))
+	report, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(400)...))
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Zero(t, *report)
 }
@@ -612,16 +641,17 @@ func TestBulkSlowChunkDoesNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 1000)
 		begun := 0
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if body := testutil.PeekBody(req); strings.Contains(body, wechatusertest.OpenID(0)) {
-				return testutil.Delay(time.Hour, srv.Transport().RoundTrip)(req)
-			}
-			begun++
-			return testutil.Delay(time.Second, srv.Transport().RoundTrip)(req)
-		})), wechatuser.WithTimeout(2*time.Hour))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if body := testutil.PeekBody(req); strings.Contains(body, wechatusertest.OpenID(0)) {
+					return testutil.Delay(time.Hour, srv.Transport().RoundTrip)(req)
+				}
+				begun++
+				return testutil.Delay(time.Second, srv.Transport().RoundTrip)(req)
+			})), wechatuser.WithTimeout(2*time.Hour))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithConcurrency(2))
+		_, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...), wechatuser.WithConcurrency(2))
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, 3+1, begun, "three chunks, and the token; what is in memory is bounded")
 	})
@@ -638,10 +668,11 @@ func TestBulkConcurrency(t *testing.T) {
 			if n == 4 {
 				opts = nil
 			}
-			_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(2000)), opts...)
+			_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(2000)...), opts...)
 			require.NoError(t, err)
 			assert.Equal(t, n, watch.MaxRunning)
-			users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(2000)), opts...))
+			users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(2000)...),
+				opts...))
 			assert.Empty(t, errs)
 			assert.Len(t, users, 2000)
 			assert.Equal(t, n, watch.MaxRunning)
@@ -656,9 +687,10 @@ func TestBulkProgress(t *testing.T) {
 		watch.Delays = true
 		c := srv.Client(wechatuser.WithTransport(watch))
 		var got []wechatuser.Progress
-		_, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
-			got = append(got, p)
-		}))
+		_, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(501)...),
+			wechatuser.WithProgress(func(p wechatuser.Progress) {
+				got = append(got, p)
+			}))
 		require.NoError(t, err)
 		require.Len(t, got, 11)
 		for i, p := range got {
@@ -666,9 +698,10 @@ func TestBulkProgress(t *testing.T) {
 			assert.Equal(t, wechatuser.Progress{Done: done, Total: -1, ResumeAfter: wechatusertest.OpenID(done - 1)}, p)
 		}
 		n := 0
-		for _, err := range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(501)), wechatuser.WithProgress(func(p wechatuser.Progress) {
-			assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
-		})) {
+		for _, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(501)...),
+			wechatuser.WithProgress(func(p wechatuser.Progress) {
+				assert.Equal(t, wechatuser.Progress{Done: n, Total: -1, ResumeAfter: wechatusertest.OpenID(n - 1)}, p)
+			})) {
 			require.NoError(t, err)
 			n++
 		}
@@ -679,9 +712,13 @@ func TestBulkProgress(t *testing.T) {
 // After a crash a program resumes from the last cursor that it saved: no openid before it is missing.
 func TestBulkResumeAfterACrash(t *testing.T) {
 	srv, c, tag := testutil.NewAccount(t, 500)
-	srv.Fault(wechatusertest.Fault{Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4, Times: 1})
+	srv.Fault(wechatusertest.Fault{
+		Path: testutil.PathBatchTagging, Kind: wechatusertest.FaultHTTP, Status: http.StatusForbidden, After: 4,
+		Times: 1,
+	})
 	var places []string
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(2),
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(500)...),
+		wechatuser.WithConcurrency(2),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { places = append(places, p.ResumeAfter) }))
 	require.Error(t, err)
 	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(places), func(place string) bool { return place == "" }))
@@ -737,7 +774,7 @@ func errorOf[T any](_ T, err error) error { return err }
 
 func onlyError[T any](t *testing.T, list iter.Seq2[T, error]) error {
 	t.Helper()
-	got, errs := testutil.Collect(list)
+	got, errs := seq.Collect(list)
 	assert.Empty(t, got)
 	require.Len(t, errs, 1)
 	return errs[0]
@@ -763,23 +800,24 @@ func TestBulkLeavesNothingRunning(t *testing.T) {
 		running.Wait() // hangs if a request was not canceled
 		require.NoError(t, goleak.Find(before), when)
 	}
-	for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
+	for range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...)) {
 		break
 	}
 	gone("after a break")
 	assert.Panics(t, func() {
-		for range c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))) {
+		for range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...)) {
 			panic("in the loop")
 		}
 	})
 	gone("after a panic in the loop")
 	assert.Panics(t, func() {
-		_, _ = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(1000)), wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
+		_, _ = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+			wechatuser.WithProgress(func(wechatuser.Progress) { panic("in progress") }))
 	})
 	gone("after a panic in the progress function")
 	assert.Panics(t, func() {
 		_, _ = c.BulkTagging(t.Context(), tag, func(yield func(string, error) bool) {
-			_, _ = testutil.Collect(testutil.List(testutil.OpenIDs(200)))
+			_, _ = seq.Collect(wechatuser.OpenIDs(testutil.OpenIDs(200)...))
 			for _, id := range testutil.OpenIDs(200) {
 				yield(id, nil)
 			}
@@ -961,7 +999,7 @@ func TestBulkErrorStopped(t *testing.T) {
 	assert.False(t, be.Stopped())
 
 	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
-	_, err = c.BulkTagging(t.Context(), tag, testutil.List(testutil.OpenIDs(3)))
+	_, err = c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(3)...))
 	require.ErrorAs(t, err, &be)
 	assert.True(t, be.Stopped())
 }
@@ -970,7 +1008,10 @@ func TestBulkErrorStopped(t *testing.T) {
 func TestReportsInALog(t *testing.T) {
 	failed := []wechatuser.OpenIDError{{OpenID: testutil.Alice, Err: errors.New(testutil.Bob)}}
 	bulk := wechatuser.BulkReport{Total: 3, Applied: 2, Failed: failed, Calls: 4, ResumeAfter: testutil.Carol}
-	sync := wechatuser.SyncReport{Added: bulk, Removed: bulk, ToAdd: []string{testutil.Alice}, ToRemove: []string{testutil.Bob, testutil.Carol}, Unchanged: 5, Calls: 9}
+	sync := wechatuser.SyncReport{
+		Added: bulk, Removed: bulk, ToAdd: []string{testutil.Alice}, ToRemove: []string{testutil.Bob, testutil.Carol},
+		Unchanged: 5, Calls: 9,
+	}
 	for _, v := range []any{bulk, &bulk, sync, &sync, struct{ R slog.LogValuer }{bulk}.R} {
 		var jsonLog, textLog bytes.Buffer
 		slog.New(slog.NewJSONHandler(&jsonLog, nil)).Info("done", "report", v)
@@ -993,7 +1034,8 @@ func TestFailedOpenIDsOfAnyForm(t *testing.T) {
 	const alice, bob, carol = testutil.Alice, testutil.Bob, testutil.Carol
 	failed := func(ids ...string) testutil.Reply {
 		list, _ := json.Marshal(ids)
-		return testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)
+		return testutil.RespondJSON(
+			`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":` + string(list) + `}`)
 	}
 	ok, noList := testutil.RespondJSON(testutil.OKBody), testutil.RespondCode(wechatuser.CodeSomeOpenIDsFailed)
 	for name, tt := range map[string]struct {
@@ -1003,18 +1045,45 @@ func TestFailedOpenIDsOfAnyForm(t *testing.T) {
 		unclear bool       // it matches ErrAmbiguous
 		succeed bool
 	}{
-		"one":                       {replies: []testutil.Reply{failed(bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"one twice":                 {replies: []testutil.Reply{failed(bob, bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"more than were sent":       {replies: []testutil.Reply{failed(bob, bob, carol, carol, bob, "x"), ok}, sent: [][]string{{alice, bob, carol}, {bob, carol}}, succeed: true},
-		"a stranger too":            {replies: []testutil.Reply{failed("oSTRANGER", bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true},
-		"strangers alone":           {replies: []testutil.Reply{failed("oSTRANGER")}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"an empty list":             {replies: []testutil.Reply{failed()}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"no list":                   {replies: []testutil.Reply{noList}, sent: [][]string{{alice, bob, carol}}, unclear: true},
-		"then no list":              {replies: []testutil.Reply{failed(bob), noList}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"then a redirect":           {replies: []testutil.Reply{failed(bob), testutil.Respond(302, "")}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"then another error":        {replies: []testutil.Reply{failed(bob), testutil.RespondCode(48001)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
-		"the same for ever":         {replies: []testutil.Reply{failed(bob)}, sent: [][]string{{alice, bob, carol}, {bob}, {bob}}, failed: []string{bob}},
-		"then one that was applied": {replies: []testutil.Reply{failed(bob), failed(alice)}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true},
+		"one": {
+			replies: []testutil.Reply{failed(bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}}, succeed: true,
+		},
+		"one twice": {
+			replies: []testutil.Reply{failed(bob, bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}},
+			succeed: true,
+		},
+		"more than were sent": {
+			replies: []testutil.Reply{failed(bob, bob, carol, carol, bob, "x"), ok},
+			sent:    [][]string{{alice, bob, carol}, {bob, carol}}, succeed: true,
+		},
+		"a stranger too": {
+			replies: []testutil.Reply{failed("oSTRANGER", bob), ok}, sent: [][]string{{alice, bob, carol}, {bob}},
+			succeed: true,
+		},
+		"strangers alone": {
+			replies: []testutil.Reply{failed("oSTRANGER")}, sent: [][]string{{alice, bob, carol}}, unclear: true,
+		},
+		"an empty list": {replies: []testutil.Reply{failed()}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"no list":       {replies: []testutil.Reply{noList}, sent: [][]string{{alice, bob, carol}}, unclear: true},
+		"then no list": {
+			replies: []testutil.Reply{failed(bob), noList}, sent: [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"then a redirect": {
+			replies: []testutil.Reply{failed(bob), testutil.Respond(302, "")},
+			sent:    [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"then another error": {
+			replies: []testutil.Reply{failed(bob), testutil.RespondCode(48001)},
+			sent:    [][]string{{alice, bob, carol}, {bob}}, unclear: true,
+		},
+		"the same for ever": {
+			replies: []testutil.Reply{failed(bob)}, sent: [][]string{{alice, bob, carol}, {bob}, {bob}},
+			failed: []string{bob},
+		},
+		"then one that was applied": {
+			replies: []testutil.Reply{failed(bob), failed(alice)}, sent: [][]string{{alice, bob, carol}, {bob}},
+			unclear: true,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := testutil.Play(tt.replies...)
@@ -1062,16 +1131,18 @@ func TestResumeAfterDoesNotRetainPages(t *testing.T) {
 	_, c, tag := testutil.NewAccount(t, 10)
 	ids := testutil.OpenIDs(10)
 	var progress []string
-	report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids), wechatuser.WithProgress(func(p wechatuser.Progress) {
-		progress = append(progress, p.ResumeAfter)
-	}))
+	report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...),
+		wechatuser.WithProgress(func(p wechatuser.Progress) {
+			progress = append(progress, p.ResumeAfter)
+		}))
 	require.NoError(t, err)
 	require.Equal(t, ids[9], report.ResumeAfter)
 	require.Equal(t, []string{ids[9]}, progress)
 	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(report.ResumeAfter))
 	assert.NotSame(t, unsafe.StringData(ids[9]), unsafe.StringData(progress[0]))
 
-	err = testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"errcode":45171,"fail_openid_list":["`+ids[0]+`"]}`)), testutil.NoRetry).
+	err = testutil.NewClient(t,
+		testutil.Play(testutil.RespondJSON(`{"errcode":45171,"fail_openid_list":["`+ids[0]+`"]}`)), testutil.NoRetry).
 		BatchTagging(t.Context(), tag, ids)
 	var e *wechatuser.Error
 	require.ErrorAs(t, err, &e)

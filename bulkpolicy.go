@@ -34,7 +34,7 @@ type policy struct {
 	tagID int // the tag that the calls are about, negative for none
 	gate  *bulk.Gate
 
-	broken atomic.Int32 // items alone whose response was broken, since the last response that was not
+	broken atomic.Int32 // items in a row, each in a call of its own, whose response was broken
 
 	asking   chan struct{} // has one element while a call asks for the tags
 	tagKnown bool          // tagFound is valid
@@ -44,7 +44,7 @@ type policy struct {
 func newPolicy(c *Client, tagID int, patience time.Duration) *policy {
 	return &policy{c: c, tagID: tagID, asking: make(chan struct{}, 1), gate: &bulk.Gate{
 		MaxRetries: maxJobRetries,
-		// The pauses go on growing where those between the attempts of a call stopped.
+		// The first pause is longer than the last one between the attempts of a call.
 		Delay:    func(retry int) time.Duration { return c.retry.delay(min(c.retry.MaxAttempts, 100) + retry - 1) },
 		Patience: patience,
 	}}
@@ -126,7 +126,7 @@ func (p *policy) classifyCall(ctx, stopped context.Context, err error) bulk.Verd
 	case CodeInvalidTagID: // believed only if the list of tags does not have it
 		exists, findErr := p.tagExists(ctx, stopped)
 		if findErr != nil {
-			v.Err = fmt.Errorf("%w; whether the tag exists is not known: %w", err, findErr)
+			v.Err = fmt.Errorf("%w; could not check whether the tag exists: %w", err, findErr)
 		}
 		if exists {
 			v.Exhausted, v.Action = v.Action, bulk.Retry
@@ -151,7 +151,7 @@ var (
 	// errSuspect: the profiles of a response may be mixed up, and the same openids have to be asked for once more, in
 	// another order.
 	errSuspect = errors.New("the profiles of the platform's response may be mixed up")
-	// errMixedUp: the profiles of both responses may be.
+	// errMixedUp: the profiles of both responses may be mixed up.
 	errMixedUp = errors.New("the profiles of the platform's response are mixed up: one of its openids may belong to another account")
 )
 
@@ -184,7 +184,7 @@ func blamesOpenID(err error) bool {
 	return false
 }
 
-// isLost reports whether no response tells what a write did, as far as its call was sent at all.
+// isLost reports whether a write was sent and no response tells what it did.
 func isLost(ctx context.Context, err error) bool {
 	var e *Error
 	switch unsent := (*unsentError)(nil); {
@@ -212,7 +212,7 @@ func isTokenError(err error) bool {
 		errors.As(err, &response) && isTokenAPI(response.API)
 }
 
-// tagExists asks the platform, once in a job, whether the tag exists: it is known to deny tags that do.
+// tagExists asks the platform, once in a job, whether the tag exists: it is known to reject the IDs of tags that do.
 func (p *policy) tagExists(ctx, stopped context.Context) (bool, error) {
 	select {
 	case p.asking <- struct{}{}:
@@ -253,7 +253,7 @@ func (p *policy) walk(ctx context.Context, l list, after string) iter.Seq2[[]str
 		if err := l.ep.checkCursor("", cursor); err != nil && cursor != after {
 			return paging.Page{}, &ResponseError{
 				API: l.ep.api, StatusCode: http.StatusOK,
-				Err: fmt.Errorf("the list goes on after %q, which has a space or a control character and is no openid", cursor),
+				Err: fmt.Errorf("the list goes on after %q, which is not an openid: it has a space or a control character", cursor),
 			}
 		}
 		var page *OpenIDPage

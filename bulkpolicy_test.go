@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -32,12 +33,14 @@ func onAccount(t *testing.T, f func(t *testing.T, srv *wechatusertest.Server, ta
 // Another program refreshes the token before each call, 20 times within a second.
 func TestBulkWaitsForTheTokenRequestLimit(t *testing.T) {
 	onAccount(t, func(t *testing.T, srv *wechatusertest.Server, tagID int) {
-		c := srv.Client(wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
-			if call.API == "batchTagging" {
-				srv.ExpireTokens()
-			}
-			return next(ctx)
-		}))
+		c := srv.Client(
+			wechatuser.WithInterceptor(
+				func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+					if call.API == "batchTagging" {
+						srv.ExpireTokens()
+					}
+					return next(ctx)
+				}))
 
 		report, err := c.BulkTagging(t.Context(), tagID, c.AllFans(t.Context()), wechatuser.WithConcurrency(1))
 
@@ -109,19 +112,20 @@ func TestStoppedJobReadsTheTagListOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, tag := testutil.NewAccount(t, 150)
 		ids := testutil.OpenIDs(150)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			switch {
-			case req.URL.Path == testutil.PathGetTags:
-				return testutil.Delay(2*time.Second, srv.Transport().RoundTrip)(req)
-			case req.URL.Path != testutil.PathBatchTagging:
-				return srv.Transport().RoundTrip(req)
-			case strings.Contains(testutil.PeekBody(req), ids[120]):
-				return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
-			}
-			return testutil.RespondCode(wechatuser.CodeInvalidTagID)(req)
-		})))
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				switch {
+				case req.URL.Path == testutil.PathGetTags:
+					return testutil.Delay(2*time.Second, srv.Transport().RoundTrip)(req)
+				case req.URL.Path != testutil.PathBatchTagging:
+					return srv.Transport().RoundTrip(req)
+				case strings.Contains(testutil.PeekBody(req), ids[120]):
+					return testutil.Delay(time.Second, testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded))(req)
+				}
+				return testutil.RespondCode(wechatuser.CodeInvalidTagID)(req)
+			})))
 		start := time.Now()
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Equal(t, 2*time.Second, time.Since(start))
 		assert.Equal(t, wechatuser.BulkReport{Calls: 3 + 1}, *report)
@@ -129,7 +133,8 @@ func TestStoppedJobReadsTheTagListOnce(t *testing.T) {
 	})
 }
 
-// revoker is a transport whose token is revoked before each of some calls, so that the call's own refresh does not help.
+// revoker is a transport whose token is revoked before each of some calls, so that the call's own refresh does not
+// help.
 func revoker(ts *testutil.TokenServer, times int) testutil.RoundTripFunc {
 	n := 0
 	var mu sync.Mutex
@@ -154,9 +159,9 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 			for times := range 6 {
 				synctest.Test(t, func(t *testing.T) {
 					ts := &testutil.TokenServer{ReissueRevoked: reissued}
-					c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTransport(revoker(ts, times)))...)
-					require.NoError(t, err)
-					report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)), wechatuser.WithConcurrency(1))
+					c := testutil.NewTokenClient(t, revoker(ts, times), opts...)
+					report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...),
+						wechatuser.WithConcurrency(1))
 					require.NoError(t, err, "%d revocations in a row", times)
 					assert.Equal(t, 500, report.Applied)
 				})
@@ -182,15 +187,14 @@ func TestBulkSurvivesRevocations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := new(testutil.TokenServer)
 		rt := revoker(ts, 4)
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		c := testutil.NewTokenClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 			resp, err := rt(req)
 			if err != nil || resp.ContentLength == int64(len(testutil.TagsBody)) {
 				return testutil.RespondPage(0, "")(req)
 			}
 			return resp, err
-		})))
-		require.NoError(t, err)
-		got, errs := testutil.Collect(c.AllFans(t.Context()))
+		}))
+		got, errs := seq.Collect(c.AllFans(t.Context()))
 		assert.Empty(t, errs)
 		assert.Empty(t, got)
 	})
@@ -208,10 +212,9 @@ func (r *rotating) Token(context.Context) (wechatuser.Token, error) {
 func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := &testutil.TokenServer{RejectAll: true}
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(ts))
-		require.NoError(t, err)
+		c := testutil.NewTokenClient(t, ts)
 		start := time.Now()
-		report, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 		assert.Empty(t, report.Failed)
 		assert.Less(t, time.Since(start), 5*time.Minute)
@@ -224,7 +227,7 @@ func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidCredential)))
-		_, err := c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500)))
+		_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
 		assert.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 		assert.Zero(t, time.Since(start))
 	})

@@ -26,14 +26,14 @@ import (
 //		// use user
 //	}
 //
-// Such an openid costs up to 15 more calls, because the response of a call with it cannot be trusted: it may have
-// somebody else's UnionID. No UnionID is returned that a response does not prove. So a batch that ends with a user who has
-// left, or in which some followers have a UnionID and others have none, is asked for twice; docs/bulk.md has the costs,
-// and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected openid.
+// Such an openid costs up to 15 more calls, because a response with it cannot be trusted: profiles in it may have
+// somebody else's UnionID. BulkUserInfo returns only UnionIDs that a response proves. It therefore asks twice for a
+// batch that ends with a former follower, and for one in which only some followers have a UnionID; docs/bulk.md has the
+// costs, and what cannot be detected. A profile that breaks the JSON of its batch is found and reported like a rejected
+// openid.
 //
-// Any other error ends the loop. The list is stopped by the same errors as
-// [Client.BulkTagging], and waits for the next minute in the same cases. It can be resumed after the last openid that
-// the loop got.
+// Any other error ends the loop. The errors that stop [Client.BulkTagging] end this list too, and it waits for the next
+// minute in the same cases. It can be resumed after the last openid that the loop got.
 //
 // No call is made before the loop starts. When the loop ends, calls in flight are canceled and no goroutine is left.
 // The input runs in the loop's goroutine. A few chunks of openids and profiles are held in memory. The list can be
@@ -69,8 +69,8 @@ func (c *Client) BulkUserInfo(ctx context.Context, openIDs iter.Seq2[string, err
 // in the order of the input, with one call for each 100 of them and 4 calls at a time.
 //
 // For an openid that has no new one the loop gets the old one in From and an [*OpenIDError], which is in Err too, and
-// goes on. Otherwise it works like [Client.BulkUserInfo], but trusts the results; see [Client.ChangeOpenID] for when
-// the platform converts openids.
+// goes on. Otherwise it works like [Client.BulkUserInfo], but asks for nothing twice: these results are not known to be
+// mixed up. See [Client.ChangeOpenID] for when the platform converts openids.
 //
 // changeOpenid, https://developers.weixin.qq.com/doc/service/api/usermanage/changeopenid/api_changeopenid.html.
 func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs iter.Seq2[string, error], opts ...BulkOption) iter.Seq2[OpenIDChange, error] {
@@ -86,12 +86,12 @@ func (c *Client) BulkChangeOpenID(ctx context.Context, fromAppID string, openIDs
 	}.run(ctx, c, "BulkChangeOpenID", openIDs, opts)
 }
 
-// bulkRead is a question that one call can ask about some openids.
+// bulkRead is a read that one call can make for some openids.
 type bulkRead[R any] struct {
 	ep  *endpoint
 	ask func(ctx context.Context, openIDs []string) ([]R, error)
 	// judge reports whether the results may be mixed up, as [isSuspect] does, and askOne asks about one openid that was
-	// in such a response. Both are nil if no response is known to be.
+	// in such a response. Both are nil if the endpoint is not known to mix up results.
 	judge  func(results []R, inOrder bool, seen func(i int) *evidence) bool
 	askOne func(ctx context.Context, openID string) (*R, error)
 	openID func(*R) string
@@ -162,13 +162,13 @@ type found[R any] struct {
 	mistrusted bool
 }
 
-// maxBroken is how many openids in a row, each alone, may have a response that is broken. A broken profile is rare: so
-// many mean that something breaks all responses.
+// maxBroken is how many openids in a row, each in a call of its own, may have a broken response. A broken profile is
+// rare: more of them mean that something breaks all responses.
 const maxBroken = 16
 
 // send asks about the openids of some items and sets their results.
 func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[found[R]]) error {
-	// A single openid may be nobody's, which the call for one user tells.
+	// A single openid may belong to nobody; the call for one user tells.
 	if one := items[0]; len(items) == 1 && one.Result.mistrusted && r.askOne != nil {
 		result, err := r.askOne(ctx, one.ID)
 		if err == nil {
@@ -176,7 +176,7 @@ func (r bulkRead[R]) send(ctx context.Context, p *policy, items []*bulk.Item[fou
 		}
 		return err
 	}
-	// Whoever looked like a follower comes last, so that the response shows at its end if it is mixed up again.
+	// Users who looked like followers go last: if the response is mixed up again, its end shows it.
 	order := slices.Clone(items)
 	slices.SortStableFunc(order, func(a, b *bulk.Item[found[R]]) int {
 		return rank(a.Result.seen) - rank(b.Result.seen)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -26,7 +27,7 @@ func TestBulkUserInfo(t *testing.T) {
 	foreign := wechatusertest.ForeignOpenID(1)
 	srv.Unfollow(ids[7])
 	input := slices.Concat(ids[:120], []string{foreign, "", ids[3]}, ids[120:])
-	profiles := c.BulkUserInfo(t.Context(), testutil.List(input))
+	profiles := c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(input...))
 	assert.Zero(t, srv.Calls("*"), "no call before the loop")
 	for range 2 {
 		i := 0
@@ -81,7 +82,8 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i)})
 	}
 	input := slices.Insert(slices.Clone(ids), 30, "oFAKEunknown1", "oFAKEunknown2")
-	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
+	lenient := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
 	lenient.AddUsers(srv.Users()...)
 	for name, change := range map[string]func(*batchResponse, int){
 		"short":    func(*batchResponse, int) {},
@@ -97,29 +99,31 @@ func TestBulkUserInfoMatchesProfilesByOpenID(t *testing.T) {
 		},
 		"another openid in place of a missing one": func(a *batchResponse, asked int) {
 			if len(a.Users) < asked {
-				a.Users = append(a.Users, map[string]any{"openid": "oFAKEstranger", "subscribe": 1, "unionid": "union-stranger"})
+				a.Users = append(a.Users,
+					map[string]any{"openid": "oFAKEstranger", "subscribe": 1, "unionid": "union-stranger"})
 			}
 		},
 	} {
-		c := lenient.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			asked := strings.Count(testutil.PeekBody(req), `"openid"`)
-			resp, err := lenient.Transport().RoundTrip(req)
-			if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
-				return resp, err
-			}
-			var a batchResponse
-			if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
-				return nil, err
-			}
-			change(&a, asked)
-			body, err := json.Marshal(a)
-			if err != nil {
-				return nil, err
-			}
-			return testutil.RespondJSON(string(body))(req)
-		})))
+		c := lenient.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				asked := strings.Count(testutil.PeekBody(req), `"openid"`)
+				resp, err := lenient.Transport().RoundTrip(req)
+				if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
+					return resp, err
+				}
+				var a batchResponse
+				if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+					return nil, err
+				}
+				change(&a, asked)
+				body, err := json.Marshal(a)
+				if err != nil {
+					return nil, err
+				}
+				return testutil.RespondJSON(string(body))(req)
+			})))
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(input)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(input...)) {
 			if strings.HasPrefix(input[i], "oFAKEunknown") {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)
@@ -157,7 +161,8 @@ func TestBulkUserInfoEndsWithTheJobsError(t *testing.T) {
 	assert.Zero(t, n%100)
 
 	srv.FailNext(testutil.PathBatchUserInfo, 0, 0)
-	rest, errs := testutil.Collect(c.BulkUserInfo(t.Context(), c.AllFans(t.Context(), wechatuser.StartAfter(wechatusertest.OpenID(n-1)))))
+	rest, errs := seq.Collect(c.BulkUserInfo(t.Context(),
+		c.AllFans(t.Context(), wechatuser.StartAfter(wechatusertest.OpenID(n-1)))))
 	assert.Empty(t, errs)
 	assert.Len(t, rest, 1000-n)
 }
@@ -167,7 +172,8 @@ func TestBulkUserInfoWaitsOutTheMinuteQuota(t *testing.T) {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
 			wechatusertest.WithQuota(testutil.PathBatchUserInfo, 0, 3))
 		start := time.Now()
-		users, errs := testutil.Collect(srv.Client().BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000))))
+		users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(),
+			wechatuser.OpenIDs(testutil.OpenIDs(1000)...)))
 		assert.Empty(t, errs)
 		assert.Len(t, users, 1000)
 		assert.Equal(t, 3*time.Minute, time.Since(start))
@@ -188,7 +194,7 @@ func TestBulkChangeOpenID(t *testing.T) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithMigration("wxOLD", moved))
 	c := srv.Client()
 	i := 0
-	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", testutil.List(input)) {
+	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", wechatuser.OpenIDs(input...)) {
 		assert.Equal(t, input[i], ch.From)
 		assert.Equal(t, moved[input[i]], ch.To)
 		assert.Equal(t, err, ch.Err)
@@ -204,7 +210,7 @@ func TestBulkChangeOpenID(t *testing.T) {
 	assert.Equal(t, len(input), i)
 	assert.Equal(t, 3, srv.Calls(testutil.PathChangeOpenID))
 
-	changes, errs := testutil.Collect(c.BulkChangeOpenID(t.Context(), "wxANOTHER", testutil.List(input)))
+	changes, errs := seq.Collect(c.BulkChangeOpenID(t.Context(), "wxANOTHER", wechatuser.OpenIDs(input...)))
 	assert.Empty(t, changes)
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], wechatuser.CodeMigrationInvalidAppID)
@@ -214,11 +220,13 @@ func TestBulkChangeOpenID(t *testing.T) {
 // https://github.com/node-webot/co-wechat-api/issues/63. It is found, and all others are returned.
 func TestBulkUserInfoFindsAProfileThatIsBroken(t *testing.T) {
 	for _, broken := range []string{
-		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":[1]`, `"remark":{"a":1}`, `"tagid_list":[`,
+		`"city":"y?v\"`, `"remark":"a"b"`, `"remark":"a\` + "\x14" + `b"`, `"subscribe_time":[1]`, `"remark":{"a":1}`,
+		`"tagid_list":[`,
 	} {
 		srv, _, _ := testutil.NewAccount(t, 1000)
 		ids := testutil.OpenIDs(1000)
-		c := srv.Client(wechatuser.WithTransport(breakProfile(srv, func(openID string) bool { return openID == ids[437] }, broken)))
+		c := srv.Client(
+			wechatuser.WithTransport(breakProfile(srv, func(openID string) bool { return openID == ids[437] }, broken)))
 		_, err := c.GetUserInfo(t.Context(), ids[0])
 		require.NoError(t, err)
 		before := srv.Calls("*")
@@ -271,7 +279,8 @@ func TestBulkUserInfoEndsIfEverythingIsBroken(t *testing.T) {
 		srv, _, _ := testutil.NewAccount(t, 1000)
 		rt := breakProfile(srv, func(string) bool { return true }, `"remark":"a"b"`)
 		c := srv.Client(wechatuser.WithTransport(rt))
-		users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000)), wechatuser.WithConcurrency(1)))
+		users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+			wechatuser.WithConcurrency(1)))
 		assert.Empty(t, users)
 		require.NotEmpty(t, errs)
 		var (
@@ -291,7 +300,8 @@ func TestBulkUserInfoDoesNotHalveWhatIsNoList(t *testing.T) {
 		"html": "<html></html>", "cut off": `{"user_info_list":[{"openid":"a"`, "another object": `{"error":"a"b"}`,
 	} {
 		s := testutil.Play(testutil.RespondJSON(body))
-		users, errs := testutil.Collect(testutil.NewClient(t, s).BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(100))))
+		users, errs := seq.Collect(testutil.NewClient(t, s).BulkUserInfo(t.Context(),
+			wechatuser.OpenIDs(testutil.OpenIDs(100)...)))
 		assert.Empty(t, users, name)
 		require.Len(t, errs, 1, name)
 		assert.LessOrEqual(t, s.Count(), 3, name)
@@ -317,11 +327,12 @@ func TestBulkChangeOpenIDFindsAResultThatIsBroken(t *testing.T) {
 			}
 			results = append(results, result)
 		}
-		return testutil.RespondJSON(`{"errcode":0,"errmsg":"ok","result_list":[` + strings.Join(results, ",") + `]}`)(req)
+		return testutil.RespondJSON(`{"errcode":0,"errmsg":"ok","result_list":[` + strings.Join(results, ",") + `]}`)(
+			req)
 	})
 	c := testutil.NewClient(t, s)
 	i := 0
-	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", testutil.List(ids)) {
+	for ch, err := range c.BulkChangeOpenID(t.Context(), "wxOLD", wechatuser.OpenIDs(ids...)) {
 		assert.Equal(t, ids[i], ch.From)
 		if i == 30 || i == 60 {
 			require.Error(t, err)
@@ -340,7 +351,7 @@ func TestBulkUserInfoSharesNothing(t *testing.T) {
 	require.NoError(t, c.BatchTagging(t.Context(), tag, testutil.OpenIDs(3)))
 	id := wechatusertest.OpenID(1)
 	input := []string{id, wechatusertest.OpenID(0), id, id}
-	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(input)))
+	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(input...)))
 	require.Empty(t, errs)
 	require.Len(t, users, 4)
 	assert.Equal(t, 1, srv.Calls(testutil.PathBatchUserInfo))
@@ -350,8 +361,10 @@ func TestBulkUserInfoSharesNothing(t *testing.T) {
 	for i := range users {
 		assert.Equal(t, []int{-i}, users[i].TagIDList)
 	}
-	one := testutil.RespondJSON(`{"user_info_list":[{"subscribe":1,"openid":"` + testutil.Alice + `","new_field":[1]}]}`)
-	users, errs = testutil.Collect(testutil.NewClient(t, testutil.Play(one)).BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.Alice, testutil.Alice)))
+	one := testutil.RespondJSON(
+		`{"user_info_list":[{"subscribe":1,"openid":"` + testutil.Alice + `","new_field":[1]}]}`)
+	users, errs = seq.Collect(testutil.NewClient(t, testutil.Play(one)).BulkUserInfo(t.Context(),
+		wechatuser.OpenIDs(testutil.Alice, testutil.Alice)))
 	require.Empty(t, errs)
 	require.Len(t, users, 2)
 	users[0].Extra["new_field"][1] = '7'

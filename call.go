@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// call is the path of every request, that of a token request included: it encodes in, sends it through the
-// interceptors, the limiter and the attempts, and returns the payload of the response.
+// call is the path of every request, token requests included: it encodes in, sends it through the interceptors, the
+// limiter and the attempts, and returns the payload of the response.
 func call[R any, P interface {
 	*R
 	response
@@ -71,13 +72,13 @@ const (
 	passed
 )
 
-// passInterceptors is runInterceptors for a token request. If no interceptor has let it through after a while, it goes
-// on without them: an interceptor that limits how many calls run at once holds it back while the calls that it has let
-// through wait for the token.
+// passInterceptors is runInterceptors for a token request. A request that the interceptors have not let through after a
+// while goes on without them: an interceptor that limits how many calls run at once holds the request back while the
+// calls that it has let through wait for the token.
 func (c *caller) passInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	type result struct {
-		resp response
-		err  error
+		resp       response
+		err, ended error
 	}
 	var way atomic.Int32
 	held, cancel := context.WithCancelCause(ctx)
@@ -85,21 +86,35 @@ func (c *caller) passInterceptors(ctx context.Context, req *request, send send) 
 	done := make(chan result, 1)
 	go func() {
 		r := result{err: fmt.Errorf("wechatuser: %s: an interceptor ended without a result", req.ep.api)} // runtime.Goexit
-		defer func() { done <- r }()
-		r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
-			if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
-				return nil, Result{}, errPassed
+		guard.Run(func() {
+			r.resp, r.err = c.runInterceptors(held, req, func(ctx context.Context) (response, Result, error) {
+				if !way.CompareAndSwap(undecided, intercepted) && way.Load() == passed {
+					return nil, Result{}, errPassed
+				}
+				return send(ctx)
+			})
+		}, func(ended error) {
+			if way.Load() == passed {
+				guard.Rethrow(ended) // nobody else will
 			}
-			return send(ctx)
+			r.ended = ended
+			done <- r
 		})
 	}()
-	select {
-	case r := <-done:
-		return r.resp, r.err
-	case <-time.After(interceptorPatience):
+	wait := func(patience <-chan time.Time) *result {
+		select {
+		case r := <-done:
+			guard.Rethrow(r.ended)
+			return &r
+		case <-patience:
+			return nil
+		}
 	}
-	if !way.CompareAndSwap(undecided, passed) {
-		r := <-done
+	r := wait(time.After(interceptorPatience))
+	if r == nil && !way.CompareAndSwap(undecided, passed) {
+		r = wait(nil)
+	}
+	if r != nil {
 		return r.resp, r.err
 	}
 	cancel(errPassed)
@@ -114,8 +129,8 @@ func (c *caller) passInterceptors(ctx context.Context, req *request, send send) 
 
 var errPassed = errors.New("wechatuser: the token request was sent without the interceptors, which held it back: calls wait for it")
 
-// runInterceptors runs the interceptors around the rest of the pipeline. One of them may call next twice, also at the
-// same time, or leave it running.
+// runInterceptors runs the interceptors around the rest of the pipeline. An interceptor may call next twice, even at
+// the same time, or return while next is still running.
 func (c *caller) runInterceptors(ctx context.Context, req *request, send send) (response, error) {
 	var resp atomic.Pointer[response]
 	info := Call{API: req.ep.api, Method: req.ep.method, Path: req.ep.path}
@@ -157,8 +172,8 @@ const maxRefreshes = 2
 
 // doWithRetry makes attempts until the outcome is final: prepare, attempt, renew the token, back off, and again.
 //
-// It calls itself on the way: prepare and renew fetch a token where there is none, and a token request is a call like
-// any other, with its own interceptors and retries. It needs no token, so it goes no deeper.
+// It can call itself: prepare and renew may fetch a token, and a token request is a call like any other, with its own
+// interceptors and retries. A token request needs no token, so the recursion ends there.
 func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, res Result, err error) {
 	var (
 		start     = time.Now()
@@ -179,7 +194,7 @@ func (c *caller) doWithRetry(ctx context.Context, req request) (resp response, r
 		if err != nil {
 			limit := (*tokenLimitError)(nil)
 			if last != nil && (errors.As(err, &limit) || req.job.isStopped(ctx)) {
-				return nil, res, last // it says what the token requests were used up for, or what was to be retried
+				return nil, res, last // it says more: what used up the token requests, or what was to be retried
 			}
 			return nil, res, err
 		}
@@ -258,8 +273,8 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
 	}
-	if c.tokenSource != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w; and another token could not be had: %w", rejection, err)
+	if fromSource := c.tokenSource != nil || c.cloud == cloudToken; fromSource && ctx.Err() == nil {
+		return fmt.Errorf("%w; there is no other token: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {
 		err = newTokenLimitError(limit.Wait, rejection)

@@ -21,8 +21,9 @@ import (
 func TestNoRetryPastTheDeadline(t *testing.T) {
 	for name, reply := range map[string]testutil.Reply{
 		"Retry-After": testutil.Respond(503, "", "Retry-After", "10"),
-		"partial":     testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`),
-		"busy":        testutil.RespondCode(-1),
+		"partial": testutil.RespondJSON(
+			`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`),
+		"busy": testutil.RespondCode(-1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -61,8 +62,10 @@ func TestCancelDuringBackoff(t *testing.T) {
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re, "the last error is there too")
 		assert.Equal(t, 503, re.StatusCode)
-		assert.EqualError(t, err, "wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark (the platform may have applied it): context canceled: the shop has closed while waiting to retry after: "+
-			"wechatuser: updateRemark: not a response of the platform: HTTP status 503: Service Unavailable")
+		assert.EqualError(t, err,
+			"wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark (the platform may have "+
+				"applied it): context canceled: the shop has closed while waiting to retry after: "+
+				"wechatuser: updateRemark: not a response of the platform: HTTP status 503: Service Unavailable")
 	})
 }
 
@@ -115,14 +118,16 @@ func TestRejectedTokenIsReplacedOnce(t *testing.T) {
 			t.Run(fmt.Sprint(call.Name, "/", code), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					source := &countingSource{}
-					s := testutil.Play(testutil.RespondCode(code), testutil.Fail(testutil.ErrRefused), testutil.Fail(testutil.ErrRefused), testutil.RespondJSON(call.Response))
+					s := testutil.Play(testutil.RespondCode(code), testutil.Fail(testutil.ErrRefused),
+						testutil.Fail(testutil.ErrRefused), testutil.RespondJSON(call.Response))
 					got, err := call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(source)))
 					require.NoError(t, err)
 					assert.Equal(t, call.Want, got)
 					assert.Equal(t, []string{"FAKE1"}, source.rejected)
 
 					s = testutil.Play(testutil.RespondCode(code))
-					_, err = call.Do(t.Context(), testutil.NewClient(t, s, wechatuser.WithTokenSource(&countingSource{})))
+					_, err = call.Do(t.Context(),
+						testutil.NewClient(t, s, wechatuser.WithTokenSource(&countingSource{})))
 					require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
 					assert.Equal(t, 2, testutil.Attempts(t, err), "one token fetch, then the error")
 				})
@@ -153,17 +158,39 @@ func TestPartialFailureRetriesTheRest(t *testing.T) {
 		bodies  []string // of the retries
 		failed  []string // nil for a success
 	}{
-		{"then all", []testutil.Reply{partial(`["` + testutil.Bob + `"]`), testutil.RespondJSON(testutil.OKBody)}, []string{`["` + testutil.Bob + `"]`}, nil},
 		{
-			"fewer and fewer", []testutil.Reply{partial(`["` + testutil.Bob + `","` + testutil.Carol + `"]`), partial(`["` + testutil.Carol + `"]`), testutil.RespondJSON(testutil.OKBody)},
-			[]string{`["` + testutil.Bob + `","` + testutil.Carol + `"]`, `["` + testutil.Carol + `"]`}, nil,
+			"then all",
+			[]testutil.Reply{partial(`["` + testutil.Bob + `"]`), testutil.RespondJSON(testutil.OKBody)},
+			[]string{`["` + testutil.Bob + `"]`},
+			nil,
 		},
 		{
-			"the same for ever", []testutil.Reply{partial(`["` + testutil.Bob + `"]`)},
-			[]string{`["` + testutil.Bob + `"]`, `["` + testutil.Bob + `"]`}, []string{testutil.Bob},
+			"fewer and fewer",
+			[]testutil.Reply{
+				partial(`["` + testutil.Bob + `","` + testutil.Carol + `"]`), partial(`["` + testutil.Carol + `"]`),
+				testutil.RespondJSON(testutil.OKBody),
+			},
+			[]string{`["` + testutil.Bob + `","` + testutil.Carol + `"]`, `["` + testutil.Carol + `"]`},
+			nil,
 		},
-		{"a stranger among them", []testutil.Reply{partial(`["oOTHER","` + testutil.Bob + `",""]`), testutil.RespondJSON(testutil.OKBody)}, []string{`["` + testutil.Bob + `"]`}, nil},
-		{"one who was done before", []testutil.Reply{partial(`["` + testutil.Bob + `"]`), partial(`["` + testutil.Alice + `"]`)}, []string{`["` + testutil.Bob + `"]`}, []string{}},
+		{
+			"the same for ever",
+			[]testutil.Reply{partial(`["` + testutil.Bob + `"]`)},
+			[]string{`["` + testutil.Bob + `"]`, `["` + testutil.Bob + `"]`},
+			[]string{testutil.Bob},
+		},
+		{
+			"a stranger among them",
+			[]testutil.Reply{partial(`["oOTHER","` + testutil.Bob + `",""]`), testutil.RespondJSON(testutil.OKBody)},
+			[]string{`["` + testutil.Bob + `"]`},
+			nil,
+		},
+		{
+			"one who was done before",
+			[]testutil.Reply{partial(`["` + testutil.Bob + `"]`), partial(`["` + testutil.Alice + `"]`)},
+			[]string{`["` + testutil.Bob + `"]`},
+			[]string{},
+		},
 		{"a list of something else", []testutil.Reply{partial(`[{"openid":"` + testutil.Bob + `"}]`)}, nil, []string{}},
 		{"an empty list", []testutil.Reply{partial(`[]`)}, nil, []string{}},
 		{"no list", []testutil.Reply{partial(`null`)}, nil, []string{}},
@@ -173,7 +200,8 @@ func TestPartialFailureRetriesTheRest(t *testing.T) {
 			t.Run(path+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := testutil.Play(tt.replies...)
-					err := call(testutil.NewClient(t, s), t.Context(), 100, []string{testutil.Alice, testutil.Bob, testutil.Carol})
+					err := call(testutil.NewClient(t, s), t.Context(), 100,
+						[]string{testutil.Alice, testutil.Bob, testutil.Carol})
 					assert.Equal(t, 1+len(tt.bodies), s.Count())
 					for i, r := range s.Requests()[1:] {
 						assert.Equal(t, "/cgi-bin/tags/members/"+path, r.Path)
@@ -197,7 +225,9 @@ func TestPartialFailureRetriesTheRest(t *testing.T) {
 
 // Other calls ignore such a list.
 func TestPartialFailureOfOtherCalls(t *testing.T) {
-	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`))
+	s := testutil.Play(
+		testutil.RespondJSON(
+			`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Alice + `"]}`))
 	err := testutil.NewClient(t, s).BatchBlacklist(t.Context(), []string{testutil.Alice})
 	require.ErrorIs(t, err, wechatuser.CodeSomeOpenIDsFailed)
 	assert.Equal(t, 1, s.Count())
@@ -222,10 +252,18 @@ func TestAmbiguity(t *testing.T) {
 		{"HTML", []testutil.Reply{testutil.Respond(200, "<html>")}, true},
 		{"cut", []testutil.Reply{cutBody}, true},
 		{"system error", []testutil.Reply{testutil.RespondCode(-1)}, true},
-		{"reset, then not sent", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrRefused)}, true},
+		{
+			"reset, then not sent",
+			[]testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrRefused)},
+			true,
+		},
 		{"reset, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, true},
 		{"reset, then forbidden", []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Respond(403, "")}, true},
-		{"not sent, then rejected", []testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)}, false},
+		{
+			"not sent, then rejected",
+			[]testutil.Reply{testutil.Fail(testutil.ErrRefused), testutil.RespondCode(48001)},
+			false,
+		},
 	}
 	for _, call := range testutil.APICalls {
 		if call.IsTokenCall() || call.Name == "CreateTag" || call.Name == "DeleteTag" {
@@ -241,7 +279,8 @@ func TestAmbiguity(t *testing.T) {
 					require.Error(t, err)
 					want := tt.want && call.Write
 					assert.Equal(t, want, errors.Is(err, wechatuser.ErrAmbiguous))
-					assert.Equal(t, want, strings.Contains(err.Error(), "(the platform may have applied it)"), err.Error())
+					assert.Equal(t, want, strings.Contains(err.Error(), "(the platform may have applied it)"),
+						err.Error())
 					assert.NotContains(t, err.Error(), "\n")
 				})
 			})
@@ -260,7 +299,8 @@ func TestAmbiguityWithoutAToken(t *testing.T) {
 			}
 			return wechatuser.Token{AccessToken: testutil.Token}, nil
 		})
-		err := testutil.NewClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)), wechatuser.WithTokenSource(source)).UpdateRemark(t.Context(), testutil.Alice, "r")
+		err := testutil.NewClient(t, testutil.Play(testutil.Fail(testutil.ErrReset)),
+			wechatuser.WithTokenSource(source)).UpdateRemark(t.Context(), testutil.Alice, "r")
 		require.ErrorIs(t, err, down)
 		require.ErrorIs(t, err, wechatuser.ErrAmbiguous)
 	})

@@ -39,14 +39,14 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 // AppID returns the app ID of the account.
 func (c *Client) AppID() string { return c.appID }
 
-// HTTPClient returns the client that sends the requests, not a copy: httpmock.ActivateNonDefault(c.HTTPClient()) works
-// on it, and so does CloseIdleConnections.
+// HTTPClient returns the client that sends the requests, not a copy, so that httpmock.ActivateNonDefault and
+// CloseIdleConnections work on it.
 func (c *Client) HTTPClient() *http.Client { return c.sender.HTTPClient() }
 
-// Token returns the access token that the next call would use, for calls that this package does not have. Treat it as a
-// secret.
+// Token returns the access token that the next call would use, for requests that another program or library sends;
+// [Client.Do] sends a request to any endpoint itself. Treat the token as a secret.
 //
-// It fetches a token only if there is no good one.
+// It fetches a token only if it has no valid one.
 //
 // getStableAccessToken, POST /cgi-bin/stable_token, or getAccessToken, GET /cgi-bin/token, with [WithLegacyToken],
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.
@@ -64,15 +64,15 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	return t, nil
 }
 
-// RefreshToken replaces the access token even if it is good, for all programs. Use it only if a token has leaked;
-// expired and rejected tokens are replaced automatically.
+// RefreshToken replaces the access token for all programs of the account, even if it is still valid. Use it only if a
+// token has leaked; expired and rejected tokens are replaced automatically.
 //
 // After a leak call it twice, at least 30 seconds apart: after a single call the leaked token may still work.
 // https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
 //
-// WeChat allows 20 forced refreshes per account and day, so it is never retried. Within 30 seconds of the last one it
-// returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one expires after five
-// minutes. With [WithTokenSource] the source must be a [TokenInvalidator].
+// WeChat allows 20 forced refreshes per account and day, so RefreshToken is never retried. Within 30 seconds of the
+// last forced refresh it returns the current token. With [WithLegacyToken] it fetches a token as usual, and the old one
+// expires after five minutes. With [WithTokenSource] the source must be a [TokenInvalidator].
 //
 // getStableAccessToken, POST /cgi-bin/stable_token with force_refresh,
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html.

@@ -16,10 +16,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // watch returns an interceptor that records the names of the calls, unless calls is nil.
 func watch(calls *[]string) wechatuser.Interceptor {
@@ -34,19 +37,26 @@ func watch(calls *[]string) wechatuser.Interceptor {
 func TestLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
+		logger := slog.New(slog.NewTextHandler(&log,
+			&slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
 		rejection := testutil.RespondJSON(`{"errcode":40003,"errmsg":"invalid openid rid: ` + testutil.RID + `"}`)
-		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), rejection, testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
+		c := testutil.NewClient(t,
+			testutil.Play(testutil.Delay(time.Second, testutil.Respond(502, "<html>"+testutil.Alice)), rejection,
+				testutil.RespondJSON(testutil.AliceBody)), wechatuser.WithLogger(logger),
 			wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
 		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
 		require.Error(t, err)
 		_, err = c.GetUserInfo(t.Context(), testutil.Alice)
 		require.NoError(t, err)
 
-		common := `level=DEBUG msg="wechatuser: attempt" api=userInfo app_id=` + testutil.AppID + ` host=https://api.weixin.qq.com `
+		common := `level=DEBUG msg="wechatuser: attempt" api=userInfo app_id=` + testutil.AppID +
+			` host=https://api.weixin.qq.com `
 		assert.Equal(t, common+`attempt=1 duration=1s status=502 error="wechatuser: userInfo: not a response of the platform: HTTP status 502: Bad Gateway"`+"\n"+
 			common+`attempt=2 duration=0s status=200 errcode=40003 rid=`+testutil.RID+` error="`+
-			strings.ReplaceAll((&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Attempts: 2}).Error(), `"`, `\"`)+`"`+"\n"+
+			strings.ReplaceAll(
+				(&wechatuser.Error{
+					API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Attempts: 2,
+				}).Error(), `"`, `\"`)+`"`+"\n"+
 			common+"attempt=1 duration=0s status=200 errcode=0\n", log.String())
 	})
 }
@@ -76,7 +86,8 @@ func TestLogContainsNoOpenID(t *testing.T) {
 			},
 			testutil.RespondCode(40003), testutil.RespondJSON(testutil.AliceBody),
 		} {
-			_, _ = testutil.NewClient(t, testutil.Play(reply), wechatuser.WithLogger(logger)).GetUserInfo(t.Context(), testutil.Alice)
+			_, _ = testutil.NewClient(t, testutil.Play(reply), wechatuser.WithLogger(logger)).GetUserInfo(t.Context(),
+				testutil.Alice)
 		}
 		assert.Positive(t, log.Len())
 		assert.NotContains(t, log.String(), testutil.Alice)
@@ -92,10 +103,15 @@ func TestNoOutputWithoutALogger(t *testing.T) {
 	defer slog.SetDefault(old)
 	written := captured(t, func() {
 		synctest.Test(t, func(t *testing.T) {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset), testutil.Respond(502, "<html>"), testutil.RespondCode(40001))))
-			require.NoError(t, err)
+			c := testutil.NewTokenClient(t,
+				testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset),
+					testutil.Respond(502, "<html>"), testutil.RespondCode(40001)))
 			require.Error(t, testutil.GetTags(t.Context(), c))
-			require.Error(t, testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001), testutil.Fail(testutil.ErrReset), testutil.Respond(302, "", "Location", "/"), testutil.Hang))))
+			require.Error(t,
+				testutil.GetTags(t.Context(),
+					testutil.NewClient(t,
+						testutil.Play(testutil.RespondCode(40001), testutil.Fail(testutil.ErrReset),
+							testutil.Respond(302, "", "Location", "/"), testutil.Hang))))
 		})
 	})
 	assert.Empty(t, written)

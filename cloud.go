@@ -11,15 +11,15 @@ import (
 
 // WithCloudHosting is for a program in a container of WeChat cloud hosting (微信云托管) with its open interface service
 // (开放接口服务), which adds the token: calls go to http://api.weixin.qq.com without one, the client fetches none, and the
-// secret given to [New] may be empty. The account is that of the environment; if it is another one, use
+// secret given to [New] may be empty. The account must be the one that the environment belongs to; for any other, use
 // [WithSharedCloudHosting].
 //
-// Each path that is called must be allowed in the console under 云调用. Calls fail while the container is starting. The
-// platform's pages exclude [Client.BatchBlacklist], [Client.DeleteTag], [Client.BatchUntagging] and
-// [Client.ChangeOpenID], with their Bulk and Sync methods. [Client.Token], [Client.RefreshToken] and
-// [Client.ClearQuotaByAppSecret] return an [*ArgumentError].
+// Each path that is called must be allowed in the console under 云调用. Calls fail while the container is starting.
+// According to the platform's documentation, [Client.BatchBlacklist], [Client.DeleteTag], [Client.BatchUntagging] and
+// [Client.ChangeOpenID] do not work there, nor do their Bulk and Sync methods. [Client.Token], [Client.RefreshToken]
+// and [Client.ClearQuotaByAppSecret] return an [*ArgumentError].
 //
-// It is built after the platform's pages, and was not run there:
+// This mode was written from the platform's documentation and was not tried in a container:
 // https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/open.html
 func WithCloudHosting() Option { return cloudOption("WithCloudHosting", cloudOwn) }
 
@@ -42,9 +42,10 @@ func cloudOption(name string, mode cloud) Option {
 // WithCloudToken is for a program in a container of WeChat cloud hosting (微信云托管) without its open interface service:
 // calls have the cloudbase_access_token of this file in place of an access token. The platform writes the file every 10
 // minutes, and the client reads it for each attempt. The client fetches no token, and the secret given to [New] may be
-// empty. Which paths are allowed, and which calls the pages exclude, is as with [WithCloudHosting].
+// empty. As with [WithCloudHosting], each path must be allowed in the console, and the documentation excludes the same
+// calls. [Client.RefreshToken] returns an [*ArgumentError].
 //
-// It is built after the platform's pages, and was not run there:
+// This mode was written from the platform's documentation and was not tried in a container:
 // https://developers.weixin.qq.com/minigame/dev/wxcloud/guide/container/cloudcall.html
 func WithCloudToken(file string) Option {
 	return func(c *config) error {
@@ -73,7 +74,7 @@ func (c *config) authParam(ep *endpoint, token Token) (name, value string) {
 	}
 }
 
-// explainStatus returns what an HTTP status means where the client runs, nil if that is nothing special.
+// explainStatus returns what an HTTP status means where the client runs, nil if it has no special meaning there.
 func (c *config) explainStatus(status int, ep *endpoint) error {
 	if c.cloud.tokenFree() && status == http.StatusBadGateway {
 		return fmt.Errorf("%s: in cloud hosting it means that the path %s is not allowed: add it in the console under 云调用",
@@ -92,7 +93,10 @@ func (s cloudTokens) Token(context.Context) (Token, error) {
 		return Token{}, err
 	}
 	token := strings.TrimSpace(string(data))
-	if token != "" && !isCredential(token) {
+	switch {
+	case token == "":
+		return Token{}, errors.New("the file of WithCloudToken is empty: the platform fills it while the container starts")
+	case !isCredential(token):
 		return Token{}, errors.New("the file of WithCloudToken " + notACredential)
 	}
 	return Token{AccessToken: token}, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -28,20 +29,27 @@ func TestCloudHostingOnTheWire(t *testing.T) {
 		base  string
 		query url.Values
 	}{
-		"own":    {wechatuser.WithCloudHosting(), "http://api.weixin.qq.com", url.Values{}},
-		"shared": {wechatuser.WithSharedCloudHosting(), "http://api.weixin.qq.com", url.Values{"from_appid": {testutil.AppID}}},
-		"token":  {wechatuser.WithCloudToken(file), "https://api.weixin.qq.com", url.Values{"cloudbase_access_token": {"CLOUD+TOKEN"}}},
+		"own": {wechatuser.WithCloudHosting(), "http://api.weixin.qq.com", url.Values{}},
+		"shared": {
+			wechatuser.WithSharedCloudHosting(), "http://api.weixin.qq.com", url.Values{"from_appid": {testutil.AppID}},
+		},
+		"token": {
+			wechatuser.WithCloudToken(file), "https://api.weixin.qq.com",
+			url.Values{"cloudbase_access_token": {"CLOUD+TOKEN"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			s := testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondJSON(testutil.AliceBody))
 			var hosts []string
-			c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), tt.opt, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
-				wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
-					res, err := next(ctx)
-					hosts = append(hosts, res.Host)
-					return res, err
-				}))
+			c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), tt.opt,
+				wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+				wechatuser.WithInterceptor(
+					func(ctx context.Context, _ wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+						res, err := next(ctx)
+						hosts = append(hosts, res.Host)
+						return res, err
+					}))
 			require.NoError(t, err)
 			assert.Empty(t, log.String(), "no secret travels in clear text")
 			require.NoError(t, testutil.GetTags(t.Context(), c))
@@ -72,20 +80,24 @@ func TestCloudHostingOnTheWire(t *testing.T) {
 }
 
 func TestCloudHostingOnTheSimulator(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithFans(3), wechatusertest.WithCloudHosting(testutil.PathGetTags, testutil.PathGetFans))
+	srv := wechatusertest.NewServer(wechatusertest.WithFans(3),
+		wechatusertest.WithCloudHosting(testutil.PathGetTags, testutil.PathGetFans))
 	defer srv.Close()
-	for name, opt := range map[string]wechatuser.Option{"own": wechatuser.WithCloudHosting(), "shared": wechatuser.WithSharedCloudHosting()} {
+	for name, opt := range map[string]wechatuser.Option{
+		"own": wechatuser.WithCloudHosting(), "shared": wechatuser.WithSharedCloudHosting(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := wechatuser.New(srv.AppID, "", wechatuser.WithBaseURL(srv.URL), opt)
 			require.NoError(t, err)
 			require.NoError(t, testutil.GetTags(t.Context(), c))
-			ids, errs := testutil.Collect(c.AllFans(t.Context()))
+			ids, errs := seq.Collect(c.AllFans(t.Context()))
 			require.Empty(t, errs)
 			assert.Len(t, ids, 3)
 
 			err = c.Do(t.Context(), wechatuser.Request{Path: "/cgi-bin/qrcode/create", Body: 1}, nil)
 			require.ErrorContains(t, err, "HTTP status 502")
-			require.ErrorContains(t, err, "Bad Gateway: in cloud hosting it means that the path /cgi-bin/qrcode/create is not allowed")
+			require.ErrorContains(t, err,
+				"Bad Gateway: in cloud hosting it means that the path /cgi-bin/qrcode/create is not allowed")
 		})
 	}
 	other, err := wechatuser.New("wxOTHER", "", wechatuser.WithBaseURL(srv.URL), wechatuser.WithSharedCloudHosting())
@@ -95,12 +107,14 @@ func TestCloudHostingOnTheSimulator(t *testing.T) {
 
 	// Outside cloud hosting, status 502 is what it always is.
 	s := testutil.Play(testutil.Respond(502, ""))
-	assert.NotContains(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, testutil.NoRetry)).Error(), "cloud hosting")
+	assert.NotContains(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, testutil.NoRetry)).Error(),
+		"cloud hosting")
 }
 
 // The file is read for each attempt, since the platform writes it every 10 minutes.
 func TestCloudToken(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithCloudHosting(testutil.PathGetTags))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithCloudHosting(testutil.PathGetTags))
 	file := filepath.Join(t.TempDir(), "token")
 	c, err := wechatuser.New(srv.AppID, "", wechatuser.WithTransport(srv.Transport()), wechatuser.WithCloudToken(file))
 	require.NoError(t, err)
@@ -124,15 +138,42 @@ func TestCloudToken(t *testing.T) {
 	// A token that was rejected is read again, and the call is retried.
 	write(testutil.Sentinel)
 	requests := 0
-	c, err = wechatuser.New(srv.AppID, "", wechatuser.WithCloudToken(file), wechatuser.WithTransport(testutil.RoundTripFunc(
-		func(r *http.Request) (*http.Response, error) {
-			requests++
-			write(srv.CloudToken()) // after the client has read the old one
-			return srv.Transport().RoundTrip(r)
-		})))
+	c, err = wechatuser.New(srv.AppID, "", wechatuser.WithCloudToken(file),
+		wechatuser.WithTransport(testutil.RoundTripFunc(
+			func(r *http.Request) (*http.Response, error) {
+				requests++
+				write(srv.CloudToken()) // after the client has read the old one
+				return srv.Transport().RoundTrip(r)
+			})))
 	require.NoError(t, err)
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 	assert.Equal(t, 2, requests)
+}
+
+// If the file has no other token, the error is still the platform's, and says why there is none.
+func TestCloudTokenThatIsRejectedAndGone(t *testing.T) {
+	for want, replace := range map[string]func(file string) error{
+		"is empty":                  func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"no such file or directory": os.Remove,
+	} {
+		file := filepath.Join(t.TempDir(), "token")
+		require.NoError(t, os.WriteFile(file, []byte(testutil.Sentinel), 0o600))
+		rejects := testutil.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+			assert.NoError(t, replace(file))
+			return testutil.RespondCode(wechatuser.CodeInvalidCredential)(r)
+		})
+		c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(rejects), wechatuser.WithCloudToken(file))
+		require.NoError(t, err)
+		err = testutil.GetTags(t.Context(), c)
+		require.ErrorIs(t, err, wechatuser.CodeInvalidCredential)
+		require.ErrorIs(t, err, wechatuser.ErrInvalidToken)
+		require.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), testutil.Sentinel)
+
+		_, err = c.RefreshToken(t.Context())
+		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+		require.ErrorContains(t, err, "WithCloudToken")
+	}
 }
 
 func TestCloudOptionsThatExcludeEachOther(t *testing.T) {
@@ -140,11 +181,15 @@ func TestCloudOptionsThatExcludeEachOther(t *testing.T) {
 		"both":              {wechatuser.WithCloudHosting(), wechatuser.WithSharedCloudHosting()},
 		"hosting and token": {wechatuser.WithCloudToken("f"), wechatuser.WithCloudHosting()},
 		"empty file":        {wechatuser.WithCloudToken("")},
-		"token source":      {wechatuser.WithCloudHosting(), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T"))},
-		"token store":       {wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()), wechatuser.WithCloudToken("f")},
-		"legacy token":      {wechatuser.WithLegacyToken(), wechatuser.WithSharedCloudHosting()},
-		"secret source":     {wechatuser.WithCloudHosting(), wechatuser.WithSecretSource((&vault{}).secret)},
-		"other hosts":       {wechatuser.WithCloudHosting(), wechatuser.WithDisasterRecovery()},
+		"token source": {
+			wechatuser.WithCloudHosting(), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T")),
+		},
+		"token store": {
+			wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()), wechatuser.WithCloudToken("f"),
+		},
+		"legacy token":  {wechatuser.WithLegacyToken(), wechatuser.WithSharedCloudHosting()},
+		"secret source": {wechatuser.WithCloudHosting(), wechatuser.WithSecretSource((&vault{}).secret)},
+		"other hosts":   {wechatuser.WithCloudHosting(), wechatuser.WithDisasterRecovery()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := wechatuser.New(testutil.AppID, testutil.Secret, opts...)
@@ -164,7 +209,8 @@ func TestWithPlainHTTP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
-			c := testutil.NewClient(t, s, append(opts, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+			c := testutil.NewClient(t, s,
+				append(opts, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
 			require.NoError(t, testutil.GetTags(t.Context(), c))
 			assert.Equal(t, "sandbox:8080", s.Requests()[0].Host)
 			assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
@@ -175,7 +221,8 @@ func TestWithPlainHTTP(t *testing.T) {
 	var log bytes.Buffer
 	logger := wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil)))
 	testutil.NewClient(t, testutil.Play(), logger, plain)
-	testutil.NewClient(t, testutil.Play(), logger, plain, wechatuser.WithBaseURL("http://127.0.0.1:8080", "https://a.example.com"))
+	testutil.NewClient(t, testutil.Play(), logger, plain,
+		wechatuser.WithBaseURL("http://127.0.0.1:8080", "https://a.example.com"))
 	assert.Empty(t, log.String(), "nothing travels in clear text")
 
 	_, err := wechatuser.New(testutil.AppID, testutil.Secret, plain, wechatuser.WithBaseURL("ftp://a"))

@@ -33,16 +33,16 @@ const (
 	CodeConfirmRequired     Code = 89503 // the administrator must confirm this call
 	CodeConfirmPending      Code = 89504 // the administrator is being asked; wait
 	CodeConfirmPendingRetry Code = 89505 // the administrator is being asked; try again later
-	CodeIPRefusedForDay     Code = 89506 // the administrator refused this IP address: 24 hours
-	CodeIPRefusedForHour    Code = 89507 // the administrator refused this IP address: one hour
+	CodeIPRefusedForDay     Code = 89506 // the administrator blocked this IP address for 24 hours
+	CodeIPRefusedForHour    Code = 89507 // the administrator blocked this IP address for one hour
 )
 
-// The request as such.
+// The request itself.
 const (
 	CodeInvalidCharset       Code = 40033 // \uxxxx escapes in the body
 	CodeInvalidArgsSize      Code = 40035 // an argument of a wrong size
 	CodeInvalidPackagingType Code = 40038 // wrong format of the request
-	CodeInvalidRequestSource Code = 40090 // refused for the caller's IP address
+	CodeInvalidRequestSource Code = 40090 // rejected because of the caller's IP address
 	CodeInvalidArgs          Code = 40097 // wrong argument
 	CodeInvalidURLPath       Code = 40184 // no such path
 	CodeInvalidIDCDomain     Code = 40222 // wrong host
@@ -88,8 +88,8 @@ const (
 	CodeInvalidTagName    Code = 45157 // tag name taken or not allowed
 	CodeTagNameTooLong    Code = 45158 // tag name longer than 30 bytes
 	CodeInvalidTagID      Code = 45159 // no such tag
-	CodeConcurrentTagging Code = 45169 // the same openid tagged twice at a time
-	CodeSomeOpenIDsFailed Code = 45171 // done but for the openids in fail_openid_list
+	CodeConcurrentTagging Code = 45169 // two calls changed the tags of one openid at the same time
+	CodeSomeOpenIDsFailed Code = 45171 // all processed except the openids in fail_openid_list
 )
 
 // Rights of the account, and of a third-party platform that acts for it.
@@ -122,7 +122,7 @@ const (
 	CodeCloudTokenNotReady  Code = 85113 // the service of cloud hosting is not ready yet
 )
 
-// Questions about quotas and about earlier requests.
+// Information about quotas and about earlier requests.
 const (
 	CodeRIDNotFound  Code = 76001 // no such rid, or older than 7 days
 	CodeInvalidRID   Code = 76002 // rid empty or malformed

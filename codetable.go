@@ -69,7 +69,7 @@ const (
 
 	remedyProxy     = "check that no proxy changes the request"
 	remedyArguments = "check the arguments of the call"
-	remedyEscapes   = `remove control characters from the text: JSON has no way to write them but \uxxxx`
+	remedyEscapes   = `remove control characters from the text: JSON can only write them as \uxxxx`
 	remedyLater     = "try again later"
 	remedyNotices   = "read the account's notices on mp.weixin.qq.com"
 	remedyAdmin     = "ask the account's administrator to confirm the call in WeChat, then try again"
@@ -82,10 +82,10 @@ var codeTable = map[Code]struct {
 	text   string // as documented, empty if it is not
 	en     string
 	zh     string // as documented, where it is
-	remedy string // goes behind a colon
+	remedy string // follows a colon
 	class  class
-	at     endpointID // on whose page it is; 0 for another one, since userInfo has none of its own
-	doc    string     // that one; empty for the table of all codes
+	at     endpointID // the endpoint whose page documents it; 0 for another page, since userInfo's documents none
+	doc    string     // that other page; empty for the table of all codes
 }{
 	CodeInvalidCredential: {
 		text:   "invalid credential, access_token is invalid or not latest",
@@ -628,7 +628,7 @@ var codeTable = map[Code]struct {
 
 	CodeCloudUnauthorized: {
 		text:   "not authorized",
-		en:     "the account does not have this API, or did not authorize it; from cloud hosting",
+		en:     "in cloud hosting: the account does not have this API, or did not authorize it",
 		zh:     "缺少接口权限",
 		remedy: "check that the app ID is that of the Official Account, and that the account has the API",
 		class:  classPermission,
@@ -645,7 +645,7 @@ var codeTable = map[Code]struct {
 		text:   "cloudbase_secret not found",
 		en:     "the service of cloud hosting that adds the token is broken",
 		zh:     "链路异常，请提交工单",
-		remedy: "open a ticket with environment ID, app ID and time",
+		remedy: "open a support ticket with the environment ID, the app ID and the time of the call",
 		doc:    cloudURL,
 	},
 	CodeCloudTokenNotReady: {

@@ -108,7 +108,9 @@ func TestCodeTextIsTheDocumentedOne(t *testing.T) {
 
 // The codes of error answers that developers and other SDKs have published.
 func TestPublishedCodesAreKnown(t *testing.T) {
-	for _, c := range []Code{-1, 40001, 40003, 40013, 40032, 40125, 40164, 45009, 45157, 45159, 45171, 47001, 48001, 63178, 63182, 76022} {
+	for _, c := range []Code{
+		-1, 40001, 40003, 40013, 40032, 40125, 40164, 45009, 45157, 45159, 45171, 47001, 48001, 63178, 63182, 76022,
+	} {
 		assert.NotEmpty(t, c.Text(), "errcode %d", int(c))
 		assert.NotEmpty(t, c.Remedy(), "errcode %d", int(c))
 	}
@@ -117,7 +119,8 @@ func TestPublishedCodesAreKnown(t *testing.T) {
 func TestCodeError(t *testing.T) {
 	assert.EqualError(t, CodeInvalidOpenID, "wechatuser: errcode 40003 invalid openid")
 	assert.EqualError(t, CodeSystemBusy, "wechatuser: errcode -1 system error")
-	assert.EqualError(t, CodeSecretFrozen, "wechatuser: errcode 40243 the app secret is frozen", "no text, so its meaning")
+	assert.EqualError(t, CodeSecretFrozen, "wechatuser: errcode 40243 the app secret is frozen",
+		"no text, so its meaning")
 	assert.EqualError(t, Code(12345), "wechatuser: errcode 12345")
 }
 
@@ -157,8 +160,10 @@ func TestCodeClasses(t *testing.T) {
 			40002, 40013, 40125, 40164, 40243, 41002, 41004, 50004, 50007, 61024,
 			89501, 89502, 89503, 89504, 89505, 89506, 89507,
 		},
-		ErrRateLimited:  {45009, 45011, 48006},
-		ErrPermission:   {40090, 40164, 48001, 48004, 50001, 50002, 50003, 61003, 61004, 61007, 61016, 76003, 76022, 85105, 85107},
+		ErrRateLimited: {45009, 45011, 48006},
+		ErrPermission: {
+			40090, 40164, 48001, 48004, 50001, 50002, 50003, 61003, 61004, 61007, 61016, 76003, 76022, 85105, 85107,
+		},
 		ErrNotFollowing: {43004, 50005},
 		ErrInvalidArgument: {
 			40003, 40031, 40032, 40033, 40035, 40038, 40092, 40097, 40184, 40222, 41009,

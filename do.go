@@ -22,28 +22,29 @@ type Request struct {
 	Method string
 	// Path is the path of the endpoint, such as "/cgi-bin/qrcode/create", without host and query.
 	Path string
-	// Query has the arguments in the query. The client adds the access token.
+	// Query has the query parameters. The client adds the access token.
 	Query url.Values
-	// Body is sent as JSON, as encoding/json writes it but with the plain characters that the platform needs in place of
-	// \u escapes. Nil for none. Forms and uploads of files are not supported.
+	// Body is sent as JSON, as encoding/json encodes it, but without \u escapes, which the platform does not accept.
+	// Nil for none. Forms and uploads of files are not supported.
 	Body any
 	// Idempotent says that sending the request twice has the same effect as once. Without it, the call is not retried
-	// after an attempt whose outcome is unknown, and its error then matches [ErrAmbiguous]. That holds for GET too: some
-	// calls that read use up a quota that is small.
+	// after an attempt whose outcome is unknown, and its error then matches [ErrAmbiguous]. This holds for GET too,
+	// because some calls that only read have a small quota.
 	Idempotent bool
 }
 
-// Do calls any endpoint of the platform with this client's access token, and with the refresh of a rejected one, the
-// retries, the limiter, the interceptors, the hosts, the logs and the errors of all other calls.
+// Do calls any endpoint of the platform with this client's access token. The call is made like all others: a rejected
+// token is refreshed, and retries, limiter, interceptors, hosts, logs and errors are the same.
 //
-// out receives the response: a pointer to a struct, a map or any other type that encoding/json can decode the response
-// into; a *json.RawMessage for its JSON; a *[]byte for its body as it is, such as an image; or nil, and then the
-// response must be a JSON object. What was in out is lost. out is changed only if the call succeeds.
+// out receives the response. It is a pointer to a struct, a map or any other type that encoding/json can decode the
+// response into; a *json.RawMessage for the JSON itself; a *[]byte for the body itself, such as an image; or nil, and
+// then the response must be a JSON object. A call that succeeds replaces the value of out, and a call that fails does
+// not change it.
 //
 // A JSON object with an errcode other than 0 is an [*Error], whatever out is. Other errors are those of all calls. A
 // response that does not fit out is a [*ResponseError] and is not retried. A wrong request, a nil context and an out
-// that is not a pointer are an [*ArgumentError]. Token endpoints are rejected: use [Client.Token] and
-// [Client.RefreshToken].
+// that is not a pointer are an [*ArgumentError]. So are endpoints that take no access token: use [Client.Token],
+// [Client.RefreshToken] and [Client.ClearQuotaByAppSecret].
 func (c *Client) Do(ctx context.Context, req Request, out any) error {
 	ep := req.endpoint()
 	if err := req.check(ep); err != nil {
@@ -98,7 +99,7 @@ func (r *Request) check(ep *endpoint) error {
 			"%q is not the path of an API: it has a leading slash and neither host nor query, such as %q",
 			r.Path, endpoints[getFans].path)
 	case namesToken(r.Path):
-		return argumentError("Do", "Path", "%q is not called with the account's access token", r.Path)
+		return argumentError("Do", "Path", "%q does not take the account's access token", r.Path)
 	case !isWord(ep.api):
 		return argumentError("Do", "API", "%q is not a name: it contains a space or a control character", r.API)
 	case ep.method != http.MethodGet && ep.method != http.MethodPost:
@@ -112,11 +113,11 @@ func (r *Request) check(ep *endpoint) error {
 		}
 		if strings.EqualFold(r.Path, row.path) {
 			return ep.argumentError("Path",
-				"%s is not called with an access token: use Token, RefreshToken or ClearQuotaByAppSecret", row.path)
+				"%s takes no access token: use Token, RefreshToken or ClearQuotaByAppSecret", row.path)
 		}
 		if strings.EqualFold(ep.api, row.api) {
 			return ep.argumentError("API",
-				"%s is the name of another call: errors would be taken for those of that call", row.api)
+				"%s is the name of another call: errors would look like those of that call", row.api)
 		}
 	}
 	for key := range r.Query {
@@ -162,7 +163,7 @@ func checkOut(ep *endpoint, out any) error {
 	}
 	switch elem := v.Type().Elem(); elem.Kind() {
 	case reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128:
-		return ep.argumentError("out", "%T: JSON has nothing of the type %s", out, elem)
+		return ep.argumentError("out", "%T: JSON cannot be decoded into %s", out, elem)
 	default:
 		return nil
 	}

@@ -35,12 +35,19 @@ func TestDoOnTheWire(t *testing.T) {
 		req          wechatuser.Request
 		method, body string
 	}{
-		"GET":                {wechatuser.Request{Path: pathQRCode}, "GET", ""},
-		"GET with arguments": {wechatuser.Request{Method: "GET", Path: pathQRCode, Query: url.Values{"lang": {"zh CN"}, "a": {"1", "2"}}}, "GET", ""},
-		"POST":               {wechatuser.Request{Path: pathQRCode, Body: body}, "POST", wrote},
-		"POST, with query":   {wechatuser.Request{Method: "POST", Path: pathQRCode, Body: body, Query: url.Values{"next": {"/"}}}, "POST", wrote},
-		"POST, no body":      {wechatuser.Request{Method: "POST", Path: pathQRCode}, "POST", ""},
-		"raw body":           {wechatuser.Request{Path: pathQRCode, Body: json.RawMessage(`{"a":1}`)}, "POST", `{"a":1}`},
+		"GET": {wechatuser.Request{Path: pathQRCode}, "GET", ""},
+		"GET with arguments": {
+			wechatuser.Request{Method: "GET", Path: pathQRCode, Query: url.Values{"lang": {"zh CN"}, "a": {"1", "2"}}},
+			"GET", "",
+		},
+		"POST": {wechatuser.Request{Path: pathQRCode, Body: body}, "POST", wrote},
+		"POST, with query": {
+			wechatuser.Request{Method: "POST", Path: pathQRCode, Body: body, Query: url.Values{"next": {"/"}}},
+			"POST",
+			wrote,
+		},
+		"POST, no body": {wechatuser.Request{Method: "POST", Path: pathQRCode}, "POST", ""},
+		"raw body":      {wechatuser.Request{Path: pathQRCode, Body: json.RawMessage(`{"a":1}`)}, "POST", `{"a":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
@@ -146,8 +153,11 @@ func TestDoErrcode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, _ := json.Marshal(out)
-			s := testutil.Play(testutil.Respond(200, `{"errcode":48001,"errmsg":"api unauthorized rid: `+testutil.RID+`","ticket":7}`, "Content-Type", "image/jpg"))
-			err := testutil.NewClient(t, s).Do(t.Context(), wechatuser.Request{API: "createQRCode", Path: pathQRCode, Idempotent: true}, out)
+			s := testutil.Play(testutil.Respond(200,
+				`{"errcode":48001,"errmsg":"api unauthorized rid: `+testutil.RID+`","ticket":7}`, "Content-Type",
+				"image/jpg"))
+			err := testutil.NewClient(t, s).Do(t.Context(),
+				wechatuser.Request{API: "createQRCode", Path: pathQRCode, Idempotent: true}, out)
 			var e *wechatuser.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, "createQRCode", e.API)
@@ -168,7 +178,9 @@ func TestDoResponseThatDoesNotFit(t *testing.T) {
 		out  any
 		want string
 	}{
-		"text for a number":    {`{"expire_seconds":"soon","ticket":"SECRETTICKET"}`, new(qrCode), "cannot unmarshal string"},
+		"text for a number": {
+			`{"expire_seconds":"soon","ticket":"SECRETTICKET"}`, new(qrCode), "cannot unmarshal string",
+		},
 		"object for a list":    {`{"ticket":"SECRETTICKET"}`, new([]int), "cannot unmarshal object"},
 		"list for nothing":     {`["SECRETTICKET"]`, nil, "it is not a JSON object"},
 		"errcode of no number": {`{"errcode":"SECRETTICKET"}`, new(qrErrcode), "cannot unmarshal"},
@@ -177,10 +189,12 @@ func TestDoResponseThatDoesNotFit(t *testing.T) {
 		for _, idempotent := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				s := testutil.Play(testutil.RespondJSON(tt.body))
-				err := testutil.NewClient(t, s).Do(t.Context(), wechatuser.Request{Path: pathQRCode, Idempotent: idempotent}, tt.out)
+				err := testutil.NewClient(t, s).Do(t.Context(),
+					wechatuser.Request{Path: pathQRCode, Idempotent: idempotent}, tt.out)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
-				assert.Contains(t, err.Error(), "wechatuser: /cgi-bin/qrcode/create: a response of another form: HTTP status 200")
+				assert.Contains(t, err.Error(),
+					"wechatuser: /cgi-bin/qrcode/create: a response of another form: HTTP status 200")
 				assert.ErrorContains(t, err, tt.want)
 				assert.NotContains(t, err.Error(), "SECRETTICKET")
 				assert.Empty(t, re.Snippet)
@@ -208,26 +222,28 @@ func TestDoRetries(t *testing.T) {
 		out                any
 		retried, unlimited bool // retried if Idempotent, retried in any case
 	}{
-		"HTML":                {testutil.Respond(200, "<html>SECRET", "Content-Type", "text/html"), &code, true, false},
-		"HTML for nothing":    {testutil.Respond(200, "<html>"), nil, true, false},
-		"cut off":             {testutil.RespondJSON(`{"ticket":`), &code, true, false},
-		"empty":               {testutil.Respond(200, ""), &code, true, false},
-		"empty bytes":         {testutil.Respond(200, ""), new([]byte), true, false},
-		"empty for nothing":   {testutil.Respond(200, " "), nil, true, false},
-		"null":                {testutil.RespondJSON(`null`), &code, true, false},
-		"null as RawMessage":  {testutil.RespondJSON(`null`), new(json.RawMessage), true, false},
-		"not JSON":            {testutil.RespondJSON(`ok`), new(json.RawMessage), true, false},
-		"502":                 {testutil.Respond(502, "<html>"), &code, true, false},
-		"502 as bytes":        {testutil.Respond(502, "image"), new([]byte), true, false},
-		"404":                 {testutil.Respond(404, "no"), new([]byte), false, false},
-		"redirect":            {testutil.Respond(302, "", "Location", "https://example.com"), nil, false, false},
-		"busy":                {testutil.RespondCode(-1), nil, true, false},
-		"reset":               {testutil.Fail(testutil.ErrReset), nil, true, false},
-		"daily quota":         {testutil.RespondCode(45009), nil, false, false},
-		"never sent":          {testutil.Fail(&net.DNSError{Err: "no such host"}), nil, true, true},
-		"concurrent tagging":  {testutil.RespondCode(45169), nil, true, true},
-		"too large":           {testutil.Respond(200, strings.Repeat(" ", 16<<20+1)), new([]byte), false, false},
-		"some openids failed": {testutil.RespondJSON(`{"errcode":45171,"errmsg":"x","fail_openid_list":["o1"]}`), nil, false, false},
+		"HTML":               {testutil.Respond(200, "<html>SECRET", "Content-Type", "text/html"), &code, true, false},
+		"HTML for nothing":   {testutil.Respond(200, "<html>"), nil, true, false},
+		"cut off":            {testutil.RespondJSON(`{"ticket":`), &code, true, false},
+		"empty":              {testutil.Respond(200, ""), &code, true, false},
+		"empty bytes":        {testutil.Respond(200, ""), new([]byte), true, false},
+		"empty for nothing":  {testutil.Respond(200, " "), nil, true, false},
+		"null":               {testutil.RespondJSON(`null`), &code, true, false},
+		"null as RawMessage": {testutil.RespondJSON(`null`), new(json.RawMessage), true, false},
+		"not JSON":           {testutil.RespondJSON(`ok`), new(json.RawMessage), true, false},
+		"502":                {testutil.Respond(502, "<html>"), &code, true, false},
+		"502 as bytes":       {testutil.Respond(502, "image"), new([]byte), true, false},
+		"404":                {testutil.Respond(404, "no"), new([]byte), false, false},
+		"redirect":           {testutil.Respond(302, "", "Location", "https://example.com"), nil, false, false},
+		"busy":               {testutil.RespondCode(-1), nil, true, false},
+		"reset":              {testutil.Fail(testutil.ErrReset), nil, true, false},
+		"daily quota":        {testutil.RespondCode(45009), nil, false, false},
+		"never sent":         {testutil.Fail(&net.DNSError{Err: "no such host"}), nil, true, true},
+		"concurrent tagging": {testutil.RespondCode(45169), nil, true, true},
+		"too large":          {testutil.Respond(200, strings.Repeat(" ", 16<<20+1)), new([]byte), false, false},
+		"some openids failed": {
+			testutil.RespondJSON(`{"errcode":45171,"errmsg":"x","fail_openid_list":["o1"]}`), nil, false, false,
+		},
 	} {
 		for _, idempotent := range []bool{false, true} {
 			for _, method := range []string{"GET", "POST"} {
@@ -248,7 +264,8 @@ func TestDoRetries(t *testing.T) {
 						if tt.retried && !tt.unlimited {
 							assert.Equal(t, !idempotent, errors.Is(err, wechatuser.ErrAmbiguous), "%v", err)
 						} else {
-							assert.Equal(t, name == "too large" && !idempotent, errors.Is(err, wechatuser.ErrAmbiguous), "%v", err)
+							assert.Equal(t, name == "too large" && !idempotent, errors.Is(err, wechatuser.ErrAmbiguous),
+								"%v", err)
 						}
 					})
 				})
@@ -257,13 +274,41 @@ func TestDoRetries(t *testing.T) {
 	}
 }
 
+// net/http sends a GET without a body again if a pooled connection breaks. It may not if that is not idempotent.
+func TestDoAndRepetitionsByNetHTTP(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call func(*wechatuser.Client) error
+		once bool
+	}{
+		"GET": {func(c *wechatuser.Client) error {
+			return c.Do(t.Context(), wechatuser.Request{Path: pathQRCode}, nil)
+		}, true},
+		"GET, idempotent": {func(c *wechatuser.Client) error {
+			return c.Do(t.Context(), wechatuser.Request{Path: pathQRCode, Idempotent: true}, nil)
+		}, false},
+		"a call that reads": {func(c *wechatuser.Client) error { return testutil.GetTags(t.Context(), c) }, false},
+	} {
+		for _, opts := range [][]wechatuser.Option{nil, {testutil.NoRetry}} {
+			c := testutil.NewClient(t, testutil.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				assert.Equal(t, tt.once, r.Body != nil && r.GetBody == nil, name)
+				assert.Empty(t, testutil.PeekBody(r), name)
+				return testutil.RespondJSON(testutil.TagsBody)(r)
+			}), opts...)
+			require.NoError(t, tt.call(c), name)
+		}
+	}
+}
+
 // A request that must not be sent is found before anything is.
 func TestDoArguments(t *testing.T) {
 	var code qrCode
 	badPaths := []string{
-		"", "/", "cgi-bin/qrcode/create", "https://api.weixin.qq.com/cgi-bin/qrcode/create", "//example.com/x", "/cgi-bin//x",
-		"/cgi-bin/x/", "/cgi-bin/../sns", "/cgi-bin/./x", "/..", "/cgi-bin/%2e%2e/x", "/cgi-bin/x?a=1", "/cgi-bin/x#a", "/cgi-bin/x;a",
-		"/cgi-bin/x y", "/cgi-bin/x\n", "/cgi-bin/大", "/cgi-bin\\x", "/cgi-bin/x@host", "/cgi-bin/x:80", "/cgi-bin/access_token=T",
+		"", "/", "cgi-bin/qrcode/create", "https://api.weixin.qq.com/cgi-bin/qrcode/create", "//example.com/x",
+		"/cgi-bin//x",
+		"/cgi-bin/x/", "/cgi-bin/../sns", "/cgi-bin/./x", "/..", "/cgi-bin/%2e%2e/x", "/cgi-bin/x?a=1", "/cgi-bin/x#a",
+		"/cgi-bin/x;a",
+		"/cgi-bin/x y", "/cgi-bin/x\n", "/cgi-bin/大", "/cgi-bin\\x", "/cgi-bin/x@host", "/cgi-bin/x:80",
+		"/cgi-bin/access_token=T",
 		"/sns/oauth2/access_token", "/sns/oauth2/Access-Token",
 	}
 	type test struct {
@@ -275,23 +320,38 @@ func TestDoArguments(t *testing.T) {
 	for _, path := range badPaths {
 		tests = append(tests, test{"Path", wechatuser.Request{API: "x", Path: path}, nil})
 	}
-	for _, path := range []string{testutil.PathToken, testutil.PathStableToken, testutil.PathClearQuotaByAppSecret, "/cgi-bin/Token", "/CGI-BIN/stable_token"} {
+	for _, path := range []string{
+		testutil.PathToken, testutil.PathStableToken, testutil.PathClearQuotaByAppSecret, "/cgi-bin/Token",
+		"/CGI-BIN/stable_token",
+	} {
 		tests = append(tests, test{"Path", wechatuser.Request{Path: path}, nil})
 	}
-	for _, api := range []string{"getAccessToken", "getStableAccessToken", "GETACCESSTOKEN", "clearQuotaByAppSecret", "a b", "a\nb", "\xff"} {
+	for _, api := range []string{
+		"getAccessToken", "getStableAccessToken", "GETACCESSTOKEN", "clearQuotaByAppSecret", "a b", "a\nb", "\xff",
+	} {
 		tests = append(tests, test{"API", wechatuser.Request{API: api, Path: pathQRCode}, nil})
 	}
 	for _, method := range []string{"get", "PUT", "DELETE", "HEAD", " GET"} {
 		tests = append(tests, test{"Method", wechatuser.Request{Method: method, Path: pathQRCode}, nil})
 	}
-	for _, key := range []string{"access_token", "ACCESS_TOKEN", "Access_Token", "access-token", "accessToken", " access_token", "access_token[]", "component_access_token", "cloudbase_access_token"} {
+	for _, key := range []string{
+		"access_token", "ACCESS_TOKEN", "Access_Token", "access-token", "accessToken", " access_token",
+		"access_token[]", "component_access_token", "cloudbase_access_token",
+	} {
 		tests = append(tests, test{"Query", wechatuser.Request{Path: pathQRCode, Query: url.Values{key: {"T"}}}, nil})
 	}
 	tests = append(tests,
 		test{"Body", wechatuser.Request{Method: "GET", Path: pathQRCode, Body: 1}, nil},
 		test{"Body", wechatuser.Request{Path: pathQRCode, Body: make(chan int)}, nil},
 	)
-	for _, out := range []any{code, (*qrCode)(nil), 0, "", map[string]any{}, []byte{}, json.RawMessage{}, new(chan int), new(func()), new(complex64)} {
+	for _, out := range []any{
+		code, (*qrCode)(nil), 0, "",
+		map[string]any{},
+		[]byte{},
+		json.RawMessage{},
+		new(chan int), new(func()),
+		new(complex64),
+	} {
 		tests = append(tests, test{"out", wechatuser.Request{Path: pathQRCode}, out})
 	}
 	s := testutil.Play(testutil.RespondJSON(testutil.OKBody))
@@ -316,10 +376,11 @@ func TestDoOnTheSimulator(t *testing.T) {
 	var calls []wechatuser.Call
 	waited := 0
 	c := srv.Client(
-		wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
-			calls = append(calls, call)
-			return next(ctx)
-		}),
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+				calls = append(calls, call)
+				return next(ctx)
+			}),
 		wechatuser.WithLimiter(waitFunc(func(context.Context) error { waited++; return nil })))
 	_, err := c.GetTags(t.Context())
 	require.NoError(t, err)
@@ -327,7 +388,9 @@ func TestDoOnTheSimulator(t *testing.T) {
 	calls, waited = nil, 0
 
 	var code qrCode
-	req := wechatuser.Request{API: "createQRCode", Path: pathQRCode, Body: map[string]string{"action_name": "QR_STR_SCENE"}}
+	req := wechatuser.Request{
+		API: "createQRCode", Path: pathQRCode, Body: map[string]string{"action_name": "QR_STR_SCENE"},
+	}
 	require.NoError(t, c.Do(t.Context(), req, &code))
 	assert.Equal(t, qrCode{"QR_STR_SCENE", 60}, code)
 	require.Len(t, calls, 2, "the call, and the token request inside it")
@@ -349,12 +412,14 @@ func (f waitFunc) Wait(ctx context.Context) error { return f(ctx) }
 // An interceptor may run a call twice at the same time. Each response is decoded on its own.
 func TestDoTwiceAtOnce(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"ticket":"T","expire_seconds":60}`))
-	c := testutil.NewClient(t, s, wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = next(ctx) })
-		defer wg.Wait()
-		return next(ctx)
-	}))
+	c := testutil.NewClient(t, s,
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+				var wg sync.WaitGroup
+				wg.Go(func() { _, _ = next(ctx) })
+				defer wg.Wait()
+				return next(ctx)
+			}))
 	var code qrCode
 	require.NoError(t, c.Do(t.Context(), wechatuser.Request{Path: pathQRCode}, &code))
 	assert.Equal(t, qrCode{"T", 60}, code)
@@ -363,10 +428,12 @@ func TestDoTwiceAtOnce(t *testing.T) {
 
 func TestDoWithHTTPMock(t *testing.T) {
 	mock := httpmock.NewMockTransport()
-	mock.RegisterResponder("GET", "https://api.weixin.qq.com/cgi-bin/media/get", httpmock.NewBytesResponder(200, []byte("image")))
+	mock.RegisterResponder("GET", "https://api.weixin.qq.com/cgi-bin/media/get",
+		httpmock.NewBytesResponder(200, []byte("image")))
 	c := testutil.NewClient(t, mock, testutil.NoRetry)
 	var image []byte
-	require.NoError(t, c.Do(t.Context(), wechatuser.Request{Path: "/cgi-bin/media/get", Query: url.Values{"media_id": {"M"}}}, &image))
+	require.NoError(t,
+		c.Do(t.Context(), wechatuser.Request{Path: "/cgi-bin/media/get", Query: url.Values{"media_id": {"M"}}}, &image))
 	assert.Equal(t, "image", string(image))
 
 	err := c.Do(t.Context(), wechatuser.Request{Method: http.MethodPost, Path: "/cgi-bin/media/get"}, nil)

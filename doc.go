@@ -1,5 +1,5 @@
-// Package wechatuser is the user management of a WeChat Official Account (公众号): followers and their profiles,
-// remarks, tags, the blacklist, and the access token that all calls need.
+// Package wechatuser manages the users of a WeChat Official Account (公众号): followers and their profiles, remarks,
+// tags, the blacklist, and the access token that all calls need. An openid identifies a user within one account.
 //
 // # Quick start
 //
@@ -20,7 +20,7 @@
 // There are two layers. A method with the name of an official interface makes one API call: [Client.GetUserInfo],
 // [Client.BatchTagging], [Client.GetFans]. The methods All…, Bulk… and Sync… take any number of openids: they follow
 // cursors, split lists into calls of the size that the platform allows, isolate the openids that it rejects, and report
-// the outcome of each. Lists are iter.Seq2[string, error], so that they compose:
+// the outcome of each. Lists are iter.Seq2[string, error], so they compose:
 //
 //	report, err := c.BulkTagging(ctx, vip, c.AllTagFans(ctx, old))
 //
@@ -31,17 +31,18 @@
 // A client fetches its access token from the stable token interface when the first call needs one, and refreshes it
 // five minutes before it expires. When the platform rejects a token (40001, 40014, 42001), the client refreshes it and
 // retries the call. Concurrent calls share one token request, and each waits for it no longer than its own context
-// allows. A wrong secret is remembered for up to a minute, and a client makes at most 20 token requests a minute.
+// allows. After WeChat rejects the secret, the client sends no token request for up to a minute. It sends at most 20 of
+// them a minute.
 //
 // [WithTokenStore] shares the token with other clients and processes, [WithTokenSource] takes it from elsewhere, and
 // [WithLegacyToken] uses the older interface. [WithSecretSource] takes the app secret from a vault. In WeChat cloud
-// hosting (微信云托管) a client needs neither: see [WithCloudHosting].
+// hosting (微信云托管) a client needs neither a token nor the secret: see [WithCloudHosting].
 //
 // # Errors
 //
-// All errors are pointers. [*Error] is a response of the platform with an errcode and a rid. [*TransportError] is a
-// call without a response. [*ResponseError] is a response that is not the platform's. [*ArgumentError] is an argument
-// that was found to be wrong before anything was sent.
+// All error types are pointers. [*Error] is a response of the platform with an errcode, its error number, and a rid,
+// its ID of the request. [*TransportError] is a call without a response. [*ResponseError] is a response that is not the
+// platform's. [*ArgumentError] is a wrong argument that was found before anything was sent.
 //
 //	var e *wechatuser.Error
 //	switch {
@@ -56,29 +57,31 @@
 // # Retries
 //
 // A call makes up to three attempts unless [WithRetry] says otherwise, with random pauses of up to 200 ms, 400 ms and
-// so on, and never past the deadline of its context. It retries
+// so on. It does not wait past the deadline of its context. It retries
 //
 //   - a request that was not sent (DNS, dial, TLS), at once if there is another host;
-//   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, except for the calls
-//     that clear a quota and [Client.RefreshToken]; at once, and on a new connection, if one broke that was used before;
-//   - after 45169, which means that somebody else is tagging the same user; and after 45171 the openids that it lists.
+//   - after no response, HTTP 5xx, 408 or 429, a response that is not the platform's, and errcode -1, but not a call
+//     that clears a quota, [Client.RefreshToken], or a [Request] that is not Idempotent. If a reused connection broke,
+//     it retries at once, on a new connection;
+//   - after 45169, which means that another call is changing the tags of the same user;
+//   - after 45171, with only the openids that the response lists as failed.
 //
-// It retries nothing else, above all not a quota that is used up (45009, 45011); lists and bulk jobs wait for the next
-// minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag] and
-// [Client.DeleteTag], which clean up after themselves. The error of a write that may have been applied in spite of it
+// It retries nothing else; in particular not when a quota is used up (45009, 45011), but lists and bulk jobs wait for
+// the next minute after 45011. Every call that is retried has the same effect twice as once, except [Client.CreateTag]
+// and [Client.DeleteTag], which handle that case themselves. If a write fails but may have been applied, its error
 // matches [ErrAmbiguous]. Details of the policy may change between releases.
 //
 // # Testing
 //
-// The package wechatusertest is an account in memory, with the platform's limits and errors:
+// The package wechatusertest simulates an account in memory, with the platform's limits and errors:
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithFans(1000))
 //	defer srv.Close()
 //	c := srv.Client()
 //
-// httpmock works in all its ways: with httpmock.Activate, with httpmock.ActivateNonDefault on [Client.HTTPClient] or on
-// the client given to [WithHTTPClient], and with a mock transport given to [WithTransport], which suits parallel tests.
-// These are the requests to register, below https://api.weixin.qq.com; each has a query:
+// httpmock works in each of its modes: with httpmock.Activate, with httpmock.ActivateNonDefault on [Client.HTTPClient]
+// or on the client given to [WithHTTPClient], and with a mock transport given to [WithTransport], which suits parallel
+// tests. These are the requests to register, below https://api.weixin.qq.com; each but stable_token has a query:
 //
 //	GetUserInfo            GET  /cgi-bin/user/info
 //	BatchUserInfo          POST /cgi-bin/user/info/batchget

@@ -48,11 +48,14 @@ func TestEveryEndpoint(t *testing.T) {
 				assert.Equal(t, call.Body, req.Body)
 				assert.EqualValues(t, len(call.Body), req.Length, "no chunked body")
 
-				header := http.Header{"Accept": {"application/json"}, "User-Agent": {"wechatuser/" + wechatuser.Version}}
+				header := http.Header{
+					"Accept": {"application/json"}, "User-Agent": {"wechatuser/" + wechatuser.Version},
+				}
 				if call.Body != "" {
 					header.Set("Content-Type", "application/json")
 					if !slices.Contains(testutil.NeverRetried, call.Name) {
-						header["Idempotency-Key"] = nil // is not sent, and tells net/http that it may repeat the request
+						// is not sent, and tells net/http that it may repeat the request
+						header["Idempotency-Key"] = nil
 					}
 				}
 				assert.Equal(t, header, req.Header)
@@ -68,7 +71,8 @@ func TestRequestOnTheWire(t *testing.T) {
 		got = r
 		_, _ = w.Write([]byte(testutil.OKBody))
 	})
-	c := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL+"/proxy/"), wechatuser.WithUserAgent("shop/2.0 (test)"))
+	c := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL+"/proxy/"),
+		wechatuser.WithUserAgent("shop/2.0 (test)"))
 	require.NoError(t, c.UpdateTag(t.Context(), 100, "大<&>"))
 
 	assert.Equal(t, "/proxy/cgi-bin/tags/update?access_token="+url.QueryEscape(testutil.Token), got.RequestURI)
@@ -131,7 +135,8 @@ func TestCallsAgreeWithTheEndpointTable(t *testing.T) {
 		seen[api] = true
 		assert.Equal(t, rows[api], wechatuser.Endpoint{
 			API: api, Path: call.Path, Write: call.Write, NoAuth: call.OwnAuth,
-			Never: call.Retry == testutil.RetryNever, CleansUp: call.Retry == testutil.RetryLookUp, Force: call.Name == "RefreshToken",
+			Never: call.Retry == testutil.RetryNever, CleansUp: call.Retry == testutil.RetryLookUp,
+			Force: call.Name == "RefreshToken",
 		}, call.Name)
 	}
 	assert.Len(t, seen, len(rows))
@@ -200,7 +205,8 @@ func TestDocumentationNamesEachRequest(t *testing.T) {
 		require.NoError(t, err)
 		packageDoc += file.Doc.Text()
 		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil && types.ExprString(f.Recv.List[0].Type) == "*Client" {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv != nil &&
+				types.ExprString(f.Recv.List[0].Type) == "*Client" {
 				docs[f.Name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
 			}
 		}

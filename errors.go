@@ -22,7 +22,8 @@ var (
 	ErrInvalidToken error = classInvalidToken
 	// ErrCredential: the platform issues no access token for this app ID, secret or IP address.
 	ErrCredential error = classCredential
-	// ErrRateLimited: the quota of a minute, a day or a month is used up.
+	// ErrRateLimited: the quota of a minute, a day or a month is used up, or the client's own limit of token requests,
+	// or the HTTP status is 429.
 	ErrRateLimited error = classRateLimited
 	// ErrPermission: the account may not make this call.
 	ErrPermission error = classPermission
@@ -32,9 +33,9 @@ var (
 	ErrInvalidArgument error = classInvalidArgument
 	// ErrTemporary: the same call may succeed later.
 	ErrTemporary error = classTemporary
-	// ErrAmbiguous: the platform may or may not have applied this write; no response tells.
+	// ErrAmbiguous: the platform may have applied this write; no response says whether it did.
 	ErrAmbiguous error = classAmbiguous
-	// ErrUnproven: the response to [Client.BatchUserInfo] may have profiles, or UnionIDs, of other users than it says.
+	// ErrUnproven: the response to [Client.BatchUserInfo] may have profiles, or UnionIDs, that belong to other users.
 	// [Client.BulkUserInfo] finds out which are right.
 	ErrUnproven error = classUnproven
 )
@@ -66,7 +67,8 @@ type Error struct {
 	Code Code
 	// Message is the errmsg without rid and hint.
 	Message string
-	// RID identifies the request at the platform. [Client.GetRIDInfo] returns what is known about it, for 7 days.
+	// RID is the platform's ID of the request. [Client.GetRIDInfo] returns what the platform knows about it, for 7
+	// days.
 	RID string
 	// Hint is an older identifier of the request.
 	Hint string
@@ -114,8 +116,8 @@ func (e *Error) Remedy() string {
 	return e.Code.Remedy()
 }
 
-// ClientIP returns the IP address that the platform saw the request come from. It is in the message of
-// [CodeIPNotAllowed], and perhaps of other codes; where it is not, ClientIP returns the zero Addr, which is not valid.
+// ClientIP returns the IP address that the request came from, as the platform saw it. The message of [CodeIPNotAllowed]
+// contains it, and perhaps that of other codes. If there is none, ClientIP returns the zero Addr, which is not valid.
 func (e *Error) ClientIP() netip.Addr {
 	for _, word := range strings.FieldsFunc(e.Message, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
 		if addr, err := netip.ParseAddr(word); err == nil {
@@ -149,8 +151,8 @@ func isTokenAPI(api string) bool {
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
 // It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
-// [net.Error], [*net.OpError] and others of the standard library, but not [*url.Error]. Of an error of any other type,
-// which can hold the request, only the text is kept, and what errors.Is says of it.
+// [net.Error], [*net.OpError] and others of the standard library, but not [*url.Error]. An error of any other type can
+// hold the request, so only its text is kept, and the sentinel errors that errors.Is finds in it.
 type TransportError struct {
 	// API is the official name of the call.
 	API string
@@ -159,7 +161,7 @@ type TransportError struct {
 	Method, Path string
 	// Attempts is the number of requests that were sent or tried for this call.
 	Attempts int
-	// Err is the cause. No secret is in it, in whatever way it is printed or taken apart.
+	// Err is the cause. It contains no secret, however it is printed or unwrapped.
 	Err error
 
 	mark
@@ -178,7 +180,7 @@ func (e *TransportError) Error() string {
 // Unwrap returns the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
-// Is matches [ErrTemporary], unless the caller cancelled the call, and [ErrAmbiguous].
+// Is matches [ErrTemporary], unless the caller canceled the call, and [ErrAmbiguous].
 func (e *TransportError) Is(target error) bool {
 	set := e.mark.class()
 	if !errors.Is(e.Err, context.Canceled) {
@@ -200,10 +202,10 @@ type ResponseError struct {
 	API string
 	// StatusCode is the HTTP status.
 	StatusCode int
-	// ContentType is the header of the response, without parameters if it is that of a token request.
+	// ContentType is the Content-Type of the response, without parameters for a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold a
-	// token, it is only the length of the body and the title of an HTML page.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold
+	// a token, it is only the length of the body and the title of an HTML page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error
@@ -266,7 +268,7 @@ func (e *ResponseError) Is(target error) bool {
 	return set.has(target)
 }
 
-// ArgumentError is an argument that was found to be wrong before anything was sent.
+// ArgumentError is a wrong argument that was found before anything was sent.
 type ArgumentError struct {
 	// API is the official name of the call, or the Go name of the function if there is no call.
 	API string

@@ -29,11 +29,15 @@ func TestMessageForms(t *testing.T) {
 		"invalid credential, access_token is invalid or not latest hint: [113faa02934469]": {
 			Message: "invalid credential, access_token is invalid or not latest", Hint: "113faa02934469",
 		},
-		"invalid openid hints: [bhgb1FiCe-YPNS3!]":           {Message: "invalid openid", Hint: "bhgb1FiCe-YPNS3!"},
-		"invalid openid hints: [iGF cB6aLRa-mATRvA!]":        {Message: "invalid openid", Hint: "iGF cB6aLRa-mATRvA!"},
-		"invalid appid, hints: [ req_id: IgXGma08222015 ]":   {Message: "invalid appid", Hint: "IgXGma08222015"},
-		"api unauthorized rid: 634c0b3e-4e213ffb-5b22a862":   {Message: "api unauthorized", RID: "634c0b3e-4e213ffb-5b22a862"},
-		"invalid appsecret, rid: 66b5fb8f-5e3c0071-3d7f539a": {Message: "invalid appsecret", RID: "66b5fb8f-5e3c0071-3d7f539a"},
+		"invalid openid hints: [bhgb1FiCe-YPNS3!]":         {Message: "invalid openid", Hint: "bhgb1FiCe-YPNS3!"},
+		"invalid openid hints: [iGF cB6aLRa-mATRvA!]":      {Message: "invalid openid", Hint: "iGF cB6aLRa-mATRvA!"},
+		"invalid appid, hints: [ req_id: IgXGma08222015 ]": {Message: "invalid appid", Hint: "IgXGma08222015"},
+		"api unauthorized rid: 634c0b3e-4e213ffb-5b22a862": {
+			Message: "api unauthorized", RID: "634c0b3e-4e213ffb-5b22a862",
+		},
+		"invalid appsecret, rid: 66b5fb8f-5e3c0071-3d7f539a": {
+			Message: "invalid appsecret", RID: "66b5fb8f-5e3c0071-3d7f539a",
+		},
 		"invalid remark name hint: [UhEbuMH0k-xzFleA] rid: 69afcb4e-196f5dd3-27af2c3a": {
 			Message: "invalid remark name", Hint: "UhEbuMH0k-xzFleA", RID: "69afcb4e-196f5dd3-27af2c3a",
 		},
@@ -41,7 +45,8 @@ func TestMessageForms(t *testing.T) {
 		"":                                 {},
 	} {
 		t.Run(errmsg, func(t *testing.T) {
-			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"errcode":40013,"errmsg":"`+errmsg+`"}`))).GetTags(t.Context())
+			_, err := testutil.NewClient(t,
+				testutil.Play(testutil.RespondJSON(`{"errcode":40013,"errmsg":"`+errmsg+`"}`))).GetTags(t.Context())
 			var e *wechatuser.Error
 			require.ErrorAs(t, err, &e)
 			want.API, want.Code, want.Attempts = "getTags", 40013, 1
@@ -57,25 +62,45 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{
-			&wechatuser.Error{API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Hint: "H", Attempts: 1},
+			&wechatuser.Error{
+				API: "userInfo", Code: 40003, Message: "invalid openid", RID: testutil.RID, Hint: "H", Attempts: 1,
+			},
 			"wechatuser: userInfo: 40003 invalid openid (rid " + testutil.RID + ")" + remedy,
 		},
-		{&wechatuser.Error{API: "userInfo", Code: 40003, Message: "no", Hint: "H", Attempts: 3}, "wechatuser: userInfo: 40003 no (hint H) (after 3 attempts)" + remedy},
+		{
+			&wechatuser.Error{API: "userInfo", Code: 40003, Message: "no", Hint: "H", Attempts: 3},
+			"wechatuser: userInfo: 40003 no (hint H) (after 3 attempts)" + remedy,
+		},
 		{&wechatuser.Error{API: "userInfo", Code: 40003}, "wechatuser: userInfo: 40003 invalid openid" + remedy},
 		{&wechatuser.Error{API: "userInfo", Code: 12345}, "wechatuser: userInfo: 12345"},
 		{&wechatuser.Error{API: "userInfo", Code: 12345, Message: "what"}, "wechatuser: userInfo: 12345 what"},
-		{&wechatuser.Error{API: "a", Code: 12345, Message: "1\n2\r3\t4\x005\u20286\u20297\u00858\x7f9"}, "wechatuser: a: 12345 1 2 3 4 5 6 7 8 9"},
+		{
+			&wechatuser.Error{API: "a", Code: 12345, Message: "1\n2\r3\t4\x005\u20286\u20297\u00858\x7f9"},
+			"wechatuser: a: 12345 1 2 3 4 5 6 7 8 9",
+		},
 
 		{&wechatuser.TransportError{API: "getFans", Attempts: 1, Err: io.EOF}, "wechatuser: getFans: no response: EOF"},
-		{&wechatuser.TransportError{API: "getFans", Attempts: 2, Err: errors.New("a\nb")}, "wechatuser: getFans: no response (after 2 attempts): a b"},
+		{
+			&wechatuser.TransportError{API: "getFans", Attempts: 2, Err: errors.New("a\nb")},
+			"wechatuser: getFans: no response (after 2 attempts): a b",
+		},
 
 		{
-			&wechatuser.ResponseError{API: "getFans", StatusCode: 502, ContentType: "text/html", Snippet: "<html>\n\"é", Err: errors.New("Bad Gateway"), Attempts: 3},
+			&wechatuser.ResponseError{
+				API: "getFans", StatusCode: 502, ContentType: "text/html", Snippet: "<html>\n\"é",
+				Err: errors.New("Bad Gateway"), Attempts: 3,
+			},
 			`wechatuser: getFans: not a response of the platform: HTTP status 502 text/html (after 3 attempts): Bad Gateway: "<html>\n\"é"`,
 		},
-		{&wechatuser.ResponseError{API: "getFans", StatusCode: 200}, "wechatuser: getFans: not a response of the platform: HTTP status 200"},
+		{
+			&wechatuser.ResponseError{API: "getFans", StatusCode: 200},
+			"wechatuser: getFans: not a response of the platform: HTTP status 200",
+		},
 
-		{&wechatuser.ArgumentError{API: "getFans", Field: "next_openid", Reason: "a\nb"}, "wechatuser: getFans: next_openid: a b"},
+		{
+			&wechatuser.ArgumentError{API: "getFans", Field: "next_openid", Reason: "a\nb"},
+			"wechatuser: getFans: next_openid: a b",
+		},
 		{&wechatuser.OpenIDError{OpenID: "o\n1", Err: errors.New("a\nb")}, `openid "o\n1": a b`},
 
 		{wechatuser.ErrInvalidToken, "wechatuser: access token rejected"},
@@ -146,12 +171,14 @@ func TestClassesAreDistinct(t *testing.T) {
 }
 
 func TestCodesOfErrors(t *testing.T) {
-	err := fmt.Errorf("wrapped: %w", &wechatuser.OpenIDError{OpenID: testutil.Alice, Err: &wechatuser.Error{Code: 40003}})
+	err := fmt.Errorf("wrapped: %w",
+		&wechatuser.OpenIDError{OpenID: testutil.Alice, Err: &wechatuser.Error{Code: 40003}})
 	require.ErrorIs(t, err, wechatuser.CodeInvalidOpenID)
 	require.ErrorIs(t, err, wechatuser.Code(40003))
 	require.NotErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	for _, err := range []error{
-		&wechatuser.TransportError{Err: io.EOF}, &wechatuser.ResponseError{StatusCode: 500, Err: io.EOF}, &wechatuser.ArgumentError{},
+		&wechatuser.TransportError{Err: io.EOF}, &wechatuser.ResponseError{StatusCode: 500, Err: io.EOF},
+		&wechatuser.ArgumentError{},
 	} {
 		require.NotErrorIs(t, err, wechatuser.Code(0))
 		require.NotErrorIs(t, err, wechatuser.CodeSystemBusy)
@@ -165,18 +192,28 @@ func TestCausesOfATransportError(t *testing.T) {
 		err     error
 		timeout bool
 	}{
-		"refused":          {testutil.ErrRefused, false},
-		"DNS":              {&net.OpError{Op: "dial", Net: "tcp", Err: dns}, false},
-		"DNS timeout":      {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, true},
-		"reset":            {testutil.ErrReset, false},
-		"EOF":              {io.EOF, false},
-		"certificate":      {&tls.CertificateVerificationError{Err: errors.New("x509: unknown authority")}, false},
-		"deadline":         {context.DeadlineExceeded, true},
-		"URL in the error": {&url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token), Err: io.EOF}, false},
-		"URL of timeout":   {fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token), Err: context.DeadlineExceeded}), true},
+		"refused":     {testutil.ErrRefused, false},
+		"DNS":         {&net.OpError{Op: "dial", Net: "tcp", Err: dns}, false},
+		"DNS timeout": {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, true},
+		"reset":       {testutil.ErrReset, false},
+		"EOF":         {io.EOF, false},
+		"certificate": {&tls.CertificateVerificationError{Err: errors.New("x509: unknown authority")}, false},
+		"deadline":    {context.DeadlineExceeded, true},
+		"URL in the error": {
+			&url.Error{Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token), Err: io.EOF},
+			false,
+		},
+		"URL of timeout": {
+			fmt.Errorf("proxy: %w",
+				&url.Error{
+					Op: "Get", URL: "https://x/?access_token=" + url.QueryEscape(testutil.Token),
+					Err: context.DeadlineExceeded,
+				}), true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(tt.err)), testutil.NoRetry))
+			err := testutil.GetTags(t.Context(),
+				testutil.NewClient(t, testutil.Play(testutil.Fail(tt.err)), testutil.NoRetry))
 			var te *wechatuser.TransportError
 			require.ErrorAs(t, err, &te)
 			assert.Equal(t, tt.timeout, te.Timeout())
@@ -195,7 +232,8 @@ func TestCausesOfATransportError(t *testing.T) {
 			assert.NotContains(t, err.Error(), "://")
 		})
 	}
-	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(&net.OpError{Op: "dial", Err: dns})), testutil.NoRetry))
+	err := testutil.GetTags(t.Context(),
+		testutil.NewClient(t, testutil.Play(testutil.Fail(&net.OpError{Op: "dial", Err: dns})), testutil.NoRetry))
 	var got *net.DNSError
 	require.ErrorAs(t, err, &got)
 	assert.Equal(t, dns, got)
@@ -207,13 +245,15 @@ func TestCauseOfACancelledContext(t *testing.T) {
 		why := errors.New("the shop has closed")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(why) })
-		err := testutil.GetTags(ctx, testutil.NewClient(t, testutil.Play(func(req *http.Request) (*http.Response, error) {
-			<-req.Context().Done()
-			return nil, context.Cause(req.Context())
-		})))
+		err := testutil.GetTags(ctx,
+			testutil.NewClient(t, testutil.Play(func(req *http.Request) (*http.Response, error) {
+				<-req.Context().Done()
+				return nil, context.Cause(req.Context())
+			})))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: context canceled: the shop has closed")
+		assert.EqualError(t, err,
+			"wechatuser: getTags: no response to GET /cgi-bin/tags/get: context canceled: the shop has closed")
 
 		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 		err = testutil.GetTags(ctx, testutil.NewClient(t, s))
@@ -244,17 +284,20 @@ func TestErrorsAreSingleLine(t *testing.T) {
 
 func TestAttemptsAndTheLastErrcode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset), testutil.RespondJSON(`{"errcode":45011,"errmsg":"slower rid: `+testutil.RID+`"}`))
+		s := testutil.Play(testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset),
+			testutil.RespondJSON(`{"errcode":45011,"errmsg":"slower rid: `+testutil.RID+`"}`))
 		_, err := testutil.NewClient(t, s).GetTags(t.Context())
 		var e *wechatuser.Error
 		require.ErrorAs(t, err, &e)
-		assert.Equal(t, wechatuser.Error{API: "getTags", Code: 45011, Message: "slower", RID: testutil.RID, Attempts: 3}, *e)
+		assert.Equal(t,
+			wechatuser.Error{API: "getTags", Code: 45011, Message: "slower", RID: testutil.RID, Attempts: 3}, *e)
 		assert.ErrorContains(t, err, "(after 3 attempts)")
 		assert.ErrorContains(t, err, wechatuser.CodeMinuteQuotaExceeded.Remedy(), "the error says when")
 	})
 }
 
-// The first text is from a report: https://developers.weixin.qq.com/community/develop/doc/000e067cac4100bd739c10fe55b000.
+// The first text is from a report:
+// https://developers.weixin.qq.com/community/develop/doc/000e067cac4100bd739c10fe55b000.
 func TestClientIP(t *testing.T) {
 	for message, want := range map[string]string{
 		"invalid ip 203.0.113.81 ipv6 ::ffff:203.0.113.81, not in whitelist": "203.0.113.81",
@@ -266,7 +309,8 @@ func TestClientIP(t *testing.T) {
 		"":                                                                   "invalid IP",
 		"invalid openid":                                                     "invalid IP",
 	} {
-		assert.Equal(t, want, (&wechatuser.Error{Code: wechatuser.CodeIPNotAllowed, Message: message}).ClientIP().String(), message)
+		assert.Equal(t, want,
+			(&wechatuser.Error{Code: wechatuser.CodeIPNotAllowed, Message: message}).ClientIP().String(), message)
 	}
 
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithIPWhitelist("203.0.113.7"))
@@ -284,6 +328,8 @@ func TestRemediesOfTokenRequests(t *testing.T) {
 		secret := &wechatuser.Error{API: api, Code: wechatuser.CodeInvalidCredential}
 		assert.NotContains(t, secret.Error(), "refreshes the same token")
 	}
-	assert.NotContains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeDailyQuotaExceeded}).Error(), "ByAppSecret")
-	assert.Contains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeInvalidCredential}).Error(), "refreshes the same token")
+	assert.NotContains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeDailyQuotaExceeded}).Error(),
+		"ByAppSecret")
+	assert.Contains(t, (&wechatuser.Error{API: "getFans", Code: wechatuser.CodeInvalidCredential}).Error(),
+		"refreshes the same token")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// inMemory is an account in memory with so many followers, and a client for it.
+// inMemory returns an account in memory with this number of followers, and a client for it.
 func inMemory(fans int) (*wechatusertest.Server, *wechatuser.Client) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans))
 	return srv, srv.Client()
@@ -51,7 +51,7 @@ func ExampleClient_BulkTagging_filter() {
 	// Output: 2 of 2 applied, 0 failed, 1 calls <nil>
 }
 
-// The input can be a channel. It runs in the goroutine that called, so it should watch the context.
+// The input can be a channel. It runs in the caller's goroutine, so it should watch the context.
 func ExampleClient_BulkTagging_channel() {
 	srv, c := inMemory(120)
 	vip := srv.AddTag("vip")
@@ -119,7 +119,7 @@ func ExampleClient_BulkTagging_cursor() {
 	// Output: 120 of 120 applied, 0 failed, 3 calls <nil>
 }
 
-// Openids that the platform refuses are named, and all others are done.
+// Rejected openids are reported, and all others are tagged.
 func ExampleBulkError() {
 	srv, c := inMemory(1000)
 	vip := srv.AddTag("vip")
@@ -143,7 +143,7 @@ func ExampleBulkError() {
 	// not an openid false
 }
 
-// A job that was stopped goes on where it was, here on the next day.
+// A job that was stopped continues from where it was, here on the next day.
 func ExampleBulkReport() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
 		wechatusertest.WithQuota("/cgi-bin/tags/members/batchtagging", 15, 0))
@@ -157,7 +157,7 @@ func ExampleBulkReport() {
 		fmt.Println(len(srv.TagFans(vip)), "until today")
 		srv.Advance(24 * time.Hour)
 		report, err = c.BulkTagging(ctx, vip, c.AllFans(ctx, wechatuser.StartAfter(place)))
-		place = cmp.Or(report.ResumeAfter, place) // a run that settles nobody has none
+		place = cmp.Or(report.ResumeAfter, place) // a run without a final outcome has none
 	}
 	fmt.Println(len(srv.TagFans(vip)), "in the end", err)
 	// Output:
@@ -165,10 +165,11 @@ func ExampleBulkReport() {
 	// 1000 in the end <nil>
 }
 
-// Profiles come in the order of the openids. One that is refused does not end the loop.
+// Profiles come in the order of the openids. A rejected openid does not end the loop.
 func ExampleClient_BulkUserInfo() {
 	srv, c := inMemory(250)
-	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKEalice", Remark: "wants an invoice"}, wechatuser.UserInfo{OpenID: "oFAKEbob"})
+	srv.AddUsers(wechatuser.UserInfo{OpenID: "oFAKEalice", Remark: "wants an invoice"},
+		wechatuser.UserInfo{OpenID: "oFAKEbob"})
 	srv.Unfollow("oFAKEbob")
 
 	openIDs := wechatuser.OpenIDs("oFAKEalice", "oFAKEwhoIsThis", "oFAKEbob")
@@ -190,7 +191,7 @@ func ExampleClient_BulkUserInfo() {
 	// oFAKEbob follows: false
 }
 
-// A walk ends with a break, and goes on after the last openid that it gave.
+// A list that ended with a break continues after the last openid that the loop got.
 func ExampleClient_AllFans() {
 	_, c := inMemory(25_000)
 	ctx := context.Background()
@@ -216,7 +217,7 @@ func ExampleClient_AllFans() {
 	// Output: 25000
 }
 
-// A tag is made to match a list.
+// The members of a tag become those of a list.
 func ExampleClient_SyncTag() {
 	srv, c := inMemory(1000)
 	fans := srv.OpenIDs()

@@ -10,7 +10,7 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// exampleAccount is what the examples work on: an account in memory with a hundred followers.
+// exampleAccount is the account of the examples: one in memory with a hundred followers.
 func exampleAccount() *wechatusertest.Server {
 	return wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100))
 }
@@ -74,7 +74,8 @@ func ExampleClient_BatchBlacklist() {
 }
 
 func ExampleClient_GetAPIQuota() {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuota("/cgi-bin/user/get", 500, 0))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithQuota("/cgi-bin/user/get", 500, 0))
 	quota, err := srv.Client().GetAPIQuota(context.Background(), "/cgi-bin/user/get")
 	fmt.Println(quota.DailyLimit, quota.Remain, err)
 	// Output: 500 500 <nil>
@@ -102,7 +103,9 @@ func ExampleArgumentError() {
 }
 
 func ExampleWithInterceptor() {
-	count := func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+	count := func(ctx context.Context, call wechatuser.Call,
+		next func(context.Context) (wechatuser.Result, error),
+	) (wechatuser.Result, error) {
 		res, err := next(ctx)
 		fmt.Println(call.API, res.StatusCode, int(res.Code), res.Attempts)
 		return res, err

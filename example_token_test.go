@@ -26,13 +26,13 @@ func ExampleWithTokenStore() {
 	// Output: token requests: 1
 }
 
-// The access token comes from a service of one's own, and the SDK never asks WeChat for one.
+// The access token comes from a service of your own, and the SDK never fetches one from WeChat.
 func ExampleWithTokenSource() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	central := srv.Client() // stands for the token service
 
 	source := wechatuser.TokenSourceFunc(func(ctx context.Context) (wechatuser.Token, error) {
-		return central.Token(ctx) // a request to the service, whose answer is kept for a while
+		return central.Token(ctx) // a request to the service, whose response is cached for a while
 	})
 	c := srv.Client(wechatuser.WithTokenSource(source))
 	tags, err := c.GetTags(context.Background())
@@ -40,7 +40,7 @@ func ExampleWithTokenSource() {
 	// Output: 1 <nil>
 }
 
-// The token for a call that this package does not have.
+// The token for a request that another library sends.
 func ExampleClient_Token() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
 	c := srv.Client()
@@ -61,7 +61,7 @@ func ExampleClient_Token() {
 	// Output: /cgi-bin/getcallbackip true
 }
 
-// Whatever prints a token shows when it ends, and not what it is.
+// However a token is printed, only its expiry is shown.
 func ExampleToken() {
 	token := wechatuser.Token{AccessToken: "FAKE-TOKEN"}
 	fmt.Println(token)

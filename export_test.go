@@ -27,7 +27,8 @@ type Endpoint struct {
 func Endpoints() (rows []Endpoint) {
 	for id, ep := range endpoints {
 		rows = append(rows, Endpoint{
-			API: ep.api, Title: ep.title, Method: ep.method, Path: ep.path, DocURL: ep.docURL(), Max: ep.max, Bulk: ep.bulk,
+			API: ep.api, Title: ep.title, Method: ep.method, Path: ep.path, DocURL: ep.docURL(), Max: ep.max,
+			Bulk:  ep.bulk,
 			Write: ep.write, NoAuth: ep.noAuth,
 			Never: ep.retry == retryNever, CleansUp: ep.retry == retryCleanUp, Force: endpointID(id) == forcedToken,
 		})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // bytesOf reads a fuzzer's input.
@@ -142,7 +143,9 @@ func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	case "hangs":
 		return testutil.Hang(req)
 	}
-	return testutil.Delay(200*time.Millisecond, func(req *http.Request) (*http.Response, error) { return testutil.RespondJSON(p.issue(force))(req) })(req)
+	return testutil.Delay(200*time.Millisecond, func(req *http.Request) (*http.Response, error) {
+		return testutil.RespondJSON(p.issue(force))(req)
+	})(req)
 }
 
 // issue returns the response to a token request.
@@ -160,13 +163,16 @@ func (p *issuer) issue(force bool) string {
 		newest = nil
 	}
 	switch {
-	case newest == nil, p.legacy, !p.reissue && newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
+	case newest == nil, p.legacy, !p.reissue &&
+		newest.ends.Sub(now) <= 5*time.Minute, newest.ExpiresAt.Sub(now) <= 5*time.Minute:
 		for i := range p.issued {
 			if end := now.Add(5 * time.Minute); p.issued[i].ends.After(end) {
 				p.issued[i].ends = end
 			}
 		}
-		t := wechatuser.Token{AccessToken: fmt.Sprintf("%s-T%d", testutil.Sentinel, len(p.issued)), ExpiresAt: now.Add(2 * time.Hour)}
+		t := wechatuser.Token{
+			AccessToken: fmt.Sprintf("%s-T%d", testutil.Sentinel, len(p.issued)), ExpiresAt: now.Add(2 * time.Hour),
+		}
 		p.issued = append(p.issued, issuedToken{t, t.ExpiresAt})
 		newest = &p.issued[len(p.issued)-1]
 	}
@@ -202,7 +208,10 @@ type tokenDrive struct {
 }
 
 func newTokenDrive(t *testing.T, setting int) *tokenDrive {
-	p := &issuer{t: t, legacy: setting&1 != 0, requests: map[string][]time.Time{}, underWay: map[string]int{}, worked: map[string]bool{}}
+	p := &issuer{
+		t: t, legacy: setting&1 != 0, requests: map[string][]time.Time{}, underWay: map[string]int{},
+		worked: map[string]bool{},
+	}
 	d := &tokenDrive{t: t, p: p, faultAt: time.Now().Add(-time.Hour)}
 	p.onKill = d.killed
 	var opts []wechatuser.Option
@@ -230,7 +239,8 @@ func newTokenDrive(t *testing.T, setting int) *tokenDrive {
 		opts = append(opts, wechatuser.WithoutForcedRenewal())
 	}
 	for i := range 2 {
-		d.clients = append(d.clients, testutil.NewTokenClient(t, p, append(opts, wechatuser.WithUserAgent(fmt.Sprint("client ", i)))...))
+		d.clients = append(d.clients,
+			testutil.NewTokenClient(t, p, append(opts, wechatuser.WithUserAgent(fmt.Sprint("client ", i)))...))
 		d.seen = append(d.seen, -1)
 	}
 	return d
@@ -321,7 +331,8 @@ func (d *tokenDrive) look() {
 		d.p.mu.Lock()
 		place, before := d.p.find(now), d.seen[i]
 		if before >= 0 && place >= 0 && place < before { // an unknown token in the store expires later
-			assert.LessOrEqual(d.t, time.Until(d.p.issued[before].ends), time.Duration(0), "token %d took the place of the good token %d", place, before)
+			assert.LessOrEqual(d.t, time.Until(d.p.issued[before].ends), time.Duration(0),
+				"token %d took the place of the good token %d", place, before)
 		}
 		d.seen[i] = place
 		d.p.mu.Unlock()
@@ -449,18 +460,30 @@ func driveTokens(t *testing.T, data []byte) {
 
 func FuzzTokens(f *testing.F) {
 	for setting := range byte(8) {
-		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 4, 8, 0, 15, 4, 9, 1, 14, 4, 10, 0, 15})                // an ordinary life
-		f.Add([]byte{setting, 0, 14, 7, 1, 5, 0, 0, 14, 4, 5, 7, 0, 0, 15})                               // a revoked token while no other can be fetched
-		f.Add([]byte{setting, 7, 6, 0, 14, 0, 14, 4, 3, 0, 14, 7, 0, 4, 5, 0, 14})                        // a wrong secret
-		f.Add([]byte{setting, 0, 14, 8, 1, 5, 0, 0, 14, 0, 15, 4, 4, 0, 14, 8, 0, 4, 5, 0, 14})           // a platform that issues the invalid token again
-		f.Add([]byte{setting, 0, 14, 10, 1, 5, 0, 0, 14, 10, 2, 5, 0, 0, 15, 10, 0, 4, 5, 0, 14})         // a store that fails
-		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 11, 1, 5, 0, 0, 14, 11, 2, 0, 15, 4, 9, 0, 14})         // a store with wrong tokens
-		f.Add([]byte{setting, 2, 0, 2, 1, 9, 0, 6, 20, 2, 0, 2, 1, 3, 2, 9, 1, 4, 4, 9, 0, 6, 1, 2, 1})   // all at once
-		f.Add([]byte{setting, 7, 8, 2, 0, 3, 4, 2, 1, 4, 4, 7, 0, 0, 14, 4, 8, 7, 8, 0, 0, 4, 3, 0, 1})   // a platform that hangs
-		f.Add([]byte{setting, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5}) // revoked again and again
-		f.Add([]byte{setting, 7, 2, 12, 0, 12, 2, 7, 0, 12, 0})                                           // twenty requests in a minute
-		f.Add([]byte{setting, 0, 14, 4, 9, 4, 5, 7, 4, 12, 2, 7, 6, 12, 0})                               // the last minutes of a token
-		f.Add([]byte{setting, 0, 14, 4, 5, 9, 0, 4, 2, 0, 0, 11, 1, 4, 8, 4, 5, 0, 0, 4, 2, 0, 14})       // an older token in the store
+		// an ordinary life
+		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 4, 8, 0, 15, 4, 9, 1, 14, 4, 10, 0, 15})
+		// a revoked token while no other can be fetched
+		f.Add([]byte{setting, 0, 14, 7, 1, 5, 0, 0, 14, 4, 5, 7, 0, 0, 15})
+		// a wrong secret
+		f.Add([]byte{setting, 7, 6, 0, 14, 0, 14, 4, 3, 0, 14, 7, 0, 4, 5, 0, 14})
+		// a platform that issues the invalid token again
+		f.Add([]byte{setting, 0, 14, 8, 1, 5, 0, 0, 14, 0, 15, 4, 4, 0, 14, 8, 0, 4, 5, 0, 14})
+		// a store that fails
+		f.Add([]byte{setting, 0, 14, 10, 1, 5, 0, 0, 14, 10, 2, 5, 0, 0, 15, 10, 0, 4, 5, 0, 14})
+		// a store with wrong tokens
+		f.Add([]byte{setting, 0, 14, 5, 0, 0, 14, 11, 1, 5, 0, 0, 14, 11, 2, 0, 15, 4, 9, 0, 14})
+		// all at once
+		f.Add([]byte{setting, 2, 0, 2, 1, 9, 0, 6, 20, 2, 0, 2, 1, 3, 2, 9, 1, 4, 4, 9, 0, 6, 1, 2, 1})
+		// a platform that hangs
+		f.Add([]byte{setting, 7, 8, 2, 0, 3, 4, 2, 1, 4, 4, 7, 0, 0, 14, 4, 8, 7, 8, 0, 0, 4, 3, 0, 1})
+		// revoked again and again
+		f.Add([]byte{setting, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5})
+		// twenty requests in a minute
+		f.Add([]byte{setting, 7, 2, 12, 0, 12, 2, 7, 0, 12, 0})
+		// the last minutes of a token
+		f.Add([]byte{setting, 0, 14, 4, 9, 4, 5, 7, 4, 12, 2, 7, 6, 12, 0})
+		// an older token in the store
+		f.Add([]byte{setting, 0, 14, 4, 5, 9, 0, 4, 2, 0, 0, 11, 1, 4, 8, 4, 5, 0, 0, 4, 2, 0, 14})
 	}
 	f.Fuzz(driveTokens)
 }
@@ -552,7 +575,7 @@ func walk(t *testing.T, data []byte) {
 		c := testutil.NewClient(t, s)
 		opts := []wechatuser.ListOption{wechatuser.WithPrefetch(prefetch), wechatuser.StartAfter(after)}
 
-		got, errs := testutil.Collect(c.AllFans(t.Context(), opts...))
+		got, errs := seq.Collect(c.AllFans(t.Context(), opts...))
 		assert.Equal(t, want, got)
 		assert.NotContains(t, got, "")
 		assert.Equal(t, bad, len(errs) == 1, errs)

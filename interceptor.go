@@ -19,7 +19,7 @@ type Result struct {
 	RID        string        // rid of the last response; successes have none
 	Attempts   int           // requests sent
 	Host       string        // host of the last attempt, such as [BaseURL]; empty if there was none
-	Duration   time.Duration // from the first attempt to the last, pauses included
+	Duration   time.Duration // of all attempts, with the pauses and the waits for a token
 }
 
 // Interceptor wraps one API call with all its attempts, for metrics, traces, logs or a policy of your own. Requests for
@@ -29,8 +29,9 @@ type Result struct {
 // fails. It must be safe for concurrent use, and return when the context ends.
 //
 // A token request runs while the calls that need the token wait inside their interceptors. So an interceptor must not
-// make it wait for them, as one does that limits how many calls run at once, and must not make calls for it. A token
-// request that is held back for 5 seconds is sent without the interceptors, and logged as a warning.
+// make a token request wait for those calls: one that limits how many calls run at once must let it through. Nor may an
+// interceptor make calls of its own for a token request. A token request that is held back for 5 seconds is sent
+// without the interceptors, and logged as a warning.
 type Interceptor func(ctx context.Context, call Call, next func(context.Context) (Result, error)) (Result, error)
 
 // Limiter delays calls so that a quota lasts. [golang.org/x/time/rate.Limiter] is one.

@@ -1,6 +1,7 @@
 package wechatuser_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -32,9 +33,11 @@ func TestInterceptorsWrapACall(t *testing.T) {
 			}
 		}
 		s := testutil.Play(testutil.RespondCode(-1), testutil.RespondJSON(testutil.TagsBody))
-		c := testutil.NewClient(t, s, wechatuser.WithInterceptor(step("a"), step("b")), wechatuser.WithInterceptor(), wechatuser.WithInterceptor(step("c")))
+		c := testutil.NewClient(t, s, wechatuser.WithInterceptor(step("a"), step("b")), wechatuser.WithInterceptor(),
+			wechatuser.WithInterceptor(step("c")))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Equal(t, []string{"a before", "b before", "c before", "c after", "b after", "a after"}, steps, "once around both attempts")
+		assert.Equal(t, []string{"a before", "b before", "c before", "c after", "b after", "a after"}, steps,
+			"once around both attempts")
 		assert.Equal(t, 2, s.Count())
 	})
 }
@@ -48,9 +51,11 @@ func TestContextOfAnInterceptor(t *testing.T) {
 		seen = req.Context().Value(ctxKey{})
 		return testutil.RespondJSON(testutil.TagsBody)(req)
 	})
-	c := testutil.NewClient(t, transport, wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-		return do(context.WithValue(ctx, ctxKey{}, "span"))
-	}))
+	c := testutil.NewClient(t, transport,
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				return do(context.WithValue(ctx, ctxKey{}, "span"))
+			}))
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 	assert.Equal(t, "span", seen)
 }
@@ -63,13 +68,46 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 		want    wechatuser.Result
 		ok      bool
 	}{
-		{"success", []testutil.Reply{testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 1}, true},
-		{"errcode", []testutil.Reply{testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1}, false},
+		{
+			"success",
+			[]testutil.Reply{testutil.RespondJSON(testutil.TagsBody)},
+			wechatuser.Result{StatusCode: 200, Attempts: 1},
+			true,
+		},
+		{
+			"errcode",
+			[]testutil.Reply{testutil.RespondJSON(failed)},
+			wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 1},
+			false,
+		},
 		{"no response", []testutil.Reply{testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
-		{"not the platform", []testutil.Reply{testutil.Respond(502, "<html>")}, wechatuser.Result{StatusCode: 502, Attempts: 3}, false},
-		{"busy, then rejected", []testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)}, wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2}, false},
-		{"busy with the openid, then success", []testutil.Reply{testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)), testutil.RespondJSON(testutil.TagsBody)}, wechatuser.Result{StatusCode: 200, Attempts: 2}, true},
-		{"busy, then no response", []testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)}, wechatuser.Result{Attempts: 3}, false},
+		{
+			"not the platform",
+			[]testutil.Reply{testutil.Respond(502, "<html>")},
+			wechatuser.Result{StatusCode: 502, Attempts: 3},
+			false,
+		},
+		{
+			"busy, then rejected",
+			[]testutil.Reply{testutil.RespondCode(-1), testutil.RespondJSON(failed)},
+			wechatuser.Result{StatusCode: 200, Code: 48001, RID: testutil.RID, Attempts: 2},
+			false,
+		},
+		{
+			"busy with the openid, then success",
+			[]testutil.Reply{
+				testutil.RespondJSON(strings.Replace(failed, "48001", "45169", 1)),
+				testutil.RespondJSON(testutil.TagsBody),
+			},
+			wechatuser.Result{StatusCode: 200, Attempts: 2},
+			true,
+		},
+		{
+			"busy, then no response",
+			[]testutil.Reply{testutil.RespondCode(-1), testutil.Fail(testutil.ErrReset)},
+			wechatuser.Result{Attempts: 3},
+			false,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,11 +121,13 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 					tt.replies[i] = testutil.Delay(time.Second, r)
 				}
 				s := testutil.Play(tt.replies...)
-				c := testutil.NewClient(t, s, wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-					gotCall = call
-					got, gotErr = do(ctx)
-					return got, gotErr
-				}))
+				c := testutil.NewClient(t, s,
+					wechatuser.WithInterceptor(
+						func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+							gotCall = call
+							got, gotErr = do(ctx)
+							return got, gotErr
+						}))
 				start := time.Now()
 				err := testutil.GetTags(t.Context(), c)
 				assert.Equal(t, wechatuser.Call{API: "getTags", Method: "GET", Path: testutil.PathGetTags}, gotCall)
@@ -104,30 +144,35 @@ func TestInterceptorSeesCallAndResult(t *testing.T) {
 
 func TestInterceptorCanReplaceTheError(t *testing.T) {
 	mine := errors.New("mine")
-	c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-		res, err := do(ctx)
-		return res, errors.Join(mine, err)
-	}))
+	c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(48001)),
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				res, err := do(ctx)
+				return res, errors.Join(mine, err)
+			}))
 	_, err := c.GetTags(t.Context())
 	require.ErrorIs(t, err, mine)
 	require.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 
 	s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
-	c = testutil.NewClient(t, s, wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
-		return wechatuser.Result{}, mine
-	}))
+	c = testutil.NewClient(t, s,
+		wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
+			return wechatuser.Result{}, mine
+		}))
 	tags, err := c.GetTags(t.Context())
 	require.Equal(t, mine, err)
 	assert.Nil(t, tags)
 	assert.Zero(t, s.Count(), "it forbade the call")
 
-	c = testutil.NewClient(t, s, wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-		res, err := do(ctx)
-		if err != nil {
-			return res, err
-		}
-		return res, mine
-	}))
+	c = testutil.NewClient(t, s,
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				res, err := do(ctx)
+				if err != nil {
+					return res, err
+				}
+				return res, mine
+			}))
 	tags, err = c.GetTags(t.Context())
 	require.Equal(t, mine, err)
 	assert.Nil(t, tags, "an error, and nothing else")
@@ -140,7 +185,9 @@ func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 			"does not call next": func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
 				return wechatuser.Result{}, nil
 			},
-			"drops the error": func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+			"drops the error": func(ctx context.Context, _ wechatuser.Call,
+				do testutil.Next,
+			) (wechatuser.Result, error) {
 				res, _ := do(ctx)
 				return res, nil
 			},
@@ -148,8 +195,11 @@ func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 			for _, reply := range []testutil.Reply{testutil.RespondCode(48001), testutil.Fail(testutil.ErrRefused)} {
 				t.Run(call.Name+"/"+name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(reply), wechatuser.WithInterceptor(interceptor)))
-						require.EqualError(t, err, "wechatuser: "+call.API+": an interceptor returned no error although there is no response: it must call next, and return its error")
+						got, err := call.Do(t.Context(),
+							call.NewClient(t, testutil.Play(reply), wechatuser.WithInterceptor(interceptor)))
+						require.EqualError(t, err,
+							"wechatuser: "+call.API+": an interceptor returned no error although there is no "+
+								"response: it must call next, and return its error")
 						assert.Empty(t, got)
 					})
 				})
@@ -160,25 +210,29 @@ func TestInterceptorSuccessNeedsAResponse(t *testing.T) {
 
 // An interceptor can retry with a policy of its own.
 func TestInterceptorCanCallNextTwice(t *testing.T) {
-	again := wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-		res, err := do(ctx)
-		if err == nil {
-			return res, nil
-		}
-		return do(ctx)
-	})
+	again := wechatuser.WithInterceptor(
+		func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+			res, err := do(ctx)
+			if err == nil {
+				return res, nil
+			}
+			return do(ctx)
+		})
 	synctest.Test(t, func(t *testing.T) {
 		s := testutil.Play(testutil.RespondCode(45011), testutil.RespondJSON(testutil.TagsBody))
 		tags, err := testutil.NewClient(t, s, again).GetTags(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, tags, 2)
 
-		partial := testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Bob + `"]}`)
+		partial := testutil.RespondJSON(
+			`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["` + testutil.Bob + `"]}`)
 		s = testutil.Play(partial, testutil.RespondCode(45011), testutil.RespondJSON(testutil.OKBody))
-		require.NoError(t, testutil.NewClient(t, s, again).BatchTagging(t.Context(), 100, []string{testutil.Alice, testutil.Bob}))
+		require.NoError(t,
+			testutil.NewClient(t, s, again).BatchTagging(t.Context(), 100, []string{testutil.Alice, testutil.Bob}))
 		require.Equal(t, 3, s.Count())
 		assert.Equal(t, `{"openid_list":["`+testutil.Bob+`"],"tagid":100}`, s.Requests()[1].Body)
-		assert.Equal(t, `{"openid_list":["`+testutil.Alice+`","`+testutil.Bob+`"],"tagid":100}`, s.Requests()[2].Body, "the call as it was made")
+		assert.Equal(t, `{"openid_list":["`+testutil.Alice+`","`+testutil.Bob+`"],"tagid":100}`, s.Requests()[2].Body,
+			"the call as it was made")
 	})
 }
 
@@ -187,14 +241,15 @@ func TestInterceptorCanCallNextTwice(t *testing.T) {
 func TestInterceptorMayReturnEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := errors.New("left")
-		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.RespondJSON(testutil.AliceBody))), wechatuser.WithInterceptor(
-			func(ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
-				if call.API != "userInfo" {
-					return next(ctx)
-				}
-				go func() { _, _ = next(ctx) }()
-				return wechatuser.Result{}, left
-			}))
+		c := testutil.NewClient(t, testutil.Play(testutil.Delay(time.Second, testutil.RespondJSON(testutil.AliceBody))),
+			wechatuser.WithInterceptor(
+				func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+					if call.API != "userInfo" {
+						return next(ctx)
+					}
+					go func() { _, _ = next(ctx) }()
+					return wechatuser.Result{}, left
+				}))
 		_, err := c.GetUserInfo(t.Context(), testutil.Alice)
 		require.ErrorIs(t, err, left)
 		time.Sleep(time.Minute) // until the call has its response
@@ -202,13 +257,15 @@ func TestInterceptorMayReturnEarly(t *testing.T) {
 }
 
 func TestInterceptorCanReturnTheFirstResponse(t *testing.T) {
-	c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondCode(48001)), wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-		first, err := do(ctx)
-		if err == nil {
-			_, _ = do(ctx) // once more
-		}
-		return first, err
-	}))
+	c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody), testutil.RespondCode(48001)),
+		wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+				first, err := do(ctx)
+				if err == nil {
+					_, _ = do(ctx) // once more
+				}
+				return first, err
+			}))
 	tags, err := c.GetTags(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, tags, 2)
@@ -221,14 +278,15 @@ func TestInterceptorSeesTokenRequests(t *testing.T) {
 			mu    sync.Mutex
 			calls []wechatuser.Call
 		)
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondJSON(testutil.TagsBody))),
-			wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-				mu.Lock()
-				calls = append(calls, call)
-				mu.Unlock()
-				return do(ctx)
-			}))
-		require.NoError(t, err)
+		c := testutil.NewTokenClient(t,
+			testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondJSON(testutil.TagsBody)),
+			wechatuser.WithInterceptor(
+				func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
+					mu.Lock()
+					calls = append(calls, call)
+					mu.Unlock()
+					return do(ctx)
+				}))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, []wechatuser.Call{
 			{API: "getTags", Method: "GET", Path: testutil.PathGetTags},
@@ -251,9 +309,9 @@ func (l *limiter) Wait(context.Context) error {
 func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limiter{}
-		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondCode(-1), testutil.RespondCode(-1), testutil.RespondJSON(testutil.TagsBody))
-		c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
-		require.NoError(t, err)
+		s := testutil.Play(testutil.RespondJSON(testutil.TokenBody), testutil.RespondCode(-1), testutil.RespondCode(-1),
+			testutil.RespondJSON(testutil.TagsBody))
+		c := testutil.NewTokenClient(t, s, wechatuser.WithLimiter(l))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Equal(t, 4, s.Count())
 		assert.Equal(t, 1, l.waited, "once a call, whatever its attempts and the token need")
@@ -265,13 +323,14 @@ func TestLimiter(t *testing.T) {
 func TestLimiterError(t *testing.T) {
 	l := &limiter{err: errors.New("would exceed the deadline")}
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), wechatuser.WithLimiter(l))
-	require.NoError(t, err)
-	err = c.UpdateRemark(t.Context(), testutil.Alice, "r")
+	c := testutil.NewTokenClient(t, s, wechatuser.WithLimiter(l))
+	err := c.UpdateRemark(t.Context(), testutil.Alice, "r")
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, l.err)
-	assert.EqualError(t, err, "wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark: waiting for the limiter: would exceed the deadline")
+	assert.EqualError(t, err,
+		"wechatuser: updateRemark: no response to POST /cgi-bin/user/info/updateremark: waiting for the limiter: "+
+			"would exceed the deadline")
 	assert.Zero(t, te.Attempts)
 	assert.NotErrorIs(t, err, wechatuser.ErrAmbiguous)
 	assert.Zero(t, s.Count())
@@ -307,13 +366,14 @@ func TestCallsOfOthersAreNotOfTheJob(t *testing.T) {
 		_, err := other.GetTags(ctx)
 		return err
 	})
-	c := srv.Client(wechatuser.WithInterceptor(twice), wechatuser.WithLimiter(limiter), wechatuser.WithTokenSource(callingSource{other}))
-	all := testutil.List(testutil.OpenIDs(200))
+	c := srv.Client(wechatuser.WithInterceptor(twice), wechatuser.WithLimiter(limiter),
+		wechatuser.WithTokenSource(callingSource{other}))
+	all := wechatuser.OpenIDs(testutil.OpenIDs(200)...)
 	tagging, err := c.BulkTagging(t.Context(), tag, all)
 	require.NoError(t, err)
 	assert.Equal(t, 2*200/50, tagging.Calls)
 	assert.Equal(t, tagging.Calls, srv.Calls(testutil.PathBatchTagging))
-	sync, err := c.SyncTag(t.Context(), tag, testutil.List(nil))
+	sync, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs())
 	require.NoError(t, err)
 	assert.Equal(t, srv.Calls(testutil.PathGetTagFans)+srv.Calls(testutil.PathBatchUntagging), sync.Calls)
 }
@@ -326,7 +386,7 @@ func TestInterceptorThatLimitsConcurrentCalls(t *testing.T) {
 		acc := &testutil.TokenServer{CallDelay: 10 * time.Millisecond, TokenDelay: 10 * time.Millisecond}
 		places := make(chan struct{}, 4)
 		limit := func(
-			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+			ctx context.Context, _ wechatuser.Call, next testutil.Next,
 		) (wechatuser.Result, error) {
 			select {
 			case places <- struct{}{}:
@@ -336,7 +396,8 @@ func TestInterceptorThatLimitsConcurrentCalls(t *testing.T) {
 				return wechatuser.Result{}, ctx.Err()
 			}
 		}
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(limit), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(limit),
+			wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.NotContains(t, log.String(), "without the interceptors")
 		acc.Revoke()
@@ -366,7 +427,7 @@ func TestInterceptorThatHoldsTokenRequests(t *testing.T) {
 				acc, end := &testutil.TokenServer{}, make(chan struct{})
 				var late error
 				c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
-					ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+					ctx context.Context, call wechatuser.Call, next testutil.Next,
 				) (wechatuser.Result, error) {
 					if call.API != "getStableAccessToken" {
 						return next(ctx)
@@ -394,7 +455,7 @@ func TestInterceptorIsSlowAfterATokenRequest(t *testing.T) {
 		acc := &testutil.TokenServer{}
 		errMine := errors.New("not today")
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
-			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+			ctx context.Context, _ wechatuser.Call, next testutil.Next,
 		) (wechatuser.Result, error) {
 			res, _ := next(ctx)
 			time.Sleep(time.Minute)
@@ -410,7 +471,7 @@ func TestInterceptorSendsATokenRequestTwiceAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{TokenDelay: 100 * time.Millisecond}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithInterceptor(func(
-			ctx context.Context, _ wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+			ctx context.Context, _ wechatuser.Call, next testutil.Next,
 		) (res wechatuser.Result, err error) {
 			var wg sync.WaitGroup
 			wg.Go(func() { res, err = next(ctx) })
@@ -423,7 +484,8 @@ func TestInterceptorSendsATokenRequestTwiceAtOnce(t *testing.T) {
 		got, err := c.Token(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, acc.TokenRequests(), 2)
-		assert.Contains(t, []time.Duration{2 * time.Hour, 2*time.Hour - time.Second + time.Millisecond}, got.ExpiresAt.Sub(start).Round(time.Millisecond))
+		assert.Contains(t, []time.Duration{2 * time.Hour, 2*time.Hour - time.Second + time.Millisecond},
+			got.ExpiresAt.Sub(start).Round(time.Millisecond))
 	})
 }
 
@@ -433,7 +495,7 @@ func TestInterceptorCallsTheClientForATokenRequest(t *testing.T) {
 		var c *wechatuser.Client
 		var inner error
 		c = testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithInterceptor(func(
-			ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+			ctx context.Context, call wechatuser.Call, next testutil.Next,
 		) (wechatuser.Result, error) {
 			if call.API == "getStableAccessToken" {
 				inner = testutil.GetTags(ctx, c)
@@ -451,7 +513,7 @@ func TestInterceptorCallsTheClientForATokenRequest(t *testing.T) {
 func TestInterceptorEndsTheGoroutineOfATokenRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithInterceptor(func(
-			ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
+			ctx context.Context, call wechatuser.Call, next testutil.Next,
 		) (wechatuser.Result, error) {
 			if call.API == "getStableAccessToken" {
 				runtime.Goexit()
@@ -461,3 +523,58 @@ func TestInterceptorEndsTheGoroutineOfATokenRequest(t *testing.T) {
 		require.ErrorContains(t, testutil.GetTags(t.Context(), c), "an interceptor ended without a result")
 	})
 }
+
+// A panic in a token request is one of the calls that wait for it, which a server may recover from. It ends no program.
+func TestPanicInATokenRequest(t *testing.T) {
+	type next = func(context.Context) (wechatuser.Result, error)
+	for name, opt := range map[string]wechatuser.Option{
+		"transport": wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("broken") })),
+		"interceptor": wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next next) (wechatuser.Result, error) {
+			if call.API == "getStableAccessToken" {
+				panic("broken")
+			}
+			return next(ctx)
+		}),
+		"secret source": wechatuser.WithSecretSource(func(context.Context) (string, error) { panic("broken") }),
+		"store":         wechatuser.WithTokenStore(brokenStore{}),
+	} {
+		// With an interceptor, the request runs in a goroutine of its own.
+		through := wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, next next) (wechatuser.Result, error) {
+			return next(ctx)
+		})
+		for _, opts := range [][]wechatuser.Option{{opt}, {opt, through}} {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				c := testutil.NewTokenClient(t, &testutil.TokenServer{}, append(opts, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+				for method, call := range map[string]func(){
+					"GetTags": func() { _ = testutil.GetTags(t.Context(), c) },
+					"BulkTagging": func() {
+						_, _ = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...))
+					},
+				} {
+					func() {
+						defer func() {
+							err, ok := recover().(error)
+							require.True(t, ok, "%s, %s", name, method)
+							assert.ErrorContains(t, err, "broken\n\ngoroutine ", "%s, %s: with the stack", name, method)
+							assert.Equal(t, 1, strings.Count(err.Error(), "\n\ngoroutine "), "%s, %s: the first one", name, method)
+						}()
+						call()
+						assert.Fail(t, "no panic", "%s, %s", name, method)
+					}()
+				}
+				assert.Contains(t, log.String(), "token refresh failed")
+				testutil.AssertClean(t, log.String())
+			})
+		}
+	}
+}
+
+// brokenStore panics where the SDK has goroutines of its own.
+type brokenStore struct{ wechatuser.TokenStore }
+
+func (brokenStore) Load(context.Context, string) (wechatuser.Token, error) {
+	return wechatuser.Token{}, nil
+}
+
+func (brokenStore) Lock(context.Context, string) (func(), error) { panic("broken") }

@@ -33,9 +33,9 @@ func OpenIDs(ids ...string) iter.Seq2[string, error] {
 //	users := c.BulkUserInfo(ctx, c.AllFans(ctx))
 //	report, err := c.BulkTagging(ctx, vip, wechatuser.SelectOpenIDs(users, fromQRCode, nil))
 //
-// An [*OpenIDError] of the list, which means that one openid has no profile, goes to skipped, or is passed over if
-// skipped is nil. Any other error ends the list, which then fails with it. If keep is nil, all users are kept. Both
-// functions run in the loop's goroutine. The openids share no memory with the profiles.
+// An [*OpenIDError] of the list, which means that one openid has no profile, is passed to skipped, or ignored if
+// skipped is nil. Any other error is the last element of the list. If keep is nil, all users are kept. Both functions
+// run in the loop's goroutine. The openids share no memory with the profiles.
 func SelectOpenIDs(
 	users iter.Seq2[UserInfo, error], keep func(UserInfo) bool, skipped func(*OpenIDError),
 ) iter.Seq2[string, error] {
@@ -70,13 +70,13 @@ func SelectOpenIDs(
 // one page and those of [WithPrefetch] in memory. It can be ranged over more than once, and starts from the beginning
 // each time.
 //
-// Only an empty page ends it. Where a page has no cursor, the list goes on after its last openid. A list that would
-// never end, since it repeats itself or is far longer than the platform's total, ends with an error.
+// Only an empty page ends the list. If a page has no cursor, the list goes on after the last openid of the page. A list
+// that would never end, because it repeats itself or is far longer than the platform's total, ends with an error.
 //
-// When the quota of a minute is used up it waits for the next minute, as long as its context allows; [WithPatience] is
-// for failures that take longer than the attempts of a call. When a call fails
-// for good, the loop gets the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in
-// flight is canceled, and no goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
+// When the quota of a minute is used up, the list waits for the next minute, as long as its context allows;
+// [WithPatience] is for failures that take longer than the attempts of a call. When a call fails for good, the loop gets
+// the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in flight is canceled, and no
+// goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -48,7 +49,7 @@ func TestListsOfAllLengths(t *testing.T) {
 				before := srv.Calls(path)
 				assert.Equal(t, before, srv.Calls(path), "calls before the loop")
 				for range 2 {
-					got, errs := testutil.Collect(list)
+					got, errs := seq.Collect(list)
 					assert.Empty(t, errs)
 					assert.Len(t, got, n)
 					assert.Subset(t, want, got)
@@ -67,21 +68,95 @@ func TestPageForms(t *testing.T) {
 		want  []string
 		calls int
 	}{
-		{"total too small", []testutil.Reply{testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(1, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"total too large", []testutil.Reply{testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, "")}, []string{testutil.Alice, testutil.Bob}, 2},
-		{"empty cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob), testutil.RespondPage(2, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"empty page with a cursor", []testutil.Reply{testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob)}, []string{testutil.Alice}, 2},
-		{"empty strings", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 2},
-		{"only empty strings, then more", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob), end}, []string{testutil.Bob}, 3},
-		{"cursor included", []testutil.Reply{testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol), testutil.RespondPage(3, testutil.Carol, testutil.Carol)}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"cursor included after an empty string", []testutil.Reply{testutil.RespondPage(3, testutil.Alice, testutil.Alice), testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end}, []string{testutil.Alice, testutil.Bob}, 3},
-		{"no cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]}}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
+		{
+			"total too small",
+			[]testutil.Reply{
+				testutil.RespondPage(1, testutil.Bob, testutil.Alice, testutil.Bob),
+				testutil.RespondPage(1, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"total too large",
+			[]testutil.Reply{
+				testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(9, ""),
+			},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
+		{
+			"empty cursor",
+			[]testutil.Reply{
+				testutil.RespondPage(2, "", testutil.Alice, testutil.Bob),
+				testutil.RespondPage(2, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"empty page with a cursor",
+			[]testutil.Reply{
+				testutil.RespondPage(9, testutil.Alice, testutil.Alice), testutil.RespondPage(9, testutil.Bob),
+			},
+			[]string{testutil.Alice},
+			2,
+		},
+		{
+			"empty strings",
+			[]testutil.Reply{testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, "", testutil.Bob), end},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
+		{
+			"only empty strings, then more",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Alice, "", ""), testutil.RespondPage(3, testutil.Bob, testutil.Bob),
+				end,
+			},
+			[]string{testutil.Bob},
+			3,
+		},
+		{
+			"cursor included",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Bob, testutil.Alice, testutil.Bob),
+				testutil.RespondPage(3, testutil.Carol, testutil.Bob, testutil.Carol),
+				testutil.RespondPage(3, testutil.Carol, testutil.Carol),
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
+		{
+			"cursor included after an empty string",
+			[]testutil.Reply{
+				testutil.RespondPage(3, testutil.Alice, testutil.Alice),
+				testutil.RespondPage(3, testutil.Bob, "", testutil.Alice, testutil.Bob), end,
+			},
+			[]string{testutil.Alice, testutil.Bob},
+			3,
+		},
+		{
+			"no cursor",
+			[]testutil.Reply{
+				testutil.RespondJSON(
+					`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]}}`),
+				testutil.RespondPage(3, testutil.Carol, testutil.Carol), end,
+			},
+			[]string{testutil.Alice, testutil.Bob, testutil.Carol},
+			3,
+		},
 		{"null cursor", []testutil.Reply{testutil.RespondJSON(`{"total":3,"count":2,"data":{"openid":["` + testutil.Alice + `","` + testutil.Bob + `"]},"next_openid":null}`), testutil.RespondPage(3, testutil.Carol, testutil.Carol), end}, []string{testutil.Alice, testutil.Bob, testutil.Carol}, 3},
-		{"a mock with one page for every cursor", []testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob)}, []string{testutil.Alice, testutil.Bob}, 2},
+		{
+			"a mock with one page for every cursor",
+			[]testutil.Reply{testutil.RespondPage(2, "", testutil.Alice, testutil.Bob)},
+			[]string{testutil.Alice, testutil.Bob},
+			2,
+		},
 	} {
 		for prefetch := range 2 {
 			s := testutil.Play(tt.pages...)
-			got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context(), wechatuser.WithPrefetch(prefetch)))
+			got, errs := seq.Collect(testutil.NewClient(t, s).AllFans(t.Context(), wechatuser.WithPrefetch(prefetch)))
 			assert.Empty(t, errs, tt.name)
 			assert.Equal(t, tt.want, got, tt.name)
 			assert.Equal(t, tt.calls, s.Count(), tt.name)
@@ -93,16 +168,20 @@ func TestRepeatedCursor(t *testing.T) {
 	same := testutil.RespondPage(9, testutil.Bob, testutil.Alice, testutil.Bob)
 	for name, pages := range map[string][]testutil.Reply{
 		"the same page for ever": {same},
-		"a circle":               {same, testutil.RespondPage(9, testutil.Carol, testutil.Carol), testutil.RespondPage(9, testutil.Bob, "oFAKEd", testutil.Bob)},
+		"a circle": {
+			same, testutil.RespondPage(9, testutil.Carol, testutil.Carol),
+			testutil.RespondPage(9, testutil.Bob, "oFAKEd", testutil.Bob),
+		},
 	} {
 		s := testutil.Play(pages...)
-		got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
+		got, errs := seq.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
 		require.Len(t, errs, 1, name)
 		assert.ErrorContains(t, errs[0], "twice", name)
 		assert.Equal(t, []string{testutil.Alice, testutil.Bob, testutil.Carol}[:len(got)], got, name)
 		assert.LessOrEqual(t, s.Count(), 3, name)
 	}
-	got, errs := testutil.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(), wechatuser.StartAfter(testutil.Bob)))
+	got, errs := seq.Collect(testutil.NewClient(t, testutil.Play(same)).AllFans(t.Context(),
+		wechatuser.StartAfter(testutil.Bob)))
 	assert.Empty(t, got)
 	assert.Len(t, errs, 1, "the cursor that the walk began with counts")
 }
@@ -115,10 +194,12 @@ func TestEndlessList(t *testing.T) {
 			return testutil.RespondPage(2, next(), testutil.Alice, testutil.Bob)(req)
 		}
 	}
-	got, errs := testutil.Collect(testutil.NewClient(t, same(func() string { return wechatusertest.OpenID(n) })).AllFans(t.Context()))
+	got, errs := seq.Collect(
+		testutil.NewClient(t, same(func() string { return wechatusertest.OpenID(n) })).AllFans(t.Context()))
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
 	require.Len(t, errs, 1)
-	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned a page twice: the list would never end")
+	assert.ErrorContains(t, errs[0],
+		"wechatuser: AllFans: the platform returned a page twice: the list would never end")
 	assert.Equal(t, 2, n)
 
 	n = 0
@@ -130,10 +211,11 @@ func TestEndlessList(t *testing.T) {
 		n++
 		return testutil.RespondPage(2, page[len(page)-1], page...)(req)
 	}))
-	got, errs = testutil.Collect(c.AllFans(t.Context()))
+	got, errs = seq.Collect(c.AllFans(t.Context()))
 	assert.Len(t, got, 20_000)
 	require.Len(t, errs, 1)
-	assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the platform returned more than twice the openids that its total says")
+	assert.ErrorContains(t, errs[0],
+		"wechatuser: AllFans: the platform returned more than twice the openids that its total says")
 }
 
 func TestUnfollowsDuringAList(t *testing.T) {
@@ -165,11 +247,11 @@ func TestListsResume(t *testing.T) {
 	_, c := smallPages(t, wechatusertest.WithFans(25))
 	want := testutil.OpenIDs(25)
 	for i := range want {
-		got, errs := testutil.Collect(c.AllFans(t.Context(), wechatuser.StartAfter(want[i])))
+		got, errs := seq.Collect(c.AllFans(t.Context(), wechatuser.StartAfter(want[i])))
 		assert.Empty(t, errs)
 		assert.Equal(t, want[i+1:], append([]string{}, got...))
 	}
-	got, _ := testutil.Collect(c.AllFans(t.Context(), wechatuser.StartAfter("")))
+	got, _ := seq.Collect(c.AllFans(t.Context(), wechatuser.StartAfter("")))
 	assert.Equal(t, want, got)
 }
 
@@ -255,7 +337,7 @@ func TestListLeavesNothingOnTheContext(t *testing.T) {
 	tag := srv.AddTag("vip")
 	ctx := foreignContext{t.Context(), make(chan struct{})}
 	for prefetch := range 2 {
-		got, errs := testutil.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
+		got, errs := seq.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
 		assert.Len(t, got, 25)
 		assert.Empty(t, errs)
 		for range c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)) {
@@ -264,7 +346,7 @@ func TestListLeavesNothingOnTheContext(t *testing.T) {
 	}
 	_, err := c.BulkTagging(ctx, tag, c.AllFans(ctx))
 	require.NoError(t, err)
-	users, errs := testutil.Collect(c.BulkUserInfo(ctx, c.AllTagFans(ctx, tag)))
+	users, errs := seq.Collect(c.BulkUserInfo(ctx, c.AllTagFans(ctx, tag)))
 	assert.Len(t, users, 25)
 	assert.Empty(t, errs)
 	_, err = c.SyncTag(ctx, tag, wechatuser.OpenIDs())
@@ -277,23 +359,27 @@ func TestListThatBreaksOff(t *testing.T) {
 	for at := 1; at <= 3; at++ {
 		var n int
 		srv, _ := smallPages(t, wechatusertest.WithFans(25))
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if req.URL.Path == testutil.PathGetFans {
-				if n++; n == at {
-					runtime.Goexit()
+		c := srv.Client(
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Path == testutil.PathGetFans {
+					if n++; n == at {
+						runtime.Goexit()
+					}
 				}
-			}
-			return srv.Transport().RoundTrip(req)
-		})))
-		got, errs := testutil.Collect(c.AllFans(t.Context()))
+				return srv.Transport().RoundTrip(req)
+			})))
+		got, errs := seq.Collect(c.AllFans(t.Context()))
 		assert.Len(t, got, 10*(at-1))
 		require.Len(t, errs, 1)
-		assert.ErrorContains(t, errs[0], "wechatuser: AllFans: the list broke off: the goroutine of the call was ended by runtime.Goexit")
+		assert.ErrorContains(t, errs[0],
+			"wechatuser: AllFans: the list broke off: the goroutine of the call was ended by runtime.Goexit")
 	}
 }
 
 func TestListPanicsInItsLoop(t *testing.T) {
-	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("in the transport") }))
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+		panic("in the transport")
+	}))
 	defer func() {
 		assert.ErrorContains(t, recover().(error), "in the transport\n\ngoroutine ", "with the stack")
 	}()
@@ -324,7 +410,7 @@ func TestListEndsWithTheContext(t *testing.T) {
 		assert.ErrorIs(t, errs[0], context.Canceled)
 		assert.ErrorIs(t, errs[0], shutdown)
 
-		_, errs = testutil.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
+		_, errs = seq.Collect(c.AllFans(ctx, wechatuser.WithPrefetch(prefetch)))
 		require.Len(t, errs, 1, "before the first page")
 		assert.ErrorIs(t, errs[0], context.Canceled)
 	}
@@ -340,7 +426,7 @@ func TestListArguments(t *testing.T) {
 		"malformed cursor":  c.AllFans(t.Context(), wechatuser.StartAfter("no openid")),
 		"negative tag":      c.AllTagFans(t.Context(), -1),
 	} {
-		got, errs := testutil.Collect(list)
+		got, errs := seq.Collect(list)
 		assert.Empty(t, got, name)
 		require.Len(t, errs, 1, name)
 		var bad *wechatuser.ArgumentError
@@ -352,7 +438,7 @@ func TestListArguments(t *testing.T) {
 }
 
 func TestOpenIDs(t *testing.T) {
-	got, errs := testutil.Collect(wechatuser.OpenIDs(testutil.Alice, "", testutil.Alice))
+	got, errs := seq.Collect(wechatuser.OpenIDs(testutil.Alice, "", testutil.Alice))
 	assert.Empty(t, errs)
 	assert.Equal(t, []string{testutil.Alice, "", testutil.Alice}, got, "as they are")
 	for range wechatuser.OpenIDs(testutil.Alice, testutil.Bob) {
@@ -362,17 +448,18 @@ func TestOpenIDs(t *testing.T) {
 
 func TestSelectOpenIDs(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 250)
-	srv.AddUsers(wechatuser.UserInfo{OpenID: testutil.Alice, Remark: "keep"}, wechatuser.UserInfo{OpenID: testutil.Bob, Remark: "keep"})
+	srv.AddUsers(wechatuser.UserInfo{OpenID: testutil.Alice, Remark: "keep"},
+		wechatuser.UserInfo{OpenID: testutil.Bob, Remark: "keep"})
 	input := wechatuser.OpenIDs(append(testutil.OpenIDs(250), testutil.Alice, "oNOBODY", testutil.Bob)...)
 	keep := func(u wechatuser.UserInfo) bool { return u.Remark == "keep" }
 	var skipped []string
 	skip := func(one *wechatuser.OpenIDError) { skipped = append(skipped, one.OpenID) }
 
-	got, errs := testutil.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), keep, skip))
+	got, errs := seq.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), keep, skip))
 	assert.Empty(t, errs)
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, got)
 	assert.Equal(t, []string{"oNOBODY"}, skipped)
-	got, errs = testutil.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), nil, nil))
+	got, errs = seq.Collect(wechatuser.SelectOpenIDs(c.BulkUserInfo(t.Context(), input), nil, nil))
 	assert.Empty(t, errs)
 	assert.Len(t, got, 252, "all of them, without the rejected one")
 
@@ -383,7 +470,7 @@ func TestSelectOpenIDs(t *testing.T) {
 	for range list {
 		break
 	}
-	_, errs = testutil.Collect(wechatuser.SelectOpenIDs(nil, nil, nil))
+	_, errs = seq.Collect(wechatuser.SelectOpenIDs(nil, nil, nil))
 	require.Len(t, errs, 1)
 	require.ErrorIs(t, errs[0], wechatuser.ErrInvalidArgument)
 }
@@ -392,17 +479,21 @@ func TestSelectOpenIDs(t *testing.T) {
 func TestSelectOpenIDsEndsWithAnError(t *testing.T) {
 	one := &wechatuser.OpenIDError{OpenID: testutil.Bob, Err: wechatuser.CodeInvalidOpenID}
 	for name, cause := range map[string]error{
-		"other error":                        io.ErrUnexpectedEOF,
-		"stopped job with a rejected openid": &wechatuser.BulkError{Err: io.EOF, Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
-		"complete job with a rejected one":   &wechatuser.BulkError{Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}}},
-		"wrapped":                            fmt.Errorf("page 7: %w", one),
+		"other error": io.ErrUnexpectedEOF,
+		"stopped job with a rejected openid": &wechatuser.BulkError{
+			Err: io.EOF, Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}},
+		},
+		"complete job with a rejected one": &wechatuser.BulkError{
+			Report: &wechatuser.BulkReport{Failed: []wechatuser.OpenIDError{*one}},
+		},
+		"wrapped": fmt.Errorf("page 7: %w", one),
 	} {
 		t.Run(name, func(t *testing.T) {
 			users := func(yield func(wechatuser.UserInfo, error) bool) {
 				_ = yield(wechatuser.UserInfo{OpenID: testutil.Alice}, nil) && yield(wechatuser.UserInfo{}, one) &&
 					yield(wechatuser.UserInfo{}, cause) && yield(wechatuser.UserInfo{OpenID: testutil.Carol}, nil)
 			}
-			got, errs := testutil.Collect(wechatuser.SelectOpenIDs(users, nil, func(*wechatuser.OpenIDError) {}))
+			got, errs := seq.Collect(wechatuser.SelectOpenIDs(users, nil, func(*wechatuser.OpenIDError) {}))
 			assert.Equal(t, []string{testutil.Alice}, got)
 			assert.Equal(t, []error{cause}, errs)
 		})
@@ -428,7 +519,7 @@ func TestListWithAMalformedCursor(t *testing.T) {
 		"last openid": {testutil.RespondPage(9, "", testutil.Alice, "no openid")},
 	} {
 		s := testutil.Play(pages...)
-		got, errs := testutil.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
+		got, errs := seq.Collect(testutil.NewClient(t, s).AllFans(t.Context()))
 		assert.Len(t, got, 2, "%s: the page itself is good", name)
 		require.Len(t, errs, 1, name)
 		var re *wechatuser.ResponseError
@@ -438,7 +529,8 @@ func TestListWithAMalformedCursor(t *testing.T) {
 		assert.Equal(t, "getFans", re.API, name)
 		assert.Equal(t, 1, s.Count(), name)
 	}
-	_, errs := testutil.Collect(testutil.NewClient(t, testutil.Play(testutil.Hang)).AllFans(t.Context(), wechatuser.StartAfter("no openid")))
+	_, errs := seq.Collect(testutil.NewClient(t, testutil.Play(testutil.Hang)).AllFans(t.Context(),
+		wechatuser.StartAfter("no openid")))
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], wechatuser.ErrInvalidArgument, "that of StartAfter is")
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -32,7 +33,8 @@ func (d delayed) Wait(ctx context.Context) error {
 	}
 }
 
-// One chunk stops the job after five seconds, while the others wait for something. None of them sends anything after that.
+// One chunk stops the job after five seconds, while the others wait for something. None of them sends anything after
+// that.
 func TestStoppedJobBeginsNoRequest(t *testing.T) {
 	const chunks, stopAt = 16, 5 * time.Second
 	slow := func(r testutil.Reply) testutil.Reply { return testutil.Delay(stopAt+time.Second, r) }
@@ -49,17 +51,25 @@ func TestStoppedJobBeginsNoRequest(t *testing.T) {
 		"attempts that are left": {reply: slow(testutil.RespondCode(wechatuser.CodeSystemBusy)), failed: true},
 		"a pause of the call": {
 			reply: testutil.RespondCode(wechatuser.CodeSystemBusy), failed: true,
-			opts: []wechatuser.Option{wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 99, MinDelay: time.Hour, MaxDelay: time.Hour})},
+			opts: []wechatuser.Option{
+				wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 99, MinDelay: time.Hour, MaxDelay: time.Hour}),
+			},
 		},
 		"a pause of the job": {
 			reply: testutil.RespondCode(wechatuser.CodeConcurrentTagging),
-			opts:  []wechatuser.Option{wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1, MinDelay: time.Hour, MaxDelay: time.Hour})},
+			opts: []wechatuser.Option{
+				wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1, MinDelay: time.Hour, MaxDelay: time.Hour}),
+			},
 		},
 		"patience":            {reply: testutil.Fail(testutil.ErrRefused), opts: []wechatuser.Option{testutil.NoRetry}},
 		"openids that failed": {reply: slow(testutil.RespondCode(wechatuser.CodeConcurrentTagging))},
-		"the tag list":        {reply: testutil.RespondCode(wechatuser.CodeInvalidTagID), tags: slow(testutil.RespondJSON(testutil.TagsBody))},
+		"the tag list": {
+			reply: testutil.RespondCode(wechatuser.CodeInvalidTagID),
+			tags:  slow(testutil.RespondJSON(testutil.TagsBody)),
+		},
 		"the tag list, later": {
-			reply: slow(testutil.RespondCode(wechatuser.CodeInvalidTagID)), tags: testutil.RespondJSON(testutil.TagsBody),
+			reply: slow(testutil.RespondCode(wechatuser.CodeInvalidTagID)),
+			tags:  testutil.RespondJSON(testutil.TagsBody),
 		},
 		"another token": {reply: slow(testutil.RespondCode(wechatuser.CodeInvalidCredential))},
 		"a limiter":     {reply: testutil.RespondJSON(testutil.OKBody), limiter: true},
@@ -92,7 +102,8 @@ func TestStoppedJobBeginsNoRequest(t *testing.T) {
 				}
 				return tt.reply(req)
 			}), opts...)
-			report, err := c.BulkTagging(t.Context(), 100, testutil.List(ids), wechatuser.WithConcurrency(chunks), wechatuser.WithPatience(time.Hour))
+			report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(ids...),
+				wechatuser.WithConcurrency(chunks), wechatuser.WithPatience(time.Hour))
 			require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded, name)
 			assert.Empty(t, late, "%s: requests after the stop", name)
 			assert.Equal(t, tt.failed, len(report.Failed) > 0, "%s: %v", name, err)
@@ -145,7 +156,7 @@ func TestStoppedJobLeavesTokenRequestsAlone(t *testing.T) {
 		})))
 		_, err := c.Token(t.Context())
 		require.NoError(t, err)
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		assert.Empty(t, report.Failed, "a rejected token tags nobody")
 		assert.Equal(t, 1, srv.Calls(testutil.PathBatchTagging))
@@ -168,22 +179,24 @@ func TestCallThatIsNotSentFailsNoOpenID(t *testing.T) {
 	for name, option := range map[string]func(func() error) wechatuser.Option{
 		"limiter": func(f func() error) wechatuser.Option { return wechatuser.WithLimiter(limiterFunc(f)) },
 		"interceptor": func(f func() error) wechatuser.Option {
-			return wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
-				if strings.HasSuffix(call.Path, "token") {
+			return wechatuser.WithInterceptor(
+				func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+					if strings.HasSuffix(call.Path, "token") {
+						return next(ctx)
+					}
+					if err := f(); err != nil {
+						return wechatuser.Result{}, err
+					}
 					return next(ctx)
-				}
-				if err := f(); err != nil {
-					return wechatuser.Result{}, err
-				}
-				return next(ctx)
-			})
+				})
 		},
 	} {
 		for after := range 3 {
 			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(300))
 			tag, ids := srv.AddTag("vip"), testutil.OpenIDs(300)
 			one := wechatuser.WithConcurrency(1)
-			report, err := srv.Client(option(refuse(after))).BulkTagging(t.Context(), tag, testutil.List(ids), one, wechatuser.WithPatience(time.Hour))
+			report, err := srv.Client(option(refuse(after))).BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...),
+				one, wechatuser.WithPatience(time.Hour))
 			var be *wechatuser.BulkError
 			require.ErrorAs(t, err, &be, name)
 			assert.ErrorIs(t, be.Err, closed, name)
@@ -193,7 +206,8 @@ func TestCallThatIsNotSentFailsNoOpenID(t *testing.T) {
 			assert.Equal(t, after, report.Calls, name)
 
 			n := 0
-			for _, err := range srv.Client(option(refuse(after))).BulkUserInfo(t.Context(), testutil.List(ids), one) {
+			for _, err := range srv.Client(option(refuse(after))).BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...),
+				one) {
 				if err != nil {
 					assert.ErrorIs(t, err, closed, name)
 					break
@@ -225,38 +239,44 @@ func TestCallThatEndsItsGoroutine(t *testing.T) {
 			}))
 		},
 		"interceptor": func(*wechatusertest.Server) wechatuser.Option {
-			return wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
-				if strings.Contains(call.Path, "batch") {
-					return wechatuser.Result{}, end()
-				}
-				return next(ctx)
-			})
+			return wechatuser.WithInterceptor(
+				func(ctx context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
+					if strings.Contains(call.Path, "batch") {
+						return wechatuser.Result{}, end()
+					}
+					return next(ctx)
+				})
 		},
 		"limiter": func(*wechatusertest.Server) wechatuser.Option { return wechatuser.WithLimiter(limiterFunc(end)) },
 	} {
 		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(300))
 		tag, ids := srv.AddTag("vip"), testutil.OpenIDs(300)
 		c := srv.Client(option(srv))
-		report, err := c.BulkTagging(t.Context(), tag, testutil.List(ids))
+		report, err := c.BulkTagging(t.Context(), tag, wechatuser.OpenIDs(ids...))
 		assert.ErrorContains(t, err, "ended by runtime.Goexit", name)
 		assert.NotEmpty(t, report.Failed, name)
 		for _, f := range report.Failed {
 			assert.ErrorIs(t, &f, wechatuser.ErrAmbiguous, "%s: nobody knows whether it is tagged", name)
 		}
 		assert.Empty(t, report.ResumeAfter, name)
-		assert.ErrorContains(t, last(c.BulkUserInfo(t.Context(), testutil.List(ids))), "ended by runtime.Goexit", name)
+		assert.ErrorContains(t, seq.LastError(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...))),
+			"ended by runtime.Goexit", name)
 		if name != "limiter" { // there it ends the goroutine of SyncTag itself, which reads the list
-			_, err = c.SyncTag(t.Context(), tag, testutil.List(ids))
+			_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids...))
 			assert.ErrorContains(t, err, "ended by runtime.Goexit", name)
 		}
 	}
 }
 
 func TestPanicOfATransportIsThatOfTheJob(t *testing.T) {
-	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("in the transport") }))
+	c := testutil.NewClient(t, testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+		panic("in the transport")
+	}))
 	for name, run := range map[string]func(){
-		"BulkTagging":  func() { _, _ = c.BulkTagging(t.Context(), 100, testutil.List(testutil.OpenIDs(500))) },
-		"BulkUserInfo": func() { _ = last(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(500)))) },
+		"BulkTagging": func() { _, _ = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(500)...)) },
+		"BulkUserInfo": func() {
+			_ = seq.LastError(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(500)...)))
+		},
 	} {
 		func() {
 			defer func() {

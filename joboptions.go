@@ -12,8 +12,8 @@ type ListOption interface {
 	forList()
 }
 
-// BulkOption configures a bulk job. It is a [SyncOption] too, and can be passed to a list, which fails with an
-// [*ArgumentError] unless the option says that lists have it too.
+// BulkOption configures a bulk job. It is a [SyncOption] and a [ListOption] too, but a list fails with an
+// [*ArgumentError] unless the option says that lists have it.
 type BulkOption interface {
 	SyncOption
 	ListOption
@@ -97,8 +97,8 @@ func (cfg *jobConfig) checkChunkSize(ep *endpoint) error {
 // sizeFor returns how many openids go into one call.
 func (cfg *jobConfig) sizeFor(ep *endpoint) int { return cmp.Or(cfg.chunkSize, ep.max) }
 
-// StartAfter starts a list after this openid, to continue where an earlier walk ended: pass the last openid that it
-// returned. Empty means from the beginning. The platform does not say for how long an openid is a position in its list.
+// StartAfter starts a list after this openid, to continue where an earlier list ended: pass the last openid that the
+// loop got. Empty means from the beginning. The platform does not say for how long an openid is valid as a cursor.
 func StartAfter(openID string) ListOption {
 	return listOption{func(cfg *jobConfig) error {
 		cfg.after = openID
@@ -106,12 +106,11 @@ func StartAfter(openID string) ListOption {
 	}}
 }
 
-// maxPrefetch is far beyond what can be of use, and a million openids in memory.
+// maxPrefetch is far more than is useful: a million openids in memory.
 const maxPrefetch = 100
 
-// WithPrefetch makes a list fetch up to this many pages, 0 to 100, while the loop is busy with the page before them.
-// Defaults to 1. With 0 a page is fetched when the loop needs its first openid, which saves a call if the loop ends
-// early.
+// WithPrefetch makes a list read up to this many pages ahead of the loop, from 0 to 100. Defaults to 1. With 0, a page
+// is read when the loop needs its first openid, which saves a call if the loop ends early.
 func WithPrefetch(pages int) ListOption {
 	return listOption{func(cfg *jobConfig) error {
 		if pages < 0 || pages > maxPrefetch {
@@ -137,9 +136,9 @@ func WithConcurrency(n int) BulkOption {
 }
 
 // WithChunkSize puts up to n openids into one call, from 1 to the platform's limit, which is the default: 50 for tags,
-// 20 for the blacklist, 100 for profiles and new openids. The platform is known to reject a call at its own limit for
-// some accounts ([CodeInvalidOpenIDListSize]). A job finds the size that is accepted by itself, by halving, and keeps to
-// it; the option saves those calls.
+// 20 for the blacklist, 100 for profiles and new openids. For some accounts the platform is known to reject calls at
+// its documented limit ([CodeInvalidOpenIDListSize]). A job then halves its calls until they are accepted, and keeps
+// that size; this option saves the rejected calls.
 func WithChunkSize(n int) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
 		if n < 1 {
@@ -151,13 +150,13 @@ func WithChunkSize(n int) BulkOption {
 	}}
 }
 
-// WithPatience makes a job or a list go on through failures that pass, for up to d without any success: the platform is
-// busy (-1, [CodeSystemBusy]), responds with HTTP 5xx or 429 or with no JSON, or cannot be reached. It retries the call
-// with pauses that grow to a minute; in each of these tries, the attempts of [WithRetry] are made. Such incidents of the
-// platform last for minutes, and at times for hours. Without the option, a job or a list ends when the attempts of one
-// call have failed.
+// WithPatience makes a job or a list wait for the end of an outage, for up to d without a success: the platform is busy
+// (-1, [CodeSystemBusy]), responds with HTTP 5xx or 429 or without JSON, or cannot be reached. The job makes the call
+// again, each time with all attempts of [WithRetry], after pauses that grow to a minute. Outages of the platform last
+// for minutes, and at times for hours. Without this option, a job or a list ends when all attempts of one call have
+// failed.
 //
-// Lists have this option too. The context limits it: where it ends before the next try, the job or list ends at once with
+// Lists have this option too. If the deadline of the context is before the next try, the job or list ends at once with
 // the error of the last one.
 func WithPatience(d time.Duration) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
@@ -170,8 +169,7 @@ func WithPatience(d time.Duration) BulkOption {
 }
 
 // WithProgress calls f each time the outcomes of a chunk of openids are known, in the order of the input and in the
-// goroutine that runs the job. A program that saves ResumeAfter can continue there if it does not live to see the
-// report.
+// goroutine that runs the job. A program that saves ResumeAfter can continue from there after a crash.
 func WithProgress(f func(Progress)) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
 		if f == nil {
@@ -195,7 +193,7 @@ type Progress struct {
 	ResumeAfter string
 }
 
-// WithDryRun changes nothing: ToAdd and ToRemove of the report say what would be done, and Applied is 0.
+// WithDryRun makes a sync change nothing: ToAdd and ToRemove of the report say what it would do, and Applied is 0.
 func WithDryRun() SyncOption {
 	return syncOption{func(cfg *jobConfig) error {
 		cfg.dryRun = true
@@ -203,7 +201,7 @@ func WithDryRun() SyncOption {
 	}}
 }
 
-// WithoutRemoval adds only. Unwanted members are kept and not counted.
+// WithoutRemoval makes a sync remove nobody. Unwanted members are kept and not counted.
 func WithoutRemoval() SyncOption {
 	return syncOption{func(cfg *jobConfig) error {
 		cfg.keep = true

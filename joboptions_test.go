@@ -3,7 +3,6 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
-	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -25,19 +25,22 @@ func TestJobOptionsAreChecked(t *testing.T) {
 	write := func(_ *wechatuser.BulkReport, err error) error { return err }
 	sync := func(_ *wechatuser.SyncReport, err error) error { return err }
 	for name, err := range map[string]error{
-		"no openids":           write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(0))),
-		"more than 50":         write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 50, untag":  write(c.BulkUntagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 20":         write(c.BulkBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
-		"more than 20, sync":   sync(c.SyncBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
-		"more than 50, sync":   sync(c.SyncTag(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
-		"more than 100":        last(c.BulkUserInfo(t.Context(), ids, wechatuser.WithChunkSize(101))),
-		"more than 100, ids":   last(c.BulkChangeOpenID(t.Context(), "wxOLD", ids, wechatuser.WithChunkSize(101))),
-		"negative patience":    write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithPatience(-1))),
-		"list of chunks":       last(c.AllFans(t.Context(), wechatuser.WithChunkSize(10))),
-		"concurrent list":      last(c.AllTagFans(t.Context(), 100, wechatuser.WithConcurrency(2))),
-		"list with progress":   last(c.AllBlacklist(t.Context(), wechatuser.WithProgress(func(wechatuser.Progress) {}))),
-		"list with both kinds": last(c.AllFans(t.Context(), wechatuser.WithPatience(time.Minute), wechatuser.WithConcurrency(1))),
+		"no openids":          write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(0))),
+		"more than 50":        write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 50, untag": write(c.BulkUntagging(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 20":        write(c.BulkBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
+		"more than 20, sync":  sync(c.SyncBlacklist(t.Context(), ids, wechatuser.WithChunkSize(21))),
+		"more than 50, sync":  sync(c.SyncTag(t.Context(), 100, ids, wechatuser.WithChunkSize(51))),
+		"more than 100":       seq.LastError(c.BulkUserInfo(t.Context(), ids, wechatuser.WithChunkSize(101))),
+		"more than 100, ids": seq.LastError(c.BulkChangeOpenID(t.Context(), "wxOLD", ids,
+			wechatuser.WithChunkSize(101))),
+		"negative patience": write(c.BulkTagging(t.Context(), 100, ids, wechatuser.WithPatience(-1))),
+		"list of chunks":    seq.LastError(c.AllFans(t.Context(), wechatuser.WithChunkSize(10))),
+		"concurrent list":   seq.LastError(c.AllTagFans(t.Context(), 100, wechatuser.WithConcurrency(2))),
+		"list with progress": seq.LastError(c.AllBlacklist(t.Context(),
+			wechatuser.WithProgress(func(wechatuser.Progress) {}))),
+		"list with both kinds": seq.LastError(c.AllFans(t.Context(), wechatuser.WithPatience(time.Minute),
+			wechatuser.WithConcurrency(1))),
 	} {
 		var bad *wechatuser.ArgumentError
 		require.ErrorAs(t, err, &bad, name)
@@ -47,25 +50,20 @@ func TestJobOptionsAreChecked(t *testing.T) {
 	assert.Zero(t, s.Count())
 }
 
-// last reads a sequence to its end and returns its last error.
-func last[T any](list iter.Seq2[T, error]) (err error) {
-	for _, err = range list {
-	}
-	return err
-}
-
 func TestChunkSize(t *testing.T) {
 	for _, job := range bulkWrites {
 		for _, size := range []int{1, 7, job.limit} {
 			srv, c, tag := testutil.NewAccount(t, 60)
-			report, err := job.run(c, t.Context(), tag, testutil.List(testutil.OpenIDs(60)), wechatuser.WithChunkSize(size))
+			report, err := job.run(c, t.Context(), tag, wechatuser.OpenIDs(testutil.OpenIDs(60)...),
+				wechatuser.WithChunkSize(size))
 			require.NoError(t, err)
 			assert.Equal(t, (60+size-1)/size, report.Calls, "%s in calls of %d", job.name, size)
 			assert.Equal(t, report.Calls, srv.Calls(job.path))
 		}
 	}
 	srv, c, _ := testutil.NewAccount(t, 60)
-	users, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(60)), wechatuser.WithChunkSize(25)))
+	users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(60)...),
+		wechatuser.WithChunkSize(25)))
 	assert.Len(t, users, 60)
 	assert.Empty(t, errs)
 	assert.Equal(t, 3, srv.Calls(testutil.PathBatchUserInfo))
@@ -76,10 +74,11 @@ func TestJobFindsTheSizeThatThePlatformAccepts(t *testing.T) {
 	one := wechatuser.WithConcurrency(1)
 	for _, job := range bulkWrites {
 		for _, limit := range []int{job.limit - 1, job.limit / 2, 3, 1} {
-			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200), wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: limit}))
+			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(200),
+				wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: limit}))
 			ids := testutil.OpenIDs(200)
 			tag := srv.AddTag("vip")
-			report, err := job.run(srv.Client(), t.Context(), tag, testutil.List(ids), one)
+			report, err := job.run(srv.Client(), t.Context(), tag, wechatuser.OpenIDs(ids...), one)
 			require.NoError(t, err, "%s, %d at most", job.name, limit)
 			assert.Equal(t, 200, report.Applied)
 			size, tooLarge := job.limit, 0
@@ -90,8 +89,10 @@ func TestJobFindsTheSizeThatThePlatformAccepts(t *testing.T) {
 			assert.LessOrEqual(t, report.Calls, tooLarge+2*200/size+2, "%s, %d at most: calls", job.name, limit)
 		}
 	}
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000), wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: 99}))
-	users, errs := testutil.Collect(srv.Client().BulkUserInfo(t.Context(), testutil.List(testutil.OpenIDs(1000)), one))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000),
+		wechatusertest.WithQuirks(wechatusertest.Quirks{MaxBatch: 99}))
+	users, errs := seq.Collect(srv.Client().BulkUserInfo(t.Context(), wechatuser.OpenIDs(testutil.OpenIDs(1000)...),
+		one))
 	assert.Len(t, users, 1000)
 	assert.Empty(t, errs)
 	assert.Equal(t, 1+20, srv.Calls(testutil.PathBatchUserInfo))
@@ -131,29 +132,30 @@ func TestPatience(t *testing.T) {
 	for name, fails := range outages {
 		for call, run := range map[string]func(ctx context.Context, c *wechatuser.Client, tag int) error{
 			"BulkTagging": func(ctx context.Context, c *wechatuser.Client, tag int) error {
-				report, err := c.BulkTagging(ctx, tag, testutil.List(testutil.OpenIDs(fans)), patience)
+				report, err := c.BulkTagging(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(fans)...), patience)
 				assert.Equal(t, fans, report.Applied, name)
 				return err
 			},
 			"BulkUserInfo": func(ctx context.Context, c *wechatuser.Client, _ int) error {
-				users, errs := testutil.Collect(c.BulkUserInfo(ctx, testutil.List(testutil.OpenIDs(fans)), patience))
+				users, errs := seq.Collect(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.OpenIDs(fans)...), patience))
 				assert.Len(t, users, fans, name)
 				return errors.Join(errs...)
 			},
 			"AllFans": func(ctx context.Context, c *wechatuser.Client, _ int) error {
-				ids, errs := testutil.Collect(c.AllFans(ctx, patience))
+				ids, errs := seq.Collect(c.AllFans(ctx, patience))
 				assert.Len(t, ids, fans, name)
 				return errors.Join(errs...)
 			},
 			"SyncTag": func(ctx context.Context, c *wechatuser.Client, tag int) error {
-				report, err := c.SyncTag(ctx, tag, testutil.List(testutil.OpenIDs(fans)), patience)
+				report, err := c.SyncTag(ctx, tag, wechatuser.OpenIDs(testutil.OpenIDs(fans)...), patience)
 				assert.Equal(t, fans, report.Added.Applied, name)
 				return err
 			},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				srv, _, tag := testutil.NewAccount(t, fans)
-				c := srv.Client(wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(down), fails: fails}))
+				c := srv.Client(
+					wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(down), fails: fails}))
 				start := time.Now()
 				require.NoError(t, run(t.Context(), c, tag), "%s: %s", call, name)
 				assert.GreaterOrEqual(t, time.Since(start), down, "%s: %s", call, name)
@@ -169,9 +171,12 @@ func TestPatienceEnds(t *testing.T) {
 			srv, _, tag := testutil.NewAccount(t, 1000)
 			_, err := srv.Client().Token(t.Context())
 			require.NoError(t, err)
-			c := srv.Client(wechatuser.WithTransport(&outage{next: srv.Transport(), until: time.Now().Add(time.Hour), fails: fails}),
+			c := srv.Client(
+				wechatuser.WithTransport(&outage{
+					next: srv.Transport(), until: time.Now().Add(time.Hour), fails: fails,
+				}),
 				wechatuser.WithTokenSource(wechatuser.StaticTokenSource(srv.AccessToken())))
-			ids := testutil.List(testutil.OpenIDs(1000))
+			ids := wechatuser.OpenIDs(testutil.OpenIDs(1000)...)
 
 			start := time.Now()
 			report, err := c.BulkTagging(t.Context(), tag, ids, wechatuser.WithPatience(10*time.Minute))
@@ -188,7 +193,7 @@ func TestPatienceEnds(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			start = time.Now()
-			assert.Error(t, last(c.AllFans(ctx, wechatuser.WithPatience(time.Hour))), name)
+			assert.Error(t, seq.LastError(c.AllFans(ctx, wechatuser.WithPatience(time.Hour))), name)
 			assert.LessOrEqual(t, time.Since(start), 3*time.Minute, "%s: the context", name)
 		})
 	}
@@ -205,9 +210,10 @@ func TestPatienceIsNotForOtherErrors(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			c := testutil.NewClient(t, testutil.Play(reply))
-			_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice), wechatuser.WithPatience(time.Hour))
+			_, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice),
+				wechatuser.WithPatience(time.Hour))
 			require.Error(t, err, name)
-			assert.Error(t, last(c.AllFans(t.Context(), wechatuser.WithPatience(time.Hour))), name)
+			assert.Error(t, seq.LastError(c.AllFans(t.Context(), wechatuser.WithPatience(time.Hour))), name)
 			assert.Zero(t, time.Since(start), name)
 		})
 	}

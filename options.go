@@ -32,7 +32,7 @@ type Option func(*config) error
 // config is what the options set.
 type config struct {
 	appID  string
-	secret func() string // a function, since fmt prints the text of a field, however deep it is
+	secret func() string // a function, because fmt prints a string field however deep it is
 
 	baseURLs     []string
 	recovery     bool
@@ -111,7 +111,7 @@ func (cfg *config) check() (errs []error) {
 	for _, base := range cfg.baseURLs {
 		if isPlainHTTP(base) && !cfg.plainHTTP {
 			errs = append(errs, optionError("WithBaseURL", "%s: plain http shows the access token and the app secret to "+
-				"everybody on the network: use https, or WithPlainHTTP where the network is your own", hostOf(base)))
+				"everybody on the network: use https, or WithPlainHTTP on a network of your own", hostOf(base)))
 		}
 	}
 	if err := cfg.checkCloud(); err != nil {
@@ -145,7 +145,7 @@ func isCredential(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-const notACredential = "contains a space or a character that it cannot have: copy it without what is around it"
+const notACredential = "contains a space or another character that is not allowed: copy it without the text around it"
 
 func (cfg *config) setDefaults() {
 	switch {
@@ -181,9 +181,9 @@ func optionError(option, format string, args ...any) error {
 
 // WithHTTPClient uses the transport and the timeout of an existing client.
 //
-// The client is never modified, and its transport is looked up at each request, so that one that a test sets later
-// takes effect. Its cookies and its redirect policy are not used: the SDK follows no redirect. Its idle connections are
-// closed as with [WithTransport].
+// The client is never modified. Its transport is read for each request, so a transport that a test sets later takes
+// effect. Its cookies and its redirect policy are not used: the SDK follows no redirect. Its idle connections are
+// closed as described at [WithTransport].
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -196,10 +196,12 @@ func WithHTTPClient(hc *http.Client) Option {
 
 // WithTransport sends all requests through rt. It takes precedence over the transport of [WithHTTPClient].
 //
-// Middleware around a transport sees the URL of each request, and the access token in it: make sure that it records
-// none. It should have a CloseIdleConnections method, as [http.Transport] has: when a reused connection turns out to be
-// dead, the SDK calls it, so that the retry uses a new one. If there is none, requests that may be sent twice have an
-// Idempotency-Key header without a value, which lets net/http repeat them and is not sent.
+// Middleware around a transport sees the URL of each request, and the access token in it: make sure that it does not
+// record the token.
+//
+// rt should have a CloseIdleConnections method, as [http.Transport] has. The SDK calls it when a reused connection
+// turns out to be dead, so that the retry uses a new one. If rt has no such method, requests that may be sent twice
+// have an Idempotency-Key header without a value: it lets net/http retry them, and it is not sent.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *config) error {
 		if isNil(rt) {
@@ -239,8 +241,8 @@ func WithPlainHTTP() Option {
 	}
 }
 
-// WithDisasterRecovery uses the hosts that the platform publishes one after the other: when the general one cannot be
-// reached, api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the host.
+// WithDisasterRecovery adds the fallback hosts that the platform publishes. While the general host cannot be reached,
+// the client uses api2, then Shanghai, Shenzhen and Hong Kong. An errcode never changes the host.
 func WithDisasterRecovery() Option {
 	return func(c *config) error {
 		c.recovery = true
@@ -273,7 +275,7 @@ func WithTokenSource(src TokenSource) Option {
 }
 
 // WithTokenStore shares the access token with other clients and processes. If the store is a [TokenLocker] too, only
-// one of them at a time fetches a token.
+// one client at a time fetches a token.
 func WithTokenStore(store TokenStore) Option {
 	return func(c *config) error {
 		if isNil(store) {
@@ -284,8 +286,8 @@ func WithTokenStore(store TokenStore) Option {
 	}
 }
 
-// WithLegacyToken fetches tokens with getAccessToken instead of getStableAccessToken. There each fetched token
-// invalidates the one before it after five minutes, so all programs of the account must share one token.
+// WithLegacyToken fetches tokens with getAccessToken instead of getStableAccessToken. Each legacy token invalidates the
+// one before it after five minutes, so all programs of the account must share one token.
 func WithLegacyToken() Option {
 	return func(c *config) error {
 		c.legacyToken = true
@@ -293,8 +295,8 @@ func WithLegacyToken() Option {
 	}
 }
 
-// WithoutForcedRenewal keeps the client from forcing a refresh by itself, which it does when the platform rejects a
-// token and still returns it. WeChat allows 20 forced refreshes per account and day.
+// WithoutForcedRenewal makes the client never force a refresh by itself. By default it forces one when the platform
+// rejects a token and still returns the same token. WeChat allows 20 forced refreshes per account and day.
 func WithoutForcedRenewal() Option {
 	return func(c *config) error {
 		c.noForced = true
@@ -328,8 +330,8 @@ func WithLimiter(l Limiter) Option {
 	}
 }
 
-// WithInterceptor wraps each call in these functions, the first outermost. Given twice, the later ones are further
-// inside.
+// WithInterceptor wraps each call in these functions, the first outermost. If the option is given twice, the functions
+// of the second are inside those of the first.
 func WithInterceptor(chain ...Interceptor) Option {
 	return func(c *config) error {
 		for i, f := range chain {
@@ -382,7 +384,7 @@ func parseBaseURL(raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// isPlainHTTP reports whether what is sent to a base URL can be read on the way.
+// isPlainHTTP reports whether requests to a base URL can be read on the network.
 func isPlainHTTP(base string) bool {
 	return strings.HasPrefix(base, "http:") && !isLoopback(hostOf(base))
 }

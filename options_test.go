@@ -64,10 +64,22 @@ func TestBadOptions(t *testing.T) {
 		{"nil logger", wechatuser.WithLogger(nil), "WithLogger: nil logger"},
 		{"no timeout", wechatuser.WithTimeout(0), "WithTimeout: 0s is not a timeout"},
 		{"timeout below zero", wechatuser.WithTimeout(-1), "WithTimeout: -1ns is not a timeout"},
-		{"attempts below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: -1}), "WithRetry: a field of the policy is negative"},
-		{"delay below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: -1}), "WithRetry: a field of the policy is negative"},
-		{"maximum below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: -1}), "WithRetry: a field of the policy is negative"},
-		{"delay above the maximum", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 2, MaxDelay: 1}), "WithRetry: MinDelay 2ns is above MaxDelay 1ns"},
+		{
+			"attempts below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: -1}),
+			"WithRetry: a field of the policy is negative",
+		},
+		{
+			"delay below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: -1}),
+			"WithRetry: a field of the policy is negative",
+		},
+		{
+			"maximum below zero", wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: -1}),
+			"WithRetry: a field of the policy is negative",
+		},
+		{
+			"delay above the maximum", wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 2, MaxDelay: 1}),
+			"WithRetry: MinDelay 2ns is above MaxDelay 1ns",
+		},
 		{"no user agent", wechatuser.WithUserAgent(""), "WithUserAgent: "},
 		{"blank user agent", wechatuser.WithUserAgent("  "), "WithUserAgent: "},
 		{"user agent of two lines", wechatuser.WithUserAgent("a\r\nHost: x"), "WithUserAgent: "},
@@ -79,16 +91,48 @@ func TestBadOptions(t *testing.T) {
 		{"port alone", wechatuser.WithBaseURL("https://:443"), "WithBaseURL: not an absolute URL"},
 		{"opaque", wechatuser.WithBaseURL("https:api.weixin.qq.com"), "WithBaseURL: not an absolute URL"},
 		{"bad port", wechatuser.WithBaseURL("https://a:b"), "WithBaseURL: not an absolute URL"},
-		{"plain http", wechatuser.WithBaseURL("http://api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: plain http shows the access token"},
-		{"plain http to a look-alike", wechatuser.WithBaseURL("http://127.0.0.1.example.com"), "plain http shows the access token"},
-		{"plain http to a neighbour", wechatuser.WithBaseURL("http://192.168.0.1"), "plain http shows the access token"},
-		{"ftp", wechatuser.WithBaseURL("ftp://api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: the scheme must be https"},
-		{"password", wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com"), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"password in what is no URL", wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com:%zz"), "WithBaseURL: not an absolute URL"},
-		{"query", wechatuser.WithBaseURL("https://api.weixin.qq.com?key=" + testutil.Sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"empty query", wechatuser.WithBaseURL("https://api.weixin.qq.com?"), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"fragment", wechatuser.WithBaseURL("https://api.weixin.qq.com#" + testutil.Sentinel), "WithBaseURL: api.weixin.qq.com: leave out user"},
-		{"bad fallback", wechatuser.WithBaseURL("https://a.example.com", "https://b.example.com", "http://c.example.com"), "WithBaseURL: c.example.com: plain http"},
+		{
+			"plain http", wechatuser.WithBaseURL("http://api.weixin.qq.com"),
+			"WithBaseURL: api.weixin.qq.com: plain http shows the access token",
+		},
+		{
+			"plain http to a look-alike", wechatuser.WithBaseURL("http://127.0.0.1.example.com"),
+			"plain http shows the access token",
+		},
+		{
+			"plain http to a neighbour", wechatuser.WithBaseURL("http://192.168.0.1"),
+			"plain http shows the access token",
+		},
+		{
+			"ftp", wechatuser.WithBaseURL("ftp://api.weixin.qq.com"),
+			"WithBaseURL: api.weixin.qq.com: the scheme must be https",
+		},
+		{
+			"password", wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com"),
+			"WithBaseURL: api.weixin.qq.com: leave out user",
+		},
+		{
+			"password in what is no URL",
+			wechatuser.WithBaseURL("https://me:" + testutil.Sentinel + "@api.weixin.qq.com:%zz"),
+			"WithBaseURL: not an absolute URL",
+		},
+		{
+			"query", wechatuser.WithBaseURL("https://api.weixin.qq.com?key=" + testutil.Sentinel),
+			"WithBaseURL: api.weixin.qq.com: leave out user",
+		},
+		{
+			"empty query", wechatuser.WithBaseURL("https://api.weixin.qq.com?"),
+			"WithBaseURL: api.weixin.qq.com: leave out user",
+		},
+		{
+			"fragment", wechatuser.WithBaseURL("https://api.weixin.qq.com#" + testutil.Sentinel),
+			"WithBaseURL: api.weixin.qq.com: leave out user",
+		},
+		{
+			"bad fallback",
+			wechatuser.WithBaseURL("https://a.example.com", "https://b.example.com", "http://c.example.com"),
+			"WithBaseURL: c.example.com: plain http",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,13 +185,15 @@ func TestBadCredentials(t *testing.T) {
 // Each mistake is reported, so that all can be fixed at once.
 func TestAllOptionErrorsAreReported(t *testing.T) {
 	_, err := wechatuser.New("", "a b",
-		wechatuser.WithTimeout(0), nil, wechatuser.WithBaseURL("http://example.com"), wechatuser.WithTransport(nil), wechatuser.WithUserAgent(""))
+		wechatuser.WithTimeout(0), nil, wechatuser.WithBaseURL("http://example.com"), wechatuser.WithTransport(nil),
+		wechatuser.WithUserAgent(""))
 	require.Error(t, err)
 	var fields []string
 	for _, ae := range optionErrors(t, err) {
 		fields = append(fields, ae.Field)
 	}
-	assert.ElementsMatch(t, []string{"appID", "secret", "WithTimeout", "opts", "WithBaseURL", "WithTransport", "WithUserAgent"}, fields)
+	assert.ElementsMatch(t,
+		[]string{"appID", "secret", "WithTimeout", "opts", "WithBaseURL", "WithTransport", "WithUserAgent"}, fields)
 	assert.Len(t, strings.Split(err.Error(), "\n"), len(fields), "one line each")
 }
 
@@ -173,7 +219,7 @@ func TestConflictingOptions(t *testing.T) {
 // The order of options does not matter.
 func TestOrderOfOptionsDoesNotMatter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var unused = testutil.Play(testutil.RespondJSON("unused"))
+		unused := testutil.Play(testutil.RespondJSON("unused"))
 		s := testutil.Play(testutil.Hang, testutil.RespondCode(-1))
 		opts := []wechatuser.Option{
 			wechatuser.WithTransport(s),
@@ -213,8 +259,9 @@ func TestTimeoutOfTheHTTPClient(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			hc := &http.Client{Transport: testutil.Play(testutil.Hang), Timeout: tt.client}
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(tt.opts, testutil.NoRetry, wechatuser.WithHTTPClient(hc),
-				wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
+			c, err := wechatuser.New(testutil.AppID, testutil.Secret,
+				append(tt.opts, testutil.NoRetry, wechatuser.WithHTTPClient(hc),
+					wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
 			require.NoError(t, err)
 			start := time.Now()
 			require.ErrorIs(t, testutil.GetTags(t.Context(), c), context.DeadlineExceeded)
@@ -237,7 +284,8 @@ func TestBaseURL(t *testing.T) {
 		"https://proxy.example.com/{openid}/x": "proxy.example.com/{openid}/x/cgi-bin/tags/get",
 	} {
 		s := testutil.Play(testutil.RespondJSON(testutil.TagsBody))
-		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithBaseURL(given))), given)
+		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithBaseURL(given))),
+			given)
 		assert.Equal(t, want, s.Requests()[0].Host+s.Requests()[0].Path)
 	}
 }
@@ -245,15 +293,14 @@ func TestBaseURL(t *testing.T) {
 // New sends no request, starts no goroutine, and copies its arguments.
 func TestNew(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s))
-	require.NoError(t, err)
+	c := testutil.NewTokenClient(t, s)
 	assert.Zero(t, s.Count())
 	assert.Equal(t, testutil.AppID, c.AppID())
 
 	chain := []wechatuser.Interceptor{watch(nil)}
 	opt := wechatuser.WithInterceptor(chain...)
 	c = testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt)
-	chain[0] = func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+	chain[0] = func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
 		return wechatuser.Result{}, errors.New("changed later")
 	}
 	require.NoError(t, testutil.GetTags(t.Context(), c))
@@ -263,7 +310,8 @@ func TestNew(t *testing.T) {
 func TestOptionsAreShared(t *testing.T) {
 	var calls []string
 	opt := wechatuser.WithInterceptor(watch(&calls))
-	a, b := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt), testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt, opt)
+	a, b := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt),
+		testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), opt, opt)
 	require.NoError(t, testutil.GetTags(t.Context(), a))
 	assert.Len(t, calls, 1)
 	require.NoError(t, testutil.GetTags(t.Context(), b))

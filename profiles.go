@@ -11,8 +11,8 @@ import (
 
 // The platform is known to mix up a batch of profiles that has an openid it does not know: the response has all openids
 // that were asked for, but from the unknown one on, the UnionID of each profile, or the whole profile, is that of the
-// next one. The last profile then has nothing, since nobody is left to give it something. It is what gives such a
-// response away. See docs/decisions/0017-profiles-that-are-proven.md.
+// next one. The last profile is then empty, because there is no next one, and this shows that the response is mixed up.
+// See docs/decisions/0017-profiles-that-are-proven.md.
 
 // errUnproven is what was wrong with a response that is an [ErrUnproven].
 var errUnproven = errors.New("the profiles may have the UnionID of somebody else: " +
@@ -51,7 +51,7 @@ type evidence struct {
 // are in the order of the openids asked for. seen, if not nil, returns what an earlier response said about the user of
 // profile i; isSuspect replaces it by what this one says.
 //
-// A profile asked for alone is never suspect: there is nobody else's to take.
+// A profile that was asked for alone is never suspect: there is no other one to mix it up with.
 func isSuspect(users []UserInfo, inOrder bool, seen func(i int) *evidence) (suspect bool) {
 	if len(users) < 2 {
 		return false
@@ -72,7 +72,7 @@ func isSuspect(users []UserInfo, inOrder bool, seen func(i int) *evidence) (susp
 		switch isLast := i == len(users)-1; {
 		case now.bare && (isLast || !inOrder): // as the last one of a mixed-up response
 			suspect = true
-		case now.bare && now.follows && before != now: // and elsewhere two responses have to agree about it
+		case now.bare && now.follows && before != now: // elsewhere, two responses have to agree about it
 			suspect = true
 		case u.UnionID != "" && !now.follows: // the platform sends none for a former follower
 			suspect = true
@@ -116,7 +116,7 @@ func checkBatch(asked []UserQuery, users []UserInfo) error {
 		}
 	}
 	if isSuspect(users, inOrder, nil) {
-		return fmt.Errorf("it looks like one that is mixed up: its last profile is empty, or one has no UnionID and others have; %w",
+		return fmt.Errorf("the response looks mixed up: its last profile is empty, or only some followers have a UnionID; %w",
 			errUnproven)
 	}
 	return nil
@@ -144,8 +144,8 @@ func matchOpenIDs(asked int, question func(int) string, got int, result func(int
 	return nil
 }
 
-// lacksSubscribe reports whether a profile of the response does not say whether the user follows: decoded, that looks
-// like somebody who has left.
+// lacksSubscribe reports whether a profile of the response does not say whether the user follows. Once decoded, such a
+// profile looks like that of a former follower.
 func lacksSubscribe(users []UserInfo, body []byte) bool {
 	if !slices.ContainsFunc(users, func(u UserInfo) bool { return u.Subscribe == 0 }) {
 		return false

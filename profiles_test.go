@@ -55,7 +55,9 @@ func (p *mixingPlatform) profile(openID string) map[string]any {
 	if !user.follows {
 		return map[string]any{"subscribe": 0, "openid": openID, "tagid_list": []int{}}
 	}
-	profile := map[string]any{"subscribe": 1, "openid": openID, "subscribe_time": 1700000000 + len(openID), "remark": openID}
+	profile := map[string]any{
+		"subscribe": 1, "openid": openID, "subscribe_time": 1700000000 + len(openID), "remark": openID,
+	}
 	if user.unionID != "" {
 		profile["unionid"] = user.unionID
 	}
@@ -164,8 +166,8 @@ func newMixingPlatform(rng *rand.Rand, known, unknown int, left, noUnionID float
 	return p, openIDs
 }
 
-// Whatever the platform mixes up, no UnionID comes with the openid of somebody else, everybody whom the platform knows is
-// returned, and an unknown openid is named, or looks like somebody who has left.
+// Whatever the platform mixes up, no UnionID comes with the openid of somebody else, everybody whom the platform knows
+// is returned, and an unknown openid is named, or looks like somebody who has left.
 func TestNoForeignUnionID(t *testing.T) {
 	seeds, foreign, lost := 200, 0, 0
 	if testutil.Full() {
@@ -174,13 +176,15 @@ func TestNoForeignUnionID(t *testing.T) {
 	pick := func(rng *rand.Rand, of ...float64) float64 { return of[rng.IntN(len(of))] }
 	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(uint64(seed), 17))
-		p, openIDs := newMixingPlatform(rng, 1+rng.IntN(230), rng.IntN(5), pick(rng, 0, 0, 0.1, 0.6), pick(rng, 0, 0, 0.05, 0.5))
+		p, openIDs := newMixingPlatform(rng, 1+rng.IntN(230), rng.IntN(5), pick(rng, 0, 0, 0.1, 0.6),
+			pick(rng, 0, 0, 0.05, 0.5))
 		p.last, p.whole, p.oneIsForbad = lastShape(rng.IntN(3)), rng.IntN(2) == 0, rng.IntN(2) == 0
 		p.shuffled = pick(rng, 0, 0, 0, 0.3)
 		setting := fmt.Sprintf("seed %d: last %d, whole %v, shuffled %v", seed, p.last, p.whole, p.shuffled)
 		c := testutil.NewClient(t, p)
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs), wechatuser.WithConcurrency(1)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...),
+			wechatuser.WithConcurrency(1)) {
 			want, known := p.users[openIDs[i]]
 			switch {
 			case known:
@@ -275,7 +279,7 @@ func TestCostOfProof(t *testing.T) {
 				p, openIDs := newMixingPlatform(rng, 100-row.unknown, row.unknown, row.left, row.noUnionID)
 				p.last, p.whole = lastShape(batch%3), batch%2 == 0
 				n := 0
-				for range testutil.NewClient(t, p).BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+				for range testutil.NewClient(t, p).BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 					n++
 				}
 				require.Equal(t, 100, n)
@@ -288,8 +292,8 @@ func TestCostOfProof(t *testing.T) {
 	}
 }
 
-// A report of 2024-09: 300 openids, of which the 11th is well-formed and nobody's. The response has all openids that were
-// asked for, and each UnionID from the 11th on is that of the next one.
+// A report of 2024-09: 300 openids, of which the 11th is well-formed and nobody's. The response has all openids that
+// were asked for, and each UnionID from the 11th on is that of the next one.
 func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
 	for _, last := range []lastShape{lastNoUnionID, lastNotFollowing, lastAbsent} {
 		p, openIDs := newMixingPlatform(rand.New(rand.NewPCG(1, 1)), 299, 0, 0, 0)
@@ -298,7 +302,7 @@ func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
 		p.last = last
 		c := testutil.NewClient(t, p)
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 			if i == 10 {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one)
@@ -329,18 +333,20 @@ func TestProfilesThatAreRight(t *testing.T) {
 		body  string
 		right bool
 	}{
-		"both with a UnionID":           {answer(with(a), with(b)), true},
-		"nobody has a UnionID":          {answer(without(a), without(b)), true},
-		"both have left":                {answer(left(a), left(b)), true},
-		"the first has left":            {answer(left(a), with(b)), true},
-		"another order":                 {answer(with(b), with(a)), true},
-		"the last has left":             {answer(with(a), left(b)), false},
-		"the last has no UnionID":       {answer(with(a), without(b)), false},
-		"the first has no UnionID":      {answer(without(a), with(b)), false},
-		"left, in another order":        {answer(left(b), with(a)), false},
-		"the same UnionID":              {answer(with(a), strings.Replace(with(b), "u"+b, "u"+a, 1)), false},
-		"a UnionID without following":   {answer(strings.Replace(left(a), "}", `,"unionid":"u"}`, 1), with(b)), false},
-		"a follower without a time":     {answer(with(a), fmt.Sprintf(`{"subscribe":1,"openid":"%s","unionid":"u%[1]s"}`, b)), false},
+		"both with a UnionID":         {answer(with(a), with(b)), true},
+		"nobody has a UnionID":        {answer(without(a), without(b)), true},
+		"both have left":              {answer(left(a), left(b)), true},
+		"the first has left":          {answer(left(a), with(b)), true},
+		"another order":               {answer(with(b), with(a)), true},
+		"the last has left":           {answer(with(a), left(b)), false},
+		"the last has no UnionID":     {answer(with(a), without(b)), false},
+		"the first has no UnionID":    {answer(without(a), with(b)), false},
+		"left, in another order":      {answer(left(b), with(a)), false},
+		"the same UnionID":            {answer(with(a), strings.Replace(with(b), "u"+b, "u"+a, 1)), false},
+		"a UnionID without following": {answer(strings.Replace(left(a), "}", `,"unionid":"u"}`, 1), with(b)), false},
+		"a follower without a time": {
+			answer(with(a), fmt.Sprintf(`{"subscribe":1,"openid":"%s","unionid":"u%[1]s"}`, b)), false,
+		},
 		"one absent":                    {answer(with(a)), false},
 		"one twice":                     {answer(with(a), with(b), with(b)), false},
 		"one twice, another absent":     {answer(with(a), with(a)), false},
@@ -353,7 +359,8 @@ func TestProfilesThatAreRight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(tc.body))
-			users, err := testutil.NewClient(t, s).BatchUserInfo(t.Context(), []wechatuser.UserQuery{{OpenID: a}, {OpenID: b}})
+			users, err := testutil.NewClient(t, s).BatchUserInfo(t.Context(),
+				[]wechatuser.UserQuery{{OpenID: a}, {OpenID: b}})
 			assert.Equal(t, 1, s.Count(), "it would be the same again")
 			if tc.right {
 				require.NoError(t, err)
@@ -420,7 +427,7 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 			return respondWith(req, map[string]any{"user_info_list": list})
 		}))
 		i := 0
-		for user, err := range c.BulkUserInfo(t.Context(), testutil.List(openIDs)) {
+		for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openIDs...)) {
 			if i == 42 {
 				var one *wechatuser.OpenIDError
 				require.ErrorAs(t, err, &one, name)
@@ -436,7 +443,8 @@ func TestBulkUserInfoWithForeignProfiles(t *testing.T) {
 }
 
 func TestBatchUserInfoWithNullForAProfile(t *testing.T) {
-	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[null,{"subscribe":1,"openid":"` + testutil.Alice + `"}]}`))
+	s := testutil.Play(
+		testutil.RespondJSON(`{"user_info_list":[null,{"subscribe":1,"openid":"` + testutil.Alice + `"}]}`))
 	users, err := testutil.NewClient(t, s).BatchUserInfo(t.Context(),
 		[]wechatuser.UserQuery{{OpenID: testutil.Bob}, {OpenID: testutil.Alice}})
 	var re *wechatuser.ResponseError

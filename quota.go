@@ -9,8 +9,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// ClearQuota resets the daily counters of all APIs. The platform allows it 10 times a month, including
-// ClearQuotaByAppSecret and the console, and then returns [CodeClearQuotaLimit]. It is never retried.
+// ClearQuota resets the daily counters of all APIs. The platform allows 10 resets a month, including those with
+// ClearQuotaByAppSecret and in the console, and then returns [CodeClearQuotaLimit]. The call is never retried.
 //
 // clearQuota, POST /cgi-bin/clear_quota,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquota.html.
@@ -22,7 +22,7 @@ func (c *Client) ClearQuota(ctx context.Context) error {
 }
 
 // ClearQuotaByAppSecret works like [Client.ClearQuota], but needs no access token: use it if the quota of the token
-// endpoint is used up. The client then asks for a token again at once. It is never retried.
+// endpoint is used up. After it succeeded, the next call may fetch a token at once. It is never retried.
 //
 // clearQuotaByAppSecret, POST /cgi-bin/clear_quota/v2,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearquotabyappsecret.html.
@@ -57,7 +57,7 @@ type cgiPath struct {
 }
 
 // ClearAPIQuota resets the daily counter of one API, named by its path, such as "/cgi-bin/user/get". The platform
-// allows it 50 times a month. It is never retried.
+// allows 50 such resets a month. The call is never retried.
 //
 // clearApiQuota, POST /cgi-bin/openapi/quota/clear,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_clearapiquota.html.
@@ -93,7 +93,7 @@ func (l rateLimit) public() RateLimit {
 func (r *quotaResponse) missingField() string { return missingIf("quota", r.Quota == nil) }
 
 // GetAPIQuota returns how much of the quota of one API is used. The API is named by its path, such as
-// "/cgi-bin/user/get". The numbers are not up to date.
+// "/cgi-bin/user/get". The numbers can be out of date.
 //
 // getApiQuota, POST /cgi-bin/openapi/quota/get,
 // https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota.html.

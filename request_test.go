@@ -44,7 +44,8 @@ func TestResponseTypesAreAll(t *testing.T) {
 		}
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
-		embedded += strings.Count(string(text), "\twire.Envelope\n") + strings.Count(string(text), "struct{ wire.Envelope }")
+		embedded += strings.Count(string(text), "\twire.Envelope\n") +
+			strings.Count(string(text), "struct{ wire.Envelope }")
 	}
 	assert.Len(t, responseTypes, embedded)
 }
@@ -144,7 +145,8 @@ func TestTypesThatVary(t *testing.T) {
 	for value, want := range map[string]values{
 		`null`: {
 			"code": `null`, "number": `0`, "text": `""`, "list": `[]`, "object": `{}`,
-			"number item": "null" + whole, "text item": "null where a text is expected", "object item": "null where an object is expected",
+			"number item": "null" + whole, "text item": "null where a text is expected",
+			"object item": "null where an object is expected",
 		},
 		`""`: {
 			"code": "a text" + whole, "number": `0`, "text": `""`, "list": `[]`, "object": `{}`,
@@ -152,40 +154,50 @@ func TestTypesThatVary(t *testing.T) {
 		},
 		`[ ]`: {
 			"code": "a list" + whole, "number": `0`, "text": `""`, "list": `[]`, "object": `{}`,
-			"number item": "a list" + whole, "text item": "a list where a text is expected", "object item": "a list where an object is expected",
+			"number item": "a list" + whole, "text item": "a list where a text is expected",
+			"object item": "a list where an object is expected",
 		},
 		`{ }`: {
 			"code": "an object" + whole, "number": `0`, "text": `""`, "list": `[]`, "object": `{}`,
 			"number item": "an object" + whole, "text item": "an object where a text is expected", "object item": `{}`,
 		},
 		`"7200"`: {
-			"code": `7200`, "number": `7200`, "text": `"7200"`, "list": "a text where a list is expected", "object": "a text where an object is expected",
+			"code": `7200`, "number": `7200`, "text": `"7200"`, "list": "a text where a list is expected",
+			"object":      "a text where an object is expected",
 			"number item": `7200`, "text item": `"7200"`, "object item": "a text where an object is expected",
 		},
 		`-72e2`: {
-			"code": `-7200`, "number": `-7200`, "text": `"-72e2"`, "list": "a number where a list is expected", "object": "a number where an object is expected",
+			"code": `-7200`, "number": `-7200`, "text": `"-72e2"`, "list": "a number where a list is expected",
+			"object":      "a number where an object is expected",
 			"number item": `-7200`, "text item": `"-72e2"`, "object item": "a number where an object is expected",
 		},
 		`"7.2"`: {
-			"code": "a fraction" + whole, "number": "a fraction" + whole, "text": `"7.2"`, "list": "a text where a list is expected", "object": "a text where an object is expected",
-			"number item": "a fraction" + whole, "text item": `"7.2"`, "object item": "a text where an object is expected",
+			"code": "a fraction" + whole, "number": "a fraction" + whole, "text": `"7.2"`,
+			"list": "a text where a list is expected", "object": "a text where an object is expected",
+			"number item": "a fraction" + whole, "text item": `"7.2"`,
+			"object item": "a text where an object is expected",
 		},
 		`"many"`: {
-			"code": "a text" + whole, "number": "a text" + whole, "text": `"many"`, "list": "a text where a list is expected", "object": "a text where an object is expected",
+			"code": "a text" + whole, "number": "a text" + whole, "text": `"many"`,
+			"list": "a text where a list is expected", "object": "a text where an object is expected",
 			"number item": "a text" + whole, "text item": `"many"`, "object item": "a text where an object is expected",
 		},
 		`true`: {
-			"code": "true or false" + whole, "number": "true or false" + whole, "text": "true or false where a text is expected",
+			"code": "true or false" + whole, "number": "true or false" + whole,
+			"text": "true or false where a text is expected",
 			"list": "true or false where a list is expected", "object": "true or false where an object is expected",
 			"number item": "true or false" + whole, "text item": "true or false where a text is expected",
 			"object item": "true or false where an object is expected",
 		},
 		`[[1]]`: {
-			"code": "a list" + whole, "number": "a list" + whole, "text": "a list where a text is expected", "object": "a list where an object is expected",
-			"number item": "a list" + whole, "text item": "a list where a text is expected", "object item": "a list where an object is expected",
+			"code": "a list" + whole, "number": "a list" + whole, "text": "a list where a text is expected",
+			"object":      "a list where an object is expected",
+			"number item": "a list" + whole, "text item": "a list where a text is expected",
+			"object item": "a list where an object is expected",
 		},
 		`{"0":1}`: {
-			"code": "an object" + whole, "number": "an object" + whole, "text": "an object where a text is expected", "list": "an object where a list is expected", "object": "{}",
+			"code": "an object" + whole, "number": "an object" + whole, "text": "an object where a text is expected",
+			"list": "an object where a list is expected", "object": "{}",
 			"number item": "an object" + whole, "text item": "an object where a text is expected", "object item": "{}",
 		},
 	} {

@@ -15,8 +15,8 @@ type RetryPolicy struct {
 	// MaxAttempts is how many attempts a call may make; 1 means no retries. Defaults to 3.
 	// A retry with a new token, after the platform rejected the old one, does not count.
 	MaxAttempts int
-	// MinDelay is the upper bound of the first pause, and doubles with each retry. The pause itself is random.
-	// Defaults to 200 ms.
+	// MinDelay is the upper bound of the first pause. The bound doubles with each retry, and the pause itself is
+	// random. Defaults to 200 ms.
 	MinDelay time.Duration
 	// MaxDelay is the upper bound of all pauses. Defaults to 5 s.
 	MaxDelay time.Duration
@@ -35,7 +35,7 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return p
 }
 
-// orMax makes a MaxDelay that is not given no limit.
+// orMax returns d, or no limit if d is 0.
 func orMax(d time.Duration) time.Duration {
 	if d == 0 {
 		return math.MaxInt64
@@ -51,8 +51,8 @@ func (p RetryPolicy) delay(retry int) time.Duration {
 // maxRetryAfter is the longest Retry-After that a call waits for. Asked to wait longer, it fails.
 const maxRetryAfter = time.Minute
 
-// retryableStatus reports whether a response that is not the platform's may be another one next time. A redirect and
-// most of the 4xx are configuration, and stay.
+// retryableStatus reports whether a retry may help after a response that is not the platform's. Redirects and most 4xx
+// come from the configuration, and remain.
 func retryableStatus(status int) bool {
 	switch {
 	case status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500:

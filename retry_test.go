@@ -106,7 +106,8 @@ func TestRetrySucceeds(t *testing.T) {
 	for _, call := range testutil.APICalls {
 		t.Run(call.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := testutil.Play(testutil.Fail(testutil.ErrRefused), testutil.RespondCode(45169), testutil.RespondJSON(call.Response))
+				s := testutil.Play(testutil.Fail(testutil.ErrRefused), testutil.RespondCode(45169),
+					testutil.RespondJSON(call.Response))
 				got, err := call.Do(t.Context(), call.NewClient(t, s))
 				require.NoError(t, err)
 				if !call.IsTokenCall() { // time has passed
@@ -143,11 +144,20 @@ func TestBackoff(t *testing.T) {
 		policy wechatuser.RetryPolicy
 		bounds []time.Duration
 	}{
-		{wechatuser.RetryPolicy{MaxAttempts: 8}, []time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms}},
-		{wechatuser.RetryPolicy{MaxAttempts: 4, MinDelay: 10 * ms, MaxDelay: 15 * ms}, []time.Duration{10 * ms, 15 * ms, 15 * ms}},
+		{
+			wechatuser.RetryPolicy{MaxAttempts: 8},
+			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
+		},
+		{
+			wechatuser.RetryPolicy{MaxAttempts: 4, MinDelay: 10 * ms, MaxDelay: 15 * ms},
+			[]time.Duration{10 * ms, 15 * ms, 15 * ms},
+		},
 		{wechatuser.RetryPolicy{MaxAttempts: 3, MaxDelay: 50 * ms}, []time.Duration{50 * ms, 50 * ms}},
 		{wechatuser.RetryPolicy{MaxAttempts: 3, MinDelay: time.Hour}, []time.Duration{time.Hour, time.Hour}},
-		{wechatuser.RetryPolicy{MaxAttempts: 3, MinDelay: math.MaxInt64}, []time.Duration{math.MaxInt64, math.MaxInt64}},
+		{
+			wechatuser.RetryPolicy{MaxAttempts: 3, MinDelay: math.MaxInt64},
+			[]time.Duration{math.MaxInt64, math.MaxInt64},
+		},
 		{wechatuser.RetryPolicy{MaxAttempts: 3, MaxDelay: 1}, []time.Duration{1, 1}},
 	} {
 		t.Run(fmt.Sprintf("%+v", tt.policy), func(t *testing.T) {
@@ -156,7 +166,8 @@ func TestBackoff(t *testing.T) {
 			for range rounds {
 				synctest.Test(t, func(t *testing.T) {
 					s := testutil.Play(testutil.RespondCode(-1))
-					require.Error(t, testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithRetry(tt.policy))))
+					require.Error(t,
+						testutil.GetTags(t.Context(), testutil.NewClient(t, s, wechatuser.WithRetry(tt.policy))))
 					pauses := s.Pauses()
 					require.Len(t, pauses, len(tt.bounds))
 					for i, pause := range pauses {
@@ -204,7 +215,8 @@ func TestRetryAfter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := testutil.Play(testutil.Respond(tt.status, "", "Retry-After", tt.header), testutil.RespondJSON(testutil.TagsBody))
+				s := testutil.Play(testutil.Respond(tt.status, "", "Retry-After", tt.header),
+					testutil.RespondJSON(testutil.TagsBody))
 				err := testutil.GetTags(t.Context(), testutil.NewClient(t, s))
 				if tt.want < 0 {
 					var re *wechatuser.ResponseError
@@ -226,7 +238,8 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestRetryAfterIsInTheError(t *testing.T) {
-	_, err := testutil.NewClient(t, testutil.Play(testutil.Respond(429, "", "Retry-After", "30")), testutil.NoRetry).GetTags(t.Context())
+	_, err := testutil.NewClient(t, testutil.Play(testutil.Respond(429, "", "Retry-After", "30")),
+		testutil.NoRetry).GetTags(t.Context())
 	var re *wechatuser.ResponseError
 	require.ErrorAs(t, err, &re)
 	assert.Equal(t, 30*time.Second, re.RetryAfter)

@@ -10,9 +10,10 @@ import (
 // a file and can be changed while the program runs: for each token request, and for [Client.ClearQuotaByAppSecret]. The
 // secret given to [New] may be empty then, and is not used.
 //
-// The client does not keep what f returns. If the platform rejects it (40125, or 40001 of a token request), f
-// is asked once more at once, and another secret is tried. The context that f gets ends with [WithTimeout], and is not
-// that of a caller, since all callers share one token request. f must be safe for concurrent use.
+// The client does not keep what f returns. If the platform rejects the secret (40125, or 40001 of a token request), the
+// client calls f again at once, and tries again if f returns another secret. The context of f ends after [WithTimeout].
+// For a token request it is not that of a caller, because all callers share the request. f must be safe for concurrent
+// use.
 func WithSecretSource(f func(context.Context) (string, error)) Option {
 	return func(c *config) error {
 		if f == nil {

@@ -70,9 +70,14 @@ func TestSecretSourceIsAskedForEachTokenRequest(t *testing.T) {
 func TestSecretSourceAfterARotation(t *testing.T) {
 	const old = "0123456789abcdef0123456789abcdef"
 	for name, call := range map[string]func(context.Context, *wechatuser.Client) error{
-		"stable token":          testutil.GetTags,
-		"forced refresh":        func(ctx context.Context, c *wechatuser.Client) error { _, err := c.RefreshToken(ctx); return err },
-		"clearQuotaByAppSecret": func(ctx context.Context, c *wechatuser.Client) error { return c.ClearQuotaByAppSecret(ctx) },
+		"stable token": testutil.GetTags,
+		"forced refresh": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.RefreshToken(ctx)
+			return err
+		},
+		"clearQuotaByAppSecret": func(ctx context.Context, c *wechatuser.Client) error {
+			return c.ClearQuotaByAppSecret(ctx)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
@@ -100,7 +105,9 @@ func TestSecretSourceAfterARotation(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, s.Requests()[1].Body, `"secret":"second"`)
 	}
-	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidAppID, wechatuser.CodeIPNotAllowed, wechatuser.CodeSecretFrozen} {
+	for _, code := range []wechatuser.Code{
+		wechatuser.CodeInvalidAppID, wechatuser.CodeIPNotAllowed, wechatuser.CodeSecretFrozen,
+	} {
 		s := testutil.Play(testutil.RespondCode(code))
 		v := &vault{secrets: []string{"first", "second"}}
 		c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), wechatuser.WithSecretSource(v.secret))
@@ -113,9 +120,11 @@ func TestSecretSourceAfterARotation(t *testing.T) {
 
 // The source takes precedence over the secret given to New.
 func TestSecretSourceTakesPrecedence(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount(testutil.AppID, "right"))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithAccount(testutil.AppID, "right"))
 	v := &vault{secrets: []string{"right"}}
-	c, err := wechatuser.New(testutil.AppID, "wrong", wechatuser.WithTransport(srv.Transport()), wechatuser.WithSecretSource(v.secret))
+	c, err := wechatuser.New(testutil.AppID, "wrong", wechatuser.WithTransport(srv.Transport()),
+		wechatuser.WithSecretSource(v.secret))
 	require.NoError(t, err)
 	require.NoError(t, testutil.GetTags(t.Context(), c))
 }
@@ -128,14 +137,31 @@ func TestSecretSourceThatFails(t *testing.T) {
 			want   string
 			is     error
 		}{
-			"error":   {func(context.Context) (string, error) { return "", fmt.Errorf("vault: %w", io.ErrClosedPipe) }, "secret source: vault: io: read/write on closed pipe", io.ErrClosedPipe},
-			"empty":   {func(context.Context) (string, error) { return "", nil }, "secret source: it returned an empty secret and no error", nil},
-			"newline": {func(context.Context) (string, error) { return testutil.Sentinel + "\n", nil }, "secret source: the secret contains a space", nil},
-			"both":    {func(context.Context) (string, error) { return testutil.Secret, errors.New("old: " + testutil.Secret) }, "secret source: old: ***", nil},
-			"timeout": {func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }, "secret source: context deadline exceeded", context.DeadlineExceeded},
+			"error": {func(context.Context) (string, error) {
+				return "",
+					fmt.Errorf("vault: %w", io.ErrClosedPipe)
+			}, "secret source: vault: io: read/write on closed pipe", io.ErrClosedPipe},
+			"empty": {func(context.Context) (string, error) {
+				return "",
+					nil
+			}, "secret source: it returned an empty secret and no error", nil},
+			"newline": {func(context.Context) (string, error) {
+				return testutil.Sentinel + "\n",
+					nil
+			}, "secret source: the secret contains a space", nil},
+			"both": {func(context.Context) (string, error) {
+				return testutil.Secret,
+					errors.New("old: " + testutil.Secret)
+			}, "secret source: old: ***", nil},
+			"timeout": {func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "",
+					ctx.Err()
+			}, "secret source: context deadline exceeded", context.DeadlineExceeded},
 		} {
 			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-			c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s), wechatuser.WithSecretSource(tt.source), wechatuser.WithTimeout(time.Second))
+			c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(s),
+				wechatuser.WithSecretSource(tt.source), wechatuser.WithTimeout(time.Second))
 			require.NoError(t, err)
 			for api, call := range map[string]func() error{
 				"getStableAccessToken":  func() error { return testutil.GetTags(t.Context(), c) },

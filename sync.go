@@ -40,16 +40,18 @@ func (r SyncReport) LogValue() slog.Value {
 		slog.Int("to_remove", len(r.ToRemove)), slog.Int("unchanged", r.Unchanged), slog.Int("calls", r.Calls))
 }
 
-// SyncTag makes these users, and no others, have the tag: it reads who has it, tags those who lack it, and then untags
-// those who are not in the input. An empty input untags everybody.
+// SyncTag makes the users of the input the only ones with the tag: it reads who has the tag, tags those who lack it,
+// and then untags those who are not in the input. An empty input untags everybody.
 //
-// It reads the input to its end first; if the input fails, nothing is changed. Who is wanted and who is to be removed
-// is held in memory, about 100 bytes per openid. An openid that the platform rejects, such as that of a former
-// follower, is reported in Added, and the rest goes on. SyncTag is stopped by what stops [Client.BulkTagging], and
-// removes nobody if adding was stopped, or if a list broke off. To finish, run it again: it does what is left.
+// It reads the input to its end first; if the input fails, nothing is changed. The openids to keep, to add and to
+// remove are held in memory, about 100 bytes each. An openid that the platform rejects, such as that of a former
+// follower, is reported in Added, and the sync goes on. So is one with a space, a line break or an invisible character;
+// it is not sent, but the user that it means is not removed. What stops [Client.BulkTagging] stops SyncTag too. It
+// removes nobody if adding was stopped, or if it could not read a list to its end. To finish, run it again: it does what
+// is left.
 //
-// It returns the report with every error, too. The error is an [*ArgumentError] if nothing was started, and otherwise a
-// [*BulkError] or two of them joined.
+// It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and
+// otherwise a [*BulkError] or two of them joined.
 //
 // getTagFans, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettagfans.html; see also
 // [Client.BulkTagging] and [Client.BulkUntagging].
@@ -57,8 +59,8 @@ func (c *Client) SyncTag(ctx context.Context, tagID int, openIDs iter.Seq2[strin
 	return c.sync(ctx, "SyncTag", c.tagging(batchTagging, tagID), c.tagging(batchUntagging, tagID), c.taggedFans(tagID), openIDs, opts)
 }
 
-// SyncBlacklist makes these users, and no others, blocked: it reads who is blocked, blocks those who are missing, and
-// then unblocks those who are not in the input. Otherwise it works like [Client.SyncTag].
+// SyncBlacklist makes the users of the input the only ones who are blocked: it reads who is blocked, blocks those who
+// are missing, and then unblocks those who are not in the input. Otherwise it works like [Client.SyncTag].
 //
 // getBlacklist, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getblacklist.html; see also
 // [Client.BulkBlacklist] and [Client.BulkUnblacklist].
@@ -67,8 +69,8 @@ func (c *Client) SyncBlacklist(ctx context.Context, openIDs iter.Seq2[string, er
 }
 
 // EnsureTag returns the tag with this name, and creates it if there is none. Programs that start at the same time all
-// get the same tag. The name has 1 to 30 bytes of UTF-8. It makes one call, two to create the tag, and one more if
-// another program creates it in between.
+// get the same tag. The name has 1 to 30 bytes of UTF-8. EnsureTag makes one call if the tag exists, two if it creates
+// the tag, and three if another program creates it in the meantime.
 //
 // getTags, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html; see also
 // [Client.CreateTag], whose errors it returns.
@@ -166,6 +168,7 @@ func (c *Client) compare(
 		unwantedMember
 	)
 	states := make(map[string]state)
+	miswritten := make(map[string]bool) // openids that are in the input with something around them, such as "\r"
 	for openID, err := range openIDs {
 		if err == nil {
 			err = backoff.ContextErr(ctx)
@@ -177,6 +180,9 @@ func (c *Client) compare(
 			openID = strings.Clone(openID) // one that is kept should not keep its page in memory
 			states[openID] = wanted
 			missing = append(missing, openID)
+			if !isWord(openID) {
+				miswritten[wordOf(openID)] = true
+			}
 		}
 	}
 	ctx, n := countCalls(ctx)
@@ -186,11 +192,11 @@ func (c *Client) compare(
 			return nil, nil, err
 		}
 		for _, openID := range page {
-			switch states[openID] {
-			case wanted:
+			switch known := states[openID]; {
+			case known == wanted:
 				states[openID] = wantedMember
 				report.Unchanged++
-			case 0:
+			case known == 0 && !miswritten[openID]:
 				openID = strings.Clone(openID)
 				states[openID] = unwantedMember
 				unwanted = append(unwanted, openID)

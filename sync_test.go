@@ -3,6 +3,7 @@ package wechatuser_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -25,7 +27,7 @@ func TestSyncTag(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 1000)
 	ids := testutil.OpenIDs(1000)
 	tag := srv.AddTag("members", ids[:600]...)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[500:900]))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[500:900]...))
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{
 		Added:     wechatuser.BulkReport{Total: 300, Applied: 300, Calls: 6, ResumeAfter: ids[899]},
@@ -41,17 +43,18 @@ func TestSyncTag(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SyncReport{Unchanged: 400, Calls: 2}, *report, "it is so already")
 
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(nil))
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs())
 	require.NoError(t, err)
 	assert.Equal(t, 400, report.Removed.Applied)
 	assert.Empty(t, srv.TagFans(tag), "no member is wanted")
 }
 
 func TestSyncBlacklist(t *testing.T) {
-	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100), wechatusertest.WithPageSize(7))
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(100),
+		wechatusertest.WithPageSize(7))
 	ids := testutil.OpenIDs(100)
 	srv.Block(ids[:60]...)
-	report, err := srv.Client().SyncBlacklist(t.Context(), testutil.List(ids[30:80]))
+	report, err := srv.Client().SyncBlacklist(t.Context(), wechatuser.OpenIDs(ids[30:80]...))
 	require.NoError(t, err)
 	assert.Equal(t, 20, report.Added.Applied)
 	assert.Equal(t, 30, report.Removed.Applied)
@@ -61,8 +64,11 @@ func TestSyncBlacklist(t *testing.T) {
 }
 
 func TestSyncAndAListThatRepeatsItself(t *testing.T) {
-	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob, testutil.Alice), testutil.RespondPage(0, testutil.Carol, testutil.Bob, testutil.Alice, testutil.Carol, testutil.Carol), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
-	report, err := testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice, testutil.Alice))
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob, testutil.Alice),
+		testutil.RespondPage(0, testutil.Carol, testutil.Bob, testutil.Alice, testutil.Carol, testutil.Carol),
+		testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	report, err := testutil.NewClient(t, s).SyncTag(t.Context(), 100,
+		wechatuser.OpenIDs(testutil.Alice, testutil.Alice))
 	require.NoError(t, err)
 	assert.Equal(t, 1, report.Unchanged)
 	assert.Equal(t, wechatuser.BulkReport{Total: 2, Applied: 2, Calls: 1, ResumeAfter: testutil.Carol}, report.Removed)
@@ -73,7 +79,7 @@ func TestSyncOptions(t *testing.T) {
 	srv, c, _ := testutil.NewAccount(t, 100)
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
-	wanted := testutil.List(slices.Concat(ids[50:80], []string{"no openid"}))
+	wanted := wechatuser.OpenIDs(slices.Concat(ids[50:80], []string{"no openid"})...)
 
 	report, err := c.SyncTag(t.Context(), tag, wanted, wechatuser.WithDryRun())
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "what can be known before is told")
@@ -89,7 +95,8 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nothing has changed")
 
 	var progress []wechatuser.Progress
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]), wechatuser.WithoutRemoval(), wechatuser.WithConcurrency(1),
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...), wechatuser.WithoutRemoval(),
+		wechatuser.WithConcurrency(1),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
 	assert.Equal(t, ids[:80], srv.TagFans(tag))
@@ -99,9 +106,11 @@ func TestSyncOptions(t *testing.T) {
 	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 20}}, progress)
 
 	progress = nil
-	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[70:]), wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
+	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[70:]...),
+		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	require.NoError(t, err)
-	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}}, progress)
+	assert.Equal(t, []wechatuser.Progress{{Done: 20, Total: 90}, {Done: 70, Total: 90}, {Done: 90, Total: 90}},
+		progress)
 }
 
 func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
@@ -109,7 +118,7 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:60]...)
 	gone := errors.New("the database has gone")
-	report, err := c.SyncTag(t.Context(), tag, testutil.ListThen(ids[50:80], gone))
+	report, err := c.SyncTag(t.Context(), tag, seq.ListThen(ids[50:80], gone))
 	assert.ErrorIs(t, err, gone)
 	var be *wechatuser.BulkError
 	require.ErrorAs(t, err, &be)
@@ -119,7 +128,7 @@ func TestSyncChangesNothingWhenItsInputFails(t *testing.T) {
 	assert.Equal(t, ids[:60], srv.TagFans(tag))
 
 	srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeAPIUnauthorized, 1)
-	_, err = c.SyncTag(t.Context(), tag, testutil.List(ids[50:80]))
+	_, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[50:80]...))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized)
 	assert.Equal(t, ids[:60], srv.TagFans(tag), "nor when the list can't be read")
 
@@ -158,20 +167,22 @@ func TestSyncRemovesNobodyAfterAListThatBrokeOff(t *testing.T) {
 		}, errors.New("broke off")},
 	} {
 		for list := range 2 {
-			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(members), wechatusertest.WithPageSize(10))
+			srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(members),
+				wechatusertest.WithPageSize(10))
 			tag := srv.AddTag("members", ids...)
-			c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
-				sent := testutil.Sent{Query: req.URL.Query(), Body: testutil.PeekBody(req)}
-				resp, err := srv.Transport().RoundTrip(req)
-				if err != nil || testutil.IsTokenPath(req.URL.Path) {
-					return resp, err
-				}
-				body, err := io.ReadAll(resp.Body)
-				if err != nil {
-					return nil, err
-				}
-				return testutil.RespondJSON(tt.respond(sent, string(body)))(req)
-			})))
+			c := srv.Client(
+				wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+					sent := testutil.Sent{Query: req.URL.Query(), Body: testutil.PeekBody(req)}
+					resp, err := srv.Transport().RoundTrip(req)
+					if err != nil || testutil.IsTokenPath(req.URL.Path) {
+						return resp, err
+					}
+					body, err := io.ReadAll(resp.Body)
+					if err != nil {
+						return nil, err
+					}
+					return testutil.RespondJSON(tt.respond(sent, string(body)))(req)
+				})))
 			input := c.AllFans(t.Context())
 			if list == 1 {
 				input = c.AllTagFans(t.Context(), tag)
@@ -196,7 +207,7 @@ func TestSyncReportsFailedAdditions(t *testing.T) {
 	tag := srv.AddTag("members", ids[:10]...)
 	srv.Unfollow(ids[50])
 	foreign := wechatusertest.ForeignOpenID(0)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{foreign})))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(slices.Concat(ids[40:60], []string{foreign})...))
 	assert.ErrorIs(t, err, wechatuser.CodeUserUnsubscribed)
 	assert.ErrorIs(t, err, wechatuser.CodeOpenIDMismatch)
 	assert.ErrorContains(t, err, "wechatuser: SyncTag: adding: 19 of 21 applied, 2 failed; first: ")
@@ -210,18 +221,39 @@ func TestSyncRemovesNobodyAfterAddingWasStopped(t *testing.T) {
 	ids := testutil.OpenIDs(100)
 	tag := srv.AddTag("members", ids[:10]...)
 	srv.FailNext(testutil.PathBatchTagging, wechatuser.CodeDailyQuotaExceeded, 1)
-	report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[40:60]))
+	report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[40:60]...))
 	assert.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 	assert.Equal(t, wechatuser.SyncReport{Added: wechatuser.BulkReport{Calls: 1}, Calls: 3}, *report)
 	assert.Equal(t, ids[:10], srv.TagFans(tag))
 
 	srv.FailNext(testutil.PathBatchUntagging, wechatuser.CodeAPIUnauthorized, 1)
-	report, err = c.SyncTag(t.Context(), tag, testutil.List(slices.Concat(ids[40:60], []string{"no openid"})))
+	report, err = c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(slices.Concat(ids[40:60], []string{"no openid"})...))
 	assert.ErrorIs(t, err, wechatuser.CodeAPIUnauthorized, "both tell")
 	assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 	assert.NotContains(t, err.Error(), "\n")
 	assert.Equal(t, 20, report.Added.Applied)
 	assert.Zero(t, report.Removed.Applied)
+}
+
+// A file with the line ends of Windows, or with a byte order mark, must not take the tag off those whom it lists.
+func TestSyncKeepsWhoIsMiswritten(t *testing.T) {
+	for _, around := range []string{"%s\r", " %s", "\ufeff%s", "%s\u200b\t", "\xff%s"} {
+		for _, opts := range [][]wechatuser.SyncOption{nil, {wechatuser.WithDryRun()}} {
+			srv, c, _ := testutil.NewAccount(t, 10)
+			ids := testutil.OpenIDs(10)
+			tag := srv.AddTag("members", ids[:6]...)
+			report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[0], fmt.Sprintf(around, ids[1]), "no openid", ""), opts...)
+			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+			assert.Equal(t, []string{fmt.Sprintf(around, ids[1]), "no openid", ""}, report.Added.FailedOpenIDs())
+			assert.Equal(t, 1, report.Unchanged)
+			if opts == nil {
+				assert.Equal(t, 4, report.Removed.Applied, "%q", around)
+				assert.Equal(t, ids[:2], srv.TagFans(tag), "%q", around)
+			} else {
+				assert.Equal(t, ids[2:6], report.ToRemove, "%q", around)
+			}
+		}
+	}
 }
 
 func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {
@@ -232,13 +264,13 @@ func TestSyncWaitsOutQuotasOfTheList(t *testing.T) {
 		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeMinuteQuotaExceeded, 1)
 		srv.FailNext(testutil.PathGetTagFans, wechatuser.CodeInvalidTagID, 2)
 		start := time.Now()
-		report, err := c.SyncTag(t.Context(), tag, testutil.List(ids[:20]))
+		report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[:20]...))
 		require.NoError(t, err)
 		assert.Equal(t, 10, report.Added.Applied)
 		assert.Equal(t, 3+2+1+1, report.Calls, "the rejected call, the list, tags/get, the tagging")
 		assert.GreaterOrEqual(t, time.Since(start), time.Minute)
 
-		_, err = c.SyncTag(t.Context(), 12345, testutil.List(ids[:20]))
+		_, err = c.SyncTag(t.Context(), 12345, wechatuser.OpenIDs(ids[:20]...))
 		assert.ErrorIs(t, err, wechatuser.CodeInvalidTagID)
 		assert.Equal(t, 2, srv.Calls(testutil.PathGetTags), "asked once more, and it does not exist")
 	})
@@ -268,15 +300,30 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 		tags []testutil.Reply
 		want error
 	}{
-		{"created by another program", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)}, nil},
-		{"a name that is not allowed", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)}, wechatuser.CodeInvalidTagName},
-		{"and no list", []testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)}, wechatuser.CodeInvalidTagName},
+		{
+			"created by another program",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(hasVIP)},
+			nil,
+		},
+		{
+			"a name that is not allowed",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondJSON(noTags)},
+			wechatuser.CodeInvalidTagName,
+		},
+		{
+			"and no list",
+			[]testutil.Reply{testutil.RespondJSON(noTags), testutil.RespondCode(48001)},
+			wechatuser.CodeInvalidTagName,
+		},
 		{"no list to begin with", []testutil.Reply{testutil.RespondCode(48001)}, wechatuser.CodeAPIUnauthorized},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tags := testutil.Play(tt.tags...)
-			c := testutil.NewClient(t, testutil.ByPath{testutil.PathGetTags: tags, testutil.PathCreateTag: testutil.Play(testutil.RespondCode(45157))})
+			c := testutil.NewClient(t,
+				testutil.ByPath{
+					testutil.PathGetTags: tags, testutil.PathCreateTag: testutil.Play(testutil.RespondCode(45157)),
+				})
 			tag, err := c.EnsureTag(t.Context(), "vip")
 			assert.Equal(t, len(tt.tags), tags.Count())
 			if tt.want != nil {
@@ -290,8 +337,8 @@ func TestEnsureTagCreatedConcurrently(t *testing.T) {
 	}
 }
 
-// A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers has
-// one openid of each 10,000.
+// A sync keeps openids, and not the pages that they came from: an input that is filtered from a list of all followers
+// has one openid of each 10,000.
 func TestSyncDoesNotRetainPages(t *testing.T) {
 	const pages, pageSize, perPage, limit = 20, 10_000, 50, 300_000
 	var held uint64
@@ -316,7 +363,8 @@ func TestSyncDoesNotRetainPages(t *testing.T) {
 	assert.Less(t, int64(held)-int64(base), int64(limit), "bytes for %d openids", pages*perPage)
 
 	// Nor of the members.
-	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(0, ""), testutil.RespondJSON(testutil.OKBody))
+	s := testutil.Play(testutil.RespondPage(0, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondPage(0, ""),
+		testutil.RespondJSON(testutil.OKBody))
 	report, err = testutil.NewClient(t, s).SyncTag(t.Context(), 100, wechatuser.OpenIDs(), wechatuser.WithDryRun())
 	require.NoError(t, err)
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob}, report.ToRemove)

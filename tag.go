@@ -72,7 +72,7 @@ type tagsResponse struct {
 
 func (r *tagsResponse) missingField() string { return missingIf("tags", r.Tags == nil) }
 
-// GetTags returns all tags of the account, including the platform's own 星标组.
+// GetTags returns all tags of the account, including the platform's own tag for starred followers (星标组).
 //
 // getTags, GET /cgi-bin/tags/get, https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_gettags.html.
 func (c *Client) GetTags(ctx context.Context) ([]Tag, error) {
@@ -118,10 +118,10 @@ func (c *Client) UpdateTag(ctx context.Context, tagID int, name string) error {
 
 // DeleteTag removes a tag from the account and from its followers.
 //
-// The platform rejects it for a tag of more than 100,000 followers with [CodeTagHasTooManyFans]: untag some first. It
-// rejects it for its own tags with [CodeSystemTag]. If the response to an attempt was lost and the retries fail, DeleteTag
-// succeeds if [Client.GetTags] does not have the tag any more: the platform is known to deny tags that exist
-// ([CodeInvalidTagID]). If the outcome remains unknown, the error matches [ErrAmbiguous].
+// The platform does not delete a tag of more than 100,000 followers ([CodeTagHasTooManyFans]): untag some first. It
+// does not delete its own tags ([CodeSystemTag]). If the response to an attempt was lost and the retries fail,
+// DeleteTag succeeds if [Client.GetTags] no longer has the tag. [CodeInvalidTagID] alone proves nothing: the platform
+// is known to return it for tags that exist. If the outcome remains unknown, the error matches [ErrAmbiguous].
 //
 // deleteTag, POST /cgi-bin/tags/delete,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
@@ -165,8 +165,8 @@ func (c *Client) GetTagFans(ctx context.Context, tagID int, nextOpenID string) (
 // BatchTagging tags 1 to 50 followers in one call. A follower has at most 20 tags. One rejected openid fails the whole
 // call; [Client.BulkTagging] has no limit and goes on without the rejected ones.
 //
-// If the platform processed only some of them ([CodeSomeOpenIDsFailed]), the others are retried; FailedOpenIDs of the
-// [*Error] has those that it did not process in the end.
+// If the platform processed only some of them ([CodeSomeOpenIDsFailed]), the rest are retried; FailedOpenIDs of the
+// [*Error] has those that still failed after the last attempt.
 //
 // batchTagging, POST /cgi-bin/tags/members/batchtagging,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_batchtagging.html.

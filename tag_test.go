@@ -33,7 +33,9 @@ func (tt lookUpTest) run(t *testing.T, path string, do func(context.Context, *we
 		if tt.tags != nil {
 			tags = testutil.Play(tt.tags)
 		}
-		err := do(t.Context(), testutil.NewClient(t, testutil.ByPath{path: calls, testutil.PathGetTags: tags}, append([]wechatuser.Option{twice}, tt.opts...)...))
+		err := do(t.Context(),
+			testutil.NewClient(t, testutil.ByPath{path: calls, testutil.PathGetTags: tags},
+				append([]wechatuser.Option{twice}, tt.opts...)...))
 		assert.Equal(t, len(tt.replies), calls.Count())
 		if tt.tags == nil {
 			assert.Zero(t, tags.Count(), "nothing is unclear")
@@ -53,24 +55,55 @@ func (tt lookUpTest) run(t *testing.T, path string, do func(context.Context, *we
 
 func TestCreateTagLooksUpAnUnknownOutcome(t *testing.T) {
 	created, taken := testutil.RespondJSON(`{"tag":{"id":134,"name":"vip"}}`), testutil.RespondCode(45157)
-	there := testutil.RespondJSON(`{"tags":[{"id":133,"name":"VIP"},{"id":134,"name":"vip","count":7},{"id":135,"name":"vip "}]}`)
+	there := testutil.RespondJSON(
+		`{"tags":[{"id":133,"name":"VIP"},{"id":134,"name":"vip","count":7},{"id":135,"name":"vip "}]}`)
 	notThere := testutil.RespondJSON(`{"tags":[{"id":2,"name":"星标组"}]}`)
 	var tag *wechatuser.Tag
 	for _, tt := range []lookUpTest{
 		{name: "no need", replies: []testutil.Reply{created}},
 		{name: "the name was taken before", replies: []testutil.Reply{taken}, want: wechatuser.CodeInvalidTagName},
-		{name: "not sent, then taken", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), taken}, want: wechatuser.CodeInvalidTagName},
+		{
+			name: "not sent, then taken", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), taken},
+			want: wechatuser.CodeInvalidTagName,
+		},
 		{name: "lost, then created", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), created}},
 		{name: "lost, then taken", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: there},
 		{name: "busy, then taken", replies: []testutil.Reply{testutil.RespondCode(-1), taken}, tags: there},
-		{name: "bad gateway, then taken", replies: []testutil.Reply{testutil.Respond(502, "<html>"), taken}, tags: there},
-		{name: "lost, then too many tags", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45056)}, tags: there},
-		{name: "lost for good, but created", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there},
-		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere, want: testutil.ErrReset, unclear: true},
-		{name: "lost, then taken, and not listed", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: notThere, want: wechatuser.CodeInvalidTagName, unclear: true},
-		{name: "lost, then taken, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: testutil.Fail(testutil.ErrRefused), want: wechatuser.CodeInvalidTagName, unclear: true},
-		{name: "lost, then rejected, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)}, tags: testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true},
-		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{
+			name: "bad gateway, then taken", replies: []testutil.Reply{testutil.Respond(502, "<html>"), taken},
+			tags: there,
+		},
+		{
+			name:    "lost, then too many tags",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45056)}, tags: there,
+		},
+		{
+			name:    "lost for good, but created",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there,
+		},
+		{
+			name:    "lost for good",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)},
+			tags:    notThere, want: testutil.ErrReset, unclear: true,
+		},
+		{
+			name:    "lost, then taken, and not listed",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken}, tags: notThere,
+			want: wechatuser.CodeInvalidTagName, unclear: true,
+		},
+		{
+			name: "lost, then taken, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), taken},
+			tags: testutil.Fail(testutil.ErrRefused), want: wechatuser.CodeInvalidTagName, unclear: true,
+		},
+		{
+			name:    "lost, then rejected, and no list",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(48001)},
+			tags:    testutil.RespondCode(48001), want: wechatuser.CodeAPIUnauthorized, unclear: true,
+		},
+		{
+			name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)},
+			opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.run(t, testutil.PathCreateTag, func(ctx context.Context, c *wechatuser.Client) (err error) {
@@ -95,21 +128,55 @@ func TestDeleteTagLooksUpAnUnknownOutcome(t *testing.T) {
 	for _, tt := range []lookUpTest{
 		{name: "no need", replies: []testutil.Reply{deleted}},
 		{name: "there was none", replies: []testutil.Reply{gone}, want: wechatuser.CodeInvalidTagID},
-		{name: "not sent, then none", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), gone}, want: wechatuser.CodeInvalidTagID},
+		{
+			name: "not sent, then none", replies: []testutil.Reply{testutil.Fail(testutil.ErrRefused), gone},
+			want: wechatuser.CodeInvalidTagID,
+		},
 		{name: "lost, then deleted", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), deleted}},
 		{name: "lost, then gone", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), gone}, tags: notThere},
 		{name: "busy, then gone", replies: []testutil.Reply{testutil.RespondCode(-1), gone}, tags: notThere},
-		{name: "bad gateway, then gone", replies: []testutil.Reply{testutil.Respond(502, "<html>"), gone}, tags: notThere},
-		{name: "lost, then denied though it is there", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), gone}, tags: there, want: wechatuser.CodeInvalidTagID, unclear: true},
-		{name: "lost, then denied, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), gone}, tags: testutil.RespondCode(48001), want: wechatuser.CodeInvalidTagID, unclear: true},
-		{name: "lost for good, but gone", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: notThere},
-		{name: "lost for good", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there, want: testutil.ErrReset, unclear: true},
-		{name: "lost for good, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: testutil.RespondCode(48001), want: testutil.ErrReset, unclear: true},
-		{name: "lost, then rejected", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there, want: wechatuser.CodeTagHasTooManyFans, unclear: true},
-		{name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)}, opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true},
+		{
+			name: "bad gateway, then gone", replies: []testutil.Reply{testutil.Respond(502, "<html>"), gone},
+			tags: notThere,
+		},
+		{
+			name:    "lost, then denied though it is there",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), gone}, tags: there,
+			want: wechatuser.CodeInvalidTagID, unclear: true,
+		},
+		{
+			name: "lost, then denied, and no list", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), gone},
+			tags: testutil.RespondCode(48001), want: wechatuser.CodeInvalidTagID, unclear: true,
+		},
+		{
+			name:    "lost for good, but gone",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)},
+			tags:    notThere,
+		},
+		{
+			name:    "lost for good",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)}, tags: there,
+			want: testutil.ErrReset, unclear: true,
+		},
+		{
+			name:    "lost for good, and no list",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.Fail(testutil.ErrReset)},
+			tags:    testutil.RespondCode(48001), want: testutil.ErrReset, unclear: true,
+		},
+		{
+			name:    "lost, then rejected",
+			replies: []testutil.Reply{testutil.Fail(testutil.ErrReset), testutil.RespondCode(45057)}, tags: there,
+			want: wechatuser.CodeTagHasTooManyFans, unclear: true,
+		},
+		{
+			name: "lost, without retries", replies: []testutil.Reply{testutil.Fail(testutil.ErrReset)},
+			opts: []wechatuser.Option{testutil.NoRetry}, want: testutil.ErrReset, unclear: true,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.run(t, testutil.PathDeleteTag, func(ctx context.Context, c *wechatuser.Client) error { return c.DeleteTag(ctx, 134) })
+			tt.run(t, testutil.PathDeleteTag, func(ctx context.Context, c *wechatuser.Client) error {
+				return c.DeleteTag(ctx, 134)
+			})
 		})
 	}
 }

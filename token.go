@@ -45,7 +45,7 @@ type TokenInvalidator interface {
 	Invalidate(ctx context.Context, rejected Token) error
 }
 
-// TokenSourceFunc is a function as a [TokenSource].
+// TokenSourceFunc makes a function a [TokenSource].
 type TokenSourceFunc func(context.Context) (Token, error)
 
 // Token calls f.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // The monotonic clock stops while a machine sleeps; the lifetime of a token does not.
@@ -60,7 +61,9 @@ func TestPrintedValuesHaveNoSecret(t *testing.T) {
 		Store   wechatuser.TokenStore
 		private *wechatuser.Client
 	}
-	tok := wechatuser.Token{AccessToken: testutil.Sentinel + "-secret-token", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	tok := wechatuser.Token{
+		AccessToken: testutil.Sentinel + "-secret-token", ExpiresAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
 	store := wechatuser.NewMemoryTokenStore()
 	require.NoError(t, store.Save(t.Context(), "key", tok))
 	c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTokenStore(store))
@@ -70,13 +73,18 @@ func TestPrintedValuesHaveNoSecret(t *testing.T) {
 	values := map[string]any{
 		"token": tok, "pointer": &tok, "client": c, "store": store, "no token": wechatuser.Token{},
 		"token without end": wechatuser.Token{AccessToken: testutil.Sentinel},
-		"struct":            h, "pointer to struct": &h, "list": []any{h, tok, &tok}, "map": map[wechatuser.Token]any{tok: h},
+		"struct":            h, "pointer to struct": &h, "list": []any{h, tok, &tok},
+		"map":   map[wechatuser.Token]any{tok: h},
 		"error": fmt.Errorf("%v: %w", tok, testutil.ErrReset),
 	}
 	for name, v := range values {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%t", "%c", "%U", "%e", "%10.3v", "%-40s", "%[2]*[1]v"} {
+		for _, verb := range []string{
+			"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%t", "%c", "%U", "%e", "%10.3v", "%-40s",
+			"%[2]*[1]v",
+		} {
 			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), testutil.Sentinel, "%s with %s", name, verb)
-			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), fmt.Sprintf("%X", testutil.Sentinel), "%s with %s", name, verb)
+			assert.NotContains(t, strings.ToUpper(fmt.Sprintf(verb, v, 5)), fmt.Sprintf("%X", testutil.Sentinel),
+				"%s with %s", name, verb)
 		}
 		assert.NotContains(t, fmt.Sprintln(v), testutil.Sentinel)
 		assert.NotContains(t, fmt.Errorf("wrong: %v", v).Error(), testutil.Sentinel)
@@ -136,7 +144,7 @@ func TestMemoryTokenStoreLock(t *testing.T) {
 		s, ok := wechatuser.NewMemoryTokenStore().(wechatuser.TokenLocker)
 		require.True(t, ok)
 		holders := atomic.Int32{}
-		for _, err := range testutil.RunConcurrently(50, func(i int) error {
+		for _, err := range seq.RunConcurrently(50, func(i int) error {
 			unlock, err := s.Lock(t.Context(), fmt.Sprint(i%2))
 			if err != nil {
 				return err

@@ -12,8 +12,8 @@ import (
 	"github.com/wechatuser/wechatuser/internal/wire"
 )
 
-// newTokenProvider returns the tokens of c: those of the TokenSource that it was given, those of cloud hosting, or those
-// of the platform.
+// newTokenProvider returns the tokens of c: those of the TokenSource that it was given, those of cloud hosting, or
+// those of the platform.
 func newTokenProvider(c *caller) tokenProvider {
 	switch {
 	case c.cloud.tokenFree():
@@ -39,8 +39,9 @@ func newTokenProvider(c *caller) tokenProvider {
 	return platformProvider{tokencache.New(cfg)}
 }
 
-// refreshLimit returns how long a token refresh may stand still: an attempt, the longest pause after it, and a margin.
-// That is 80 seconds by default. It ends what is stuck, such as a transport that ignores its context.
+// refreshLimit returns how long a token refresh may make no progress: an attempt, the longest pause after it, and a
+// margin. That is 80 seconds by default. The limit ends a refresh that is stuck, such as in a transport that ignores
+// its context.
 func (c *caller) refreshLimit() time.Duration {
 	const margin, day = 10 * time.Second, 24 * time.Hour
 	return min(c.timeout, day) + min(max(c.retry.MaxDelay, maxRetryAfter), day) + margin
@@ -261,6 +262,10 @@ func (p sourceProvider) accepted(Token) {}
 func (p sourceProvider) forget() {}
 
 func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
+	if _, ok := p.src.(cloudTokens); ok {
+		return Token{}, argumentError("RefreshToken", "WithCloudToken", "the token of the file cannot be refreshed: the platform "+
+			"writes another one every 10 minutes")
+	}
 	if _, ok := p.src.(TokenInvalidator); !ok {
 		return Token{}, argumentError("RefreshToken", "TokenSource",
 			"it cannot refresh a token: implement TokenInvalidator, or refresh the token where it comes from")

@@ -23,6 +23,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
@@ -31,7 +32,9 @@ func TestOneTokenRequestForAThousandConcurrentCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				acc := &testutil.TokenServer{TokenDelay: 30 * time.Millisecond, NoOverlap: true}
 				c := testutil.NewTokenClient(t, acc, opts...)
-				for _, err := range testutil.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(1000, func(int) error {
+					return testutil.GetTags(t.Context(), c)
+				}) {
 					require.NoError(t, err)
 				}
 				require.Len(t, acc.TokenRequests(), 1)
@@ -63,11 +66,14 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 		scattered bool // calls start at random times around the revocation
 	}
 	var variants []variant
-	for _, code := range []wechatuser.Code{wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired} {
+	for _, code := range []wechatuser.Code{
+		wechatuser.CodeInvalidCredential, wechatuser.CodeInvalidAccessToken, wechatuser.CodeAccessTokenExpired,
+	} {
 		for family := range testutil.TokenModes {
 			for _, noOverlap := range []bool{false, true} {
 				for _, scattered := range []bool{false, true} {
-					variants = append(variants, variant{family: family, code: code, noOverlap: noOverlap, scattered: scattered})
+					variants = append(variants,
+						variant{family: family, code: code, noOverlap: noOverlap, scattered: scattered})
 				}
 			}
 		}
@@ -84,7 +90,7 @@ func TestInvalidTokenIsReplacedWithoutAFailedCall(t *testing.T) {
 				c := testutil.NewTokenClient(t, acc, testutil.TokenModes[v.family]...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				time.AfterFunc(50*time.Millisecond, acc.Revoke)
-				errs := testutil.RunConcurrently(500, func(i int) error {
+				errs := seq.RunConcurrently(500, func(i int) error {
 					if v.scattered {
 						time.Sleep(pause[i])
 					} else {
@@ -153,38 +159,6 @@ func TestWaiterEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestFetchContinuesAfterAllWaitersHaveLeft(t *testing.T) {
-	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
-		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 200*time.Millisecond)
-		},
-		"cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(200*time.Millisecond, cancel)
-			return ctx, cancel
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc := &testutil.TokenServer{TokenDelay: 4 * time.Second}
-				c := testutil.NewTokenClient(t, acc)
-				ctx, cancel := leave(t.Context())
-				defer cancel()
-				start := time.Now()
-				_, err := c.Token(ctx)
-				require.ErrorIs(t, err, ctx.Err())
-				assert.Equal(t, 200*time.Millisecond, time.Since(start))
-
-				time.Sleep(4 * time.Second)
-				start = time.Now()
-				require.NoError(t, testutil.GetTags(t.Context(), c))
-				assert.Zero(t, time.Since(start))
-				assert.Len(t, acc.TokenRequests(), 1)
-			})
-		})
-	}
-}
-
 func TestNoFetchForACallWhoseContextHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{}
@@ -208,7 +182,9 @@ func TestEarlyRefresh(t *testing.T) {
 				require.NoError(t, err)
 
 				time.Sleep(time.Until(first.ExpiresAt.Add(-5*time.Minute - time.Nanosecond)))
-				for _, err := range testutil.RunConcurrently(100, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(100, func(int) error {
+					return testutil.GetTags(t.Context(), c)
+				}) {
 					require.NoError(t, err)
 				}
 				synctest.Wait()
@@ -217,7 +193,7 @@ func TestEarlyRefresh(t *testing.T) {
 				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 				start := time.Now()
 				for range 10 {
-					for _, err := range testutil.RunConcurrently(100, func(int) error {
+					for _, err := range seq.RunConcurrently(100, func(int) error {
 						got, err := c.Token(t.Context())
 						assert.Equal(t, first, got)
 						return err
@@ -272,7 +248,7 @@ func TestCallsWaitForTheRefreshInTheLastMinute(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Until(first.ExpiresAt.Add(-time.Minute)))
 		start := time.Now()
-		for _, err := range testutil.RunConcurrently(100, func(int) error {
+		for _, err := range seq.RunConcurrently(100, func(int) error {
 			got, err := c.Token(t.Context())
 			assert.NotEqual(t, first.AccessToken, got.AccessToken)
 			return err
@@ -375,7 +351,8 @@ func TestLateRejectionOfAnOldTokenIsIgnored(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
 		late := make(chan error)
-		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }() // rejected at once; the response arrives a minute later
+		// rejected at once; the response arrives a minute later
+		go func() { late <- c.UpdateRemark(t.Context(), testutil.Alice, "x") }()
 		synctest.Wait()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		require.Len(t, acc.TokenRequests(), 2)
@@ -439,7 +416,7 @@ func TestRefreshToken(t *testing.T) {
 				old, err := c.Token(t.Context())
 				require.NoError(t, err)
 
-				for _, err := range testutil.RunConcurrently(50, func(int) error {
+				for _, err := range seq.RunConcurrently(50, func(int) error {
 					got, err := c.RefreshToken(t.Context())
 					assert.NotEqual(t, old.AccessToken, got.AccessToken)
 					return err
@@ -466,7 +443,7 @@ func TestCallsDuringRefreshToken(t *testing.T) {
 		c := testutil.NewTokenClient(t, acc)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		pause := randomPauses(1, 500, 2*time.Second)
-		errs := testutil.RunConcurrently(500, func(i int) error {
+		errs := seq.RunConcurrently(500, func(i int) error {
 			if i == 0 {
 				_, err := c.RefreshToken(t.Context())
 				return err
@@ -596,32 +573,42 @@ func TestTokenEndpointBodies(t *testing.T) {
 		"token as text":        testutil.Respond(http.StatusOK, `SENTINEL-new`),
 		"XML":                  testutil.Respond(http.StatusOK, `<xml><access_token>SENTINEL-new</access_token></xml>`),
 		"form":                 testutil.Respond(http.StatusOK, `access_token=SENTINEL-new&expires_in=7200`),
-		"base64":               testutil.Respond(http.StatusOK, base64.StdEncoding.EncodeToString([]byte(`{"access_token":"SENTINEL-new","expires_in":7200}`))),
-		"JSON in HTML":         testutil.Respond(http.StatusOK, `<html><title>x</title><pre>{"access_token":"SENTINEL-new","expires_in":7200}</pre>`),
-		"token in a title":     testutil.Respond(http.StatusOK, `<html><title>x SENTINEL-new-0123456789</title>`),
-		"token in a type":      testutil.Respond(http.StatusOK, `{}`, "Content-Type", "text/plain; token=SENTINEL-new"),
-		"token with 500":       testutil.Respond(http.StatusInternalServerError, `{"access_token":"SENTINEL-new","expires_in":7200}`),
-		"redirect":             testutil.Respond(http.StatusFound, ``, "Location", "https://example.com/?access_token=SENTINEL-new"),
-		"echo of the request":  testutil.Respond(http.StatusBadGateway, `<html>POST secret=`+testutil.Secret+`</html>`),
+		"base64": testutil.Respond(http.StatusOK,
+			base64.StdEncoding.EncodeToString([]byte(`{"access_token":"SENTINEL-new","expires_in":7200}`))),
+		"JSON in HTML": testutil.Respond(http.StatusOK,
+			`<html><title>x</title><pre>{"access_token":"SENTINEL-new","expires_in":7200}</pre>`),
+		"token in a title": testutil.Respond(http.StatusOK, `<html><title>x SENTINEL-new-0123456789</title>`),
+		"token in a type":  testutil.Respond(http.StatusOK, `{}`, "Content-Type", "text/plain; token=SENTINEL-new"),
+		"token with 500": testutil.Respond(http.StatusInternalServerError,
+			`{"access_token":"SENTINEL-new","expires_in":7200}`),
+		"redirect": testutil.Respond(http.StatusFound, ``, "Location",
+			"https://example.com/?access_token=SENTINEL-new"),
+		"echo of the request": testutil.Respond(http.StatusBadGateway, `<html>POST secret=`+testutil.Secret+`</html>`),
 	} {
 		for family, opts := range testutil.TokenModes {
 			t.Run(name+", "+family, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log strings.Builder
 					logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return response }}
-					c := testutil.NewTokenClient(t, acc, append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
+					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+						return response
+					}}
+					c := testutil.NewTokenClient(t, acc,
+						append([]wechatuser.Option{wechatuser.WithLogger(logger)}, opts...)...)
 					_, err := c.Token(t.Context())
 					var re *wechatuser.ResponseError
 					require.ErrorAs(t, err, &re)
 					assert.Contains(t, []string{"getStableAccessToken", "getAccessToken"}, re.API)
-					for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, re), re.Snippet, fmt.Sprint(re.Err), log.String()} {
+					for _, text := range []string{
+						err.Error(), fmt.Sprintf("%+v %#v", err, re), re.Snippet, fmt.Sprint(re.Err), log.String(),
+					} {
 						assert.NotContains(t, text, testutil.Sentinel)
 					}
 					assert.NotEmpty(t, log.String())
 					assert.Regexp(t, `^(|a body of \d+ bytes(, titled ".*")?)$`, re.Snippet)
 					if name == "html" || name == "bad gateway" {
-						require.ErrorContains(t, err, `, titled "`+map[string]string{"html": "sign in", "bad gateway": "bad gateway"}[name]+`"`)
+						require.ErrorContains(t, err,
+							`, titled "`+map[string]string{"html": "sign in", "bad gateway": "bad gateway"}[name]+`"`)
 					}
 				})
 			})
@@ -665,9 +652,12 @@ func TestTokenSource(t *testing.T) {
 	t.Run("its errors show no secret", func(t *testing.T) {
 		c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
 			func(context.Context) (wechatuser.Token, error) {
-				return wechatuser.Token{}, fmt.Errorf("Get %q: %w", "http://127.0.0.1/?secret="+testutil.Secret, errDown)
+				return wechatuser.Token{},
+					fmt.Errorf("Get %q: %w", "http://127.0.0.1/?secret="+testutil.Secret, errDown)
 			})))
-		for _, err := range []error{testutil.GetTags(t.Context(), c), second(c.Token(t.Context())), second(c.RefreshToken(t.Context()))} {
+		for _, err := range []error{
+			testutil.GetTags(t.Context(), c), second(c.Token(t.Context())), second(c.RefreshToken(t.Context())),
+		} {
 			require.Error(t, err)
 			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), testutil.Sentinel)
 		}
@@ -705,11 +695,12 @@ func TestTokenSource(t *testing.T) {
 	})
 	t.Run("it ends with the caller's context", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
-				func(ctx context.Context) (wechatuser.Token, error) {
-					<-ctx.Done()
-					return wechatuser.Token{}, ctx.Err()
-				})))
+			c := testutil.NewTokenClient(t, &testutil.TokenServer{},
+				wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+					func(ctx context.Context) (wechatuser.Token, error) {
+						<-ctx.Done()
+						return wechatuser.Token{}, ctx.Err()
+					})))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			err := testutil.GetTags(ctx, c)
@@ -741,7 +732,8 @@ func TestTokenSourceReplacesTheTokenItself(t *testing.T) {
 		}
 		return issuer.Token(ctx)
 	})
-	require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
+	require.NoError(t,
+		testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenSource(rotating))))
 }
 
 // invalidator is a source that returns the next token once the current one is invalidated.
@@ -837,7 +829,8 @@ func TestTokenInvalidator(t *testing.T) {
 		assert.Equal(t, []string{"first"}, src.dropped)
 	})
 	t.Run("RefreshToken needs an invalidator", func(t *testing.T) {
-		c := testutil.NewTokenClient(t, alive("first"), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("first")))
+		c := testutil.NewTokenClient(t, alive("first"),
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource("first")))
 		_, err := c.RefreshToken(t.Context())
 		var ae *wechatuser.ArgumentError
 		require.ErrorAs(t, err, &ae)
@@ -874,8 +867,9 @@ func TestFetchesAreLogged(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
 		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
 		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Contains(t, log.String(), `"level":"INFO","msg":"wechatuser: token refreshed","key":"wechatuser:token:stable:`+testutil.AppID+
-			`","reason":"due","from":"wechat",`)
+		assert.Contains(t, log.String(),
+			`"level":"INFO","msg":"wechatuser: token refreshed","key":"wechatuser:token:stable:`+testutil.AppID+
+				`","reason":"due","from":"wechat",`)
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
@@ -896,7 +890,7 @@ func TestFetchHasTheContextValuesOfItsFirstCaller(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
 		var got any
 		c := testutil.NewTokenClient(t, &testutil.TokenServer{}, wechatuser.WithInterceptor(
-			func(inner context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+			func(inner context.Context, call wechatuser.Call, next testutil.Next) (wechatuser.Result, error) {
 				if call.API == "getStableAccessToken" {
 					cancel()
 					got = inner.Value(key{})
@@ -959,7 +953,8 @@ func TestRememberedFailureSaysSo(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, "getStableAccessToken", e.API)
 			wait := time.Second << i
-			assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(" (remembered; next try in %v)", wait)), "%v", err)
+			assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(" (remembered; next try in %v)", wait)), "%v",
+				err)
 			time.Sleep(wait)
 		}
 	})
@@ -1056,7 +1051,8 @@ func TestTransportThatIgnoresItsContext(t *testing.T) {
 					}
 					return nil
 				}
-				c := testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()))...)
+				c := testutil.NewTokenClient(t, acc,
+					append(slices.Clone(opts), wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore()))...)
 				start := time.Now()
 				err := testutil.GetTags(t.Context(), c)
 				assert.Equal(t, 80*time.Second, time.Since(start))

@@ -42,9 +42,9 @@ type TokenBudget interface {
 	AllowForced(ctx context.Context, key string) (bool, error)
 }
 
-// ErrUnreadableToken is matched by the error of a [TokenStore] whose value is not a token and was written by none of
-// its processes. The client then fetches a token, and saves it in place of that value. A value that is encrypted with
-// another key is a different error: to replace it would disturb the processes that have that key.
+// ErrUnreadableToken is matched by the error of a [TokenStore] if a value in it is not a token, and no client wrote it.
+// The client then fetches a token, and saves it in place of that value. A value that is encrypted with another key is a
+// different error: replacing it would disturb the processes that have that key.
 var ErrUnreadableToken = tokencache.ErrUnreadable
 
 // NewMemoryTokenStore returns a [TokenStore] for the clients of one process. It is a [TokenLocker] and a [TokenBudget]

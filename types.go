@@ -43,8 +43,8 @@ const (
 
 // UserInfo is the profile of a follower, with the platform's fields and JSON names.
 //
-// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings, tag IDs
-// and extra fields of profiles from one response share memory in blocks of a few KiB.
+// For a user who does not follow the account, Subscribe is 0 and everything except OpenID is empty. The strings, tag
+// IDs and extra fields of profiles from one response share memory in blocks of a few KiB.
 //
 // A struct that embeds UserInfo inherits MarshalJSON and UnmarshalJSON, and encoding/json leaves out its other fields:
 // give it a field of this type instead, or put the other values into Extra.
@@ -53,7 +53,8 @@ type UserInfo struct {
 	Subscribe int `json:"subscribe"`
 	// OpenID identifies the user within this account.
 	OpenID string `json:"openid"`
-	// UnionID identifies the user within an Open Platform account; empty if the account is not bound to one.
+	// UnionID identifies the user in all accounts that are bound to the same Open Platform (开放平台) account; empty if
+	// this account is bound to none.
 	UnionID string `json:"unionid,omitempty"`
 	// Language is "zh_CN" for everybody since 2021.
 	Language string `json:"language"`
@@ -95,11 +96,11 @@ type UserInfo struct {
 type profile UserInfo
 
 // MarshalJSON returns the profile as JSON with the platform's names: the known fields first, and then those of Extra,
-// sorted by name. Of Extra it leaves out names that are those of known fields.
+// sorted by name. It leaves out a field of Extra that has the name of a known field.
 func (u UserInfo) MarshalJSON() ([]byte, error) { return wire.MarshalWithUnknown(profile(u)) }
 
-// UnmarshalJSON replaces the profile by one that MarshalJSON returned, or that the platform sent. It accepts what the
-// platform is known to send: a number in quotes, for example, or null in place of a list.
+// UnmarshalJSON replaces the profile with one that MarshalJSON returned, or that the platform sent. It accepts what the
+// platform is known to send, such as a number in quotes, or null in place of a list.
 func (u *UserInfo) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" { // by convention, this changes nothing
 		return nil
@@ -142,9 +143,9 @@ type OpenIDPage struct {
 	Total int
 	// Count is the number of openids in this page.
 	Count int
-	// OpenIDs is the page: up to 10,000 openids. Of a blacklist the platform's pages say 1,000 today, and said 10,000
-	// before. Neighbours share memory in blocks of at most
-	// 24 KiB: an openid that you keep keeps its block in memory, but not the page.
+	// OpenIDs is the page: up to 10,000 openids, or 1,000 of the blacklist, for which the platform's documentation said
+	// 10,000 in the past. Neighbors share memory in blocks of at most 24 KiB: an openid that you keep keeps its block
+	// in memory, but not the page.
 	OpenIDs []string
 	// NextOpenID is the last openid of this page, and the cursor of the next one. It is not empty on the last page: the
 	// list ends with a page that has no openids. [Client.AllFans] returns the whole list.
@@ -153,7 +154,7 @@ type OpenIDPage struct {
 
 // Tag is a label for followers. An account has up to 100 of them, a follower up to 20.
 type Tag struct {
-	// ID is 100 or more; 0, 1 and 2 are the platform's own (未分组, 黑名单, 星标组).
+	// ID is 100 or more; 0, 1 and 2 are the platform's own: no tag, blocked and starred (未分组, 黑名单, 星标组).
 	ID int `json:"id"`
 	// Name is unique in the account and has at most 30 bytes of UTF-8, which is 10 Chinese characters.
 	Name string `json:"name"`
@@ -189,9 +190,9 @@ type RateLimit struct {
 // RIDInfo is what the platform recorded about a failed call. Tokens and the app secret are redacted in its texts.
 type RIDInfo struct {
 	InvokedAt    time.Time
-	Cost         time.Duration
-	RequestURL   string // the query of the request
+	Cost         time.Duration // how long the platform took
+	RequestURL   string        // the query of the request
 	RequestBody  string
 	ResponseBody string
-	ClientIP     string // where the platform saw the call come from
+	ClientIP     string // the caller's address, as the platform saw it
 }

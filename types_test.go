@@ -36,7 +36,9 @@ func TestUserInfoAsJSON(t *testing.T) {
 		return b.String()
 	}
 	assert.Equal(t, known+"}\n", encode(u))
-	u.Extra = map[string]json.RawMessage{"z": json.RawMessage(`{"<": 1}`), "a": json.RawMessage(`"x"`), "openid": json.RawMessage(`"no"`)}
+	u.Extra = map[string]json.RawMessage{
+		"z": json.RawMessage(`{"<": 1}`), "a": json.RawMessage(`"x"`), "openid": json.RawMessage(`"no"`),
+	}
 	withExtra := known + `,"a":"x","z":{"<":1}}`
 	assert.Equal(t, "["+withExtra+","+withExtra+"]\n", encode([]any{u, &u}), "also in a slice of values")
 	escaped, err := json.Marshal(u)
@@ -51,7 +53,12 @@ func TestUserInfoAsJSON(t *testing.T) {
 func TestUserInfoExtraRoundTrip(t *testing.T) {
 	const body = `[{"openid":"oFAKE","level":{"a":[1,2.50]},"Subscribe":1,"since":null,"errcode":0,"errmsg":"ok"},{"openid":"oFAKE2"},null]`
 	want := []wechatuser.UserInfo{
-		{OpenID: "oFAKE", Subscribe: 1, Extra: map[string]json.RawMessage{"level": json.RawMessage(`{"a":[1,2.50]}`), "since": json.RawMessage(`null`)}},
+		{
+			OpenID: "oFAKE", Subscribe: 1,
+			Extra: map[string]json.RawMessage{
+				"level": json.RawMessage(`{"a":[1,2.50]}`), "since": json.RawMessage(`null`),
+			},
+		},
 		{OpenID: "oFAKE2"},
 		{},
 	}

@@ -81,9 +81,9 @@ func (r *batchUserInfoResponse) missingField() string {
 // position: the platform guarantees no order. One rejected openid fails the whole call; [Client.BulkUserInfo] has no
 // limit and goes on without the rejected ones.
 //
-// If an openid is nobody's, the platform is known to send the profiles of the others with UnionIDs that are not theirs.
-// A response that may be such a one fails with a [*ResponseError] that matches [ErrUnproven]. So may the response for
-// users who have left the account, if they come last: [Client.BulkUserInfo] asks again and returns all of them.
+// If an openid belongs to nobody, the platform is known to mix up the UnionIDs of the other profiles. If a response may
+// be mixed up, the call fails with a [*ResponseError] that matches [ErrUnproven]. It may also fail if the last user has
+// left the account: [Client.BulkUserInfo] asks again and returns all profiles.
 //
 // batchUserinfo, POST /cgi-bin/user/info/batchget,
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_batchuserinfo.html.
@@ -91,7 +91,7 @@ func (c *Client) BatchUserInfo(ctx context.Context, users []UserQuery) ([]UserIn
 	return c.batchUserInfo(ctx, users, false)
 }
 
-// batchUserInfo is BatchUserInfo. As a part of a job it leaves it to the job which profiles are proven.
+// batchUserInfo is BatchUserInfo. If ofJob is set, the job checks which profiles are proven.
 func (c *Client) batchUserInfo(ctx context.Context, users []UserQuery, ofJob bool) ([]UserInfo, error) {
 	ep := &endpoints[batchUserInfo]
 	if err := ep.checkSize("user_list", len(users)); err != nil {
@@ -159,8 +159,8 @@ func (c *Client) GetFans(ctx context.Context, nextOpenID string) (*OpenIDPage, e
 	return res.page(), nil
 }
 
-// UpdateRemark sets the remark of a follower, which only the account's operators see. It has at most 30 bytes of UTF-8,
-// which is 10 Chinese characters. An empty remark removes it.
+// UpdateRemark sets the remark of a follower, which only the account's operators see. A remark has at most 30 bytes of
+// UTF-8, which is 10 Chinese characters. An empty one removes the remark.
 //
 // For a user who does not follow the account the platform returns [CodeRequireSubscribe].
 //
@@ -215,7 +215,7 @@ func (c *Client) ChangeOpenID(ctx context.Context, fromAppID string, openIDs []s
 	return c.changeOpenID(ctx, fromAppID, openIDs, false)
 }
 
-// changeOpenID is ChangeOpenID. As a part of a job it leaves it to the job whose results they are.
+// changeOpenID is ChangeOpenID. If ofJob is set, the job checks which result belongs to which openid.
 func (c *Client) changeOpenID(ctx context.Context, fromAppID string, openIDs []string, ofJob bool) ([]OpenIDChange, error) {
 	ep := &endpoints[changeOpenID]
 	if fromAppID == "" || !isWord(fromAppID) {

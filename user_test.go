@@ -29,7 +29,8 @@ func TestChangeOpenIDOfPartOfAList(t *testing.T) {
 		`{"ori_openid":"` + testutil.Bob + `","err_msg":"ori_openid error"},` +
 		`{"ori_openid":"` + testutil.Carol + `","new_openid":"","err_msg":"ok"},` +
 		`{"ori_openid":"oFAKE"}]}`
-	changes, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).ChangeOpenID(t.Context(), "wxOLD", []string{testutil.Alice, testutil.Bob, testutil.Carol, "oFAKE"})
+	changes, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body))).ChangeOpenID(t.Context(), "wxOLD",
+		[]string{testutil.Alice, testutil.Bob, testutil.Carol, "oFAKE"})
 	require.NoError(t, err)
 	require.Len(t, changes, 4)
 	assert.Equal(t, wechatuser.OpenIDChange{From: testutil.Alice, To: testutil.Carol}, changes[0])
@@ -51,7 +52,11 @@ func TestChangeOpenIDOfPartOfAList(t *testing.T) {
 
 // Scenes unknown to this version are kept.
 func TestUnknownScene(t *testing.T) {
-	info, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"subscribe":1,"openid":"`+testutil.Alice+`","subscribe_scene":"ADD_SCENE_MOON"}`))).GetUserInfo(t.Context(), testutil.Alice)
+	info, err := testutil.NewClient(t,
+		testutil.Play(
+			testutil.RespondJSON(
+				`{"subscribe":1,"openid":"`+testutil.Alice+`","subscribe_scene":"ADD_SCENE_MOON"}`))).GetUserInfo(
+		t.Context(), testutil.Alice)
 	require.NoError(t, err)
 	assert.Equal(t, wechatuser.SubscribeScene("ADD_SCENE_MOON"), info.SubscribeScene)
 }
@@ -59,7 +64,9 @@ func TestUnknownScene(t *testing.T) {
 // The caller's slices are not modified, and a retry sends what they held when the call was made.
 func TestArgumentsAreNotModified(t *testing.T) {
 	ids := []string{testutil.Alice, testutil.Bob, testutil.Carol}
-	s := testutil.Play(testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["`+testutil.Carol+`"]}`), testutil.RespondJSON(testutil.OKBody))
+	s := testutil.Play(
+		testutil.RespondJSON(`{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["`+testutil.Carol+`"]}`),
+		testutil.RespondJSON(testutil.OKBody))
 	require.NoError(t, testutil.NewClient(t, s).BatchTagging(t.Context(), 100, ids))
 	assert.Equal(t, []string{testutil.Alice, testutil.Bob, testutil.Carol}, ids)
 }
@@ -81,12 +88,25 @@ func TestResponsesAboutSomethingElse(t *testing.T) {
 			body string
 			want string
 		}{
-			"the profile of another user": {userInfo, strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1), "another openid"},
-			"a profile without subscribe": {userInfo, `{"openid":"` + testutil.Alice + `","subscribe_time":1}`, "no subscribe"},
-			"one that only mentions it":   {userInfo, `{"openid":"` + testutil.Alice + `","remark":"subscribe","a":"\"subscribe\":"}`, "no subscribe"},
-			"results for others": {changeOpenID, `{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"},` +
-				`{"ori_openid":"` + testutil.Carol + `","new_openid":"o2"}]}`, "not asked for"},
-			"a result too few":  {changeOpenID, `{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"}]}`, "no result for one"},
+			"the profile of another user": {
+				userInfo, strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1), "another openid",
+			},
+			"a profile without subscribe": {
+				userInfo, `{"openid":"` + testutil.Alice + `","subscribe_time":1}`, "no subscribe",
+			},
+			"one that only mentions it": {
+				userInfo, `{"openid":"` + testutil.Alice + `","remark":"subscribe","a":"\"subscribe\":"}`,
+				"no subscribe",
+			},
+			"results for others": {
+				changeOpenID,
+				`{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"},` +
+					`{"ori_openid":"` + testutil.Carol + `","new_openid":"o2"}]}`, "not asked for",
+			},
+			"a result too few": {
+				changeOpenID, `{"errcode":0,"result_list":[{"ori_openid":"` + testutil.Alice + `","new_openid":"o1"}]}`,
+				"no result for one",
+			},
 			"a result too many": {changeOpenID, `{"errcode":0,"result_list":[` + strings.Repeat(`{"ori_openid":"`+testutil.Alice+`","new_openid":"o1"},`, 2) + `{"ori_openid":"` + testutil.Bob + `"}]}`, "too many"},
 		} {
 			s := testutil.Play(testutil.RespondJSON(tc.body))
@@ -98,7 +118,8 @@ func TestResponsesAboutSomethingElse(t *testing.T) {
 			assert.Equal(t, 3, s.Count(), name)
 		}
 
-		s := testutil.Play(testutil.RespondJSON(strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1)), testutil.RespondJSON(testutil.AliceBody))
+		s := testutil.Play(testutil.RespondJSON(strings.Replace(testutil.AliceBody, testutil.Alice, testutil.Bob, 1)),
+			testutil.RespondJSON(testutil.AliceBody))
 		require.NoError(t, userInfo(testutil.NewClient(t, s)))
 	})
 }
@@ -108,7 +129,8 @@ func TestCreateTagWithTheTagOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := testutil.RespondJSON(`{"tag":{"id":134,"name":"other"}}`)
 		taken := testutil.RespondCode(45157)
-		s := testutil.Play(other, taken, testutil.RespondJSON(`{"tags":[{"id":134,"name":"other"},{"id":135,"name":"vip"}]}`))
+		s := testutil.Play(other, taken,
+			testutil.RespondJSON(`{"tags":[{"id":134,"name":"other"},{"id":135,"name":"vip"}]}`))
 		tag, err := testutil.NewClient(t, s).CreateTag(t.Context(), "vip")
 		require.NoError(t, err)
 		assert.Equal(t, 135, tag.ID)

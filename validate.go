@@ -57,6 +57,16 @@ func notOfWord(s string) string {
 	return ""
 }
 
+// wordOf returns s without what an identifier cannot have.
+func wordOf(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !isWord(string(r)) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
 // checkCursor is checkOpenID for a cursor, which is empty at the beginning of a list.
 func (e *endpoint) checkCursor(field, openID string) error {
 	if openID == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // Invalid arguments are found before anything is sent, token requests included.
@@ -38,51 +39,84 @@ func TestArguments(t *testing.T) {
 			_, err := c.GetUserInfo(ctx, id)
 			return err
 		}},
-		{"BatchUserInfo", "batchUserinfo", "user_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: testutil.Alice}, {OpenID: id}})
-			return err
-		}},
-		{"UpdateRemark", "updateRemark", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.UpdateRemark(ctx, id, "r")
-		}},
-		{"GetTagIDList", "getTagidList", "openid", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.GetTagIDList(ctx, id)
-			return err
-		}},
-		{"ChangeOpenID", "changeOpenid", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.ChangeOpenID(ctx, "wxOLD", []string{testutil.Alice, id})
-			return err
-		}},
-		{"BatchTagging", "batchTagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.BatchTagging(ctx, 100, []string{id, testutil.Alice})
-		}},
-		{"BatchUntagging", "batchUntagging", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.BatchUntagging(ctx, 100, []string{id})
-		}},
-		{"BatchBlacklist", "batchBlacklist", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.BatchBlacklist(ctx, []string{id})
-		}},
-		{"BatchUnblacklist", "batchUnblacklist", "openid_list", false, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			return c.BatchUnblacklist(ctx, []string{id})
-		}},
+		{
+			"BatchUserInfo", "batchUserinfo", "user_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				_, err := c.BatchUserInfo(ctx, []wechatuser.UserQuery{{OpenID: testutil.Alice}, {OpenID: id}})
+				return err
+			},
+		},
+		{
+			"UpdateRemark", "updateRemark", "openid", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				return c.UpdateRemark(ctx, id, "r")
+			},
+		},
+		{
+			"GetTagIDList", "getTagidList", "openid", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				_, err := c.GetTagIDList(ctx, id)
+				return err
+			},
+		},
+		{
+			"ChangeOpenID", "changeOpenid", "openid_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				_, err := c.ChangeOpenID(ctx, "wxOLD", []string{testutil.Alice, id})
+				return err
+			},
+		},
+		{
+			"BatchTagging", "batchTagging", "openid_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				return c.BatchTagging(ctx, 100, []string{id, testutil.Alice})
+			},
+		},
+		{
+			"BatchUntagging", "batchUntagging", "openid_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				return c.BatchUntagging(ctx, 100, []string{id})
+			},
+		},
+		{
+			"BatchBlacklist", "batchBlacklist", "openid_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				return c.BatchBlacklist(ctx, []string{id})
+			},
+		},
+		{
+			"BatchUnblacklist", "batchUnblacklist", "openid_list", false,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				return c.BatchUnblacklist(ctx, []string{id})
+			},
+		},
 		{"GetFans", "getFans", "next_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
 			_, err := c.GetFans(ctx, id)
 			return err
 		}},
-		{"GetTagFans", "getTagFans", "next_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.GetTagFans(ctx, 100, id)
-			return err
-		}},
-		{"GetBlacklist", "getBlacklist", "begin_openid", true, func(ctx context.Context, c *wechatuser.Client, id string) error {
-			_, err := c.GetBlacklist(ctx, id)
-			return err
-		}},
+		{
+			"GetTagFans", "getTagFans", "next_openid", true,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				_, err := c.GetTagFans(ctx, 100, id)
+				return err
+			},
+		},
+		{
+			"GetBlacklist", "getBlacklist", "begin_openid", true,
+			func(ctx context.Context, c *wechatuser.Client, id string) error {
+				_, err := c.GetBlacklist(ctx, id)
+				return err
+			},
+		},
 	} {
 		for _, id := range badOpenIDs {
-			add(m.name+" of a bad openid", m.api, m.field, "contains ", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
+			add(m.name+" of a bad openid", m.api, m.field, "contains ",
+				func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, id) })
 		}
 		if !m.cursor {
-			add(m.name+" of no openid", m.api, m.field, "empty", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, "") })
+			add(m.name+" of no openid", m.api, m.field, "empty", func(ctx context.Context, c *wechatuser.Client) error {
+				return m.call(ctx, c, "")
+			})
 		}
 	}
 
@@ -93,7 +127,9 @@ func TestArguments(t *testing.T) {
 		want             string
 		call             func(ctx context.Context, c *wechatuser.Client, openIDs []string) error
 	}{
-		{"BatchUserInfo", "batchUserinfo", "user_list", wechatuser.MaxUserInfoBatch, "101 openids, but one call takes at most 100: use BulkUserInfo for any number",
+		{
+			"BatchUserInfo", "batchUserinfo", "user_list", wechatuser.MaxUserInfoBatch,
+			"101 openids, but one call takes at most 100: use BulkUserInfo for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				var users []wechatuser.UserQuery
 				for _, id := range ids {
@@ -101,28 +137,45 @@ func TestArguments(t *testing.T) {
 				}
 				_, err := c.BatchUserInfo(ctx, users)
 				return err
-			}},
-		{"ChangeOpenID", "changeOpenid", "openid_list", wechatuser.MaxUserInfoBatch, "101 openids, but one call takes at most 100: use BulkChangeOpenID for any number",
+			},
+		},
+		{
+			"ChangeOpenID", "changeOpenid", "openid_list", wechatuser.MaxUserInfoBatch,
+			"101 openids, but one call takes at most 100: use BulkChangeOpenID for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				_, err := c.ChangeOpenID(ctx, "wxOLD", ids)
 				return err
-			}},
-		{"BatchTagging", "batchTagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, but one call takes at most 50: use BulkTagging for any number",
+			},
+		},
+		{
+			"BatchTagging", "batchTagging", "openid_list", wechatuser.MaxTaggingBatch,
+			"51 openids, but one call takes at most 50: use BulkTagging for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchTagging(ctx, 100, ids)
-			}},
-		{"BatchUntagging", "batchUntagging", "openid_list", wechatuser.MaxTaggingBatch, "51 openids, but one call takes at most 50: use BulkUntagging for any number",
+			},
+		},
+		{
+			"BatchUntagging", "batchUntagging", "openid_list", wechatuser.MaxTaggingBatch,
+			"51 openids, but one call takes at most 50: use BulkUntagging for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchUntagging(ctx, 100, ids)
-			}},
-		{"BatchBlacklist", "batchBlacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, but one call takes at most 20: use BulkBlacklist for any number",
-			func(ctx context.Context, c *wechatuser.Client, ids []string) error { return c.BatchBlacklist(ctx, ids) }},
-		{"BatchUnblacklist", "batchUnblacklist", "openid_list", wechatuser.MaxBlacklistBatch, "21 openids, but one call takes at most 20: use BulkUnblacklist for any number",
+			},
+		},
+		{
+			"BatchBlacklist", "batchBlacklist", "openid_list", wechatuser.MaxBlacklistBatch,
+			"21 openids, but one call takes at most 20: use BulkBlacklist for any number",
+			func(ctx context.Context, c *wechatuser.Client, ids []string) error { return c.BatchBlacklist(ctx, ids) },
+		},
+		{
+			"BatchUnblacklist", "batchUnblacklist", "openid_list", wechatuser.MaxBlacklistBatch,
+			"21 openids, but one call takes at most 20: use BulkUnblacklist for any number",
 			func(ctx context.Context, c *wechatuser.Client, ids []string) error {
 				return c.BatchUnblacklist(ctx, ids)
-			}},
+			},
+		},
 	} {
-		add(m.name+" without openids", m.api, m.field, "empty list", func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
+		add(m.name+" without openids", m.api, m.field, "empty list",
+			func(ctx context.Context, c *wechatuser.Client) error { return m.call(ctx, c, nil) })
 		add(m.name+" of too many", m.api, m.field, m.want, func(ctx context.Context, c *wechatuser.Client) error {
 			return m.call(ctx, c, slices.Repeat([]string{testutil.Alice}, m.limit+1))
 		})
@@ -130,17 +183,22 @@ func TestArguments(t *testing.T) {
 
 	// Names, remarks, ids and the rest.
 	long := strings.Repeat("大", 10) + "x" // 31 bytes
-	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes of UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.UpdateRemark(ctx, testutil.Alice, long)
-	})
-	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8", func(ctx context.Context, c *wechatuser.Client) error {
-		return c.UpdateRemark(ctx, testutil.Alice, notUTF8)
-	})
+	add("UpdateRemark too long", "updateRemark", "remark", "31 bytes of UTF-8, at most 30",
+		func(ctx context.Context, c *wechatuser.Client) error {
+			return c.UpdateRemark(ctx, testutil.Alice, long)
+		})
+	add("UpdateRemark not UTF-8", "updateRemark", "remark", "not valid UTF-8",
+		func(ctx context.Context, c *wechatuser.Client) error {
+			return c.UpdateRemark(ctx, testutil.Alice, notUTF8)
+		})
 	add("CreateTag empty", "createTag", "name", "empty name", createTag(""))
 	add("CreateTag too long", "createTag", "name", "31 bytes of UTF-8, at most 30", createTag(long))
 	add("CreateTag not UTF-8", "createTag", "name", "not valid UTF-8", createTag(notUTF8))
-	add("UpdateTag empty", "updateTag", "name", "empty name", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, "") })
-	add("UpdateTag too long", "updateTag", "name", "31 bytes of UTF-8, at most 30", func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
+	add("UpdateTag empty", "updateTag", "name", "empty name", func(ctx context.Context, c *wechatuser.Client) error {
+		return c.UpdateTag(ctx, 100, "")
+	})
+	add("UpdateTag too long", "updateTag", "name", "31 bytes of UTF-8, at most 30",
+		func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, long) })
 	for id, want := range map[int]string{0: "0 is not the ID of a tag", -1: "-1 is not the ID of a tag"} {
 		for method, call := range withTagID {
 			api := strings.ToLower(method[:1]) + method[1:]
@@ -152,39 +210,48 @@ func TestArguments(t *testing.T) {
 			case strings.HasPrefix(method, "All"):
 				api = "getTagFans"
 			}
-			add(fmt.Sprint(method, " ", id), api, "tagid", want, func(ctx context.Context, c *wechatuser.Client) error { return call(ctx, c, id) })
+			add(fmt.Sprint(method, " ", id), api, "tagid", want, func(ctx context.Context, c *wechatuser.Client) error {
+				return call(ctx, c, id)
+			})
 		}
 	}
 	for _, from := range []string{"", "wx OLD", notUTF8} {
-		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "pass that of the account", func(ctx context.Context, c *wechatuser.Client) error {
-			_, err := c.ChangeOpenID(ctx, from, []string{testutil.Alice})
-			return err
-		})
+		add("ChangeOpenID from nowhere", "changeOpenid", "from_appid", "pass that of the account",
+			func(ctx context.Context, c *wechatuser.Client) error {
+				_, err := c.ChangeOpenID(ctx, from, []string{testutil.Alice})
+				return err
+			})
 	}
-	for _, path := range []string{"", "cgi-bin/user/get", "https://api.weixin.qq.com/cgi-bin/user/get", "/cgi-bin/user/get?x=1", "/cgi-bin/user/get#x", "//cgi-bin", "/cgi-bin/user get", "/cgi-bin/user/get\n", notUTF8} {
-		add("GetAPIQuota "+path, "getApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error {
-			_, err := c.GetAPIQuota(ctx, path)
-			return err
-		})
-		add("ClearAPIQuota "+path, "clearApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`, func(ctx context.Context, c *wechatuser.Client) error { return c.ClearAPIQuota(ctx, path) })
+	for _, path := range []string{
+		"", "cgi-bin/user/get", "https://api.weixin.qq.com/cgi-bin/user/get", "/cgi-bin/user/get?x=1",
+		"/cgi-bin/user/get#x", "//cgi-bin", "/cgi-bin/user get", "/cgi-bin/user/get\n", notUTF8,
+	} {
+		add("GetAPIQuota "+path, "getApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`,
+			func(ctx context.Context, c *wechatuser.Client) error {
+				_, err := c.GetAPIQuota(ctx, path)
+				return err
+			})
+		add("ClearAPIQuota "+path, "clearApiQuota", "cgi_path", `such as "/cgi-bin/user/get"`,
+			func(ctx context.Context, c *wechatuser.Client) error { return c.ClearAPIQuota(ctx, path) })
 	}
 	for _, r := range []string{"", " ", testutil.RID + "\n", notUTF8} {
-		add("GetRIDInfo", "getRidInfo", "rid", "pass the RID of an Error", func(ctx context.Context, c *wechatuser.Client) error {
-			_, err := c.GetRIDInfo(ctx, r)
-			return err
-		})
+		add("GetRIDInfo", "getRidInfo", "rid", "pass the RID of an Error",
+			func(ctx context.Context, c *wechatuser.Client) error {
+				_, err := c.GetRIDInfo(ctx, r)
+				return err
+			})
 	}
 
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s),
-				wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
-					assert.Fail(t, "there was a call")
-					return wechatuser.Result{}, nil
-				}))
-			require.NoError(t, err)
-			err = tt.call(t.Context(), c)
+			c := testutil.NewTokenClient(t, s,
+				wechatuser.WithInterceptor(
+					func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
+						assert.Fail(t, "there was a call")
+						return wechatuser.Result{}, nil
+					}))
+			err := tt.call(t.Context(), c)
 			var ae *wechatuser.ArgumentError
 			require.ErrorAs(t, err, &ae)
 			assert.Equal(t, tt.api, ae.API)
@@ -219,7 +286,7 @@ var withTagID = map[string]func(ctx context.Context, c *wechatuser.Client, id in
 		return c.BatchUntagging(ctx, id, []string{testutil.Alice})
 	},
 	"AllTagFans": func(ctx context.Context, c *wechatuser.Client, id int) error {
-		return testutil.LastError(c.AllTagFans(ctx, id))
+		return seq.LastError(c.AllTagFans(ctx, id))
 	},
 	"BulkTagging": func(ctx context.Context, c *wechatuser.Client, id int) error {
 		_, err := c.BulkTagging(ctx, id, wechatuser.OpenIDs(testutil.Alice))
@@ -242,17 +309,22 @@ func TestNilContext(t *testing.T) {
 		"Do": func(ctx context.Context, c *wechatuser.Client) error {
 			return c.Do(ctx, wechatuser.Request{Path: testutil.PathGetTags}, nil)
 		},
-		"EnsureTag": func(ctx context.Context, c *wechatuser.Client) error { _, err := c.EnsureTag(ctx, "vip"); return err },
-		"AllFans":   func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllFans(ctx)) },
-		"AllTagFans": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.AllTagFans(ctx, 134))
+		"EnsureTag": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.EnsureTag(ctx, "vip")
+			return err
 		},
-		"AllBlacklist": func(ctx context.Context, c *wechatuser.Client) error { return testutil.LastError(c.AllBlacklist(ctx)) },
+		"AllFans": func(ctx context.Context, c *wechatuser.Client) error { return seq.LastError(c.AllFans(ctx)) },
+		"AllTagFans": func(ctx context.Context, c *wechatuser.Client) error {
+			return seq.LastError(c.AllTagFans(ctx, 134))
+		},
+		"AllBlacklist": func(ctx context.Context, c *wechatuser.Client) error {
+			return seq.LastError(c.AllBlacklist(ctx))
+		},
 		"BulkUserInfo": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, list))
+			return seq.LastError(c.BulkUserInfo(ctx, list))
 		},
 		"BulkChangeOpenID": func(ctx context.Context, c *wechatuser.Client) error {
-			return testutil.LastError(c.BulkChangeOpenID(ctx, "wxOLD", list))
+			return seq.LastError(c.BulkChangeOpenID(ctx, "wxOLD", list))
 		},
 		"BulkTagging": func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.BulkTagging(ctx, 134, list)
@@ -270,28 +342,36 @@ func TestNilContext(t *testing.T) {
 			_, err := c.BulkUnblacklist(ctx, list)
 			return err
 		},
-		"SyncTag": func(ctx context.Context, c *wechatuser.Client) error { _, err := c.SyncTag(ctx, 134, list); return err },
+		"SyncTag": func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := c.SyncTag(ctx, 134, list)
+			return err
+		},
 		"SyncBlacklist": func(ctx context.Context, c *wechatuser.Client) error {
 			_, err := c.SyncBlacklist(ctx, list)
 			return err
 		},
 	}
 	for _, call := range testutil.APICalls {
-		calls[call.Name] = func(ctx context.Context, c *wechatuser.Client) error { _, err := call.Do(ctx, c); return err }
+		calls[call.Name] = func(ctx context.Context, c *wechatuser.Client) error {
+			_, err := call.Do(ctx, c)
+			return err
+		}
 	}
 	typ := reflect.TypeFor[*wechatuser.Client]()
 	for i := range typ.NumMethod() {
-		if name, typ := typ.Method(i).Name, typ.Method(i).Type; typ.NumIn() > 1 && typ.In(1) == reflect.TypeFor[context.Context]() {
+		if name, typ := typ.Method(i).Name, typ.Method(i).Type; typ.NumIn() > 1 &&
+			typ.In(1) == reflect.TypeFor[context.Context]() {
 			assert.Contains(t, calls, name)
 		}
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			s := testutil.Play(testutil.RespondJSON(testutil.TokenBody))
-			for _, opt := range []wechatuser.Option{wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T"))} {
-				c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(s), opt,
+			for _, opt := range []wechatuser.Option{
+				wechatuser.WithTransport(s), wechatuser.WithTokenSource(wechatuser.StaticTokenSource("T")),
+			} {
+				c := testutil.NewTokenClient(t, s, opt,
 					wechatuser.WithLimiter(closedLimiter{t}))
-				require.NoError(t, err)
 				var none context.Context
 				var ae *wechatuser.ArgumentError
 				require.ErrorAs(t, call(none, c), &ae)
@@ -317,7 +397,9 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 	for name, call := range map[string]func(*wechatuser.Client) error{
 		"remark of 30 bytes":   func(c *wechatuser.Client) error { return c.UpdateRemark(ctx, testutil.Alice, full) },
 		"tag name of 30 bytes": func(c *wechatuser.Client) error { return c.UpdateTag(ctx, 100, full) },
-		"the tag 星标组":          func(c *wechatuser.Client) error { return c.BatchTagging(ctx, 2, []string{testutil.Alice}) },
+		"the tag 星标组": func(c *wechatuser.Client) error {
+			return c.BatchTagging(ctx, 2, []string{testutil.Alice})
+		},
 		"50 openids to tag": func(c *wechatuser.Client) error {
 			return c.BatchTagging(ctx, 100, slices.Repeat([]string{testutil.Alice}, 50))
 		},
@@ -339,8 +421,11 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 		})
 	}
 
-	s := testutil.Play(testutil.RespondJSON(`{"user_info_list":[` + testutil.AliceBody + `],"result_list":[{"ori_openid":"` + testutil.Alice + `"}]}`))
-	_, err := testutil.NewClient(t, s).BatchUserInfo(ctx, slices.Repeat([]wechatuser.UserQuery{{OpenID: testutil.Alice}}, 100))
+	s := testutil.Play(
+		testutil.RespondJSON(
+			`{"user_info_list":[` + testutil.AliceBody + `],"result_list":[{"ori_openid":"` + testutil.Alice + `"}]}`))
+	_, err := testutil.NewClient(t, s).BatchUserInfo(ctx,
+		slices.Repeat([]wechatuser.UserQuery{{OpenID: testutil.Alice}}, 100))
 	require.NoError(t, err)
 	_, err = testutil.NewClient(t, s).ChangeOpenID(ctx, "wxOLD", slices.Repeat([]string{testutil.Alice}, 100))
 	require.NoError(t, err)
@@ -349,7 +434,8 @@ func TestArgumentsAtTheLimit(t *testing.T) {
 
 // The limits are those of the platform.
 func TestLimits(t *testing.T) {
-	assert.Equal(t, []int{100, 50, 20}, []int{wechatuser.MaxUserInfoBatch, wechatuser.MaxTaggingBatch, wechatuser.MaxBlacklistBatch})
+	assert.Equal(t, []int{100, 50, 20},
+		[]int{wechatuser.MaxUserInfoBatch, wechatuser.MaxTaggingBatch, wechatuser.MaxBlacklistBatch})
 }
 
 // What cannot be seen is named: it comes with text that was copied from a page, or with the first line of a file.
@@ -373,7 +459,7 @@ func TestInvisibleCharactersAreNamed(t *testing.T) {
 		require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, want)
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, "openid 2 of 2")
-		_, errs := testutil.Collect(c.BulkUserInfo(t.Context(), testutil.List([]string{openID})))
+		_, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(openID)))
 		require.Len(t, errs, 1)
 		require.ErrorContains(t, errs[0], want)
 	}
@@ -386,7 +472,8 @@ func TestControlCharactersInNames(t *testing.T) {
 		_, createErr := c.CreateTag(t.Context(), name)
 		_, ensureErr := c.EnsureTag(t.Context(), name)
 		for _, err := range []error{
-			c.UpdateRemark(t.Context(), testutil.Alice, name), createErr, ensureErr, c.UpdateTag(t.Context(), 100, name),
+			c.UpdateRemark(t.Context(), testutil.Alice, name), createErr, ensureErr,
+			c.UpdateTag(t.Context(), 100, name),
 		} {
 			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument, "%q", name)
 			require.ErrorContains(t, err, "control character", "%q", name)

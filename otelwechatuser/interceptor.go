@@ -108,7 +108,7 @@ func (o *observer) observe(
 	return res, err
 }
 
-// outcomeAttrs returns the attributes that both spans and metrics have after a call.
+// outcomeAttrs returns the attributes of the outcome of a call, for both spans and metrics.
 func outcomeAttrs(res wechatuser.Result, err error) (attrs []attribute.KeyValue) {
 	if err == nil || res.Code != 0 {
 		attrs = append(attrs, semconv.RPCResponseStatusCode(strconv.Itoa(int(res.Code))))

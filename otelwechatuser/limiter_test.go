@@ -51,6 +51,7 @@ func TestLimiterRecordsWaits(t *testing.T) {
 func TestLimiterOfNilIsNil(t *testing.T) {
 	assert.Nil(t, otelwechatuser.Limiter(nil))
 	assert.Panics(t, func() {
-		wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(wechatuser.WithLimiter(otelwechatuser.Limiter(nil)))
+		wechatusertest.NewServer(wechatusertest.WithoutListener()).Client(
+			wechatuser.WithLimiter(otelwechatuser.Limiter(nil)))
 	})
 }

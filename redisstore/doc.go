@@ -8,9 +8,8 @@
 //	c, err := wechatuser.New(appID, secret, wechatuser.WithTokenStore(store), wechatuser.WithLimiter(limiter))
 //
 // With a [Store] one process fetches a token from WeChat and the others read it from Redis: at a cold start, when a
-// token expires, and after a token is revoked. An older token never replaces a newer one, a stale one is deleted only
-// if it is still the stored one, and a process that dies while it holds the lock blocks the others no longer than the
-// lease.
+// token expires, and after a token is revoked. An older token never replaces a newer one, and only the stale token
+// itself is deleted. A process that dies while it holds the lock blocks the others no longer than the lease.
 //
 // [Store.Check] and [Limiter.Check] report what is wrong with Redis, such as a wrong password, and how to fix it.
 //

@@ -105,7 +105,7 @@ func TestProcessesShareTheLimitEvenly(t *testing.T) {
 func TestPlaceOfCallerWhoGaveUpIsReused(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{
 		"deadline before the place": time.Millisecond,
-		"cancelled while waiting":   0,
+		"canceled while waiting":    0,
 	} {
 		t.Run(name, func(t *testing.T) {
 			withFakeClock(t, func(t *testing.T) {

@@ -16,7 +16,8 @@ func TestInvalidOptionsAreReported(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer rdb.Close()
 	_, err := redisstore.New((*redis.Client)(nil),
-		redisstore.WithTimeout(0), redisstore.WithLease(time.Millisecond), redisstore.WithEncryption([]byte("SENTINEL")),
+		redisstore.WithTimeout(0), redisstore.WithLease(time.Millisecond),
+		redisstore.WithEncryption([]byte("SENTINEL")),
 		redisstore.WithReadFrom(nil), redisstore.WithFailClosed(), redisstore.Option{},
 		redisstore.WithConnectTimeout(-time.Second))
 	for _, text := range []string{

@@ -100,7 +100,8 @@ func needRedis(t *testing.T) string {
 	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Fatal("redis-server is not installed: use apt-get install redis-server, brew install redis, or go test -short")
+		t.Fatal(
+			"redis-server is not installed: use apt-get install redis-server, brew install redis, or go test -short")
 	}
 	return path
 }

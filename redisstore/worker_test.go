@@ -168,7 +168,8 @@ func runWorker() int {
 	var cfg workerConfig
 	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &cfg))
 	redisOptions := &redis.UniversalOptions{
-		Addrs: cfg.Redis, MasterName: cfg.Master, Username: cfg.User, Password: cfg.Password, IsClusterMode: cfg.Cluster,
+		Addrs: cfg.Redis, MasterName: cfg.Master, Username: cfg.User, Password: cfg.Password,
+		IsClusterMode:         cfg.Cluster,
 		ContextTimeoutEnabled: !cfg.IgnoreContexts, ReadTimeout: redisReadTimeout,
 	}
 	if cfg.NoRetries {

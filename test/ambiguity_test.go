@@ -53,18 +53,22 @@ func applyThen(r testutil.Reply) testutil.Injector {
 func writeCalls(t *testing.T) (some []testutil.APICall) {
 	t.Helper()
 	for _, calls := range matrixCalls(t) {
-		some = append(some, slices.DeleteFunc(slices.Clone(calls), func(a testutil.APICall) bool { return !a.Write })...)
+		some = append(some, slices.DeleteFunc(slices.Clone(calls), func(a testutil.APICall) bool {
+			return !a.Write
+		})...)
 	}
 	require.Len(t, some, 11)
 	return some
 }
 
 // retriedAsTheyAre are the writes that have the same effect twice as once.
-var retriedAsTheyAre = []string{"UpdateRemark", "UpdateTag", "BatchTagging", "BatchUntagging", "BatchBlacklist", "BatchUnblacklist"}
+var retriedAsTheyAre = []string{
+	"UpdateRemark", "UpdateTag", "BatchTagging", "BatchUntagging", "BatchBlacklist", "BatchUnblacklist",
+}
 
 // However the requests of a write end, and in which order: a success is applied once, an error without ErrAmbiguous is
-// not applied, and what is never retried is applied at most once. At full size these are all orders of three endings; by
-// default all orders of two, each followed by a third of the endings in turn.
+// not applied, and what is never retried is applied at most once. At full size these are all orders of three endings;
+// by default all orders of two, each followed by a third of the endings in turn.
 func TestEveryOutcomeOfAWrite(t *testing.T) {
 	t.Parallel()
 	total := 0
@@ -178,7 +182,8 @@ func TestClearingAQuotaIsNeverRetried(t *testing.T) {
 			}
 			t.Run(call.Name+"/"+e.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := testutil.NewFixture(t, call, wechatuser.WithDisasterRecovery(), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 10}))
+					s := testutil.NewFixture(t, call, wechatuser.WithDisasterRecovery(),
+						wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 10}))
 					s.Times = -1
 					n := 0
 					s.Inject = func(s *testutil.Fixture, req *http.Request) (*http.Response, error) {
@@ -221,7 +226,8 @@ func TestNetHTTPDoesNotRetryWrites(t *testing.T) {
 			}))
 			defer srv.Close()
 			for _, attempts := range []int{1, 3} {
-				c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTransport(srv.Client().Transport),
+				c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithBaseURL(srv.URL),
+					wechatuser.WithTransport(srv.Client().Transport),
 					wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: attempts, MinDelay: 1, MaxDelay: 1}))
 				require.NoError(t, err)
 				require.NoError(t, testutil.GetTags(t.Context(), c), "the connection is used")

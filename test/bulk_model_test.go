@@ -21,6 +21,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -209,7 +210,8 @@ func (b *bulkCase) addInvalid(fans int) {
 				b.bad[id] = wechatuser.CodeTooManyTagsOnUser
 			}
 		case 5:
-			b.input = append(b.input, []string{"", " ", "oFAKE with space", "oFAKE\n", "\xff"}[i%5]+strings.Repeat(" ", i/5))
+			b.input = append(b.input,
+				[]string{"", " ", "oFAKE with space", "oFAKE\n", "\xff"}[i%5]+strings.Repeat(" ", i/5))
 		}
 	}
 }
@@ -218,7 +220,9 @@ func isMalformed(openID string) bool {
 	return openID == "" || !utf8.ValidString(openID) || strings.ContainsAny(openID, " \n")
 }
 
-func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+func (b *bulkCase) run(ctx context.Context, ids iter.Seq2[string, error],
+	opts ...wechatuser.BulkOption,
+) (*wechatuser.BulkReport, error) {
 	switch b.kind {
 	case "tag":
 		return b.c.BulkTagging(ctx, b.tag, ids, opts...)
@@ -284,7 +288,8 @@ func (b *bulkCase) check(t *testing.T, e *events) {
 		}
 	}
 	var progress []wechatuser.Progress
-	report, err := b.run(ctx, testutil.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency), wechatuser.WithPatience(b.patience),
+	report, err := b.run(ctx, seq.ListThen(b.input, b.inputErr), wechatuser.WithConcurrency(b.concurrency),
+		wechatuser.WithPatience(b.patience),
 		wechatuser.WithProgress(func(p wechatuser.Progress) { progress = append(progress, p) }))
 	interrupted := ctx.Err() != nil
 	calls := b.faults.Sent
@@ -383,8 +388,13 @@ func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, befor
 		case !errors.As(f.Err, &apiErr):
 			assert.True(t, isLost(f.Err), "%q: %v", f.OpenID, f.Err)
 		case code == 0:
-			assert.Contains(t, []wechatuser.Code{wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging, wechatuser.CodeSomeOpenIDsFailed,
-				wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID}, apiErr.Code, "a good openid")
+			assert.Contains(t,
+				[]wechatuser.Code{
+					wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging,
+					wechatuser.CodeSomeOpenIDsFailed,
+					wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID,
+				},
+				apiErr.Code, "a good openid")
 		}
 	}
 	return named
@@ -396,7 +406,8 @@ func isLost(err error) bool {
 		te *wechatuser.TransportError
 		re *wechatuser.ResponseError
 	)
-	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) || errors.Is(err, wechatuser.ErrAmbiguous)
+	return errors.As(err, &te) || errors.As(err, &re) || errors.Is(err, wechatuser.CodeSystemBusy) ||
+		errors.Is(err, wechatuser.ErrAmbiguous)
 }
 
 // checkPrefix checks the openids up to ResumeAfter.
@@ -453,7 +464,8 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 	} else {
 		k = len(report.Failed) // a duplicate of a rejected openid is searched for again
 	}
-	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)), "calls for %d openids, %d of them bad", n, k)
+	assert.LessOrEqual(t, report.Calls, (n+limit-1)/limit+2*k*bits.Len(uint(limit-1)),
+		"calls for %d openids, %d of them bad", n, k)
 	if k == 0 && b.distinct {
 		assert.Equal(t, (n+limit-1)/limit, report.Calls)
 	}
@@ -464,7 +476,7 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 	b.faults.Off = true
 	b.limiter.stop()
 	rest := b.input[b.resumeAt(t, report):]
-	again, err := b.run(t.Context(), testutil.ListThen(rest, nil))
+	again, err := b.run(t.Context(), seq.ListThen(rest, nil))
 	var be *wechatuser.BulkError
 	if errors.As(err, &be) {
 		assert.NoError(t, be.Err)
@@ -475,7 +487,8 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 		switch err := named[id]; {
 		case isMalformed(id), b.bad[id] != 0, truth[id]:
 		default:
-			assert.True(t, errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed),
+			assert.True(t,
+				errors.Is(err, wechatuser.CodeConcurrentTagging) || errors.Is(err, wechatuser.CodeSomeOpenIDsFailed),
 				"%q is good and not applied after resuming: %v", id, err)
 		}
 	}
@@ -580,13 +593,16 @@ func newReadCase(seed uint64) *readCase {
 // read reads the profiles of the input between two indexes, and returns the index after the last that it got.
 func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done int, last error) {
 	done = from
-	for user, err := range r.c.BulkUserInfo(ctx, testutil.List(r.input[from:]), wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
+	for user, err := range r.c.BulkUserInfo(ctx, wechatuser.OpenIDs(r.input[from:]...),
+		wechatuser.WithConcurrency(1+r.rng.IntN(6))) {
 		require.NoError(t, last, "nothing comes after the job's error")
 		var one *wechatuser.OpenIDError
 		switch {
 		case errors.As(err, &one):
 			assert.Equal(t, r.input[done], one.OpenID)
-			assert.True(t, isMalformed(one.OpenID) || strings.HasPrefix(one.OpenID, "oFAKEunknown") && errors.Is(err, wechatuser.CodeInvalidOpenID), "%v", err)
+			assert.True(t,
+				isMalformed(one.OpenID) || strings.HasPrefix(one.OpenID, "oFAKEunknown") &&
+					errors.Is(err, wechatuser.CodeInvalidOpenID), "%v", err)
 		case err != nil:
 			last = err
 			continue
@@ -644,7 +660,8 @@ func TestSyncModel(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		fans := rng.IntN([]int{5, 60, 300}[rng.IntN(3)])
 		noCursor := float64(rng.IntN(3)) / 3 // lists whose pages have no cursor
-		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans), wechatusertest.WithPageSize(1+rng.IntN(100)),
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans),
+			wechatusertest.WithPageSize(1+rng.IntN(100)),
 			wechatusertest.WithQuirks(wechatusertest.Quirks{NoCursor: noCursor}))
 		pick := func() (ids []string) {
 			share := rng.IntN(11)
@@ -681,7 +698,9 @@ func TestSyncModel(t *testing.T) {
 		}
 		c := srv.Client(clientOpts...)
 		members := func() []string { return srv.TagFans(tag) }
-		run := func(ctx context.Context, ids iter.Seq2[string, error], opts ...wechatuser.SyncOption) (*wechatuser.SyncReport, error) {
+		run := func(ctx context.Context, ids iter.Seq2[string, error],
+			opts ...wechatuser.SyncOption,
+		) (*wechatuser.SyncReport, error) {
 			return c.SyncTag(ctx, tag, ids, opts...)
 		}
 		if rng.IntN(3) == 0 {
@@ -702,7 +721,7 @@ func TestSyncModel(t *testing.T) {
 		if rng.IntN(6) == 0 {
 			inputErr = io.ErrNoProgress
 		}
-		ids := testutil.ListThen(input, inputErr)
+		ids := seq.ListThen(input, inputErr)
 		fromList := len(strangers) == 0 && inputErr == nil && rng.IntN(2) == 0
 		listed := 0   // calls of the input
 		if fromList { // the input is a list of the platform, which may break off
@@ -758,11 +777,12 @@ func TestSyncModel(t *testing.T) {
 
 		faults.Off = true
 		limiter.stop()
-		_, _ = run(t.Context(), testutil.List(input))
+		_, _ = run(t.Context(), wechatuser.OpenIDs(input...))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")
-		again, err := run(t.Context(), testutil.List(wanted))
+		again, err := run(t.Context(), wechatuser.OpenIDs(wanted...))
 		require.NoError(t, err)
-		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again, "nothing is left to do")
+		assert.Equal(t, wechatuser.SyncReport{Unchanged: len(wanted), Calls: srv.Calls("*") - before}, *again,
+			"nothing is left to do")
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -40,7 +41,9 @@ const (
 // newConnections returns a client that sends through rt, or through the default transport if it is nil.
 func newConnections(t *testing.T, rt http.RoundTripper, opts ...wechatuser.Option) *connections {
 	t.Helper()
-	cs := &connections{account: wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000))}
+	cs := &connections{
+		account: wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(1000)),
+	}
 	t.Cleanup(cs.account.Close)
 	require.Equal(t, vip, cs.account.AddTag("vip"))
 	cs.Proxy = testutil.NewProxy(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,11 +160,13 @@ func TestDeadConnections(t *testing.T) {
 					}
 					for method, call := range calls {
 						for _, n := range sizes {
-							// A new pool each time: net/http may still be dialing for calls that are done already, and put
-							// such a connection into the pool after the others were dropped.
+							// A new pool each time: net/http may still be dialing for calls that are done already, and
+							// put such a connection into the pool after the others were dropped.
 							cs := newConnections(t, newTransport(t), opts...)
 							cs.forget(t, n, f)
-							for _, err := range testutil.RunConcurrently(n, func(int) error { return call(t.Context(), cs.Client) }) {
+							for _, err := range seq.RunConcurrently(n, func(int) error {
+								return call(t.Context(), cs.Client)
+							}) {
 								require.NoError(t, err, "%s, %d at the same time", method, n)
 							}
 							assert.LessOrEqual(t, slices.Max(cs.attempts), 2, "%s, %d at the same time", method, n)
@@ -239,7 +244,8 @@ func TestCallsThatAreNeverRetriedOnDeadConnections(t *testing.T) {
 
 	wrapped := newConnections(t, transports["middleware"](t), testutil.NoRetry)
 	wrapped.forget(t, 1, testutil.Resets)
-	require.ErrorIs(t, tagOne(t.Context(), wrapped.Client), wechatuser.ErrAmbiguous, "net/http does not repeat it either")
+	require.ErrorIs(t, tagOne(t.Context(), wrapped.Client), wechatuser.ErrAmbiguous,
+		"net/http does not repeat it either")
 }
 
 // A connection that broke says nothing about its host, so no other host is tried.
@@ -282,7 +288,9 @@ func TestRequestsThatNetHTTPRetries(t *testing.T) {
 	cs := newConnections(t, transports["middleware"](t))
 	require.NoError(t, testutil.GetTags(t.Context(), cs.Client))
 	cs.lost.Store(1)
-	cs.account.Fault(wechatusertest.Fault{Path: "*", Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeDailyQuotaExceeded, After: 1, Times: 1})
+	cs.account.Fault(wechatusertest.Fault{
+		Path: "*", Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeDailyQuotaExceeded, After: 1, Times: 1,
+	})
 	err := tagOne(t.Context(), cs.Client)
 	require.ErrorIs(t, err, wechatuser.ErrRateLimited)
 	require.ErrorIs(t, err, wechatuser.ErrAmbiguous, "the first request may have been applied")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // place is where a call can wait.
@@ -125,14 +126,16 @@ var places = []place{
 		return tags(testutil.NewTokenClient(t, testutil.Play(testutil.Respond(503, "", "Retry-After", "30"))))
 	}},
 	{name: "token source", call: func(t *testing.T) func(context.Context) error {
-		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
-			func(ctx context.Context) (wechatuser.Token, error) {
-				<-ctx.Done()
-				return wechatuser.Token{}, ctx.Err()
-			}))))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+			wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(
+				func(ctx context.Context) (wechatuser.Token, error) {
+					<-ctx.Done()
+					return wechatuser.Token{}, ctx.Err()
+				}))))
 	}},
 	{name: "token invalidator", call: func(t *testing.T) func(context.Context) error {
-		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(slowInvalidator{})))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)),
+			wechatuser.WithTokenSource(slowInvalidator{})))
 	}},
 
 	// The store. Its operations are bounded by the timeout of the fetch; a caller ends before them.
@@ -154,7 +157,8 @@ var places = []place{
 
 	// A call.
 	{name: "limiter", call: func(t *testing.T) func(context.Context) error {
-		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithLimiter(closedLimiter{})))
+		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+			wechatuser.WithLimiter(closedLimiter{})))
 	}},
 	{name: "back-off", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, testutil.Play(testutil.RespondCode(-1)), verySlow))
@@ -172,10 +176,11 @@ var places = []place{
 		return tags(testutil.NewClient(t, testutil.Play(slowBody)))
 	}},
 	{name: "dial", call: func(t *testing.T) func(context.Context) error {
-		return tags(testutil.NewClient(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			time.Sleep(time.Minute) // net/http passes a context that the caller does not cancel
-			return nil, testutil.ErrRefused
-		}}))
+		return tags(testutil.NewClient(t,
+			&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				time.Sleep(time.Minute) // net/http passes a context that the caller does not cancel
+				return nil, testutil.ErrRefused
+			}}))
 	}},
 	{name: "TLS handshake", call: func(t *testing.T) func(context.Context) error {
 		return tags(testutil.NewClient(t, overPipe(t, mute)))
@@ -198,45 +203,84 @@ var places = []place{
 		return tags(c)
 	}},
 	{name: "looking a tag up: CreateTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
-		c := testutil.NewClient(t, testutil.ByPath{testutil.PathCreateTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
+		c := testutil.NewClient(t,
+			testutil.ByPath{
+				testutil.PathCreateTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")),
+				testutil.PathGetTags:   testutil.Play(testutil.Hang),
+			})
 		return func(ctx context.Context) error { _, err := c.CreateTag(ctx, "vip"); return err }
 	}},
 	{name: "looking a tag up: DeleteTag", ambiguous: true, call: func(t *testing.T) func(context.Context) error {
-		c := testutil.NewClient(t, testutil.ByPath{testutil.PathDeleteTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")), testutil.PathGetTags: testutil.Play(testutil.Hang)})
+		c := testutil.NewClient(t,
+			testutil.ByPath{
+				testutil.PathDeleteTag: testutil.Play(testutil.Respond(503, "", "Retry-After", "61")),
+				testutil.PathGetTags:   testutil.Play(testutil.Hang),
+			})
 		return func(ctx context.Context) error { return c.DeleteTag(ctx, 134) }
 	}},
 
 	// Lists.
 	{name: "AllFans: first page", call: inList(testutil.Hang)},
-	{name: "AllFans: next page", call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang)},
-	{name: "AllFans: back-off", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Respond(503, "", "Retry-After", "30"))},
+	{
+		name: "AllFans: next page",
+		call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang),
+	},
+	{
+		name: "AllFans: back-off", returnsEarly: true,
+		call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob),
+			testutil.Respond(503, "", "Retry-After", "30")),
+	},
 	{name: "AllFans without prefetch", call: func(t *testing.T) func(context.Context) error {
-		c := testutil.NewClient(t, testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
+		c := testutil.NewClient(t,
+			testutil.Play(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.Hang))
+		return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx, wechatuser.WithPrefetch(0))) }
 	}},
-	{name: "AllFans: minute's quota", returnsEarly: true, call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011))},
-	{name: "AllFans: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
-		c := withoutTokenRequests(t)
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
-	}},
+	{
+		name: "AllFans: minute's quota", returnsEarly: true,
+		call: inList(testutil.RespondPage(2, testutil.Bob, testutil.Alice, testutil.Bob), testutil.RespondCode(45011)),
+	},
+	{
+		name: "AllFans: too many token requests", returnsEarly: true,
+		call: func(t *testing.T) func(context.Context) error {
+			c := withoutTokenRequests(t)
+			return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx)) }
+		},
+	},
 
 	// Jobs.
 	{name: "BulkTagging: call", call: inJob(testutil.Hang)},
 	{name: "BulkTagging: minute's quota", returnsEarly: true, call: inJob(testutil.RespondCode(45011))},
-	{name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow), returnsEarly: true},
+	{
+		name: "BulkTagging: another job with the same user", call: inJob(testutil.RespondCode(45169), verySlow),
+		returnsEarly: true,
+	},
 	{name: "BulkTagging: Retry-After", call: inJob(testutil.Respond(503, "", "Retry-After", "30")), returnsEarly: true},
 	{name: "BulkTagging: whether the tag exists", call: func(t *testing.T) func(context.Context) error {
-		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.Hang)}), wechatuser.OpenIDs(testutil.Alice))
+		return tagging(testutil.NewClient(t,
+			testutil.ByPath{
+				testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)),
+				testutil.PathGetTags:      testutil.Play(testutil.Hang),
+			}), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: whether the tag exists, next minute", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
-		return tagging(testutil.NewClient(t, testutil.ByPath{testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)), testutil.PathGetTags: testutil.Play(testutil.RespondCode(45011))}), wechatuser.OpenIDs(testutil.Alice))
-	}},
+	{
+		name: "BulkTagging: whether the tag exists, next minute", returnsEarly: true,
+		call: func(t *testing.T) func(context.Context) error {
+			return tagging(testutil.NewClient(t,
+				testutil.ByPath{
+					testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(45159)),
+					testutil.PathGetTags:      testutil.Play(testutil.RespondCode(45011)),
+				}), wechatuser.OpenIDs(testutil.Alice))
+		},
+	},
 	{name: "BulkTagging: token", call: func(t *testing.T) func(context.Context) error {
 		return tagging(testutil.NewTokenClient(t, testutil.Play(testutil.Hang)), wechatuser.OpenIDs(testutil.Alice))
 	}},
-	{name: "BulkTagging: too many token requests", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
-		return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(testutil.Alice))
-	}},
+	{
+		name: "BulkTagging: too many token requests", returnsEarly: true,
+		call: func(t *testing.T) func(context.Context) error {
+			return tagging(withoutTokenRequests(t), wechatuser.OpenIDs(testutil.Alice))
+		},
+	},
 	{name: "BulkTagging: input", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)))
 		return func(ctx context.Context) error {
@@ -250,24 +294,34 @@ var places = []place{
 	{name: "BulkUserInfo: call", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.Hang))
 		return func(ctx context.Context) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+			return seq.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
 	{name: "BulkUserInfo: minute's quota", returnsEarly: true, call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondCode(45011)))
 		return func(ctx context.Context) error {
-			return testutil.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
+			return seq.LastError(c.BulkUserInfo(ctx, wechatuser.OpenIDs(testutil.Alice)))
 		}
 	}},
 	{name: "BulkUserInfo: input", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(`{"user_info_list":[]}`)))
-		return func(ctx context.Context) error { return testutil.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
+		return func(ctx context.Context) error { return seq.LastError(c.BulkUserInfo(ctx, waitingInput(ctx))) }
 	}},
-	{name: "SyncTag: list", call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))})},
-	{name: "SyncTag: list, next minute", returnsEarly: true, call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))})},
-	{name: "SyncTag: adding", call: inSync(silence{testutil.PathBatchTagging, testutil.Play(testutil.RespondPage(0, ""))})},
+	{
+		name: "SyncTag: list",
+		call: inSync(silence{testutil.PathGetTagFans, testutil.Play(testutil.RespondJSON(testutil.OKBody))}),
+	},
+	{
+		name: "SyncTag: list, next minute", returnsEarly: true,
+		call: inSync(testutil.ByPath{testutil.PathGetTagFans: testutil.Play(testutil.RespondCode(45011))}),
+	},
+	{
+		name: "SyncTag: adding",
+		call: inSync(silence{testutil.PathBatchTagging, testutil.Play(testutil.RespondPage(0, ""))}),
+	},
 	{name: "SyncTag: removing", call: inSync(silence{testutil.PathBatchUntagging, testutil.ByPath{
-		testutil.PathGetTagFans: testutil.Play(testutil.RespondPage(1, "", testutil.Carol)), testutil.PathBatchTagging: testutil.Play(testutil.RespondJSON(testutil.OKBody)),
+		testutil.PathGetTagFans:   testutil.Play(testutil.RespondPage(1, "", testutil.Carol)),
+		testutil.PathBatchTagging: testutil.Play(testutil.RespondJSON(testutil.OKBody)),
 	}})},
 	{name: "SyncTag: input", call: func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)))
@@ -333,7 +387,7 @@ func withoutTokenRequests(t *testing.T) *wechatuser.Client {
 func inList(replies ...testutil.Reply) func(*testing.T) func(context.Context) error {
 	return func(t *testing.T) func(context.Context) error {
 		c := testutil.NewClient(t, testutil.Play(replies...))
-		return func(ctx context.Context) error { return testutil.LastError(c.AllFans(ctx)) }
+		return func(ctx context.Context) error { return seq.LastError(c.AllFans(ctx)) }
 	}
 }
 
@@ -450,8 +504,11 @@ func TestWaitsOnSocketsEndWithTheContext(t *testing.T) {
 			addr, reached := listen(t, tt.serve)
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			c := testutil.NewClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr), wechatuser.WithTimeout(time.Hour))
-			err := endedBy(t, reached, func(ctx context.Context) error { return c.UpdateRemark(ctx, testutil.Alice, "r") })
+			c := testutil.NewClient(t, transport, wechatuser.WithBaseURL(tt.scheme+addr),
+				wechatuser.WithTimeout(time.Hour))
+			err := endedBy(t, reached, func(ctx context.Context) error {
+				return c.UpdateRemark(ctx, testutil.Alice, "r")
+			})
 			assert.Equal(t, tt.ambiguous, errors.Is(err, wechatuser.ErrAmbiguous), err)
 		})
 	}

@@ -92,7 +92,9 @@ func TestFailover(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const d = 3 * time.Minute
-					h := &hostLoad{failing: failing, start: time.Now(), requests: map[string]int{}, failed: map[string]int{}}
+					h := &hostLoad{
+						failing: failing, start: time.Now(), requests: map[string]int{}, failed: map[string]int{},
+					}
 					calls, slow := h.run(t, goroutines, d)
 					most := goroutines + int(d/cooldown)
 					if name == "flapping" { // it fails anew each time that it has worked

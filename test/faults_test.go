@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +106,8 @@ const (
 
 // outcome is the result of a call and its number of requests.
 type outcome struct {
-	result        string // "ok", or the type of the error and its classes; without a type, appended to those of the fault
+	// "ok", or the type of the error and its classes; without a type, appended to those of the fault
+	result        string
 	calls, tokens int
 }
 
@@ -173,11 +175,13 @@ func givenUp(result string) []row {
 var faultTable = []family{
 	{
 		title: "The platform is unreachable",
-		text:  "Nothing was sent, so that every call may be retried. With more than one host the next one is tried at once.",
+		text: "Nothing was sent, so that every call may be retried. With more than one host the next one is tried " +
+			"at once.",
 		faults: []fault{
 			{
 				name: "DNS failure", real: true, inject: noSuchHost,
-				text: "The platform's host name cannot be resolved. Check the resolver, and whether the network allows DNS.",
+				text: "The platform's host name cannot be resolved. Check the resolver, and whether the network " +
+					"allows DNS.",
 			},
 			{
 				name: "connection refused", real: true, inject: refusedConnection,
@@ -185,7 +189,8 @@ var faultTable = []family{
 			},
 			{
 				name: "unknown certificate", real: true, inject: unknownCertificate,
-				text: "The TLS handshake failed: another server responds, often a proxy that inspects traffic. Add its certificate to the transport, or bypass the proxy.",
+				text: "The TLS handshake failed: another server responds, often a proxy that inspects traffic. Add " +
+					"its certificate to the transport, or bypass the proxy.",
 			},
 			{
 				name: "TLS handshake aborted", real: true, inject: cutHandshake,
@@ -199,13 +204,15 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:     "Sent, no response",
-		text:      "The platform may have applied the request. Calls that have the same effect twice as once are retried; tags are looked up.",
+		title: "Sent, no response",
+		text: "The platform may have applied the request. Calls that have the same effect twice as once are " +
+			"retried; tags are looked up.",
 		ambiguous: true,
 		faults: []fault{
 			{
 				name: "reset", real: true, inject: testutil.Socket{Reset: true}.Inject,
-				text: "The connection was reset after the request was read. An error that matches `ErrAmbiguous` says that a write may have been applied: read the state, or retry the call.",
+				text: "The connection was reset after the request was read. An error that matches `ErrAmbiguous` " +
+					"says that a write may have been applied: read the state, or retry the call.",
 			},
 			{
 				name: "closed", real: true, inject: testutil.Socket{}.Inject,
@@ -213,7 +220,9 @@ var faultTable = []family{
 			},
 			{
 				name: "timeout before the response", inject: testutil.RespondInstead(testutil.Hang),
-				text: "Nothing arrived within the timeout of an attempt, 10 s unless set by `WithTimeout`; `errors.Is(err, context.DeadlineExceeded)` is true. Give the call's context more time than all attempts need, or less to end it early.",
+				text: "Nothing arrived within the timeout of an attempt, 10 s unless set by `WithTimeout`; " +
+					"`errors.Is(err, context.DeadlineExceeded)` is true. Give the call's context more time than all " +
+					"attempts need, or less to end it early.",
 			},
 			{
 				name: "timeout in the body", inject: testutil.RespondInstead(slowBody),
@@ -227,26 +236,34 @@ var faultTable = []family{
 		text:  "The client cannot know that the platform has not seen the request, so it treats this as above.",
 		faults: []fault{{
 			name: "reset at once", real: true, inject: testutil.Socket{Reset: true, Unread: true}.Inject,
-			text: "The connection was reset at the first byte. `ErrAmbiguous` errs on the safe side here.",
+			text: "The connection was reset at the first byte. `ErrAmbiguous` is more cautious than necessary here.",
 		}},
 		want: slices.DeleteFunc(unclear(noResponse), func(r row) bool { return r.applied == wasApplied }),
 	},
 	{
-		title:     "Not a response of the platform",
-		text:      "Something in between has responded. The error shows the status, the Content-Type and the first 200 characters of the body; of a token request, the length and the title of the body.",
+		title: "Not a response of the platform",
+		text: "Something between the client and the platform has responded. The error shows the status, the Content-Type " +
+			"and the first 200 characters of the body; of a token request, the length and the title of the body.",
 		ambiguous: true,
 		faults: []fault{
 			{
-				name: "HTML with status 200", inject: testutil.RespondInstead(testutil.Respond(200, "<html>Please log in</html>", "Content-Type", "text/html")),
+				name: "HTML with status 200",
+				inject: testutil.RespondInstead(testutil.Respond(200, "<html>Please log in</html>", "Content-Type",
+					"text/html")),
 				text: "A login page of a network or a proxy. Look at `Snippet`.",
 			},
 			{
-				name: "HTML with status 502", inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>", "Content-Type", "text/html")),
-				text: "A gateway could not reach its backend. Wait, and check the platform's announcements if it persists.",
+				name: "HTML with status 502",
+				inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>", "Content-Type",
+					"text/html")),
+				text: "A gateway could not reach its backend. Wait, and check the platform's announcements if it " +
+					"persists.",
 			},
 			{
-				name: "503 with Retry-After", least: 30 * time.Second, inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "30")),
-				text: "The retries wait for as long as the server asks, up to a minute. `RetryAfter` of the error has the time.",
+				name: "503 with Retry-After", least: 30 * time.Second,
+				inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "30")),
+				text: "The retries wait for as long as the server asks, up to a minute. `RetryAfter` of the error " +
+					"has the time.",
 			},
 			{
 				name: "empty body", inject: testutil.RespondInstead(testutil.Respond(200, "")),
@@ -257,23 +274,30 @@ var faultTable = []family{
 				text: "Valid JSON, but not the platform's. It never becomes a zero value with a nil error.",
 			},
 			{
-				name: "truncated body", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 23") + `{"errcode":0,`}.Inject,
-				text: "The connection was closed in the middle of the response.",
+				name: "truncated body", real: true,
+				inject: testutil.Socket{Response: httpOK("Content-Length: 23") + `{"errcode":0,`}.Inject,
+				text:   "The connection was closed in the middle of the response.",
 			},
 			{
 				name: "reset in the body", real: true, inject: resetInTheBody,
 				text: "The connection was reset in the middle of the response.",
 			},
 			{
-				name: "Content-Length too small", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 10") + testutil.OKBody}.Inject,
-				text: "The response is longer than announced, and what is read is not valid JSON. Look for a proxy that modifies responses.",
+				name: "Content-Length too small", real: true,
+				inject: testutil.Socket{Response: httpOK("Content-Length: 10") + testutil.OKBody}.Inject,
+				text: "The response is longer than announced, and what is read is not valid JSON. Look for a proxy " +
+					"that modifies responses.",
 			},
 			{
-				name: "Content-Length too large", real: true, inject: testutil.Socket{Response: httpOK("Content-Length: 99") + testutil.OKBody}.Inject,
-				text: "The response is shorter than announced. It may or may not be complete, and is not accepted.",
+				name: "Content-Length too large", real: true,
+				inject: testutil.Socket{Response: httpOK("Content-Length: 99") + testutil.OKBody}.Inject,
+				text:   "The response is shorter than announced. It may or may not be complete, and is not accepted.",
 			},
 			{
-				name: "invalid gzip", real: true, inject: testutil.Socket{Response: httpOK("Content-Encoding: gzip", "Content-Length: 27") + testutil.OKBody}.Inject,
+				name: "invalid gzip", real: true,
+				inject: testutil.Socket{
+					Response: httpOK("Content-Encoding: gzip", "Content-Length: 27") + testutil.OKBody,
+				}.Inject,
 				text: "The header says gzip, but the body is something else. Look for a proxy that modifies responses.",
 			},
 		},
@@ -285,16 +309,22 @@ var faultTable = []family{
 		ambiguous: true,
 		faults: []fault{
 			{
-				name: "body of more than 16 MiB", inject: testutil.RespondInstead(oversize), large: true, result: "ResponseError",
-				text: "The largest page of the platform is less than a fiftieth of that. The rest is not read.",
+				name: "body of more than 16 MiB", inject: testutil.RespondInstead(oversize), large: true,
+				result: "ResponseError",
+				text:   "The largest page of the platform is less than a fiftieth of that. The rest is not read.",
 			},
 			{
 				name: "gzip bomb", inject: testutil.RespondInstead(gzipBomb), large: true, result: "ResponseError",
 				text: "16 KiB that decompress to more than 16 MiB. No more than that is decompressed.",
 			},
 			{
-				name: "503 with a long Retry-After", inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "120")), result: notAResponse,
+				name:   "503 with a long Retry-After",
+				inject: testutil.RespondInstead(testutil.Respond(503, "", "Retry-After", "120")), result: notAResponse,
 				text: "The server asked for more than a minute. Retry the call after `RetryAfter`.",
+			},
+			{
+				name: "a value that cannot be read", inject: testutil.RespondInstead(testutil.RespondJSON(`{"errcode":{"a":1}}`)), result: "ResponseError",
+				text: "A list in place of a number, for example. The error names the field.",
 			},
 		},
 		want: givenUp(""),
@@ -303,8 +333,9 @@ var faultTable = []family{
 		title: "Too many requests",
 		text:  "Status 429 comes from a gateway, which has not passed the request on.",
 		faults: []fault{{
-			name: "429", inject: testutil.RespondInstead(testutil.Respond(429, "", "Retry-After", "5")), least: 5 * time.Second,
-			text: "Send fewer calls: `WithLimiter`, `WithConcurrency`.",
+			name: "429", inject: testutil.RespondInstead(testutil.Respond(429, "", "Retry-After", "5")),
+			least: 5 * time.Second,
+			text:  "Send fewer calls: `WithLimiter`, `WithConcurrency`.",
 		}},
 		want: []row{
 			{of: []kind{reads, writes, createTags, deleteTags}, always: outcome{tooMany, 3, 1}, once: ok(2, 1)},
@@ -316,20 +347,27 @@ var faultTable = []family{
 	},
 	{
 		title: "Redirected or forbidden",
-		text:  "This is configured somewhere, so that a retry would not help. Redirects are not followed: they would send the token or the secret to another host.",
+		text: "This is configured somewhere, so that a retry would not help. Redirects are not followed: they would " +
+			"send the token or the secret to another host.",
 		faults: []fault{
-			{name: "301", inject: testutil.RespondInstead(redirect(301)), text: "Moved permanently. Check the address given to `WithBaseURL`, and the proxy."},
+			{
+				name: "301", inject: testutil.RespondInstead(redirect(301)),
+				text: "Moved permanently. Check the address given to `WithBaseURL`, and the proxy.",
+			},
 			{name: "302", inject: testutil.RespondInstead(redirect(302)), text: "Often the login page of a network."},
 			{name: "303", inject: testutil.RespondInstead(redirect(303)), text: "As above."},
 			{name: "307", inject: testutil.RespondInstead(redirect(307)), text: "As 302, but with the body."},
 			{name: "308", inject: testutil.RespondInstead(redirect(308)), text: "As 301, but with the body."},
-			{name: "403", inject: testutil.RespondInstead(testutil.Respond(403, "<html>Forbidden</html>")), text: "A proxy or a firewall forbids it. The platform itself responds with an errcode and status 200."},
+			{
+				name: "403", inject: testutil.RespondInstead(testutil.Respond(403, "<html>Forbidden</html>")),
+				text: "A proxy or a firewall forbids it. The platform itself responds with an errcode and status 200.",
+			},
 		},
 		want: final("ResponseError"),
 	},
 	{
-		title: "Odd, but understood",
-		text:  "The platform is known to send such responses.",
+		title: "Unusual responses that are accepted",
+		text:  "The platform, or something in front of it, sends such responses. They have one sensible reading.",
 		faults: []fault{
 			{
 				name: "control characters", inject: testutil.AlterResponse(func(body string) testutil.Reply {
@@ -344,7 +382,16 @@ var faultTable = []family{
 				text: "Invalid bytes become U+FFFD, and the rest is kept.",
 			},
 			{
-				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply { return testutil.Respond(200, body, "Content-Type", "text/plain") }),
+				name: "values of another type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					body = regexp.MustCompile(`:(\d+)`).ReplaceAllString(body, `:"$1"`)
+					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`, `:""`))
+				}),
+				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. They are read as they are meant.",
+			},
+			{
+				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
+					return testutil.Respond(200, body, "Content-Type", "text/plain")
+				}),
 				text: "The body is decoded whatever the header says.",
 			},
 			{
@@ -361,13 +408,23 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:     "Busy",
-		text:      "The platform returns an errcode that means \"try again\", and does not tell whether it has applied the request.",
+		title: "Busy",
+		text: "The platform returns an errcode that means \"try again\", and does not tell whether it has " +
+			"applied the request.",
 		ambiguous: true,
 		faults: []fault{
-			{name: "-1", inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy. After three attempts, wait some seconds and retry the call."},
-			{name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)), text: "As -1; from batchBlacklist."},
-			{name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)), text: "As -1; from getFans."},
+			{
+				name: "-1", inject: testutil.RespondInstead(testutil.RespondCode(-1)),
+				text: "System busy. After three attempts, wait some seconds and retry the call.",
+			},
+			{
+				name: "268487001", inject: testutil.RespondInstead(testutil.RespondCode(268487001)),
+				text: "As -1; from batchBlacklist.",
+			},
+			{
+				name: "268487002", inject: testutil.RespondInstead(testutil.RespondCode(268487002)),
+				text: "As -1; from getFans.",
+			},
 		},
 		want: unclear(busyResponse),
 	},
@@ -376,7 +433,8 @@ var faultTable = []family{
 		text:  "Not applied, so that every call may be retried.",
 		faults: []fault{{
 			name: "45169", inject: testutil.RespondInstead(testutil.RespondCode(45169)),
-			text: "Two calls tag the same follower at the same time. Let one program do it; a bulk job never does that.",
+			text: "Two calls tag the same follower at the same time. Let one program do it; a bulk job never does " +
+				"that.",
 		}},
 		want: []row{
 			{of: apis, always: outcome{busyResponse, 3, 1}, once: ok(2, 1)},
@@ -386,28 +444,66 @@ var faultTable = []family{
 	},
 	{
 		title: "Rejected",
-		text:  "The platform has not applied the call, and a retry would not help. One errcode stands for its class here; `Remedy` of a code says what to do.",
+		text: "The platform has not applied the call, and a retry would not help. One errcode stands for its class " +
+			"here; `Remedy` of a code says what to do.",
 		faults: []fault{
-			{name: "45011", result: "Error ErrRateLimited ErrTemporary", inject: testutil.RespondInstead(testutil.RespondCode(45011)), text: "The quota of the minute is exhausted. Retry in the next minute; a bulk job does so by itself."},
-			{name: "45009", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "The quota of the day is exhausted. Wait for the next day, or see `ClearQuota`."},
-			{name: "48001 with status 403", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.Respond(403, `{"errcode":48001,"errmsg":"api unauthorized"}`)), text: "As 48001: an errcode counts whatever the HTTP status."},
-			{name: "48001", result: "Error ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(48001)), text: "The account has no permission for this API."},
-			{name: "40164", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "The caller's IP address is not in the account's whitelist. The message contains it."},
-			{name: "40003", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(40003)), text: "An openid of another account, or not an openid. A bulk job reports it and continues with the others."},
-			{name: "43004", result: "Error ErrNotFollowing", inject: testutil.RespondInstead(testutil.RespondCode(43004)), text: "The user does not follow the account. Skip the user."},
-			{name: "45159", result: "Error ErrInvalidArgument", inject: testutil.RespondInstead(testutil.RespondCode(45159)), text: "There is no such tag."},
-			{name: "unknown code", result: "Error", inject: testutil.RespondInstead(testutil.RespondCode(12345)), text: "It is returned as it is: `e.Code`, `e.Message`, `e.RID`."},
+			{
+				name: "45011", result: "Error ErrRateLimited ErrTemporary",
+				inject: testutil.RespondInstead(testutil.RespondCode(45011)),
+				text:   "The quota of the minute is exhausted. Retry in the next minute; a bulk job does so by itself.",
+			},
+			{
+				name: "45009", result: "Error ErrRateLimited",
+				inject: testutil.RespondInstead(testutil.RespondCode(45009)),
+				text:   "The quota of the day is exhausted. Wait for the next day, or see `ClearQuota`.",
+			},
+			{
+				name: "48001 with status 403", result: "Error ErrPermission",
+				inject: testutil.RespondInstead(testutil.Respond(403, `{"errcode":48001,"errmsg":"api unauthorized"}`)),
+				text:   "As 48001: an errcode counts whatever the HTTP status.",
+			},
+			{
+				name: "48001", result: "Error ErrPermission",
+				inject: testutil.RespondInstead(testutil.RespondCode(48001)),
+				text:   "The account has no permission for this API.",
+			},
+			{
+				name: "40164", result: "Error ErrCredential ErrPermission",
+				inject: testutil.RespondInstead(testutil.RespondCode(40164)),
+				text:   "The caller's IP address is not in the account's whitelist. The message contains it.",
+			},
+			{
+				name: "40003", result: "Error ErrInvalidArgument",
+				inject: testutil.RespondInstead(testutil.RespondCode(40003)),
+				text: "An openid of another account, or not an openid. A bulk job reports it and continues with " +
+					"the others.",
+			},
+			{
+				name: "43004", result: "Error ErrNotFollowing",
+				inject: testutil.RespondInstead(testutil.RespondCode(43004)),
+				text:   "The user does not follow the account. Skip the user.",
+			},
+			{
+				name: "45159", result: "Error ErrInvalidArgument",
+				inject: testutil.RespondInstead(testutil.RespondCode(45159)), text: "There is no such tag.",
+			},
+			{
+				name: "unknown code", result: "Error", inject: testutil.RespondInstead(testutil.RespondCode(12345)),
+				text: "It is returned as it is: `e.Code`, `e.Message`, `e.RID`.",
+			},
 		},
 		want: final(""),
 	},
 	{
 		title: "The token is rejected",
-		text:  "The client has a token, and the platform rejects it. The client fetches another one and retries the call once, even a call that is never retried otherwise: with a rejected token nothing was applied.",
-		warm:  true,
+		text: "The client has a token, and the platform rejects it. The client fetches another one and retries the " +
+			"call once, even a call that is never retried otherwise: with a rejected token nothing was applied.",
+		warm: true,
 		faults: []fault{
 			{
 				name: "revoked before the call", inject: revokeBefore,
-				text: "Another program has refreshed it. If that happens often, share the token: `WithTokenStore`, `WithTokenSource`.",
+				text: "Another program has refreshed it. If that happens often, share the token: `WithTokenStore`, " +
+					"`WithTokenSource`.",
 			},
 			{
 				name: "expired early", inject: expireBefore,
@@ -421,18 +517,24 @@ var faultTable = []family{
 	},
 	{
 		title: "The rejected token is issued again",
-		text:  "The token endpoint still issues a token that the other endpoints reject. The client forces a refresh, at most once in 30 seconds and 20 times a day; `WithoutForcedRenewal` disables that.",
-		warm:  true,
+		text: "The token endpoint still issues a token that the other endpoints reject. The client forces a " +
+			"refresh, at most once in 30 seconds and 20 times a day; `WithoutForcedRenewal` disables that.",
+		warm: true,
 		faults: []fault{{
 			name: "40001", inject: testutil.RespondInstead(testutil.RespondCode(40001)),
-			text: "If it persists, look for another program that uses `force_refresh` all the time. From `ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
+			text: "If it persists, look for another program that uses `force_refresh` all the time. From " +
+				"`ClearQuotaByAppSecret`, which sends the secret, 40001 means that the secret is wrong.",
 		}, {
-			name: "40001 with status 401", inject: testutil.RespondInstead(testutil.Respond(401, `{"errcode":40001,"errmsg":"invalid credential"}`)),
-			text: "As 40001: an errcode counts whatever the HTTP status.",
+			name:   "40001 with status 401",
+			inject: testutil.RespondInstead(testutil.Respond(401, `{"errcode":40001,"errmsg":"invalid credential"}`)),
+			text:   "As 40001: an errcode counts whatever the HTTP status.",
 		}},
 		want: []row{
 			{of: apis, always: outcome{"Error ErrInvalidToken", 2, 2}, once: ok(2, 2)},
-			{of: []kind{clearBySecret}, always: outcome{"Error ErrCredential", 1, 0}, once: outcome{"Error ErrCredential", 1, 0}},
+			{
+				of: []kind{clearBySecret}, always: outcome{"Error ErrCredential", 1, 0},
+				once: outcome{"Error ErrCredential", 1, 0},
+			},
 		},
 	},
 	{
@@ -466,13 +568,40 @@ var faultTable = []family{
 		text:    "A new client has to fetch a token before the call. The error names getStableAccessToken.",
 		onToken: true,
 		faults: []fault{
-			{name: "token endpoint down", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrRefused)), text: "No server listens there. A client that has a token uses it until it expires."},
-			{name: "token endpoint reset", result: noResponse, inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)), text: "No response. A retry does no harm: a stable token stays the same until it expires."},
-			{name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang), text: "No response in time. Callers wait no longer than their own contexts."},
-			{name: "token endpoint 502", result: notAResponse, inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")), text: "A gateway responds in its place."},
-			{name: "token endpoint busy", result: busyResponse, inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy."},
-			{name: "response without a token", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)), text: "Not a response of the platform. The error does not show it, since it may contain part of a token."},
-			{name: "token without a lifetime", result: notAResponse, inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)), text: "A token that has already expired is not accepted."},
+			{
+				name: "token endpoint down", result: noResponse,
+				inject: testutil.RespondInstead(testutil.Fail(testutil.ErrRefused)),
+				text:   "No server listens there. A client that has a token uses it until it expires.",
+			},
+			{
+				name: "token endpoint reset", result: noResponse,
+				inject: testutil.RespondInstead(testutil.Fail(testutil.ErrReset)),
+				text:   "No response. A retry does no harm: a stable token stays the same until it expires.",
+			},
+			{
+				name: "token endpoint hangs", result: noResponse, inject: testutil.RespondInstead(testutil.Hang),
+				text: "No response in time. Callers wait no longer than their own contexts.",
+			},
+			{
+				name: "token endpoint 502", result: notAResponse,
+				inject: testutil.RespondInstead(testutil.Respond(502, "<html>Bad Gateway</html>")),
+				text:   "A gateway responds in its place.",
+			},
+			{
+				name: "token endpoint busy", result: busyResponse,
+				inject: testutil.RespondInstead(testutil.RespondCode(-1)), text: "System busy.",
+			},
+			{
+				name: "response without a token", result: notAResponse,
+				inject: testutil.RespondInstead(testutil.RespondJSON(`{"expires_in":7200}`)),
+				text: "Not a response of the platform. The error does not show it, since it may contain part of a " +
+					"token.",
+			},
+			{
+				name: "token without a lifetime", result: notAResponse,
+				inject: testutil.RespondInstead(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":0}`)),
+				text:   "A token that has already expired is not accepted.",
+			},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 3}, once: ok(1, 2)},
@@ -480,15 +609,35 @@ var faultTable = []family{
 		},
 	},
 	{
-		title:   "No token until someone acts",
-		text:    "A retry is of no use until a person has acted. The error is remembered for 1 s, then 2 s, up to a minute; meanwhile calls return it at once.",
+		title: "No token until someone acts",
+		text: "A retry does not help until a person has acted. The error is remembered for 1 s, then 2 s, up to a minute; " +
+			"meanwhile calls return it at once.",
 		onToken: true,
 		faults: []fault{
-			{name: "wrong secret", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40125)), text: "Check the app secret. It can be reset in the console."},
-			{name: "wrong secret, as 40001", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40001)), text: "From the token endpoint 40001 means the secret, not the token."},
-			{name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission", inject: testutil.RespondInstead(testutil.RespondCode(40164)), text: "Add the address, which is in the message, to the whitelist in the console."},
-			{name: "secret frozen", result: "Error ErrCredential", inject: testutil.RespondInstead(testutil.RespondCode(40243)), text: "Unfreeze it in the console."},
-			{name: "token quota exhausted", result: "Error ErrRateLimited", inject: testutil.RespondInstead(testutil.RespondCode(45009)), text: "`ClearQuotaByAppSecret` needs no token."},
+			{
+				name: "wrong secret", result: "Error ErrCredential",
+				inject: testutil.RespondInstead(testutil.RespondCode(40125)),
+				text:   "Check the app secret. It can be reset in the console.",
+			},
+			{
+				name: "wrong secret, as 40001", result: "Error ErrCredential",
+				inject: testutil.RespondInstead(testutil.RespondCode(40001)),
+				text:   "From the token endpoint 40001 means the secret, not the token.",
+			},
+			{
+				name: "IP address not in the whitelist", result: "Error ErrCredential ErrPermission",
+				inject: testutil.RespondInstead(testutil.RespondCode(40164)),
+				text:   "Add the address, which is in the message, to the whitelist in the console.",
+			},
+			{
+				name: "secret frozen", result: "Error ErrCredential",
+				inject: testutil.RespondInstead(testutil.RespondCode(40243)), text: "Unfreeze it in the console.",
+			},
+			{
+				name: "token quota exhausted", result: "Error ErrRateLimited",
+				inject: testutil.RespondInstead(testutil.RespondCode(45009)),
+				text:   "`ClearQuotaByAppSecret` needs no token.",
+			},
 		},
 		want: []row{
 			{of: apis, always: outcome{"", 0, 1}, once: outcome{"", 0, 1}},
@@ -501,7 +650,8 @@ var faultTable = []family{
 		onToken: true,
 		faults: []fault{{
 			name: "token after 5 s", inject: slowly(5 * time.Second),
-			text: "Calls on a new client wait for it, no longer than their own contexts. Later calls do not: tokens are refreshed in the background.",
+			text: "Calls on a new client wait for it, no longer than their own contexts. Later calls do not: tokens " +
+				"are refreshed in the background.",
 		}},
 		want: []row{
 			{of: apis, always: ok(1, 1), once: ok(1, 1)},
@@ -590,7 +740,8 @@ type readCloser struct {
 // slowBody replies with a response whose end never arrives.
 func slowBody(req *http.Request) (*http.Response, error) {
 	resp, err := testutil.RespondJSON(testutil.OKBody)(req)
-	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:9]), testutil.HangingReader{Ctx: req.Context()}))
+	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:9]),
+		testutil.HangingReader{Ctx: req.Context()}))
 	return resp, err
 }
 
@@ -706,7 +857,9 @@ func TestFaults(t *testing.T) {
 							if f.real {
 								fam.check(t, f, r, call, undisturbed[call.Name])
 							} else {
-								synctest.Test(t, func(t *testing.T) { fam.check(t, f, r, call, undisturbed[call.Name]) })
+								synctest.Test(t, func(t *testing.T) {
+									fam.check(t, f, r, call, undisturbed[call.Name])
+								})
 							}
 						})
 					}
@@ -720,7 +873,8 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		for k, dids := range covered {
-			assert.True(t, len(dids) == 1 || slices.Equal(dids, []applied{notApplied, wasApplied}), "%s: %s has more than one row", fam.title, k)
+			assert.True(t, len(dids) == 1 || slices.Equal(dids, []applied{notApplied, wasApplied}),
+				"%s: %s has more than one row", fam.title, k)
 		}
 		for _, k := range slices.Concat(apis, []kind{clearBySecret}) {
 			assert.Contains(t, covered, k, "%s: no row", fam.title)
@@ -743,13 +897,14 @@ func TestFaults(t *testing.T) {
 func profileFaults(t *testing.T) string {
 	t.Helper()
 	nobody := wechatusertest.ForeignOpenID(0)
+	everybody := func(_ *wechatusertest.Server, ids []string, _ int) []string { return ids }
 	var b strings.Builder
 	b.WriteString(`
 ## One profile of a hundred
 
-One of 100 openids, at the place that costs most, is nobody's, or its profile is broken. The table has the result of
-BatchUserInfo, and what BulkUserInfo returns, with its calls. [Decision 17](decisions/0017-profiles-that-are-proven.md)
-says which profiles are proven.
+One of 100 openids, at the position that costs most, belongs to nobody, or its profile is broken; or all 100 are
+unusual. The table has the result of BatchUserInfo, and what BulkUserInfo returns, with its calls.
+[Decision 17](decisions/0017-profiles-that-are-proven.md) says which profiles are proven.
 
 | fault | BatchUserInfo | BulkUserInfo |
 |---|---|---|
@@ -759,27 +914,44 @@ says which profiles are proven.
 		quirks wechatusertest.Quirks
 		alter  func(srv *wechatusertest.Server, openIDs []string, at int) []string
 	}{
-		{"everybody follows", wechatusertest.Strict(), func(_ *wechatusertest.Server, ids []string, _ int) []string { return ids }},
+		{"everybody follows", wechatusertest.Strict(), everybody},
 		{"one has left", wechatusertest.Strict(), func(srv *wechatusertest.Server, ids []string, at int) []string {
 			srv.Unfollow(ids[at])
 			return ids
 		}},
-		{"one is nobody's, and the platform says so (40003)", wechatusertest.Strict(), func(_ *wechatusertest.Server, ids []string, at int) []string {
-			ids[at] = nobody
-			return ids
-		}},
-		{"one is nobody's, and left out", wechatusertest.Quirks{ShortBatch: true}, func(_ *wechatusertest.Server, ids []string, at int) []string {
-			ids[at] = nobody
-			return ids
-		}},
-		{"one is nobody's, and the others are mixed up", wechatusertest.Quirks{MixedUnionIDs: true}, func(_ *wechatusertest.Server, ids []string, at int) []string {
-			ids[at] = nobody
-			return ids
-		}},
-		{"one is broken JSON", wechatusertest.Quirks{RawQuotes: true}, func(srv *wechatusertest.Server, ids []string, at int) []string {
-			srv.AddUsers(wechatuser.UserInfo{OpenID: ids[at], UnionID: ids[at], Remark: `a"b`})
-			return ids
-		}},
+		{
+			"one belongs to nobody, and the platform says so (40003)", wechatusertest.Strict(),
+			func(_ *wechatusertest.Server, ids []string, at int) []string {
+				ids[at] = nobody
+				return ids
+			},
+		},
+		{
+			"one belongs to nobody, and is left out",
+			wechatusertest.Quirks{ShortBatch: true},
+			func(_ *wechatusertest.Server, ids []string, at int) []string {
+				ids[at] = nobody
+				return ids
+			},
+		},
+		{
+			"one belongs to nobody, and the others are mixed up",
+			wechatusertest.Quirks{MixedUnionIDs: true},
+			func(_ *wechatusertest.Server, ids []string, at int) []string {
+				ids[at] = nobody
+				return ids
+			},
+		},
+		{
+			"one is broken JSON",
+			wechatusertest.Quirks{RawQuotes: true},
+			func(srv *wechatusertest.Server, ids []string, at int) []string {
+				srv.AddUsers(wechatuser.UserInfo{OpenID: ids[at], UnionID: ids[at], Remark: `a"b`})
+				return ids
+			},
+		},
+		{"all have values of another type", wechatusertest.Quirks{OtherTypes: 1}, everybody},
+		{"the platform takes 50 at most (40032)", wechatusertest.Quirks{MaxBatch: 50}, everybody},
 	} {
 		single, bulk := "", ""
 		most := 0
@@ -806,7 +978,7 @@ says which profiles are proven.
 
 				before := srv.Calls("*")
 				rejected := 0
-				for user, err := range c.BulkUserInfo(t.Context(), testutil.List(ids)) {
+				for user, err := range c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...)) {
 					var one *wechatuser.OpenIDError
 					if errors.As(err, &one) {
 						assert.Equal(t, ids[at], one.OpenID, f.name)
@@ -865,7 +1037,9 @@ func (fam *family) check(t *testing.T, f fault, r row, call testutil.APICall, v 
 	}
 }
 
-func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v baseline, applyFirst bool, times int) {
+func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.APICall, v baseline, applyFirst bool,
+	times int,
+) {
 	t.Helper()
 	var opts []wechatuser.Option
 	if f.real {
@@ -886,7 +1060,8 @@ func (fam *family) measure(t *testing.T, f fault, want outcome, call testutil.AP
 	s.Close()
 
 	want = want.with(f)
-	assert.Equal(t, want, outcome{testutil.Describe(err), s.Calls, s.TokenRequests}, "applied first: %t, times: %d, error: %v", applyFirst, times, err)
+	assert.Equal(t, want, outcome{testutil.Describe(err), s.Calls, s.TokenRequests},
+		"applied first: %t, times: %d, error: %v", applyFirst, times, err)
 	assert.GreaterOrEqual(t, time.Since(start), time.Duration(s.Injected-1)*f.least)
 	switch {
 	case err != nil:
@@ -936,7 +1111,8 @@ func TestFaultsOfAllCodes(t *testing.T) {
 					got, err := s.Call.Do(t.Context(), s.Client)
 					require.ErrorIs(t, err, code)
 					assert.Empty(t, got)
-					assert.Equal(t, strings.Replace(testutil.Describe(code), "wechatuser.Code", "Error", 1), testutil.Describe(err))
+					assert.Equal(t, strings.Replace(testutil.Describe(code), "wechatuser.Code", "Error", 1),
+						testutil.Describe(err))
 					assert.Equal(t, 1, s.Injected)
 					assert.Equal(t, before, s.State(t))
 				})
@@ -950,15 +1126,18 @@ func faultsDocument(calls map[kind][]testutil.APICall) string {
 	b.WriteString(`# Faults and their outcomes
 
 Each fault below was injected into calls of each endpoint, on a simulated account of package wechatusertest. The tables
-show the result of the call, the number of its requests, and the state of the account. ` + "`go test ./test -run TestFaults`" + `
+show the result of the call, the number of its requests, and the state of the account. ` +
+		"`go test ./test -run TestFaults`" + `
 measures them, and fails if this page differs.
 
 - **Always** is a fault on each request, with the default of 3 attempts. **Once** is a fault on the first request only.
-- The result is ` + "`ok`" + `, which always means the complete and correct value, or the type of the error and the classes that
+- The result is ` + "`ok`" +
+		`, which always means the complete and correct value, or the type of the error and the classes that
   ` + "`errors.Is`" + ` finds in it.
 - The numbers are requests: those of the call + those for tokens. The client is new, and needs one token request, unless
   the text says that it has a token.
-- A write that is ` + "`ok`" + ` is applied. One with an error left the account *as it was* or *applied*. It says both if the
+- A write that is ` + "`ok`" +
+		` is applied. One with an error left the account *as it was* or *applied*. It says both if the
   platform may have applied the request before the fault; both cases were measured. Nothing is ever applied twice.
 - After each fault the next call succeeds.
 
@@ -1027,7 +1206,9 @@ func (fam *family) cell(r row, o outcome) string {
 		result = "the error above, " + code(ambiguous)
 	}
 	cell := fmt.Sprintf("%s, %d + %d", result, o.calls, o.tokens)
-	isWrite := slices.ContainsFunc(r.of, func(k kind) bool { return k != reads && k != tokenCalls && k != forcedTokens })
+	isWrite := slices.ContainsFunc(r.of, func(k kind) bool {
+		return k != reads && k != tokenCalls && k != forcedTokens
+	})
 	switch {
 	case !isWrite || o.result == "ok":
 	case r.applied == wasApplied:

@@ -53,8 +53,7 @@ func TestManyClientsLeaveNothing(t *testing.T) {
 	}
 	use := func(n int) {
 		for range n {
-			c, err := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(respond)))
-			require.NoError(t, err)
+			c := testutil.NewTokenClient(t, testutil.RoundTripFunc(respond))
 			require.NoError(t, testutil.GetTags(t.Context(), c))
 		}
 	}
@@ -164,8 +163,12 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 		return res, err
 	}
 	for name, opts := range map[string][]wechatuser.Option{
-		"broken transport":   {wechatuser.WithTransport(transport)},
-		"broken interceptor": {wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TagsBody))), wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)), wechatuser.WithInterceptor(interceptor)},
+		"broken transport": {wechatuser.WithTransport(transport)},
+		"broken interceptor": {
+			wechatuser.WithTransport(testutil.Play(testutil.RespondJSON(testutil.TagsBody))),
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
+			wechatuser.WithInterceptor(interceptor),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken = true
@@ -186,7 +189,7 @@ func TestPanicInATransportOrAnInterceptor(t *testing.T) {
 	}
 }
 
-// crashes are panics in goroutines that the SDK has started, which end the program.
+// crashes are panics in goroutines that the SDK has started, which end a program that does not recover from them.
 var crashes = map[string]func(){
 	"token fetch": func() {
 		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTransport(testutil.RoundTripFunc(
@@ -194,8 +197,11 @@ var crashes = map[string]func(){
 		_, _ = c.Token(context.Background())
 	},
 	"bulk job": func() {
-		c, _ := wechatuser.New(testutil.AppID, testutil.Secret, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
-			wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("broken transport") })))
+		c, _ := wechatuser.New(testutil.AppID, testutil.Secret,
+			wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)),
+			wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+				panic("broken transport")
+			})))
 		_, _ = c.BulkTagging(context.Background(), 134, wechatuser.OpenIDs(testutil.Alice, testutil.Bob))
 	},
 }

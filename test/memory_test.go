@@ -24,7 +24,9 @@ type bodies func(*http.Request) (contentLength int64, body io.Reader)
 
 func (f bodies) RoundTrip(req *http.Request) (*http.Response, error) {
 	n, body := f(req)
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: req, ContentLength: n, Body: io.NopCloser(body)}, nil
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Request: req, ContentLength: n, Body: io.NopCloser(body),
+	}, nil
 }
 
 // Whatever the outcome of a call, no part of its response is in the memory that the next response is read into.
@@ -74,7 +76,10 @@ func TestResultsDoNotShareMemory(t *testing.T) {
 			switch o.id[0] {
 			case '0', '1':
 				require.NoError(t, o.err)
-				assert.Equal(t, &wechatuser.OpenIDPage{Total: 2, Count: 2, OpenIDs: []string{o.id + "-a", o.id + "-b"}, NextOpenID: o.id + "-b"}, o.page)
+				assert.Equal(t,
+					&wechatuser.OpenIDPage{
+						Total: 2, Count: 2, OpenIDs: []string{o.id + "-a", o.id + "-b"}, NextOpenID: o.id + "-b",
+					}, o.page)
 			case '2':
 				var e *wechatuser.Error
 				require.ErrorAs(t, o.err, &e)
@@ -157,9 +162,10 @@ func (f failingBody) Read([]byte) (int, error) {
 }
 
 func TestReadingATokenTakesNoMemory(t *testing.T) {
-	c, err := wechatuser.New("wxFAKE", "FAKE-secret", wechatuser.WithTransport(bodies(func(*http.Request) (int64, io.Reader) {
-		return -1, strings.NewReader(`{"access_token":"FAKE-token","expires_in":7200}`)
-	})))
+	c, err := wechatuser.New("wxFAKE", "FAKE-secret",
+		wechatuser.WithTransport(bodies(func(*http.Request) (int64, io.Reader) {
+			return -1, strings.NewReader(`{"access_token":"FAKE-token","expires_in":7200}`)
+		})))
 	require.NoError(t, err)
 	_, err = c.Token(t.Context())
 	require.NoError(t, err)
@@ -176,7 +182,9 @@ func TestAllocationsOfACall(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	body := `{"subscribe":1,"openid":"oFAKE","language":"zh_CN","subscribe_time":1700000000,"tagid_list":[128,2]}`
-	c := testutil.NewClient(t, bodies(func(*http.Request) (int64, io.Reader) { return int64(len(body)), strings.NewReader(body) }))
+	c := testutil.NewClient(t, bodies(func(*http.Request) (int64, io.Reader) {
+		return int64(len(body)), strings.NewReader(body)
+	}))
 	ctx := t.Context()
 	allocs := testing.AllocsPerRun(100, func() {
 		if _, err := c.GetUserInfo(ctx, "oFAKE"); err != nil {

@@ -52,7 +52,8 @@ var sampleResults = []any{
 	&wechatuser.UserInfo{OpenID: "o0AYnhQ2YqIniVpRbZmrl8GueFKm", Language: "zh_CN", TagIDList: []int{}},
 	&wechatuser.UserInfo{
 		Subscribe: 1, OpenID: "o6_bmjrPTlm6_2sgVt7hMZOPfL2M", Language: "zh_CN", SubscribeTime: 1382694957,
-		UnionID: " o6_bmasdasdsad6_2sgVt7hMZOPfL", TagIDList: []int{128, 2}, SubscribeScene: wechatuser.SceneQRCode, QRScene: 98765,
+		UnionID: " o6_bmasdasdsad6_2sgVt7hMZOPfL", TagIDList: []int{128, 2}, SubscribeScene: wechatuser.SceneQRCode,
+		QRScene: 98765,
 	},
 	&wechatuser.UserInfo{
 		Subscribe: 1, OpenID: "o6_bmjrPTlm6_2sgVt7hMZOPfL2M", Nickname: "Band", Sex: 1, Language: "zh_CN",
@@ -67,7 +68,9 @@ var sampleResults = []any{
 		NextOpenID: "ocYxcuBt0mRugKZ7tGAHPnUaOW7Y",
 	},
 	[]int{134, 2},
-	&wechatuser.OpenIDPage{Total: 23000, Count: 1000, OpenIDs: []string{"OPENID1", "OPENID2"}, NextOpenID: "OPENID1000"},
+	&wechatuser.OpenIDPage{
+		Total: 23000, Count: 1000, OpenIDs: []string{"OPENID1", "OPENID2"}, NextOpenID: "OPENID1000",
+	},
 	testutil.OKBody,
 	wechatuser.Token{AccessToken: "ACCESS_TOKEN", ExpiresAt: testutil.BubbleToken.ExpiresAt},
 	&wechatuser.APIQuota{
@@ -80,21 +83,29 @@ var sampleResults = []any{
 		ResponseBody: `{"errcode":45009,"errmsg":"reach max api daily quota limit rid: 617682e0-09059ac5-34a8e2ea"}`,
 		ClientIP:     "113.xx.70.51",
 	},
-	&wechatuser.Error{Code: 40032, Message: "invalid openid list size", Hint: "xlmeHJYfk-6Hx4LA", RID: "66f43076-700f44ff-0465cb1b"},
+	&wechatuser.Error{
+		Code: 40032, Message: "invalid openid list size", Hint: "xlmeHJYfk-6Hx4LA", RID: "66f43076-700f44ff-0465cb1b",
+	},
 	&wechatuser.Error{Code: 40003, Message: "invalid openid", Hint: "lggEzMNre-I", RID: "5f8539c4-6220bb17-745f8a17"},
-	&wechatuser.Error{Code: 45157, Message: "invalid tag name", Hint: "AfNFr0mre-4H1qbA", RID: "658ce562-2e1869db-200c6db8"},
-	&wechatuser.Error{Code: 45159, Message: "invalid tag id", Hint: "uGiBx0mre-Mz7bhA", RID: "661f6f22-4e5022ac-04a408f4"},
+	&wechatuser.Error{
+		Code: 45157, Message: "invalid tag name", Hint: "AfNFr0mre-4H1qbA", RID: "658ce562-2e1869db-200c6db8",
+	},
+	&wechatuser.Error{
+		Code: 45159, Message: "invalid tag id", Hint: "uGiBx0mre-Mz7bhA", RID: "661f6f22-4e5022ac-04a408f4",
+	},
 	&wechatuser.Error{Code: 45171, Message: "some openid fail", FailedOpenIDs: []string{"openid_2"}},
 	&wechatuser.Error{
 		Code: 40001, RID: "654df33c-64386a2f-29857782",
-		Message: "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+		Message: "invalid credential, access_token is invalid or not latest, could get access_token by " +
+			"getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
 	},
 	&wechatuser.Error{Code: 48001, Message: "api unauthorized", RID: "5f6865b5-5f35804e-757202fa"},
 	&wechatuser.Error{Code: 48001, Message: "api unauthorized", RID: "634c0b3e-4e213ffb-5b22a862"},
 	&wechatuser.Error{Code: 45009, Message: "reach max api daily quota limit", RID: "64eed8de-4cdaca9b-1be8f193"},
 	&wechatuser.Error{
 		Code: 45009, RID: "6965aef2-130b878a-1b55c042",
-		Message: "reach max api daily quota limit, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+		Message: "reach max api daily quota limit, could get access_token by getStableAccessToken, more details at " +
+			"https://mmbizurl.cn/s/JtxxFh33r",
 	},
 	&wechatuser.Error{Code: 40125, Message: "invalid appsecret", RID: "66b5fb8f-5e3c0071-3d7f539a"},
 	&wechatuser.Error{
@@ -105,7 +116,9 @@ var sampleResults = []any{
 	&wechatuser.Error{Code: 63182, Message: "openid_list empty", Hint: "x_4U05591977"},
 	&wechatuser.Error{Code: 40013, Message: "invalid appid"},
 	nil, // typed by hand, without quotes
-	&wechatuser.Error{Code: 76022, Message: "could not use this cgi_path, no permission", RID: "65d6c577-708584e7-7ebd8c0d"},
+	&wechatuser.Error{
+		Code: 76022, Message: "could not use this cgi_path, no permission", RID: "65d6c577-708584e7-7ebd8c0d",
+	},
 	&wechatuser.Error{Code: 63178, Message: "appid wrong", RID: "661ca488-5cbcbef4-4657ebd2"},
 	nil, // printed by Python, in single quotes
 }
@@ -118,9 +131,12 @@ func TestSamples(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				call := sampleCall(t, sample.Endpoint)
 				if want, ok := sampleResults[i].(*wechatuser.UserInfo); ok {
-					call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetUserInfo(ctx, want.OpenID) }
+					call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) {
+						return c.GetUserInfo(ctx, want.OpenID)
+					}
 				}
-				c := call.NewClient(t, testutil.Play(testutil.RespondJSON(sample.Body)), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
+				c := call.NewClient(t, testutil.Play(testutil.RespondJSON(sample.Body)),
+					wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
 				got, err := call.Do(t.Context(), c)
 
 				switch want := sampleResults[i].(type) {

@@ -16,27 +16,28 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // If the platform rejects every token, few tokens are fetched, and each call returns its own error.
 func TestTokensRejectedForever(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		acc      *testutil.TokenServer
+		reissue  bool
 		opts     []wechatuser.Option
 		requests int // for tokens, at most, in 1,000 seconds
 		forced   int
 	}{
-		{"stable", &testutil.TokenServer{RejectAll: true}, nil, 60, 20},
-		{"stable, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, nil, 60, 20},
-		{"stable, nothing forced", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
-		{"legacy", &testutil.TokenServer{RejectAll: true}, testutil.TokenModes["legacy"], 30, 0},
-		{"legacy, issued again", &testutil.TokenServer{RejectAll: true, ReissueRevoked: true}, testutil.TokenModes["legacy"], 30, 0},
+		{"stable", false, nil, 60, 20},
+		{"stable, issued again", true, nil, 60, 20},
+		{"stable, nothing forced", true, []wechatuser.Option{wechatuser.WithoutForcedRenewal()}, 30, 0},
+		{"legacy", false, testutil.TokenModes["legacy"], 30, 0},
+		{"legacy, issued again", true, testutil.TokenModes["legacy"], 30, 0},
 	} {
 		for _, burst := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, burst %v", tt.name, burst), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &testutil.TokenServer{RejectAll: true, ReissueRevoked: tt.acc.ReissueRevoked}
+					acc := &testutil.TokenServer{RejectAll: true, ReissueRevoked: tt.reissue}
 					c := testutil.NewTokenClient(t, acc, tt.opts...)
 					check := func(err error) {
 						var e *wechatuser.Error
@@ -48,7 +49,9 @@ func TestTokensRejectedForever(t *testing.T) {
 						assert.NotErrorIs(t, err, wechatuser.ErrCredential)
 					}
 					if burst {
-						for _, err := range testutil.RunConcurrently(1000, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+						for _, err := range seq.RunConcurrently(1000, func(int) error {
+							return testutil.GetTags(t.Context(), c)
+						}) {
 							check(err)
 						}
 						assert.LessOrEqual(t, len(acc.TokenRequests()), 4)
@@ -150,94 +153,8 @@ func TestForcedRefresh(t *testing.T) {
 	})
 }
 
-func TestForcedRefreshAtMostTwentyADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		c := testutil.NewTokenClient(t, acc)
-		start := time.Now()
-		for time.Since(start) < 23*time.Hour {
-			acc.Revoke()
-			if acc.ForcedRequests() < 20 {
-				require.NoError(t, testutil.GetTags(t.Context(), c))
-			} else {
-				require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
-			}
-			time.Sleep(time.Minute)
-		}
-		assert.Equal(t, 20, acc.ForcedRequests())
-		for time.Since(start) < 49*time.Hour {
-			acc.Revoke()
-			require.NoError(t, or40001(testutil.GetTags(t.Context(), c)))
-			time.Sleep(time.Minute)
-		}
-		assert.Equal(t, 60, acc.ForcedRequests())
-		forcedApart(t, acc)
-	})
-}
-
-// or40001 accepts the error of a rejected token.
-func or40001(err error) error {
-	if errors.Is(err, wechatuser.CodeInvalidCredential) {
-		return nil
-	}
-	return err
-}
-
-// The limits include RefreshToken.
-func TestNoForcedRefreshSoonAfterRefreshToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		c := testutil.NewTokenClient(t, acc)
-		_, err := c.RefreshToken(t.Context())
-		require.NoError(t, err)
-		acc.Revoke()
-		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 1, acc.ForcedRequests())
-		time.Sleep(30 * time.Second)
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Equal(t, 2, acc.ForcedRequests())
-	})
-}
-
-// Forced refreshes have limits of their own; normal mode works beyond them.
-func TestNormalModeAfterTheForcedRefreshLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{}
-		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
-			if in.Force {
-				return testutil.RespondCode(wechatuser.CodeDailyQuotaExceeded)
-			}
-			return nil
-		}
-		c := testutil.NewTokenClient(t, acc)
-		_, err := c.RefreshToken(t.Context())
-		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-	})
-}
-
-// WeChat ignores a forced refresh that is too early, and returns the invalid token.
-func TestForcedRefreshReturnsTheRejectedToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{ReissueRevoked: true}
-		acc.TokenReply = func(in testutil.TokenRequest) testutil.Reply {
-			if in.Force {
-				return testutil.RespondJSON(acc.Issue(testutil.TokenRequest{}))
-			}
-			return nil
-		}
-		var log strings.Builder
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		acc.Revoke()
-		require.ErrorIs(t, testutil.GetTags(t.Context(), c), wechatuser.ErrInvalidToken)
-		assert.Equal(t, 2, acc.CallCount(), "the rejected token is not used again")
-		assert.Equal(t, 1, acc.ForcedRequests())
-		assert.Contains(t, log.String(), "there is no other access token")
-	})
-}
-
-// If a forced refresh fails, the call returns the error for its rejected token; the next refresh counts.
+// Forced refreshes have limits of their own: normal mode works beyond them. RefreshToken counts too. Where a forced
+// refresh fails, a call returns the error for its rejected token.
 func TestForcedRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &testutil.TokenServer{ReissueRevoked: true}
@@ -248,13 +165,18 @@ func TestForcedRefreshFails(t *testing.T) {
 			return nil
 		}
 		c := testutil.NewTokenClient(t, acc)
+		_, err := c.RefreshToken(t.Context())
+		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()
-		var e *wechatuser.Error
-		require.ErrorAs(t, testutil.GetTags(t.Context(), c), &e)
-		assert.Equal(t, "getTags", e.API)
-		assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
-		assert.Equal(t, 1, acc.ForcedRequests())
+		for _, forced := range []int{1, 2} {
+			var e *wechatuser.Error
+			require.ErrorAs(t, testutil.GetTags(t.Context(), c), &e)
+			assert.Equal(t, "getTags", e.API)
+			assert.Equal(t, wechatuser.CodeInvalidCredential, e.Code)
+			assert.Equal(t, forced, acc.ForcedRequests())
+			time.Sleep(30 * time.Second)
+		}
 	})
 }
 
@@ -278,7 +200,10 @@ func TestTokenRequestLimit(t *testing.T) {
 		for family, opts := range testutil.TokenModes {
 			t.Run(name+", "+family, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }, RejectAll: name == "none works"}
+					acc := &testutil.TokenServer{
+						TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap },
+						RejectAll:  name == "none works",
+					}
 					if name == "short lived" {
 						acc.Lifetime = time.Second
 					}
@@ -323,8 +248,11 @@ func TestTokenRequestLimit(t *testing.T) {
 // If the limit ends the retries of a token request, the error is still that of the request.
 func TestTokenRequestLimitEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
+		acc := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply {
+			return testutil.Fail(testutil.ErrRefused)
+		}}
+		c := testutil.NewTokenClient(t, acc,
+			wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 30, MaxDelay: 200 * time.Millisecond}))
 		var te *wechatuser.TransportError
 		err := testutil.GetTags(t.Context(), c)
 		require.ErrorAs(t, err, &te)
@@ -339,8 +267,11 @@ func TestTokenRequestLimitEndsRetries(t *testing.T) {
 func TestNoFetchAtTheTokenRequestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) }}, testutil.NewSpyStore()
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		acc, store := &testutil.TokenServer{
+			TokenReply: func(testutil.TokenRequest) testutil.Reply { return testutil.Fail(testutil.ErrRefused) },
+		}, testutil.NewSpyStore()
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store),
+			wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		for range 1000 {
 			require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		}
@@ -386,7 +317,8 @@ func TestRecoveryAfterAnOutage(t *testing.T) {
 func TestPermanentFailuresAreRemembered(t *testing.T) {
 	t.Parallel()
 	var asks []time.Duration // the times: at once, then after 1, 2, 4 … 60 seconds
-	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+pause, min(2*pause, time.Minute) {
+	for at, pause := time.Duration(0), time.Second; at < 10*time.Minute; at, pause = at+
+		pause, min(2*pause, time.Minute) {
 		asks = append(asks, at)
 	}
 	for _, code := range []wechatuser.Code{

@@ -124,7 +124,8 @@ func (s *schedule) call(client int) {
 	case s.revokedSince(start.Add(-2*time.Second)) >= 2, s.revokedSince(start.Add(-10*time.Second)) >= 3:
 		require.True(s.t, errors.Is(err, wechatuser.ErrInvalidToken) || s.blocked[client], "%v", err)
 	case s.blocked[client] && (!stored || s.revokedSince(goodAt) > 0):
-		require.True(s.t, errors.Is(err, wechatuser.ErrInvalidToken) || errors.Is(err, wechatuser.CodeIPNotAllowed), "%v", err)
+		require.True(s.t, errors.Is(err, wechatuser.ErrInvalidToken) || errors.Is(err, wechatuser.CodeIPNotAllowed),
+			"%v", err)
 	default:
 		require.NoError(s.t, err, "client %d (blocked: %v) after %v", client, s.blocked[client], time.Since(start))
 	}

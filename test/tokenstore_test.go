@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/internal/testutil"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // Any number of clients that share a store send one token request.
@@ -24,15 +24,20 @@ func TestClientsShareAStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc := &testutil.TokenServer{TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond, NoOverlap: true}
+				acc := &testutil.TokenServer{
+					TokenDelay: 30 * time.Millisecond, CallDelay: 10 * time.Millisecond, NoOverlap: true,
+				}
 				store := wechatuser.NewMemoryTokenStore()
 				clients := make([]*wechatuser.Client, 20)
 				for i := range clients {
-					clients[i] = testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
+					clients[i] = testutil.NewTokenClient(t, acc,
+						append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)
 				}
 				all := func(want int) {
 					t.Helper()
-					for _, err := range testutil.RunConcurrently(400, func(i int) error { return testutil.GetTags(t.Context(), clients[i%len(clients)]) }) {
+					for _, err := range seq.RunConcurrently(400, func(i int) error {
+						return testutil.GetTags(t.Context(), clients[i%len(clients)])
+					}) {
 						require.NoError(t, err)
 					}
 					require.Len(t, acc.TokenRequests(), want)
@@ -82,7 +87,10 @@ func TestOrderOfStoreOperations(t *testing.T) {
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				assert.Equal(t, []string{"delete T1", "load", "lock", "load", "save", "unlock"}, store.Ops())
 
-				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)))
+				require.NoError(t,
+					testutil.GetTags(t.Context(),
+						testutil.NewTokenClient(t, acc,
+							append(slices.Clone(opts), wechatuser.WithTokenStore(store))...)))
 				assert.Equal(t, []string{"load"}, store.Ops(), "another client finds the token")
 
 				_, err = c.RefreshToken(t.Context())
@@ -95,131 +103,30 @@ func TestOrderOfStoreOperations(t *testing.T) {
 	}
 }
 
-// The store is read again under the lock: its last holder may have saved a token.
-func TestStoreIsReadAgainUnderTheLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
-		other := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store.TokenStore))
-		store.Before = func(ctx context.Context, op string) error {
-			if op == "lock" {
-				return testutil.GetTags(ctx, other)
-			}
-			return nil
-		}
-		require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
-		assert.Len(t, acc.TokenRequests(), 1)
-		assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.Ops())
-	})
+// A store needs no lock.
+func TestStoreWithoutALock(t *testing.T) {
+	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+	plain := struct{ wechatuser.TokenStore }{store}
+	require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(plain))))
+	assert.Equal(t, []string{"load", "save"}, store.Ops())
 }
-
-// Expired or empty tokens in the store are not used.
-func TestUnusableTokensInTheStore(t *testing.T) {
-	for name, life := range map[string]time.Duration{
-		"ended": -time.Hour, "ends within seconds": 4 * time.Second, "end not known": 0,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{}, wechatuser.NewMemoryTokenStore()
-				tok := testutil.TokenFor("old", life)
-				if life == 0 {
-					tok.ExpiresAt = time.Time{}
-				}
-				require.NoError(t, store.Save(t.Context(), testutil.StableKey, tok))
-				require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
-				assert.Len(t, acc.TokenRequests(), 1)
-				assert.Equal(t, 1, acc.CallCount())
-			})
-		})
-	}
-}
-
-// plainStore keeps whatever was saved last, against the rules of a TokenStore, and has no lock.
-type plainStore struct {
-	mu  sync.Mutex
-	tok wechatuser.Token
-}
-
-func (s *plainStore) Load(context.Context, string) (wechatuser.Token, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tok, nil
-}
-
-func (s *plainStore) Save(_ context.Context, _ string, t wechatuser.Token) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tok = t
-	return nil
-}
-
-func (s *plainStore) Delete(_ context.Context, _ string, stale wechatuser.Token) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tok.AccessToken == stale.AccessToken {
-		s.tok = wechatuser.Token{}
-	}
-	return nil
-}
-
-// A refresh takes no token from the store that is older than the current one, or the same.
-func TestStoreLagsBehind(t *testing.T) {
-	for name, stored := range map[string]func(at wechatuser.Token) wechatuser.Token{
-		"older": func(at wechatuser.Token) wechatuser.Token {
-			return testutil.TokenFor("older", time.Until(at.ExpiresAt)-time.Second)
-		},
-		"same":        func(at wechatuser.Token) wechatuser.Token { return at },
-		"same, later": func(at wechatuser.Token) wechatuser.Token { at.ExpiresAt = at.ExpiresAt.Add(time.Second); return at },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{}, &plainStore{}
-				c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
-				first, err := c.Token(t.Context())
-				require.NoError(t, err)
-				store.tok = stored(first)
-				time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
-				require.NoError(t, testutil.GetTags(t.Context(), c))
-				synctest.Wait()
-				require.Len(t, acc.TokenRequests(), 2, "the refresh is not postponed")
-				second, err := c.Token(t.Context())
-				require.NoError(t, err)
-				assert.True(t, second.ExpiresAt.After(first.ExpiresAt))
-				assert.Equal(t, second, store.tok)
-			})
-		})
-	}
-}
-
-// A store that still returns a rejected token does not stop the fetch.
-func TestStoreKeepsARejectedToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc, store := &testutil.TokenServer{}, &forgetless{}
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		acc.Revoke()
-		require.NoError(t, testutil.GetTags(t.Context(), c))
-		assert.Len(t, acc.TokenRequests(), 2)
-		assert.Equal(t, 3, acc.CallCount(), "the rejected token is not used again")
-	})
-}
-
-type forgetless struct{ plainStore }
-
-func (*forgetless) Delete(context.Context, string, wechatuser.Token) error { return nil }
 
 // The token that another process has saved may be rejected too. Then one is fetched.
 func TestRejectedTokenInTheStore(t *testing.T) {
 	for name, opts := range testutil.TokenModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{TokenDelay: time.Millisecond, CallDelay: time.Millisecond}, wechatuser.NewMemoryTokenStore()
+				acc, store := &testutil.TokenServer{TokenDelay: time.Millisecond, CallDelay: time.Millisecond},
+					wechatuser.NewMemoryTokenStore()
 				opts := append(slices.Clone(opts), wechatuser.WithTokenStore(store))
 				c, other := testutil.NewTokenClient(t, acc, opts...), testutil.NewTokenClient(t, acc, opts...)
 				require.NoError(t, testutil.GetTags(t.Context(), c))
 				_, err := other.RefreshToken(t.Context())
 				require.NoError(t, err)
 				acc.Revoke() // the token of c, and the one in the store
-				for _, err := range testutil.RunConcurrently(500, func(int) error { return testutil.GetTags(t.Context(), c) }) {
+				for _, err := range seq.RunConcurrently(500, func(int) error {
+					return testutil.GetTags(t.Context(), c)
+				}) {
 					require.NoError(t, err)
 				}
 				assert.Len(t, acc.TokenRequests(), 3)
@@ -237,7 +144,8 @@ func TestStableTokenWhileTheStoreIsDown(t *testing.T) {
 					var log strings.Builder
 					acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
 					store.Before = storeDown(op, hangs)
-					c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store), wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+					c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store),
+						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 					start := time.Now()
 					require.NoError(t, testutil.GetTags(t.Context(), c))
 					acc.Revoke()
@@ -316,7 +224,8 @@ func TestLegacyTokenWhileTheStoreIsDown(t *testing.T) {
 					}
 					check(c)
 					if op != "delete T1" {
-						check(testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store)))
+						check(testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(),
+							wechatuser.WithTokenStore(store)))
 					}
 					assert.Len(t, acc.TokenRequests(), 1)
 
@@ -339,35 +248,19 @@ func TestLegacyTokenThatCannotBeSavedIsUsed(t *testing.T) {
 	assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
 }
 
-// Waiting for a lock ends with the caller's own context.
-func TestWaitForALockEndsWithTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
-		unlock, err := store.TokenStore.(wechatuser.TokenLocker).Lock(t.Context(), testutil.StableKey)
-		require.NoError(t, err)
-		defer unlock()
-		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		start := time.Now()
-		require.ErrorIs(t, testutil.GetTags(ctx, c), context.DeadlineExceeded)
-		assert.Equal(t, 200*time.Millisecond, time.Since(start))
-
-		require.NoError(t, testutil.GetTags(t.Context(), c), "a dead holder of the lock does not block forever")
-		assert.LessOrEqual(t, time.Since(start), 20*time.Second)
-		assert.Len(t, acc.TokenRequests(), 1)
-	})
-}
-
 // The lock is released whether or not the fetch succeeds.
 func TestLockIsReleased(t *testing.T) {
 	for name, mishap := range map[string]testutil.Reply{
-		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset), "garbage": testutil.RespondJSON("garbage"),
+		"errcode": testutil.RespondCode(wechatuser.CodeInvalidSecret), "no response": testutil.Fail(testutil.ErrReset),
+		"garbage": testutil.RespondJSON("garbage"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				acc, store := &testutil.TokenServer{TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap }}, testutil.NewSpyStore()
-				require.Error(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
+				acc, store := &testutil.TokenServer{
+					TokenReply: func(testutil.TokenRequest) testutil.Reply { return mishap },
+				}, testutil.NewSpyStore()
+				require.Error(t,
+					testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(store))))
 				assert.Equal(t, []string{"load", "lock", "load", "unlock"}, store.Ops()[:4])
 			})
 		})

@@ -31,7 +31,8 @@ const tagsURL = wechatuser.BaseURL + testutil.PathGetTags
 // withToken returns a client without a transport option, as programs create it.
 func withToken(t testing.TB, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
-	c, err := wechatuser.New(testutil.AppID, testutil.Secret, append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
+	c, err := wechatuser.New(testutil.AppID, testutil.Secret,
+		append(opts, wechatuser.WithTokenSource(wechatuser.StaticTokenSource(testutil.Token)))...)
 	require.NoError(t, err)
 	return c
 }
@@ -64,7 +65,8 @@ func TestHTTPMockActivateNonDefaultOnTheClientsOwn(t *testing.T) {
 	assert.Equal(t, 1, httpmock.GetTotalCallCount())
 
 	httpmock.Reset()
-	httpmock.RegisterResponder("GET", tagsURL, httpmock.NewStringResponder(302, "").HeaderSet(http.Header{"Location": {"https://example.com/"}}))
+	httpmock.RegisterResponder("GET", tagsURL,
+		httpmock.NewStringResponder(302, "").HeaderSet(http.Header{"Location": {"https://example.com/"}}))
 	var re *wechatuser.ResponseError
 	require.ErrorAs(t, testutil.GetTags(t.Context(), c), &re, "no redirect is followed then either")
 }
@@ -97,7 +99,8 @@ func TestHTTPMockTransportsInParallel(t *testing.T) {
 
 // A request without a matching responder is an error that names httpmock's reason.
 func TestHTTPMockWithoutAResponder(t *testing.T) {
-	err := testutil.GetTags(t.Context(), withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), testutil.NoRetry))
+	err := testutil.GetTags(t.Context(),
+		withToken(t, wechatuser.WithTransport(httpmock.NewMockTransport()), testutil.NoRetry))
 	require.ErrorIs(t, err, httpmock.NoResponderFound)
 }
 
@@ -106,7 +109,8 @@ func TestTheUsersClientIsNotModified(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	follow := func(*http.Request, []*http.Request) error { return nil }
-	first, second := testutil.Play(testutil.Respond(200, testutil.TagsBody, "Set-Cookie", "a=b")), testutil.Play(testutil.RespondJSON(testutil.TagsBody))
+	first, second := testutil.Play(testutil.Respond(200, testutil.TagsBody, "Set-Cookie", "a=b")),
+		testutil.Play(testutil.RespondJSON(testutil.TagsBody))
 	hc := &http.Client{Transport: first, CheckRedirect: follow, Jar: jar, Timeout: time.Minute}
 	c := withToken(t, wechatuser.WithHTTPClient(hc))
 	require.NoError(t, testutil.GetTags(t.Context(), c))
@@ -141,7 +145,9 @@ func TestTheDefaultClientIsNotModified(t *testing.T) {
 // Nothing is sent to another host by a cookie or a redirect.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	var stranger []string
-	other := testutil.NewSocketServer(t, func(_ http.ResponseWriter, r *http.Request) { stranger = append(stranger, r.Method+" "+r.RequestURI) })
+	other := testutil.NewSocketServer(t, func(_ http.ResponseWriter, r *http.Request) {
+		stranger = append(stranger, r.Method+" "+r.RequestURI)
+	})
 	var status, requests int
 	var location string
 	srv := testutil.NewSocketServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -152,10 +158,16 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		w.WriteHeader(status)
 	})
 	for _, status = range []int{300, 301, 302, 303, 304, 305, 307, 308} {
-		for _, location = range []string{other.URL + testutil.PathGetTags, "/elsewhere", "//" + other.Listener.Addr().String(), ""} {
-			for _, call := range []testutil.APICall{testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "ClearQuotaByAppSecret")} {
+		for _, location = range []string{
+			other.URL + testutil.PathGetTags, "/elsewhere", "//" + other.Listener.Addr().String(), "",
+		} {
+			for _, call := range []testutil.APICall{
+				testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "BatchTagging"), testutil.CallOf(t, "Token"),
+				testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "ClearQuotaByAppSecret"),
+			} {
 				requests = 0
-				got, err := call.Do(t.Context(), call.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)))
+				got, err := call.Do(t.Context(),
+					call.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL)))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re, "%d to %q", status, location)
@@ -184,7 +196,9 @@ func TestNotSent(t *testing.T) {
 	untrusted := quiet(httptest.NewUnstartedServer(http.NotFoundHandler()))
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	plain := quiet(testutil.NewSocketServer(t, func(http.ResponseWriter, *http.Request) { assert.Fail(t, "that was TLS") }))
+	plain := quiet(testutil.NewSocketServer(t, func(http.ResponseWriter, *http.Request) {
+		assert.Fail(t, "that was TLS")
+	}))
 	drops := testutil.NewSocketServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
 			conn.Close()
@@ -210,19 +224,37 @@ func TestNotSent(t *testing.T) {
 		transport *http.Transport
 		sent      bool
 	}{
-		"refused":                    {refused, &http.Transport{}, false},
-		"no such host":               {"https://api.example.com", &http.Transport{DialContext: dialError(&net.DNSError{Err: "no such host", Name: "api.example.com", IsNotFound: true})}, false},
-		"dial error of another kind": {"https://api.example.com", &http.Transport{DialContext: dialError(errors.New("no route"))}, false},
-		"untrusted certificate":      {untrusted.URL, &http.Transport{}, false},
-		"certificate of another":     {untrusted.URL, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: untrusted.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.org"}}, false},
-		"TLS with a plain server":    {"https" + plain.URL[len("http"):], &http.Transport{}, false},
-		"hung up in the handshake":   {"https://" + hangUp.Addr().String(), &http.Transport{}, false},
-		"refused by the proxy":       {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(refusedURL)}, false},
-		"dropped by the server":      {drops.URL, &http.Transport{}, true},
+		"refused": {refused, &http.Transport{}, false},
+		"no such host": {
+			"https://api.example.com",
+			&http.Transport{
+				DialContext: dialError(&net.DNSError{Err: "no such host", Name: "api.example.com", IsNotFound: true}),
+			}, false,
+		},
+		"dial error of another kind": {
+			"https://api.example.com", &http.Transport{DialContext: dialError(errors.New("no route"))}, false,
+		},
+		"untrusted certificate": {untrusted.URL, &http.Transport{}, false},
+		"certificate of another": {
+			untrusted.URL,
+			&http.Transport{
+				TLSClientConfig: &tls.Config{
+					RootCAs:    untrusted.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
+					ServerName: "example.org",
+				},
+			}, false,
+		},
+		"TLS with a plain server":  {"https" + plain.URL[len("http"):], &http.Transport{}, false},
+		"hung up in the handshake": {"https://" + hangUp.Addr().String(), &http.Transport{}, false},
+		"refused by the proxy": {
+			"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(refusedURL)}, false,
+		},
+		"dropped by the server": {drops.URL, &http.Transport{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer tt.transport.CloseIdleConnections()
-			c := testutil.NewClient(t, tt.transport, wechatuser.WithBaseURL(tt.base), wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
+			c := testutil.NewClient(t, tt.transport, wechatuser.WithBaseURL(tt.base),
+				wechatuser.WithRetry(wechatuser.RetryPolicy{MinDelay: 1, MaxDelay: 1}))
 			err := c.BatchTagging(t.Context(), 100, []string{testutil.Alice})
 			var te *wechatuser.TransportError
 			require.ErrorAs(t, err, &te)
@@ -231,7 +263,8 @@ func TestNotSent(t *testing.T) {
 
 			err = c.ClearQuota(t.Context())
 			require.ErrorAs(t, err, &te)
-			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts, "this call is never retried once it was sent")
+			assert.Equal(t, map[bool]int{true: 1, false: 3}[tt.sent], te.Attempts,
+				"this call is never retried once it was sent")
 		})
 	}
 }
@@ -268,7 +301,9 @@ func TestTimeoutOnASocket(t *testing.T) {
 		}
 	})
 	defer close(done)
-	err := testutil.GetTags(t.Context(), testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(50*time.Millisecond), testutil.NoRetry))
+	err := testutil.GetTags(t.Context(),
+		testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL),
+			wechatuser.WithTimeout(50*time.Millisecond), testutil.NoRetry))
 	var te *wechatuser.TransportError
 	require.ErrorAs(t, err, &te)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -279,7 +314,8 @@ func TestTimeoutOnASocket(t *testing.T) {
 		cancel()
 		return resp, err
 	})
-	require.ErrorIs(t, testutil.GetTags(ctx, testutil.NewClient(t, transport, wechatuser.WithBaseURL(srv.URL))), context.Canceled)
+	require.ErrorIs(t, testutil.GetTags(ctx, testutil.NewClient(t, transport, wechatuser.WithBaseURL(srv.URL))),
+		context.Canceled)
 }
 
 // 64 concurrent calls need 64 connections. The next 64, and those of another client, use the same ones.
@@ -382,7 +418,12 @@ func (h *byHost) next() []string {
 
 func TestHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrRefused), "b": testutil.RespondJSON(testutil.TagsBody), "c": testutil.RespondJSON(testutil.TagsBody)}}
+		h := &byHost{
+			replies: map[string]testutil.Reply{
+				"a": testutil.Fail(testutil.ErrRefused), "b": testutil.RespondJSON(testutil.TagsBody),
+				"c": testutil.RespondJSON(testutil.TagsBody),
+			},
+		}
 		c := testutil.NewClient(t, h, testutil.ThreeHosts)
 		start := time.Now()
 		get := func(want ...string) {
@@ -448,7 +489,12 @@ func TestHostCooldown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := &byHost{replies: map[string]testutil.Reply{"a": tt.outcome, "b": testutil.RespondJSON(testutil.TagsBody), "c": testutil.RespondJSON(testutil.TagsBody)}}
+				h := &byHost{
+					replies: map[string]testutil.Reply{
+						"a": tt.outcome, "b": testutil.RespondJSON(testutil.TagsBody),
+						"c": testutil.RespondJSON(testutil.TagsBody),
+					},
+				}
 				c := testutil.NewClient(t, h, testutil.ThreeHosts)
 				err := testutil.GetTags(t.Context(), c)
 				if tt.rests {
@@ -469,7 +515,9 @@ func TestHostCooldown(t *testing.T) {
 // A canceled call says nothing about the host.
 func TestCancelStartsNoCooldown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Hang, "b": testutil.RespondJSON(testutil.TagsBody)}}
+		h := &byHost{
+			replies: map[string]testutil.Reply{"a": testutil.Hang, "b": testutil.RespondJSON(testutil.TagsBody)},
+		}
 		c := testutil.NewClient(t, h, testutil.ThreeHosts)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -483,8 +531,14 @@ func TestCancelStartsNoCooldown(t *testing.T) {
 // A write is sent to another host only if it may be retried.
 func TestWritesOnOtherHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &byHost{replies: map[string]testutil.Reply{"a": testutil.Fail(testutil.ErrReset), "b": testutil.RespondJSON(testutil.OKBody), "c": testutil.RespondJSON(testutil.OKBody)}}
-		require.ErrorIs(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()), wechatuser.ErrAmbiguous)
+		h := &byHost{
+			replies: map[string]testutil.Reply{
+				"a": testutil.Fail(testutil.ErrReset), "b": testutil.RespondJSON(testutil.OKBody),
+				"c": testutil.RespondJSON(testutil.OKBody),
+			},
+		}
+		require.ErrorIs(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()),
+			wechatuser.ErrAmbiguous)
 		assert.Equal(t, []string{"a"}, h.next())
 		h.replies["a"] = testutil.Fail(testutil.ErrRefused)
 		require.NoError(t, testutil.NewClient(t, h, testutil.ThreeHosts).ClearQuota(t.Context()))
@@ -495,14 +549,19 @@ func TestWritesOnOtherHosts(t *testing.T) {
 func TestDisasterRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testutil.Play(testutil.Fail(testutil.ErrRefused))
-		c := testutil.NewClient(t, s, wechatuser.WithDisasterRecovery(), wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
+		c := testutil.NewClient(t, s, wechatuser.WithDisasterRecovery(),
+			wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5}))
 		start := time.Now()
 		require.ErrorIs(t, testutil.GetTags(t.Context(), c), testutil.ErrRefused)
 		var hosts []string
 		for _, r := range s.Requests() {
 			hosts = append(hosts, r.Host)
 		}
-		assert.Equal(t, []string{"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com"}, hosts)
+		assert.Equal(t,
+			[]string{
+				"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com",
+				"hk.api.weixin.qq.com",
+			}, hosts)
 		assert.Zero(t, time.Since(start))
 	})
 }

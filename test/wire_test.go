@@ -41,9 +41,15 @@ func TestInvalidResponses(t *testing.T) {
 		{"text", 200, "text/plain", `OK`, "the body is not JSON"},
 		{"HTML", 200, "text/html", `<html>Log in</html>`, "the body is HTML"},
 		{"other object", 200, "application/json", `{"hello":1}`, "the response has no "},
-		{"errcode of a wrong type", 200, "application/json", `{"errcode":true}`, "errcode: true or false where a whole number is expected"},
+		{
+			"errcode of a wrong type", 200, "application/json", `{"errcode":true}`,
+			"errcode: true or false where a whole number is expected",
+		},
 		{"HTML around a token", 200, "text/html", `<pre>{"access_token":"FAKE"}</pre>`, "the body is HTML"},
-		{"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody, "the JSON of the body is broken at byte 27 of 54"},
+		{
+			"two objects", 200, "application/json", testutil.OKBody + testutil.OKBody,
+			"the JSON of the body is broken at byte 27 of 54",
+		},
 		{"bad gateway", 502, "text/html", `<html>502</html>`, "Bad Gateway"},
 		{"platform's JSON with 500", 500, "application/json", testutil.OKBody, "Internal Server Error"},
 		{"not found", 404, "application/json", `{"message":"no route"}`, "Not Found"},
@@ -54,7 +60,9 @@ func TestInvalidResponses(t *testing.T) {
 		{"odder status", 999, "", ``, "unknown status"},
 	}
 	for _, call := range testutil.APICalls {
-		cut := test{"cut", 200, "application/json", call.Response[:len(call.Response)-1], "the JSON of the body is cut after "}
+		cut := test{
+			"cut", 200, "application/json", call.Response[:len(call.Response)-1], "the JSON of the body is cut after ",
+		}
 		for _, tt := range append(tests, cut) {
 			t.Run(call.Name+"/"+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -68,12 +76,15 @@ func TestInvalidResponses(t *testing.T) {
 					assert.Equal(t, tt.contentType, re.ContentType)
 					assert.Equal(t, 1, re.Attempts)
 					assert.ErrorContains(t, re.Err, tt.want)
-					assert.ErrorContains(t, err, fmt.Sprintf("wechatuser: %s: not a response of the platform: HTTP status %d", call.API, tt.status))
+					assert.ErrorContains(t, err,
+						fmt.Sprintf("wechatuser: %s: not a response of the platform: HTTP status %d", call.API,
+							tt.status))
 					switch {
 					case tt.body == "":
 						assert.Empty(t, re.Snippet)
 					case call.IsTokenCall():
-						assert.Equal(t, fmt.Sprintf("a body of %d bytes", len(tt.body)), re.Snippet, "there may be a good token in it")
+						assert.Equal(t, fmt.Sprintf("a body of %d bytes", len(tt.body)), re.Snippet,
+							"there may be a good token in it")
 					default:
 						shown := strings.ReplaceAll(strings.TrimSuffix(re.Snippet, "…"), "***", "FAKE")
 						assert.True(t, strings.HasPrefix(tt.body, shown), re.Snippet)
@@ -92,7 +103,8 @@ func TestSuccessWithoutPayload(t *testing.T) {
 		}
 		t.Run(call.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)), testutil.NoRetry))
+				got, err := call.Do(t.Context(),
+					call.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.OKBody)), testutil.NoRetry))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
@@ -130,7 +142,8 @@ func TestInvalidPayloads(t *testing.T) {
 		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				call := testutil.CallOf(t, tt.method)
-				got, err := call.Do(t.Context(), call.NewClient(t, testutil.Play(testutil.RespondJSON(tt.body)), testutil.NoRetry))
+				got, err := call.Do(t.Context(),
+					call.NewClient(t, testutil.Play(testutil.RespondJSON(tt.body)), testutil.NoRetry))
 				require.Empty(t, got)
 				var re *wechatuser.ResponseError
 				require.ErrorAs(t, err, &re)
@@ -153,14 +166,19 @@ func TestEmptyPayloads(t *testing.T) {
 		{"GetAPIDomainIP", `{"ip_list":null}`, []string{}},
 		{"GetFans", `{"total":0,"count":0,"data":[],"next_openid":""}`, &wechatuser.OpenIDPage{}},
 		{"GetFans", `{"total":"0","count":"0","data":"","next_openid":null}`, &wechatuser.OpenIDPage{}},
-		{"GetFans", `{"total":"2","count":"1","data":{"openid":["oFAKE"]},"next_openid":"oFAKE"}`, &wechatuser.OpenIDPage{
-			Total: 2, Count: 1, OpenIDs: []string{"oFAKE"}, NextOpenID: "oFAKE",
-		}},
-		{"GetUserInfo", `{"subscribe":"1","openid":"` + testutil.Alice + `","tagid_list":"","subscribe_time":[],"qr_scene":"98765","new":7}`,
+		{
+			"GetFans", `{"total":"2","count":"1","data":{"openid":["oFAKE"]},"next_openid":"oFAKE"}`,
+			&wechatuser.OpenIDPage{
+				Total: 2, Count: 1, OpenIDs: []string{"oFAKE"}, NextOpenID: "oFAKE",
+			},
+		},
+		{
+			"GetUserInfo", `{"subscribe":"1","openid":"` + testutil.Alice + `","tagid_list":"","subscribe_time":[],"qr_scene":"98765","new":7}`,
 			&wechatuser.UserInfo{
 				Subscribe: 1, OpenID: testutil.Alice, TagIDList: []int{}, QRScene: 98765,
 				Extra: map[string]json.RawMessage{"new": json.RawMessage("7")},
-			}},
+			},
+		},
 	} {
 		t.Run(tt.method+" "+tt.body, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -181,7 +199,8 @@ func TestLifetimeInQuotes(t *testing.T) {
 		s := testutil.Play(testutil.RespondJSON(`{"access_token":"FAKE","expires_in":"7200"}`))
 		got, err := call.Do(t.Context(), call.NewClient(t, s))
 		require.NoError(t, err)
-		assert.Equal(t, wechatuser.Token{AccessToken: "FAKE", ExpiresAt: time.Now().Add(7200 * time.Second).Round(0)}, got)
+		assert.Equal(t, wechatuser.Token{AccessToken: "FAKE", ExpiresAt: time.Now().Add(7200 * time.Second).Round(0)},
+			got)
 	})
 }
 
@@ -241,11 +260,14 @@ func TestContentTypeDoesNotMatter(t *testing.T) {
 		{"Content-Type", "application/json; encoding=utf-8"},
 		{"Content-Type", "not a type;;"},
 	} {
-		tags, err := testutil.NewClient(t, testutil.Play(testutil.Respond(200, testutil.TagsBody, header...))).GetTags(t.Context())
+		tags, err := testutil.NewClient(t,
+			testutil.Play(testutil.Respond(200, testutil.TagsBody, header...))).GetTags(t.Context())
 		require.NoError(t, err, "%q", header)
 		assert.Len(t, tags, 2)
 
-		err = testutil.NewClient(t, testutil.Play(testutil.Respond(200, `{"errcode":40003,"errmsg":"invalid openid"}`, header...))).UpdateRemark(t.Context(), testutil.Alice, "r")
+		err = testutil.NewClient(t,
+			testutil.Play(testutil.Respond(200, `{"errcode":40003,"errmsg":"invalid openid"}`,
+				header...))).UpdateRemark(t.Context(), testutil.Alice, "r")
 		require.ErrorIs(t, err, wechatuser.CodeInvalidOpenID, "%q", header)
 	}
 }
@@ -324,7 +346,8 @@ func TestBodyTooLarge(t *testing.T) {
 				w.Header().Set("Content-Encoding", encoding)
 				_, _ = w.Write(body)
 			})
-			c := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), wechatuser.WithTimeout(time.Minute))
+			c := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL),
+				wechatuser.WithTimeout(time.Minute))
 			_, err := c.GetTags(t.Context())
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
@@ -343,7 +366,8 @@ func TestBodyAtTheLimit(t *testing.T) {
 	const limit = 16 << 20
 	for size, ok := range map[int]bool{limit: true, limit + 1: false} {
 		body := `{"tags":[]` + strings.Repeat(" ", size-len(`{"tags":[]}`)) + "}"
-		_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+		_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)),
+			testutil.NoRetry).GetTags(t.Context())
 		assert.Equal(t, ok, err == nil, "%d: %v", size, err)
 	}
 }
@@ -360,9 +384,12 @@ func TestWrongContentLength(t *testing.T) {
 					return
 				}
 				defer conn.Close()
-				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+tt.announced+"\r\n\r\n"+testutil.TagsBody)
+				_, _ = io.WriteString(conn,
+					"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+tt.announced+"\r\n\r\n"+
+						testutil.TagsBody)
 			})
-			_, err := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL), testutil.NoRetry).GetTags(t.Context())
+			_, err := testutil.NewClient(t, srv.Client().Transport, wechatuser.WithBaseURL(srv.URL),
+				testutil.NoRetry).GetTags(t.Context())
 			var re *wechatuser.ResponseError
 			require.ErrorAs(t, err, &re)
 			assert.Equal(t, 200, re.StatusCode)
@@ -380,7 +407,8 @@ func TestGzipFromATransportThatDoesNotDecompress(t *testing.T) {
 	_, _ = io.WriteString(zw, testutil.TagsBody)
 	require.NoError(t, zw.Close())
 
-	tags, err := testutil.NewClient(t, testutil.Play(testutil.Respond(200, packed.String(), "Content-Encoding", "GZIP"))).GetTags(t.Context())
+	tags, err := testutil.NewClient(t,
+		testutil.Play(testutil.Respond(200, packed.String(), "Content-Encoding", "GZIP"))).GetTags(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, tags, 2)
 
@@ -388,7 +416,8 @@ func TestGzipFromATransportThatDoesNotDecompress(t *testing.T) {
 		testutil.TagsBody:                "the body is not the gzip that its header says: gzip: invalid header",
 		packed.String()[:packed.Len()-4]: "unexpected EOF",
 	} {
-		_, err = testutil.NewClient(t, testutil.Play(testutil.Respond(200, body, "Content-Encoding", "gzip")), testutil.NoRetry).GetTags(t.Context())
+		_, err = testutil.NewClient(t, testutil.Play(testutil.Respond(200, body, "Content-Encoding", "gzip")),
+			testutil.NoRetry).GetTags(t.Context())
 		var re *wechatuser.ResponseError
 		require.ErrorAs(t, err, &re)
 		assert.EqualError(t, re.Err, want)
@@ -418,7 +447,8 @@ func TestHugeMessage(t *testing.T) {
 	for name, text := range map[string]string{"text": "x", "control characters": "\x01", "hints": "hint: [rid: "} {
 		t.Run(name, func(t *testing.T) {
 			body := `{"errcode":48001,"errmsg":"` + strings.Repeat(text, (15<<20)/len(text)) + ` rid: ` + testutil.RID + `"}`
-			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)), testutil.NoRetry).GetTags(t.Context())
+			_, err := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(body)),
+				testutil.NoRetry).GetTags(t.Context())
 			var e *wechatuser.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, wechatuser.CodeAPIUnauthorized, e.Code)

@@ -105,7 +105,7 @@ func (a *account) addFans(n int, now time.Time) {
 	}
 }
 
-// setUser replaces a follower's profile, remark and tags by those in info.
+// setUser replaces a follower's profile, remark and tags with those in info.
 func (a *account) setUser(u int, info wechatuser.UserInfo) {
 	user := &a.users[u]
 	user.remark = info.Remark

@@ -12,22 +12,22 @@ import (
 )
 
 // Handle makes the server respond to the calls of a path with what answer returns, for paths that the simulator does
-// not know, such as those of [wechatuser.Client.Do]. A path that it knows gets the response in place of its own, and
-// the account stays as it is. A nil answer undoes this.
+// not know, such as those of [wechatuser.Client.Do]. For a path that the simulator knows, answer replaces its own
+// response, and the account does not change. A nil answer undoes this.
 //
-// The server checks the method, if it knows the path, and the access token and the quotas first, and applies faults and
+// The server first checks the access token, the quotas and, if it knows the path, the method, and applies faults and
 // delays. It does not check the body. Then it responds with
 //
 //   - "ok" for nil;
 //   - an errcode for a [wechatuser.Code], or another error that has one, such as a [*wechatuser.Error];
 //   - the bytes of a []byte, as they are;
-//   - the JSON of any other value. It panics if there is none.
+//   - the JSON of any other value. It panics if the value cannot be encoded.
 //
 // For any other error it closes the connection without a response.
 //
 // answer may call all methods of the server, and must be safe for concurrent use if the program under test makes
-// concurrent calls. The Request that it gets has no Status yet. Handle panics if path does not begin with a slash or is
-// that of a token request.
+// concurrent calls. The Request that it gets has no Status yet. Handle panics if path does not begin with a slash, or
+// is that of a token request.
 func (s *Server) Handle(path string, answer func(Request) any) {
 	if !strings.HasPrefix(path, "/") || isTokenPath(path) {
 		panic(fmt.Sprintf("wechatusertest: Handle: %q is not the path of an API, or is that of a token request", path))

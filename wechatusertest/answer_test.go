@@ -2,6 +2,7 @@ package wechatusertest_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,7 +36,8 @@ func TestHandle(t *testing.T) {
 		assert.Equal(t, tt.want, a.post(qrPath, `{"a":1}`), name)
 	}
 	for name, err := range map[string]error{
-		"code": wechatuser.CodeSystemBusy, "error": &wechatuser.Error{Code: -1}, "wrapped": errors.Join(wechatuser.CodeSystemBusy),
+		"code": wechatuser.CodeSystemBusy, "error": &wechatuser.Error{Code: -1},
+		"wrapped": errors.Join(wechatuser.CodeSystemBusy),
 	} {
 		answer = err
 		assert.Contains(t, assertCode(t, -1, a.post(qrPath, "")), "system error rid: ", name)
@@ -45,7 +47,8 @@ func TestHandle(t *testing.T) {
 	assert.Equal(t, "image/png", w.Header().Get("Content-Type"))
 
 	answer = errors.New("gone")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
 	require.NoError(t, err)
 	_, err = a.Transport().RoundTrip(req) //nolint:bodyclose // there is none
 	require.EqualError(t, err, "wechatusertest: no response: gone")
@@ -101,6 +104,33 @@ func TestHandleComesAfterTheChecks(t *testing.T) {
 	for _, path := range []string{"", "qrcode", "/cgi-bin/token", "/cgi-bin/stable_token"} {
 		assert.Panics(t, func() { a.Handle(path, count) }, path)
 	}
+}
+
+// Faults of the response apply to any answer, whatever its form.
+func TestHandleAndFaultsOfTheResponse(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.Handle(qrPath, func(wechatusertest.Request) any { return []byte("an image") })
+	send := func(kind wechatusertest.FaultKind) (string, error) {
+		a.Fault(wechatusertest.Fault{Path: qrPath, Kind: kind, Times: 1, Body: "{garbage"})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
+		require.NoError(t, err)
+		resp, err := a.Transport().RoundTrip(req)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	}
+	_, err := send(wechatusertest.FaultDropAnswer)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	body, err := send(wechatusertest.FaultCutBody)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	assert.Equal(t, "an i", body)
+	body, err = send(wechatusertest.FaultGarbage)
+	require.NoError(t, err)
+	assert.Equal(t, "{garbage", body)
 }
 
 // https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/faq.html

@@ -38,15 +38,13 @@
 // [Server.Save] writes the account as JSON and [Server.Load] reads it. A million followers take less than 1 GB of
 // memory.
 //
-// Options change the circumstances of the account: [WithIPWhitelist], [WithUnverified], [WithFrozenSecret],
-// [WithQuota], [WithMigration] and others. [Server.Advance] moves its clock, so that tokens expire and quotas start
-// over.
+// Options such as [WithIPWhitelist], [WithUnverified], [WithFrozenSecret], [WithQuota] and [WithMigration] make a
+// different kind of account. [Server.Advance] moves its clock, so that tokens expire and quotas start over.
 //
 // # Simulate faults
 //
-// [Server.Fault] makes calls of a path fail: with an errcode, with an HTTP status, with a broken response or without a
-// response, before or after the call is carried out, a number of times, for some minutes or with a probability. It can
-// also delay them.
+// [Server.Fault] makes calls of a path fail: with an errcode, an HTTP status, a broken response or no response, before
+// or after the call is carried out, a number of times, for some minutes or with a probability. It can also delay calls.
 //
 //	// The next call creates its tag, but the response is lost.
 //	srv.Fault(wechatusertest.Fault{Path: "createTag", Kind: wechatusertest.FaultDropAnswer, Times: 1})
@@ -57,7 +55,7 @@
 //
 // [Server.Handle] responds to paths that the simulator does not know, such as those of [wechatuser.Client.Do].
 //
-// [Quirks] are odd behaviours of the platform that a client should tolerate. They are off by default; [Wild] turns on
+// [Quirks] are odd behaviors of the platform that a client should tolerate. They are off by default; [Wild] turns on
 // nearly all of them.
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(1)))
@@ -102,17 +100,17 @@
 // The following is in the platform's documentation or in responses that developers have published:
 //
 //   - Errors have HTTP status 200. The Content-Type is "application/json; encoding=utf-8", and "/" is written as "\/".
-//     Errors and writes return errcode and errmsg, reads do not. errmsg ends with "hint" and "rid"; the rid contains
-//     the time.
-//   - The page size of user/get. The openid of a cursor is not part of its page. The last page has a
-//     next_openid. An empty page has no "data".
+//     Errors and successful writes have errcode and errmsg, successful reads do not. errmsg ends with "hint" and "rid";
+//     the rid contains the time.
+//   - The page size of user/get. A page begins after the openid of its cursor. The last page has a next_openid. An
+//     empty page has no "data".
 //   - The limits of each call and their errcodes. The length of tag names and remarks is counted in bytes. \uXXXX in a
 //     remark is stored as these six characters. Tag ids start at 100. "tagId" in place of "tagid" fails with 45159.
 //   - Profiles have no name, sex and place. The profile of a former follower is shorter.
 //   - 40164 is returned for all calls, with the client's address. User management by an unverified account fails with
 //     48001.
-//   - Errors of the access token have a rid alone, and "/" is plain in errmsg; 40001 names getStableAccessToken. A wrong
-//     app ID fails with 40013 before the grant type is looked at.
+//   - Errors of the access token have a rid and no hint, and "/" is plain in errmsg; 40001 names getStableAccessToken.
+//     A wrong app ID fails with 40013 before the grant type is checked.
 //   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
 //     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
 //
@@ -125,7 +123,8 @@
 //     unknown path fails with 40066 before all other checks.
 //   - A token that this account never issued fails with 40001, or with 40014 if it has characters that no token has.
 //   - A missing field fails with 44002, a missing tagid with 45159. A missing list counts as empty (40032), and so does
-//     a missing tag name (45157). A value of the wrong JSON type, such as a tagid in quotes, fails with 47001, a body over 1 MiB with 45002.
+//     a missing tag name (45157). A value of the wrong JSON type, such as a tagid in quotes, fails with 47001, and a
+//     body over 1 MiB with 45002.
 //   - An unknown openid fails with 40003. An openid known to be another account's ([ForeignOpenID], or an old openid of
 //     [WithMigration]) fails with 49003 in calls for tags and the blacklist, and with 40003 elsewhere.
 //   - An invalid openid in a list fails the whole call, and nothing is applied.
@@ -133,9 +132,9 @@
 //     Removing a tag and unblocking succeed. Unfollowing removes all tags; remark, block and position in the list
 //     remain.
 //   - A remark of exactly 30 bytes is allowed, and an empty one clears it. \uXXXX in a tag name is decoded.
-//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids, those of getblacklist 1,000: the
-//     platform's page says so, and an older one says 10,000. All lists are in the order of
-//     the first follow, and no openid appears twice.
+//   - Blocked followers remain in user/get. Pages of user/tag/get have 10,000 openids. Those of getblacklist have
+//     1,000, as the documentation says today; it said 10,000 in the past. All lists are in the order of the first
+//     follow, and no openid appears twice.
 //   - groupid is the id of the first tag. The star tag counts towards the 20 tags of a user, but not towards the 100 of
 //     an account.
 //   - A batchget with a duplicate openid returns two profiles.
@@ -148,6 +147,6 @@
 // # What is left out
 //
 // The calls for groups (/cgi-bin/groups/…), which tags have replaced, and everything other than users, tags, the
-// blacklist, tokens, quotas and IP addresses: these paths fail with 40066, unless [Server.Handle] has them. Plain HTTP does not fail with 43003. There
-// are no tokens of third-party platforms.
+// blacklist, tokens, quotas and IP addresses: these paths fail with 40066, unless [Server.Handle] has them. Plain HTTP
+// does not fail with 43003. There are no tokens of third-party platforms.
 package wechatusertest

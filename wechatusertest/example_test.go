@@ -56,7 +56,8 @@ func ExampleWithoutListener() {
 // A bulk job that succeeds although the platform fails at random.
 func ExampleWild() {
 	srv := wechatusertest.NewServer(
-		wechatusertest.WithoutListener(), wechatusertest.WithFans(500), wechatusertest.WithQuirks(wechatusertest.Wild(7)))
+		wechatusertest.WithoutListener(), wechatusertest.WithFans(500),
+		wechatusertest.WithQuirks(wechatusertest.Wild(7)))
 	vip := srv.AddTag("vip")
 	client := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 5, MinDelay: 1, MaxDelay: 1}))
 	ctx := context.Background()
@@ -73,7 +74,9 @@ func ExampleWithQuirks() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(2),
 		wechatusertest.WithQuirks(wechatusertest.Quirks{ShortBatch: true}))
 	_, err := srv.Client().BatchUserInfo(context.Background(), []wechatuser.UserQuery{
-		{OpenID: wechatusertest.OpenID(0)}, {OpenID: wechatusertest.ForeignOpenID(0)}, {OpenID: wechatusertest.OpenID(1)},
+		{OpenID: wechatusertest.OpenID(0)},
+		{OpenID: wechatusertest.ForeignOpenID(0)},
+		{OpenID: wechatusertest.OpenID(1)},
 	})
 	fmt.Println(errors.Is(err, wechatuser.ErrUnproven))
 	// Output: true

@@ -29,8 +29,8 @@ const (
 	FaultDropAnswer FaultKind = "drop answer"
 	// FaultCutBody carries the call out, then closes the connection in the middle of the response body.
 	FaultCutBody FaultKind = "cut body"
-	// FaultGarbage carries the call out, then responds with Body in place of JSON. If Body is empty, it sends some bytes
-	// that are neither JSON nor UTF-8.
+	// FaultGarbage carries the call out, then responds with Body in place of JSON. If Body is empty, it sends some
+	// bytes that are neither JSON nor UTF-8.
 	FaultGarbage FaultKind = "garbage"
 )
 
@@ -45,7 +45,7 @@ type Fault struct {
 	// Times is the number of calls that the fault hits; 0 means no limit.
 	Times int `json:"times,omitempty"`
 	// For is how long the fault lasts, in the account's time, from the first call that it hits; 0 means no limit. The
-	// platform has failed some calls with -1 for ten minutes, and for hours.
+	// platform has failed some calls with -1 for ten minutes, and at times for hours.
 	For time.Duration `json:"for,omitempty"`
 	// Probability is the probability, from 0 to 1, that the fault hits a call; 0 stands for 1, so every call is hit.
 	// [WithSeed] determines which calls are hit.

@@ -286,7 +286,8 @@ func TestFaultKinds(t *testing.T) {
 		send := func(tag string, f wechatusertest.Fault) (status int, body string, err error) {
 			f.Path, f.Times = "*", 1
 			srv.Fault(f)
-			resp, err := (&http.Client{Transport: rt}).Post(srv.URL+"/cgi-bin/tags/create?access_token="+srv.AccessToken(),
+			resp, err := (&http.Client{Transport: rt}).Post(srv.URL+"/cgi-bin/tags/create?access_token="+
+				srv.AccessToken(),
 				"application/json", strings.NewReader(fmt.Sprintf(`{"tag":{"name":%q}}`, name+tag)))
 			if err != nil {
 				return 0, "", err
@@ -314,7 +315,8 @@ func TestFaultKinds(t *testing.T) {
 		assert.Contains(t, body, name+"d")
 		assert.Len(t, srv.Tags(), tags+4, "all calls were carried out")
 
-		status, body, err = send("e", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 429, Body: "slow down"})
+		status, body, err = send("e",
+			wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 429, Body: "slow down"})
 		require.NoError(t, err)
 		assert.Equal(t, []any{429, "slow down"}, []any{status, body})
 		assert.Len(t, srv.Tags(), tags+4)
@@ -393,7 +395,8 @@ func TestFaultString(t *testing.T) {
 		Times: 3, Probability: 0.5, After: 2, Delay: time.Second, For: time.Minute,
 	}
 	require.NoError(t, f.Check())
-	assert.Equal(t, "errcode -1 after 1s to 3 calls of /cgi-bin/user/get for 1m0s, skipping the first 2, with probability 0.5",
+	assert.Equal(t,
+		"errcode -1 after 1s to 3 calls of /cgi-bin/user/get for 1m0s, skipping the first 2, with probability 0.5",
 		f.String())
 	assert.Equal(t, "http 502 to all calls", wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 502}.String())
 }

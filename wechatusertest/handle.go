@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -137,20 +138,12 @@ func (s *Server) respond(c *call) (*response, error) {
 	default:
 		c.code = s.process(c)
 	}
-	if c.special != nil || c.err != nil {
-		return c.special, c.err
+	if c.err != nil {
+		return nil, c.err
 	}
-	if c.code != 0 {
-		s.writeError(c)
-	} else if len(c.out.b) == 0 {
-		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
-	}
-	if !c.out.broken && c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
-		c.out.b = shuffleKeys(c.out.b, c.rng.stream("keys"))
-	}
-	resp := &response{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
-	if c.rng.chance("PlainText", s.cfg.quirks.PlainText) {
-		resp.contentType = "text/plain"
+	resp := c.special
+	if resp == nil {
+		resp = s.answerJSON(c)
 	}
 	switch c.fault.Kind {
 	case FaultDropAnswer:
@@ -161,6 +154,32 @@ func (s *Server) respond(c *call) (*response, error) {
 		resp.body = []byte(cmp.Or(c.fault.Body, garbage))
 	}
 	return resp, nil
+}
+
+// answerJSON returns the platform's JSON for a call that was carried out or rejected.
+func (s *Server) answerJSON(c *call) *response {
+	if c.code != 0 {
+		s.writeError(c)
+	} else if len(c.out.b) == 0 {
+		c.out.lit(`{"errcode":0,"errmsg":"ok"}`)
+	}
+	if !c.out.broken {
+		var keys, types *rand.Rand
+		if c.rng.chance("ShuffledKeys", s.cfg.quirks.ShuffledKeys) {
+			keys = c.rng.stream("keys")
+		}
+		if c.rng.chance("OtherTypes", s.cfg.quirks.OtherTypes) {
+			types = c.rng.stream("types")
+		}
+		if keys != nil || types != nil {
+			c.out.b = rewrite(c.out.b, keys, types)
+		}
+	}
+	resp := &response{status: http.StatusOK, contentType: "application/json; encoding=utf-8", body: c.out.b}
+	if c.rng.chance("PlainText", s.cfg.quirks.PlainText) {
+		resp.contentType = "text/plain"
+	}
+	return resp
 }
 
 // garbage is neither JSON nor UTF-8.

@@ -71,7 +71,8 @@ func TestDelayEndsWhenTheClientDisconnects(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL+"/cgi-bin/tags/create", strings.NewReader("{}"))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL+"/cgi-bin/tags/create",
+		strings.NewReader("{}"))
 	require.NoError(t, err)
 	_, err = front.Client().Do(req) //nolint:bodyclose // there is none
 	require.ErrorIs(t, err, context.Canceled)

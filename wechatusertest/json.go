@@ -108,54 +108,107 @@ func (w *writer) ints(list []int) *writer {
 // grow reserves space for n more bytes.
 func (w *writer) grow(n int) { w.b = slices.Grow(w.b, n) }
 
-// shuffleKeys returns the JSON of a writer with the keys of its objects in random order.
-func shuffleKeys(text []byte, r *rand.Rand) []byte {
-	sh := shuffler{text: text, rand: r}
-	return sh.value(make([]byte, 0, len(text)))
+// rewrite returns the JSON of a writer with the keys of its objects in the random order of keys, and with values in
+// other types at random as types decides. Either can be nil.
+func rewrite(text []byte, keys, types *rand.Rand) []byte {
+	r := rewriter{text: text, keys: keys, types: types}
+	return r.value(make([]byte, 0, len(text)), nil)
 }
 
-type shuffler struct {
-	text []byte
-	at   int // offset in text
-	rand *rand.Rand
+type rewriter struct {
+	text        []byte
+	at          int // offset in text
+	keys, types *rand.Rand
 }
 
-// value appends the value at s.at to dst, and moves s.at to its end.
-func (s *shuffler) value(dst []byte) []byte {
-	open, begin := s.text[s.at], s.at
+// value appends the value at r.at to dst, and moves r.at to its end. key is nil for an item of a list.
+func (r *rewriter) value(dst, key []byte) []byte {
+	open, begin := r.text[r.at], r.at
 	switch open {
 	case '"':
-		for s.at++; s.text[s.at] != '"'; s.at++ {
-			if s.text[s.at] == '\\' {
-				s.at++
-			}
-		}
-		s.at++
+		return r.scalar(dst, r.str(), key)
 	case '{', '[':
 		var parts [][]byte
-		for s.at++; s.text[s.at] != open+2; { // "]" and "}" are two after "[" and "{"
-			if s.text[s.at] == ',' {
-				s.at++
+		for r.at++; r.text[r.at] != open+2; { // "]" and "}" are two after "[" and "{"
+			if r.text[r.at] == ',' {
+				r.at++
 			}
-			part := s.value(nil)
-			if open == '{' {
-				s.at++ // the colon
-				part = s.value(append(part, ':'))
+			if open == '[' {
+				parts = append(parts, r.value(nil, nil))
+				continue
 			}
-			parts = append(parts, part)
+			name := r.str()
+			r.at++ // the colon
+			parts = append(parts, r.value(append(slices.Clone(name), ':'), name))
 		}
-		s.at++
-		if open == '{' {
-			s.rand.Shuffle(len(parts), func(i, k int) { parts[i], parts[k] = parts[k], parts[i] })
+		r.at++
+		if len(parts) == 0 {
+			return r.scalar(dst, r.text[begin:r.at], key)
+		}
+		if open == '{' && r.keys != nil {
+			r.keys.Shuffle(len(parts), func(i, k int) { parts[i], parts[k] = parts[k], parts[i] })
 		}
 		dst = append(append(dst, open), bytes.Join(parts, []byte(","))...)
 		return append(dst, open+2)
 	default:
-		for s.at < len(s.text) && bytes.IndexByte([]byte(",]}"), s.text[s.at]) < 0 {
-			s.at++
+		for r.at < len(r.text) && bytes.IndexByte([]byte(",]}"), r.text[r.at]) < 0 {
+			r.at++
+		}
+		return r.scalar(dst, r.text[begin:r.at], key)
+	}
+}
+
+// str goes past the string at r.at and returns it, with its quotes.
+func (r *rewriter) str() []byte {
+	begin := r.at
+	for r.at++; r.text[r.at] != '"'; r.at++ {
+		if r.text[r.at] == '\\' {
+			r.at++
 		}
 	}
-	return append(dst, s.text[begin:s.at]...)
+	r.at++
+	return r.text[begin:r.at]
+}
+
+// scalar appends a value without parts, in another type if it has one and types decides so.
+func (r *rewriter) scalar(dst, raw, key []byte) []byte {
+	if r.types != nil && r.types.IntN(2) == 0 {
+		if others := otherTypes(string(raw), string(key)); len(others) > 0 {
+			return append(dst, others[r.types.IntN(len(others))]...)
+		}
+	}
+	return append(dst, raw...)
+}
+
+// emptyValues stand for nothing, and for 0.
+var emptyValues = []string{"null", `""`, "[]", "{}"}
+
+// otherTypes returns what else a value can be written as. An item of a list has no key.
+func otherTypes(raw, key string) (others []string) {
+	canBeEmpty := key != "" && key != `"errcode"` && key != `"subscribe"`
+	switch digits := strings.Trim(raw, `"`); {
+	case slices.Contains(emptyValues[1:], raw) && canBeEmpty:
+		return slices.DeleteFunc(slices.Clone(emptyValues), func(empty string) bool { return empty == raw })
+	case raw == "true":
+		return []string{"1"}
+	case raw == "false":
+		return []string{"0"}
+	case !isWhole(digits):
+		return nil
+	case raw != digits:
+		return []string{digits}
+	}
+	others = []string{`"` + raw + `"`, raw + ".0", raw + "e0"}
+	if raw == "0" && canBeEmpty {
+		others = append(others, emptyValues...)
+	}
+	return others
+}
+
+// isWhole reports whether a text is how a whole number is written in JSON.
+func isWhole(text string) bool {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == text
 }
 
 // object is a JSON object of a request. Its names are case-sensitive: "tagId" is not "tagid".

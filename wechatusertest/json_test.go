@@ -45,7 +45,8 @@ func TestInvalidRequestBodies(t *testing.T) {
 	const path = "/cgi-bin/user/info/updateremark"
 	for name, body := range map[string]string{
 		"form": "openid=" + wechatusertest.OpenID(0) + "&remark=x", "array": "[]", "null": "null", "number": "1",
-		"cut": `{"openid":`, "two documents": "{}{}", "byte order mark": "\ufeff{}", "not UTF-8": "{\"remark\":\"\xff\"}",
+		"cut": `{"openid":`, "two documents": "{}{}", "byte order mark": "\ufeff{}",
+		"not UTF-8":  "{\"remark\":\"\xff\"}",
 		"wrong type": `{"openid":1,"remark":"x"}`,
 	} {
 		t.Run(name, func(t *testing.T) { assertCode(t, 47001, a.post(path, body)) })

@@ -22,7 +22,8 @@ func TestIPLists(t *testing.T) {
 	assert.NotEmpty(t, got.IPs)
 	for _, text := range got.IPs {
 		ip, err := netip.ParseAddr(text)
-		assert.True(t, err == nil && netip.MustParsePrefix("203.0.113.0/24").Contains(ip), "%s is a reserved address", text)
+		assert.True(t, err == nil && netip.MustParsePrefix("203.0.113.0/24").Contains(ip), "%s is a reserved address",
+			text)
 	}
 }
 
@@ -37,7 +38,8 @@ func TestCallbackCheck(t *testing.T) {
 	}
 	const dns = `"dns":[{"ip":"198.51.100.80","real_operator":"UNICOM"}]`
 	ping := func(operator string) string {
-		return `"ping":[{"ip":"198.51.100.80","from_operator":"` + operator + `","package_loss":"0%","time":"23.079ms"}]`
+		return `"ping":[{"ip":"198.51.100.80","from_operator":"` + operator +
+			`","package_loss":"0%","time":"23.079ms"}]`
 	}
 	assert.Equal(t, "{"+dns+"}", check("dns", "CAP"))
 	assert.Equal(t, "{"+ping("CHINANET")+"}", check("ping", "CHINANET"))

@@ -68,7 +68,7 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 func WithoutListener() Option { return func(c *config) { c.noListener = true } }
 
 // WithPageSize limits the pages of all lists to n openids, so that a small account has many pages. By default pages
-// have 10,000 openids, and 1,000 in the blacklist, as the platform's pages say.
+// have 10,000 openids, and 1,000 in the blacklist, as the platform's documentation says.
 func WithPageSize(n int) Option { return func(c *config) { c.pageSize = max(n, 0) } }
 
 // WithQuota limits the calls of a path per day and per minute; 0 means no limit. Further calls fail with 45009 (day) or
@@ -82,13 +82,13 @@ func WithQuota(path string, perDay, perMinute int) Option {
 // per minute. [WithQuota] takes precedence over it.
 func WithDocumentedQuotas() Option { return func(c *config) { c.documentedQuota = true } }
 
-// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs by its value.
-// Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
+// WithMigration sets the account that was migrated to this one: changeopenid replaces each key of openIDs with its
+// value. Without it, changeopenid fails with 63178. The new openids do not follow; use [Server.Follow] to add them.
 func WithMigration(fromAppID string, openIDs map[string]string) Option {
 	return func(c *config) { c.fromAppID, c.migration = fromAppID, maps.Clone(openIDs) }
 }
 
-// WithQuirks adds odd behaviours of the platform; [Wild] returns a set of them. It panics on a probability that is not
+// WithQuirks adds odd behaviors of the platform; [Wild] returns a set of them. It panics on a probability that is not
 // from 0 to 1.
 func WithQuirks(q Quirks) Option {
 	return func(c *config) {
@@ -112,8 +112,8 @@ func WithSeed(seed uint64) Option { return func(c *config) { c.seed = seed } }
 // https://developers.weixin.qq.com/doc/oplatform/developers/basic_func/ip_whitelist
 func WithIPWhitelist(addresses ...string) Option { return ipWhitelist(addresses, false) }
 
-// WithTokenIPWhitelist is [WithIPWhitelist] for token requests only. The platform did so in earlier years, and may do
-// so for an account today: all 40164 that developers have published are of token requests.
+// WithTokenIPWhitelist is [WithIPWhitelist] for token requests only. The platform checked only these in earlier years,
+// and may still do so for some accounts: all 40164 errors that developers have published are of token requests.
 func WithTokenIPWhitelist(addresses ...string) Option { return ipWhitelist(addresses, true) }
 
 func ipWhitelist(addresses []string, ofTokens bool) Option {
@@ -141,9 +141,9 @@ func parsePrefix(text string) netip.Prefix {
 func WithUnverified() Option { return func(c *config) { c.unverified = true } }
 
 // WithCloudHosting simulates a container of WeChat cloud hosting (微信云托管) where these paths are allowed: calls of them
-// need no token, and other calls without one fail with HTTP status 502. Calls can have [Server.CloudToken] as their
-// cloudbase_access_token, too; if the path is not allowed, they fail with 85107. The paths may be ones that the
-// simulator does not know. A from_appid other than the account's fails with 48001.
+// need no token, and other calls without one fail with HTTP status 502. Calls may also have [Server.CloudToken] as
+// their cloudbase_access_token; if the path is not allowed, they fail with 85107. Paths that the simulator does not
+// know may be allowed too. A from_appid other than the account's fails with 48001.
 func WithCloudHosting(paths ...string) Option {
 	return func(c *config) { c.cloud, c.cloudPaths = true, append(c.cloudPaths, paths...) }
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// The whitelist applies to token requests only.
-// https://developers.weixin.qq.com/doc/service/api/base/api_getaccesstoken.html
+// The whitelist applies to all calls, according to the platform's page; once it applied to token requests only.
+// https://developers.weixin.qq.com/doc/oplatform/developers/basic_func/ip_whitelist
 func TestIPWhitelist(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t, wechatusertest.WithIPWhitelist("203.0.113.0/24", "198.51.100.7", "2001:db8::1"))

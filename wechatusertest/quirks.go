@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Quirks are odd behaviours of the platform that a client should tolerate. Those with a link were published by
+// Quirks are odd behaviors of the platform that a client should tolerate. Those with a link were published by
 // developers; the others are cases that the documentation leaves open. The zero value, which is [Strict], has none.
 // Float fields are probabilities from 0 to 1, for each call unless noted otherwise.
 type Quirks struct {
@@ -30,37 +30,42 @@ type Quirks struct {
 	// kind of hint, without the rid or without the text.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw68Ufp6YQPq6Adxyxxnrmgo/answer?page=15
 	ErrmsgForms float64
-	// RawControl does not escape control characters in strings that JSON has no short escape for, which makes the JSON
-	// invalid. The platform does so with text that was entered in its console.
+	// RawControl does not escape those control characters in strings for which JSON has no short escape, which makes
+	// the JSON invalid. The platform does so with text that was entered in its console.
 	// https://github.com/node-webot/co-wechat-api/issues/63
 	RawControl bool
 	// RawQuotes does not escape quotes and backslashes in what people have typed: remarks, names and places. One such
 	// profile breaks the JSON of its whole batch. https://github.com/node-webot/co-wechat-api/issues/63
 	RawQuotes bool
+	// OtherTypes writes values in other types that mean the same: numbers in quotes, with a fraction or an exponent, texts
+	// of digits without quotes, booleans as 1 and 0, and null, "", [] or {} for 0 and for each other. errcode and subscribe
+	// are never empty. Nobody has reported it of the platform; caches, gateways and other SDKs' mocks in between do so.
+	OtherTypes float64
 
 	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.
 	// https://developers.weixin.qq.com/community/develop/doc/00086a2f0248708bc92ba55bd51c00
 	DecodedEscapes bool
 	// ShortPages returns fewer openids in a page of a list than it could, although the list goes on.
 	ShortPages float64
-	// NoCursor leaves next_openid empty in a page of a list that has openids. The documentation says that it may be so on
-	// the last page, and nobody has reported it of another one.
+	// NoCursor leaves next_openid empty in a page of a list that has openids. According to the documentation this
+	// happens on the last page; nobody has reported it for any other.
 	// https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html
 	NoCursor float64
-	// MaxBatch rejects batchget, batchtagging, batchuntagging and the calls of the blacklist with 40032 if they have more
-	// openids, although more are documented; 0 is the documented limit. Some accounts have reported it of batchget with
-	// 100 openids.
+	// MaxBatch is the number of openids above which batchget, batchtagging, batchuntagging and the calls of the
+	// blacklist fail with 40032, although the documented limit is higher; 0 stands for the documented limit. Developers
+	// have reported this for batchget with 100 openids.
 	MaxBatch int
 	// ReorderedBatch returns the profiles of batchget in random order.
 	ReorderedBatch float64
 	// ShortBatch makes batchget leave out unknown openids. Without it, the call fails with 40003.
 	// https://developers.weixin.qq.com/community/personal/oCJUsw9O7spQia91XWy7NQSCS-QE
 	ShortBatch bool
-	// MixedUnionIDs makes batchget return all openids, also unknown ones, with unionids or whole profiles that belong to
-	// the openids after the unknown one, as in the same report. The last profile has no unionid then, or is that of
-	// somebody who does not follow, or is left out: that is not known. With ShortBatch, one of both happens.
+	// MixedUnionIDs makes batchget return all openids, even unknown ones. From an unknown openid on, each has the
+	// unionid or the whole profile of the next one, as in the same report. The report does not say what the last one
+	// has: at random it has no unionid, or the profile of a user who does not follow, or is left out. With ShortBatch,
+	// each call has one of the two quirks at random.
 	MixedUnionIDs bool
-	// BareEmptyTag makes user/tag/get answer with {"count":0} for a page without openids.
+	// BareEmptyTag makes user/tag/get respond with {"count":0} for a page without openids.
 	// https://github.com/wechatpy/wechatpy/issues/273
 	BareEmptyTag bool
 
@@ -85,8 +90,9 @@ type Quirks struct {
 	// NoTokenOverlap revokes a legacy token as soon as another one is fetched. Without it, the old token remains valid
 	// for 5 minutes.
 	NoTokenOverlap bool
-	// TokenOutlivesForce keeps the newest stable token valid after a forced refresh, until the next one. The platform's
-	// page advises two forced refreshes after a leak, 30 seconds apart, since the token before may remain valid.
+	// TokenOutlivesForce keeps the newest stable token valid after a forced refresh, until the next forced refresh. The
+	// platform's documentation advises two of them after a leak, 30 seconds apart, since after one the old token may
+	// remain valid.
 	// https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
 	TokenOutlivesForce bool
 	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
@@ -94,12 +100,13 @@ type Quirks struct {
 	UnusedQuota bool
 }
 
-// Strict returns the zero Quirks: the documented behaviour, as without [WithQuirks].
+// Strict returns the zero Quirks: the documented behavior, as without [WithQuirks].
 func Strict() Quirks { return Quirks{} }
 
 // Wild returns the quirks of a bad day: about one call in 30 fails at random, so that about one in 30,000 fails three
-// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behaviour;
-// see [WithSeed]. It sets all quirks except DecodedEscapes, as undecoded remarks are the harder case, and NoCursor.
+// times in a row, and responses are odd in every way that [Quirks] knows. The same seed produces the same behavior; see
+// [WithSeed]. It sets all quirks except DecodedEscapes, because undecoded remarks are the harder case, and those that
+// nobody has reported of the platform: NoCursor and OtherTypes.
 func Wild(seed uint64) Quirks {
 	return Quirks{
 		Seed: seed,

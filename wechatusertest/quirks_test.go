@@ -1,9 +1,11 @@
 package wechatusertest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -184,7 +186,8 @@ func TestConcurrentTagging(t *testing.T) {
 		assert.Equal(t, []string{ok, ok}, []string{responses[0], responses[2]})
 		assertCode(t, 45169, responses[1])
 		assert.Equal(t, ids(2), a.TagFans(vip))
-		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)), "it succeeds without a concurrent call")
+		assert.Equal(t, ok, a.post(untaggingPath, tagging(star, ids(3)[1:]...)),
+			"it succeeds without a concurrent call")
 		assert.Empty(t, a.TagFans(star))
 	})
 }
@@ -235,7 +238,8 @@ func TestPartialTagging(t *testing.T) {
 
 func TestShortPages(t *testing.T) {
 	t.Parallel()
-	a := newQuirky(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500), wechatusertest.WithPageSize(100))
+	a := newQuirky(t, wechatusertest.Quirks{ShortPages: 1}, wechatusertest.WithFans(500),
+		wechatusertest.WithPageSize(100))
 	all, counts := readPages(t, func(cursor string) string { return a.get("/cgi-bin/user/get", "next_openid", cursor) })
 	assert.Equal(t, ids(500), all)
 	assert.Greater(t, len(counts), 6)
@@ -261,10 +265,14 @@ func TestMaxBatch(t *testing.T) {
 	a := newQuirky(t, wechatusertest.Quirks{MaxBatch: 19}, wechatusertest.WithFans(50))
 	vip := a.AddTag("vip")
 	for path, body := range map[string]func(n int) string{
-		taggingPath:                              func(n int) string { return tagging(vip, ids(n)...) },
-		untaggingPath:                            func(n int) string { return tagging(vip, ids(n)...) },
-		"/cgi-bin/tags/members/batchblacklist":   func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
-		"/cgi-bin/tags/members/batchunblacklist": func(n int) string { return `{"openid_list":` + array(ids(n)...) + `}` },
+		taggingPath:   func(n int) string { return tagging(vip, ids(n)...) },
+		untaggingPath: func(n int) string { return tagging(vip, ids(n)...) },
+		"/cgi-bin/tags/members/batchblacklist": func(n int) string {
+			return `{"openid_list":` + array(ids(n)...) + `}`
+		},
+		"/cgi-bin/tags/members/batchunblacklist": func(n int) string {
+			return `{"openid_list":` + array(ids(n)...) + `}`
+		},
 	} {
 		assertCode(t, 40032, a.post(path, body(20)))
 		assert.Contains(t, a.post(path, body(19)), `"errcode":0`)
@@ -317,7 +325,9 @@ func TestMixedUnionIDs(t *testing.T) {
 	for seed := range 60 {
 		a := newQuirky(t, wechatusertest.Quirks{MixedUnionIDs: true, Seed: uint64(seed)})
 		for i, id := range ids(5) {
-			a.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("remark-", i)})
+			a.AddUsers(wechatuser.UserInfo{
+				OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("remark-", i),
+			})
 		}
 		asked := slices.Insert(ids(5), 2, wechatusertest.ForeignOpenID(0))
 		got := decode[batch](t, a.post("/cgi-bin/user/info/batchget", userList(asked...))).List
@@ -376,6 +386,92 @@ func TestRawQuotes(t *testing.T) {
 	}
 }
 
+// newTypedAccount has users and tags whose values can be written in many ways.
+func newTypedAccount(t *testing.T, q wechatusertest.Quirks) account {
+	t.Helper()
+	now := time.Date(2026, time.March, 10, 18, 0, 0, 0, time.UTC)
+	a := newQuirky(t, q, wechatusertest.WithFans(2), wechatusertest.WithClock(func() time.Time { return now }))
+	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "123", UnionID: "0123", TagIDList: []int{2}, QRScene: 98765})
+	a.AddTag("7", "oFAKE")
+	a.Handle("/cgi-bin/other", func(wechatusertest.Request) any {
+		return map[string]any{"true": true, "false": false, "half": 0.5, "list": []any{"", 0, nil}, "map": map[string]int{}}
+	})
+	return a
+}
+
+func TestOtherTypes(t *testing.T) {
+	t.Parallel()
+	forms := map[string]map[string]bool{} // of the values, by key
+	for seed := range uint64(200) {
+		a := newTypedAccount(t, wechatusertest.Quirks{OtherTypes: 1, Seed: seed})
+		for _, body := range []string{
+			a.get("/cgi-bin/user/info", "openid", "oFAKE"), a.get("/cgi-bin/user/get", "next_openid", "oFAKE"),
+			a.post("/cgi-bin/tags/update", `{"tag":{"id":100,"name":"8"}}`), a.get("/cgi-bin/other"),
+		} {
+			var values map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte(body), &values), body)
+			for key, raw := range values {
+				if forms[key] == nil {
+					forms[key] = map[string]bool{}
+				}
+				forms[key][string(raw)] = true
+			}
+		}
+	}
+	for key, want := range map[string][]string{
+		"sex":         {`0`, `"0"`, `0.0`, `0e0`, `null`, `""`, `[]`, `{}`},
+		"city":        {`""`, `null`, `[]`, `{}`},
+		"next_openid": {`""`, `null`, `[]`, `{}`},
+		"map":         {`{}`, `null`, `""`, `[]`},
+		"remark":      {`"123"`, `123`},
+		"unionid":     {`"0123"`},
+		"qr_scene":    {`98765`, `"98765"`, `98765.0`, `98765e0`},
+		"subscribe":   {`1`, `"1"`, `1.0`, `1e0`},
+		"errcode":     {`0`, `"0"`, `0.0`, `0e0`},
+		"errmsg":      {`"ok"`},
+		"true":        {`true`, `1`},
+		"false":       {`false`, `0`},
+		"half":        {`0.5`},
+		"list":        {`["",0,null]`, `["","0",null]`, `["",0.0,null]`, `["",0e0,null]`},
+	} {
+		assert.ElementsMatch(t, want, slices.Collect(maps.Keys(forms[key])), key)
+	}
+}
+
+// The client reads values in other types as they are meant.
+func TestClientReadsOtherTypes(t *testing.T) {
+	t.Parallel()
+	batch := []wechatuser.UserQuery{{OpenID: "oFAKE"}}
+	calls := map[string]func(ctx context.Context, c *wechatuser.Client) (any, error){
+		"GetUserInfo":   func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetUserInfo(ctx, "oFAKE") },
+		"BatchUserInfo": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.BatchUserInfo(ctx, batch) },
+		"GetTags":       func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetTags(ctx) },
+		"GetTagIDList":  func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetTagIDList(ctx, "oFAKE") },
+		"GetFans":       func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, "") },
+		"GetFans, last": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, "oFAKE") },
+		"GetBlacklist":  func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetBlacklist(ctx, "") },
+		"GetAPIQuota": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.GetAPIQuota(ctx, "/cgi-bin/tags/create")
+		},
+		"UpdateRemark": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return nil, c.UpdateRemark(ctx, "oFAKE", "123")
+		},
+	}
+	plain := newTypedAccount(t, wechatusertest.Strict())
+	for seed := range uint64(50) {
+		c := newTypedAccount(t, wechatusertest.Quirks{OtherTypes: 1, Seed: seed}).Client()
+		for name, call := range calls {
+			want, err := call(t.Context(), plain.Client())
+			require.NoError(t, err, name)
+			got, err := call(t.Context(), c)
+			require.NoError(t, err, "%s, seed %d", name, seed)
+			assert.Equal(t, want, got, "%s, seed %d", name, seed)
+		}
+		_, err := c.GetUserInfo(t.Context(), "oFAKEnobody")
+		assert.ErrorIs(t, err, wechatuser.CodeInvalidOpenID)
+	}
+}
+
 // 45057 is no longer documented: https://developers.weixin.qq.com/doc/service/api/usermanage/tag/api_deletetag.html.
 func TestDeletableTags(t *testing.T) {
 	t.Parallel()
@@ -431,7 +527,9 @@ func TestClientOnAWildServer(t *testing.T) {
 	for seed := range atFullSize(8, 3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { testBulkWork(t, wechatusertest.Wild(uint64(seed))) })
+			q := wechatusertest.Wild(uint64(seed))
+			q.OtherTypes = float64(seed % 2)
+			synctest.Test(t, func(t *testing.T) { testBulkWork(t, q) })
 		})
 	}
 }
@@ -442,7 +540,9 @@ func testBulkWork(t *testing.T, q wechatusertest.Quirks) {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(q))
 	all := ids(fans)
 	for i, id := range all {
-		srv.AddUsers(wechatuser.UserInfo{OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("no.\x14 ", i)})
+		srv.AddUsers(wechatuser.UserInfo{
+			OpenID: id, UnionID: fmt.Sprint("union-", i), Remark: fmt.Sprint("no.\x14 ", i),
+		})
 	}
 	c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 6})) // three attempts in a row can fail
 

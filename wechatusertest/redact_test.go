@@ -35,7 +35,9 @@ func TestInspectionRevealsNoSecret(t *testing.T) {
 
 	var saved strings.Builder
 	require.NoError(t, a.Save(&saved))
-	encoded, err := json.Marshal([]any{hooked, a.Requests(), a.Snapshot(), a.Tokens(), a.Quotas(), a.Faults(), a.Totals()})
+	encoded, err := json.Marshal([]any{
+		hooked, a.Requests(), a.Snapshot(), a.Tokens(), a.Quotas(), a.Faults(), a.Totals(),
+	})
 	require.NoError(t, err)
 	shown := string(encoded) + saved.String() + fmt.Sprintf("%+v %+v %+v", a.Requests(), a.Tokens(), a.Snapshot())
 	for _, sentinel := range append(issued, secret, token) {
@@ -55,14 +57,17 @@ func TestRIDInfoHoldsNoSecret(t *testing.T) {
 		"/cgi-bin/stable_token":   a.do(http.MethodPost, "/cgi-bin/stable_token", nil, credential).Body.String(),
 		"/cgi-bin/clear_quota/v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", nil, credential).Body.String(),
 		"/cgi-bin/token": a.do(http.MethodGet, "/cgi-bin/token", url.Values{
-			"grant_type": {"client_credential"}, "appid": {a.AppID}, "secret": {secret}}, "").Body.String(),
+			"grant_type": {"client_credential"}, "appid": {a.AppID}, "secret": {secret},
+		}, "").Body.String(),
 		"query of v2": a.do(http.MethodPost, "/cgi-bin/clear_quota/v2", url.Values{
-			"appid": {a.AppID}, "appsecret": {secret}}, "").Body.String(),
+			"appid": {a.AppID}, "appsecret": {secret},
+		}, "").Body.String(),
 		"unknown path": a.do(http.MethodPost, "/cgi-bin/stable_tokens", nil, credential).Body.String(),
 		"form":         a.post("/cgi-bin/tags/create", "tag=x&access_token="+secret),
 		"wrong place":  a.post("/cgi-bin/tags/create", `{"tag":{"access_token":"`+secret+`"}}`),
 		"component": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{
-			"component_access_token": {secret}}, "").Body.String(),
+			"component_access_token": {secret},
+		}, "").Body.String(),
 		"token": a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {secret}}, "").Body.String(),
 	} {
 		info := a.ridInfo(strings.TrimSuffix(ridOf(t, body), `"}`))

@@ -39,7 +39,9 @@ func TestRequests(t *testing.T) {
 	require.Len(t, all, 5)
 	assert.Equal(t, wechatusertest.Request{
 		Time: start, API: "batchTagging", Method: http.MethodPost, Path: taggingPath, Query: masked,
-		Body:     map[string]any{"openid_list": []any{wechatusertest.OpenID(0), wechatusertest.OpenID(1)}, "tagid": 100.0},
+		Body: map[string]any{
+			"openid_list": []any{wechatusertest.OpenID(0), wechatusertest.OpenID(1)}, "tagid": 100.0,
+		},
 		ClientIP: "192.0.2.1", Status: 200,
 	}, all[0])
 	assert.Equal(t, wechatusertest.Request{
@@ -48,7 +50,8 @@ func TestRequests(t *testing.T) {
 		ClientIP: "192.0.2.1", Status: 200, Errcode: wechatuser.CodeInvalidOpenID, RID: ridOf(t, msg),
 	}, all[1])
 	assert.Equal(t, []any{"getTags", 502, wechatusertest.FaultHTTP}, []any{all[2].API, all[2].Status, all[2].Fault})
-	assert.Equal(t, []any{"", "/cgi-bin/nothing", wechatuser.Code(40066)}, []any{all[3].API, all[3].Path, all[3].Errcode})
+	assert.Equal(t, []any{"", "/cgi-bin/nothing", wechatuser.Code(40066)},
+		[]any{all[3].API, all[3].Path, all[3].Errcode})
 	assert.Equal(t, "xxxx", all[4].Body["secret"])
 
 	assert.Equal(t, all[:1], a.Requests(taggingPath))

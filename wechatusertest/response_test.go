@@ -49,10 +49,12 @@ func TestErrorsOfTokens(t *testing.T) {
 	a.Advance(3 * time.Hour)
 	old := a.AccessToken()
 	a.Advance(3 * time.Hour)
-	msg := assertCode(t, 42001, a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {old}}, "").Body.String())
+	msg := assertCode(t, 42001,
+		a.do(http.MethodGet, "/cgi-bin/tags/get", url.Values{"access_token": {old}}, "").Body.String())
 	assert.NotContains(t, msg, "hint")
 
-	limited := newAccount(t, wechatusertest.WithQuota("/cgi-bin/token", 1, 0), wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0))
+	limited := newAccount(t, wechatusertest.WithQuota("/cgi-bin/token", 1, 0),
+		wechatusertest.WithQuota("/cgi-bin/user/get", 1, 0))
 	limited.legacy()
 	assert.Contains(t, assertCode(t, 45009, limited.legacy()), "could get access_token by getStableAccessToken")
 	limited.get("/cgi-bin/user/get")

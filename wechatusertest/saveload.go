@@ -54,9 +54,9 @@ func (s *Server) Save(w io.Writer) error {
 	return nil
 }
 
-// Load replaces the account by one that [Server.Save] wrote, or by the JSON of a [Snapshot]. In a file written by hand,
-// tags must come before users. Tokens, quotas, faults and logged requests are kept. It decodes while it reads, so r can
-// hold a million followers.
+// Load replaces the account with one that [Server.Save] wrote, or with the JSON of a [Snapshot]. In a file written by
+// hand, tags must come before users. Tokens, quotas, faults and logged requests are kept. It decodes while it reads, so
+// r can hold a million followers.
 //
 // On an error the account is unchanged. The error has the line number and the reason.
 func (s *Server) Load(r io.Reader) error {

@@ -191,7 +191,8 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 50 {
 				id := wechatusertest.OpenID((g*50 + i) % 100)
-				a.post("/cgi-bin/tags/members/batchtagging", fmt.Sprintf(`{"tagid":%d,"openid_list":%s}`, vip, array(id)))
+				a.post("/cgi-bin/tags/members/batchtagging",
+					fmt.Sprintf(`{"tagid":%d,"openid_list":%s}`, vip, array(id)))
 				a.post("/cgi-bin/user/info/updateremark", fmt.Sprintf(`{"openid":%q,"remark":"r%d"}`, id, g))
 				a.get("/cgi-bin/user/get")
 				srv.Follow(id)
@@ -213,7 +214,10 @@ func BenchmarkServer(b *testing.B) {
 	token := "?access_token=" + srv.AccessToken()
 	for _, row := range []struct{ name, method, url, body string }{
 		{"user/info", http.MethodGet, "/cgi-bin/user/info" + token + "&openid=" + wechatusertest.OpenID(5), ""},
-		{"user/get", http.MethodGet, "/cgi-bin/user/get" + token + "&next_openid=" + wechatusertest.OpenID(500_000), ""},
+		{
+			"user/get", http.MethodGet, "/cgi-bin/user/get" + token + "&next_openid=" + wechatusertest.OpenID(500_000),
+			"",
+		},
 		{"user/tag/get", http.MethodPost, "/cgi-bin/user/tag/get" + token, fmt.Sprintf(`{"tagid":%d}`, vip)},
 		{"batchtagging", http.MethodPost, taggingPath + token, tagging(vip, ids(50)...)},
 		{"batchget", http.MethodPost, "/cgi-bin/user/info/batchget" + token, userList(ids(100)...)},

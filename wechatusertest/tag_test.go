@@ -87,7 +87,8 @@ func TestSystemTags(t *testing.T) {
 	assertCode(t, 45159, a.post(taggingPath, tagging(0, ids(1)...)))
 	assertCode(t, 45159, a.post(taggingPath, tagging(1, ids(1)...)))
 	assert.Equal(t, ok, a.post(taggingPath, tagging(2, ids(1)...)), "the star tag can be added")
-	assert.Equal(t, `{"tagid_list":[2]}`, a.post("/cgi-bin/tags/getidlist", `{"openid":"`+wechatusertest.OpenID(0)+`"}`))
+	assert.Equal(t, `{"tagid_list":[2]}`,
+		a.post("/cgi-bin/tags/getidlist", `{"openid":"`+wechatusertest.OpenID(0)+`"}`))
 	assert.Empty(t, a.Tags())
 	assert.Equal(t, ids(1), a.TagFans(2))
 }
@@ -179,7 +180,8 @@ func TestTagFans(t *testing.T) {
 
 	// The openid of a user who loses the tag while the list is read is a valid cursor.
 	assert.Equal(t, ok, a.post(untaggingPath, tagging(vip, wechatusertest.OpenID(9_999))))
-	got := decode[page](t, a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":%q}`, vip, wechatusertest.OpenID(9_999))))
+	got := decode[page](t,
+		a.post(path, fmt.Sprintf(`{"tagid":%d,"next_openid":%q}`, vip, wechatusertest.OpenID(9_999))))
 	assert.Equal(t, 1, got.Count)
 
 	assertCode(t, 45159, a.post(path, `{"tagid":999}`))

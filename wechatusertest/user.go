@@ -92,9 +92,9 @@ func (s *Server) batchUserInfo(c *call) wechatuser.Code {
 
 // batch returns the profiles of users, which are those of the openids asked for that the account knows.
 //
-// With MixedUnionIDs and an unknown openid, the profiles are put beside the openids asked for, one after the other, so
-// that each from the unknown openid on has the UnionID, or the whole profile, of a later one. What the last ones get,
-// who are left with nothing, no report says.
+// With MixedUnionIDs and an unknown openid, the known profiles are assigned in order to the openids asked for, so that
+// each from the unknown openid on has the UnionID, or the whole profile, of a later one. No report says what the last
+// ones get, for whom no profile is left.
 func (s *Server) batch(c *call, asked []string, users []int) []wechatuser.UserInfo {
 	profiles := make([]wechatuser.UserInfo, len(users), len(asked))
 	for i, u := range users {

@@ -46,7 +46,8 @@ func TestUserInfoOfAFormerFollower(t *testing.T) {
 	a.AddUsers(fullUser)
 	a.Unfollow("oFAKEfull")
 	assert.Equal(t, `{"subscribe":0,"openid":"oFAKEfull","nickname":"","sex":0,"language":"zh_CN","city":"",`+
-		`"province":"","country":"","headimgurl":"","tagid_list":[]}`, a.get("/cgi-bin/user/info", "openid", "oFAKEfull"))
+		`"province":"","country":"","headimgurl":"","tagid_list":[]}`,
+		a.get("/cgi-bin/user/info", "openid", "oFAKEfull"))
 }
 
 // https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_userinfo.html
@@ -89,7 +90,8 @@ func TestBatchUserInfo(t *testing.T) {
 	assert.Len(t, decode[batch](t, a.post(path, userList(order[0], order[0]))).List, 2)
 
 	msg := assertCode(t, 40032, a.post(path, `{"user_list":[]}`))
-	assert.Regexp(t, `^invalid openid list size hint: \[[A-Za-z0-9-]{16}\] rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, msg)
+	assert.Regexp(t, `^invalid openid list size hint: \[[A-Za-z0-9-]{16}\] rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`,
+		msg)
 	assertCode(t, 40032, a.post(path, `{}`))
 	assertCode(t, 40032, a.post(path, userList(ids(101)...)))
 	assertCode(t, 47001, a.post(path, `{"user_list":["oFAKE"]}`))

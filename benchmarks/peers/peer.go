@@ -27,9 +27,9 @@ type account struct {
 
 // client makes the calls that are measured.
 type client interface {
-	// Profile fetches one follower's profile.
+	// Profile reads one follower's profile.
 	Profile(ctx context.Context, openID string) error
-	// Page fetches the first page of followers and returns the number of openids on it.
+	// Page reads the first page of followers and returns the number of openids on it.
 	Page(ctx context.Context) (int, error)
 	// Tag tags any number of openids, with the call of the SDK that comes closest.
 	Tag(ctx context.Context, tagID int, openIDs []string) error

@@ -35,7 +35,8 @@ const fansPerAccount = 10
 func newPlatform(n int) platform {
 	p := make(platform)
 	for i := range n {
-		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount(appID(i), secret(i)))
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+			wechatusertest.WithAccount(appID(i), secret(i)))
 		for k := range fansPerAccount {
 			srv.AddUsers(wechatuser.UserInfo{OpenID: openID(i, k)})
 		}

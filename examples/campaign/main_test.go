@@ -170,7 +170,8 @@ func TestResume(t *testing.T) {
 
 	require.NoError(t, err, out)
 	assert.Equal(t, all, srv.TagFans(tagNamed(t, srv, "新客")))
-	assert.Equal(t, read+2, srv.Calls("/cgi-bin/user/info/batchget"), "150 profiles; the earlier ones are not read again")
+	assert.Equal(t, read+2, srv.Calls("/cgi-bin/user/info/batchget"),
+		"150 profiles; the earlier ones are not read again")
 }
 
 // quotaTransport responds with the daily quota error to the call that tags fail, after those that tag before.

@@ -96,7 +96,7 @@ func (d *demoRun) startRole(ctx context.Context, role string, flags ...string) e
 	return err
 }
 
-// wait waits until all processes have exited, after their context was cancelled.
+// wait waits until all processes have exited, after their context was canceled.
 func (d *demoRun) wait() (err error) {
 	for _, cmd := range d.running {
 		if exit := cmd.Wait(); exit != nil && cmd != d.killed && !errors.Is(exit, context.Canceled) {

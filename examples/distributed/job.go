@@ -79,7 +79,7 @@ func newJob(cfg config, appID, secret string, rdb redis.UniversalClient) (*job, 
 	}, nil
 }
 
-// redisFlags say how to connect to Redis. The passwords are in the environment.
+// redisFlags are the flags for the connection to Redis. The passwords are in the environment.
 type redisFlags struct {
 	addrs  string // of one server, or of Sentinels or Cluster nodes, separated by commas
 	master string // the name that Sentinel knows
@@ -125,7 +125,7 @@ func (j *job) key(name string) string { return "wechatuser:job:{" + j.queue + "}
 const taskType = "wechatuser:tag"
 
 // chunk is a part of the job. It is kept in a hash until it is done, and the payload of its task is its ID, so that a
-// lost task can be made again. A million openids in chunks of 1,000 take 31 MB in Redis.
+// lost task can be recreated. A million openids in chunks of 1,000 take 31 MB in Redis.
 type chunk struct {
 	TagID   int      `json:"tagid"`
 	OpenIDs []string `json:"openids"`
@@ -178,7 +178,7 @@ func (j *job) pause(ctx context.Context, reason error) error {
 	return err
 }
 
-// rerun resumes all tasks that have failed or are waiting, and makes those again that are lost.
+// rerun resumes all tasks that have failed or are waiting, and recreates those that are lost.
 func (j *job) rerun(ctx context.Context, out io.Writer) error {
 	if err := j.rdb.Del(ctx, j.key("shut"), j.key("paused")).Err(); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (j *job) rerun(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if lost > 0 {
-		fmt.Fprintf(out, "%d lost tasks were made again.\n", lost)
+		fmt.Fprintf(out, "%d lost tasks were recreated.\n", lost)
 	}
 	info, err := j.inspect.GetQueueInfo(j.queue)
 	if errors.Is(err, asynq.ErrQueueNotFound) {
@@ -205,8 +205,8 @@ func (j *job) rerun(ctx context.Context, out io.Writer) error {
 	return errors.Join(err, archived, waiting)
 }
 
-// restore makes the tasks of open chunks again that are not in the queue, since Redis has evicted them or somebody has
-// deleted them. It returns their number.
+// restore recreates the tasks of open chunks that are missing from the queue, because Redis has evicted them or
+// somebody has deleted them. It returns their number.
 func (j *job) restore(ctx context.Context) (lost int, err error) {
 	ids, err := j.rdb.HKeys(ctx, j.key("openids")).Result()
 	if err != nil {

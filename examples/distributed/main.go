@@ -39,8 +39,8 @@ REDIS_SENTINEL_PASSWORD. Without a role, it runs a demo with an in-memory accoun
   go run . producer -job spring -tag 会员 -file ids  or for a file with one openid per line
   go run . worker -job spring                        process tasks until SIGTERM; start any number of workers
   go run . report -job spring [-refused]             print the progress, or the rejected openids
-  go run . rerun -job spring                         resume after the cause of a failure has been fixed, and make
-                                                     lost tasks again
+  go run . rerun -job spring                         resume after the cause of a failure has been fixed, and
+                                                     recreate lost tasks
 
 `
 

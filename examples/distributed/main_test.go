@@ -179,6 +179,7 @@ func TestUsage(t *testing.T) {
 	var help, bad bytes.Buffer
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
-	assert.Regexp(t, `^Distributed (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Regexp(t, `^Distributed (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`,
+		help.String())
 	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }

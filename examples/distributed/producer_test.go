@@ -22,7 +22,8 @@ func enqueued(t *testing.T, j *job) (openIDs []string) {
 	require.NoError(t, err)
 	for _, task := range tasks {
 		var c chunk
-		require.NoError(t, json.Unmarshal([]byte(j.rdb.HGet(t.Context(), j.key("openids"), string(task.Payload)).Val()), &c))
+		require.NoError(t,
+			json.Unmarshal([]byte(j.rdb.HGet(t.Context(), j.key("openids"), string(task.Payload)).Val()), &c))
 		openIDs = append(openIDs, c.OpenIDs...)
 	}
 	return openIDs

@@ -253,7 +253,7 @@ func TestFatalErrors(t *testing.T) {
 	}
 }
 
-// Tasks that Redis has evicted, or that somebody has deleted, are made again.
+// Tasks that Redis has evicted, or that somebody has deleted, are recreated.
 func TestRerunMakesLostTasksAgain(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, j *job){
@@ -287,7 +287,7 @@ func TestRerunMakesLostTasksAgain(t *testing.T) {
 			lose(t, j)
 			var out bytes.Buffer
 			require.NoError(t, j.rerun(t.Context(), &out))
-			assert.Contains(t, out.String(), "lost tasks were made again")
+			assert.Contains(t, out.String(), "lost tasks were recreated")
 			out.Reset()
 			require.NoError(t, j.rerun(t.Context(), &out))
 			assert.Empty(t, out.String(), "nothing is lost now")

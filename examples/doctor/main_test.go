@@ -108,8 +108,10 @@ func TestTokenStaysValid(t *testing.T) {
 }
 
 func TestDNSFailure(t *testing.T) {
-	p := target{appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := target{
+		appID: "wxTEST", secret: secret, base: "https://api.example.com", timeout: 10 * time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 
 	report := diagnosisOf(t, p)
 
@@ -239,8 +241,9 @@ func TestCredential(t *testing.T) {
 
 func TestWhitelist(t *testing.T) {
 	for name, message := range map[string]string{
-		"IPv4":          "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
-		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4": "invalid ip 203.0.113.9, not in whitelist rid: 5f0000aa-11223344-55667788",
+		"IPv4 and IPv6": "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: " +
+			"5f0000aa-11223344-55667788",
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := newAccount(t)
@@ -410,8 +413,10 @@ func TestIncompleteCredential(t *testing.T) {
 
 // A base URL of plain http that is not loopback needs -plain-http.
 func TestPlainHTTP(t *testing.T) {
-	p := target{appID: "wxTEST", secret: secret, base: "http://sandbox:8080", timeout: time.Second,
-		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+	p := target{
+		appID: "wxTEST", secret: secret, base: "http://sandbox:8080", timeout: time.Second,
+		lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") },
+	}
 	_, err := diagnose(t.Context(), p)
 	require.ErrorContains(t, err, "WithPlainHTTP")
 	p.plainHTTP = true

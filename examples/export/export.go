@@ -93,7 +93,7 @@ func (e *exporter) write(ctx context.Context, path string) (err error) {
 	err = e.walk(ctx, wechatuser.StartAfter(e.last))
 	if resumed && (errors.Is(err, wechatuser.ErrInvalidArgument) || err == nil && len(e.seen) < page.Total) {
 		// The platform may reject the cursor if that follower has left, and does not document how long it is valid.
-		// Start from the beginning: profiles that are in the file are not fetched again.
+		// Start from the beginning: profiles that are in the file are not read again.
 		err = e.walk(ctx)
 	}
 	if e.bar != nil {

@@ -38,7 +38,7 @@ type config struct {
 	concurrency int
 	force       bool
 	quiet       bool
-	batch       int // rows per write, and thus the maximum fetched again after a kill
+	batch       int // rows per write, and thus the maximum read again after a kill
 }
 
 // run runs one export.

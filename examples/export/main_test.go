@@ -66,7 +66,8 @@ func (w *accountTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if w.respond != nil {
 		if text := w.respond(r, string(body)); text != "" {
 			return &http.Response{
-				StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r,
+				StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+				Request: r,
 			}, nil
 		}
 	}

@@ -80,7 +80,7 @@ func (t *textFile) write(rows []row) error {
 	return err
 }
 
-// close syncs the file. There is no need to sync earlier: rows lost in a power failure are fetched again.
+// close syncs the file. There is no need to sync earlier: rows lost in a power failure are read again.
 func (t *textFile) close() error {
 	err := t.file.Sync()
 	if closeErr := t.file.Close(); err == nil {

@@ -77,7 +77,7 @@ func open(file, appID string) (*database, error) {
 	uri := url.URL{Scheme: "file", OmitHost: true, Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"),
 		// Concurrent runs wait for each other, and a CRM can read at the same time.
 		RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)" +
-			"&_pragma=secure_delete(1)"} // what is deleted does not stay in the file
+			"&_pragma=secure_delete(1)"} // deleted data is overwritten in the file
 	db, err := sql.Open("sqlite", uri.String())
 	if err != nil {
 		return nil, err
@@ -233,8 +233,8 @@ func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error 
 		return nil
 	case !u.Subscribed():
 		changes = append(changes, change{kind: "left"})
-		// The platform requires an account to delete what it keeps of a user who has left. The openid stays, so that the
-		// CRM learns of it and can do the same.
+		// The platform requires an account to delete its data of a user who has left. The openid is kept, so that the
+		// CRM can find the user and delete its own data.
 		if _, err = tx.Stmt(d.setLeft).Exec(now, u.OpenID); err == nil {
 			_, err = tx.Stmt(d.forgetChanges).Exec(u.OpenID)
 		}
@@ -243,7 +243,7 @@ func (d *database) saveUser(tx *sql.Tx, now int64, u wechatuser.UserInfo) error 
 		switch {
 		case !known:
 			changes = append(changes, change{kind: "new"})
-		case leftAt != 0 || old.SubscribeTime != u.SubscribeTime: // the latter: left and came back between two runs
+		case leftAt != 0 || old.SubscribeTime != u.SubscribeTime: // a new time: left and came back between two runs
 			changes = append(changes, change{kind: "back"})
 		}
 		for _, c := range []change{

@@ -1,6 +1,6 @@
-// Mirror keeps a copy of an account's followers in an SQLite database, for a CRM to read: followers with unionid, remark
-// and tags, and a table of all changes. Of a user who has left only the openid stays, since the platform requires an
-// account to delete what it keeps of them; a CRM that copies the data has to delete it too.
+// Mirror keeps a copy of an account's followers in an SQLite database, for a CRM to read: followers with unionid,
+// remark and tags, and a table of all changes. Of a user who has left, only the openid is kept: the platform requires
+// an account to delete everything else. A CRM that copies the data has to delete it too.
 //
 //	go run . -db mirror.db                  # first run: all followers; later: new ones at the end of the list
 //	go run . -db mirror.db -full            # also find those who have left or come back

@@ -178,13 +178,16 @@ func TestNothingIsKeptOfALeaver(t *testing.T) {
 	f.mustUpdate(t, true, true)
 	f.Unfollow("oFAKE1")
 	assert.Contains(t, f.mustUpdate(t, true, false), "1 left;")
-	assert.Equal(t, []string{""}, f.query(t, "SELECT unionid || remark || scene FROM followers WHERE openid = 'oFAKE1' AND left_at > 0"))
-	assert.Equal(t, []string{"new", "remark", "left"}, f.query(t, "SELECT what || old || new FROM changes WHERE openid = 'oFAKE1' ORDER BY n"))
+	assert.Equal(t, []string{""},
+		f.query(t, "SELECT unionid || remark || scene FROM followers WHERE openid = 'oFAKE1' AND left_at > 0"))
+	assert.Equal(t, []string{"new", "remark", "left"},
+		f.query(t, "SELECT what || old || new FROM changes WHERE openid = 'oFAKE1' ORDER BY n"))
 
 	f.clock = f.clock.Add(time.Minute)
 	f.Follow("oFAKE1")
 	assert.Contains(t, f.mustUpdate(t, true, false), "1 back, 0 left; 0 remarks, 0 tags and 0 unionids changed")
-	assert.Equal(t, []string{"uFAKE1"}, f.query(t, "SELECT unionid FROM followers WHERE openid = 'oFAKE1' AND left_at = 0"))
+	assert.Equal(t, []string{"uFAKE1"},
+		f.query(t, "SELECT unionid FROM followers WHERE openid = 'oFAKE1' AND left_at = 0"))
 }
 
 func TestEverybodyLeft(t *testing.T) {

@@ -14,7 +14,7 @@ type mirror struct {
 	db             *database
 	now            func() time.Time
 	full, profiles bool
-	batch          int // openids per transaction, and thus the maximum fetched again after a kill
+	batch          int // openids per transaction, and thus the maximum read again after a kill
 
 	rejected int // profiles that the platform has rejected
 }
@@ -82,7 +82,7 @@ func (m *mirror) walkFrom(ctx context.Context, c cursor, from string) error {
 	return flush()
 }
 
-// updateBatch fetches the profiles that the database lacks, and saves them with the cursor.
+// updateBatch reads the profiles that the database lacks, and saves them with the cursor.
 func (m *mirror) updateBatch(ctx context.Context, c cursor, listed []string) error {
 	needed := listed
 	if !m.profiles {
@@ -119,7 +119,7 @@ func (m *mirror) fetchProfiles(
 	return users, unknown, nil
 }
 
-// findLeavers completes a sweep. It fetches the profiles of followers who were not in the list, since the list may be
+// findLeavers completes a sweep. It reads the profiles of followers who were not in the list, since the list may be
 // incomplete.
 func (m *mirror) findLeavers(ctx context.Context) error {
 	for {
@@ -141,7 +141,8 @@ func (m *mirror) findLeavers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// All of missing are marked as seen, even if they were rejected for another reason: the next sweep retries them.
+		// All of missing are marked as seen, even if they were rejected for another reason: the next sweep retries
+		// them.
 		if err := m.db.save(m.now(), users, missing, c); err != nil {
 			return err
 		}

@@ -118,8 +118,8 @@ func run(t *testing.T, srv *wechatusertest.Server, node, modules, script string)
 	return got
 }
 
-// install returns the paths of node and of the folder with the SDKs. It downloads them once, to the user's cache folder,
-// under the hash of package-lock.json.
+// install returns the paths of node and of the folder with the SDKs. It downloads them once, to the user's cache
+// folder, under the hash of package-lock.json.
 func install(t *testing.T) (node, modules string) {
 	t.Helper()
 	node, err := exec.LookPath("node")

@@ -141,7 +141,10 @@ func TestFaults(t *testing.T) {
 	s.do(t, "fault", url.Values{"path": {"*"}, "kind": {"http"}, "status": {"503"}, "body": {"busy"}})
 	s.do(t, "fault", url.Values{"path": {"*"}, "kind": {"delay"}, "delay": {"3s"}, "code": {"-1"}})
 	assert.Equal(t, []wechatusertest.Fault{
-		{Path: "/cgi-bin/user/get", Kind: wechatusertest.FaultErrcode, Code: 45009, Times: 2, Probability: 0.5, After: 1},
+		{
+			Path: "/cgi-bin/user/get", Kind: wechatusertest.FaultErrcode, Code: 45009, Times: 2, Probability: 0.5,
+			After: 1,
+		},
 		{Path: "*", Kind: wechatusertest.FaultHTTP, Status: 503, Body: "busy", Probability: 1},
 		{Path: "*", Kind: wechatusertest.FaultDelay, Delay: 3 * time.Second, Probability: 1},
 	}, s.account.Faults())

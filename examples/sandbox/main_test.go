@@ -153,7 +153,9 @@ func TestInvalidArguments(t *testing.T) {
 		"a quota below 0":   {[]string{"-quotas", "/cgi-bin/user/get=-1"}, "must be like"},
 		"a minute's quota":  {[]string{"-quotas", "/cgi-bin/user/get=1/x"}, "must be like"},
 		"a quota's path":    {[]string{"-quotas", "/cgi-bin/user/gets=1"}, `"/cgi-bin/user/get"`},
-		"no such folder":    {[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "cannot save the account"},
+		"no such folder": {
+			[]string{"-addr", "127.0.0.1:0", "-state", "nowhere/account.json"}, "cannot save the account",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.ErrorContains(t, run(t.Context(), c.args, io.Discard, io.Discard), c.want)
@@ -305,7 +307,8 @@ func TestLogLine(t *testing.T) {
 	log.write(call)
 	call.Status, call.Fault, call.Duration = 502, wechatusertest.FaultHTTP, 1_234_567_890
 	log.write(call)
-	assert.Equal(t, `2026-03-10 12:00:00.000 getFans no-response errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
+	assert.Equal(t,
+		`2026-03-10 12:00:00.000 getFans no-response errcode=0 GET /cgi-bin/user/get fault="drop answer" 812µs
 2026-03-10 12:00:00.000 getFans http=502 errcode=0 GET /cgi-bin/user/get fault="http" 1.2346s
 `, out.String())
 	assert.Len(t, pathOf(wechatusertest.Request{Path: strings.Repeat("/", 500)}, testSecret), 200+len("…"))

@@ -228,7 +228,8 @@ func TestUsage(t *testing.T) {
 	var help, bad bytes.Buffer
 	assert.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	assert.ErrorContains(t, run(t.Context(), []string{"-nope"}, io.Discard, &bad), "-nope")
-	assert.Regexp(t, `^Tokenserver (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`, help.String())
+	assert.Regexp(t, `^Tokenserver (?s:.*)WECHAT_APPID and WECHAT_SECRET(?s:.*)\n  .*go run (?s:.*)\n  -`,
+		help.String())
 	assert.Equal(t, help.String(), bad.String(), "main prints the error")
 }
 

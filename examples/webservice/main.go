@@ -96,7 +96,7 @@ func newClient(out io.Writer, svc *service, log *slog.Logger) (*wechatuser.Clien
 }
 
 // serve serves requests until ctx is done. Requests in flight then have the grace period to complete, after which they
-// are cancelled.
+// are canceled.
 func serve(ctx context.Context, listener net.Listener, h http.Handler, grace time.Duration) error {
 	// Not derived from ctx: the signal must not cancel requests in flight.
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,10 +119,10 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, grace tim
 		cancel()
 		lastCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer stop()
-		if srv.Shutdown(lastCtx) != nil { // lets the cancelled requests send a response
+		if srv.Shutdown(lastCtx) != nil { // lets the canceled requests send a response
 			_ = srv.Close()
 		}
-		return fmt.Errorf("requests in flight were cancelled after %v", grace)
+		return fmt.Errorf("requests in flight were canceled after %v", grace)
 	}
 	return nil
 }

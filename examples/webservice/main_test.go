@@ -265,7 +265,7 @@ func TestShutdownCancelsSlowRequests(t *testing.T) {
 
 	stop() // the gate stays closed
 
-	assert.ErrorContains(t, <-served, "requests in flight were cancelled after 1ms")
+	assert.ErrorContains(t, <-served, "requests in flight were canceled after 1ms")
 	assert.NoError(t, <-sent)
 	assert.Equal(t, http.StatusServiceUnavailable, <-status, "the client gets a response")
 	assert.Zero(t, f.account.Calls("/cgi-bin/user/info"))

@@ -66,7 +66,7 @@ func (s *service) routes() http.Handler {
 }
 
 var (
-	errNotFollower = errors.New("the openid does not follow the account")
+	errNotFollower = errors.New("the user does not follow the account")
 	errNoTag       = errors.New("there is no tag with this name")
 )
 
@@ -95,7 +95,7 @@ func (s *service) tag(ctx context.Context, r *http.Request) (any, error) {
 	return map[string]any{"openid": openID, "tag": name}, err
 }
 
-// tagID returns the ID of a tag. It fetches the tag list only for an unknown name.
+// tagID returns the ID of a tag. It reads the tag list only for an unknown name.
 func (s *service) tagID(ctx context.Context, name string) (int, error) {
 	s.mu.Lock()
 	id, known := s.tagIDs[name]
@@ -186,7 +186,7 @@ func (s *service) describe(err error) (status int, p problem) {
 		}
 		return http.StatusTooManyRequests, p
 	case errors.Is(err, context.Canceled):
-		p.Error = "the request was cancelled"
+		p.Error = "the request was canceled"
 		return http.StatusServiceUnavailable, p
 	case errors.Is(err, context.DeadlineExceeded):
 		p.Error, p.Class = "WeChat did not respond in time", "unreachable"

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // bisectionCalls is what the bisection of items[lo:hi] costs, after the call with all of them: two calls for the halves
@@ -50,7 +52,7 @@ func checkBisection(t *testing.T, n int, bad func(i int) bool) int {
 	}
 	a := &api{send: rejects(badIDs...)}
 	j := a.job(n, 1)
-	require.NoError(t, j.Run(t.Context(), input(all, nil)))
+	require.NoError(t, j.Run(t.Context(), seq.ListThen(all, nil)))
 	require.Len(t, a.delivered, n)
 	for i, item := range a.delivered {
 		want := Item[string]{ID: all[i], Status: Done, Result: "result of " + all[i]}
@@ -105,7 +107,7 @@ func TestBisectionFindsTwoBadItems(t *testing.T) {
 // The halves are tried from left to right, and no call has more than one half.
 func TestBisectionMakesNoCallTwice(t *testing.T) {
 	a := &api{send: rejects("id6")}
-	require.NoError(t, a.job(8, 1).Run(t.Context(), input(ids(8), nil)))
+	require.NoError(t, a.job(8, 1).Run(t.Context(), seq.ListThen(ids(8), nil)))
 	assert.Equal(t, [][]string{
 		ids(8),
 		{"id0", "id1", "id2", "id3"}, // good, so that one of the others is bad
@@ -122,7 +124,7 @@ func TestRejectRejectsAllItemsOfACall(t *testing.T) {
 		}
 		return nil
 	}}
-	require.NoError(t, a.job(3, 1).Run(t.Context(), input(ids(8), nil)))
+	require.NoError(t, a.job(3, 1).Run(t.Context(), seq.ListThen(ids(8), nil)))
 	assert.Len(t, a.calls, 3, "no bisection, and the job goes on")
 	assert.Equal(t, []outcome{
 		{"id0", Done, nil}, {"id1", Done, nil}, {"id2", Done, nil},
@@ -212,7 +214,7 @@ func TestRetryOfSomeItems(t *testing.T) {
 			a := &api{send: scripted(tt.verdicts...)}
 			j := a.job(4, 1)
 			j.Gate = retrying(tt.retries)
-			err := j.Run(t.Context(), input(ids(4), nil))
+			err := j.Run(t.Context(), seq.ListThen(ids(4), nil))
 			assert.Equal(t, slices.Contains(tt.want, Pending), err != nil, name)
 			assert.Equal(t, tt.calls, a.calls, name)
 			assert.Equal(t, tt.want, a.statuses(), name)
@@ -238,7 +240,7 @@ func TestRetriesOfAChunkAreShared(t *testing.T) {
 		}}
 		j := a.job(4, 1)
 		j.Gate = retrying(3)
-		require.NoError(t, j.Run(t.Context(), input(ids(8), nil)))
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(8), nil)))
 		assert.Equal(t, [][]string{
 			ids(4), ids(4), ids(4), ids(4), {"id0", "id1"}, {"id2"}, {"id3"},
 			ids(8)[4:], ids(8)[4:], ids(8)[4:], ids(8)[4:], {"id4", "id5"}, {"id6"}, {"id7"},
@@ -251,7 +253,7 @@ func TestRetriesOfAChunkAreShared(t *testing.T) {
 func TestStopLeavesItemsPending(t *testing.T) {
 	a := &api{send: scripted(Verdict{Action: Split}, Verdict{}, Verdict{})}
 	j := a.job(4, 1)
-	assert.EqualError(t, j.Run(t.Context(), input(ids(4), nil)), "failure 2")
+	assert.EqualError(t, j.Run(t.Context(), seq.ListThen(ids(4), nil)), "failure 2")
 	assert.Equal(t, [][]string{ids(4), {"id0", "id1"}}, a.calls)
 	assert.Equal(t, []outcome{
 		{"id0", Pending, nil}, {"id1", Pending, nil}, {"id2", Pending, nil}, {"id3", Pending, nil},
@@ -273,7 +275,7 @@ func TestStopWithUnknownOutcome(t *testing.T) {
 			return nil
 		}}
 		j := a.job(4, 1)
-		assert.Equal(t, unknown, j.Run(t.Context(), input(ids(4), nil)))
+		assert.Equal(t, unknown, j.Run(t.Context(), seq.ListThen(ids(4), nil)))
 		assert.Equal(t, []outcome{
 			{"id0", Done, nil}, {"id1", Done, nil}, {"id2", Unknown, unknown}, {"id3", Pending, nil},
 		}, a.outcomes())
@@ -289,7 +291,7 @@ func TestPendingItemsThatMayBeAppliedBecomeUnknown(t *testing.T) {
 		hold := Verdict{Action: Hold, After: time.Second, MayBeApplied: true}
 		a := &api{send: scripted(Verdict{Action: Split}, hold, Verdict{})}
 		j := a.job(4, 1)
-		err := j.Run(t.Context(), input(ids(4), nil))
+		err := j.Run(t.Context(), seq.ListThen(ids(4), nil))
 		require.EqualError(t, err, "failure 3")
 		assert.Equal(t, []outcome{
 			{"id0", Unknown, err}, {"id1", Unknown, err}, {"id2", Pending, nil}, {"id3", Pending, nil},
@@ -305,7 +307,7 @@ func TestMayBeAppliedIsKeptWithALaterOutcome(t *testing.T) {
 		a := &api{send: scripted(retry, Verdict{Action: Reject})}
 		j := a.job(2, 1)
 		j.Gate = retrying(1)
-		require.NoError(t, j.Run(t.Context(), input(ids(4), nil)))
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(4), nil)))
 		assert.Equal(t, []Status{Rejected, Rejected, Done, Done}, a.statuses())
 		for i, item := range a.delivered {
 			assert.Equal(t, i < 2, item.MayBeApplied)
@@ -320,7 +322,7 @@ func TestMayBeAppliedWithFailedItems(t *testing.T) {
 		a := &api{send: scripted(retry, Verdict{})}
 		j := a.job(2, 1)
 		j.Gate = retrying(1)
-		err := j.Run(t.Context(), input(ids(2), nil))
+		err := j.Run(t.Context(), seq.ListThen(ids(2), nil))
 		require.Error(t, err)
 		assert.Equal(t, []outcome{{"id0", Done, nil}, {"id1", Unknown, err}}, a.outcomes())
 		assert.True(t, a.delivered[0].MayBeApplied && a.delivered[1].MayBeApplied)
@@ -336,15 +338,15 @@ func TestUnknownAfterASplit(t *testing.T) {
 		return nil
 	}}
 	j := a.job(4, 1)
-	require.NoError(t, j.Run(t.Context(), input(ids(6), nil)), "it stops nothing")
+	require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(6), nil)), "it stops nothing")
 	assert.Equal(t, []Status{Done, Unknown, Done, Done, Done, Done}, a.statuses())
 	assert.Equal(t, "id0", j.Cursor(), "but is not final")
 
 	j = a.job(4, 1)
-	assert.Equal(t, errBroken, j.Run(t.Context(), input(ids(6), errBroken)))
+	assert.Equal(t, errBroken, j.Run(t.Context(), seq.ListThen(ids(6), errBroken)))
 
 	a = &api{send: scripted(Verdict{Action: Reject, Unknown: true})}
-	require.NoError(t, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
+	require.NoError(t, a.job(1, 1).Run(t.Context(), seq.ListThen(ids(1), nil)))
 	assert.Equal(t, []Status{Rejected}, a.statuses())
 }
 
@@ -361,7 +363,7 @@ func TestShrink(t *testing.T) {
 			return rejects("id5")(ctx, ids)
 		}
 		j := a.job(tt.size, 1)
-		require.NoError(t, j.Run(t.Context(), input(ids(tt.n), nil)))
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(tt.n), nil)))
 		for i, item := range a.delivered {
 			assert.Equal(t, i == 5, item.Status == Rejected, "%+v", tt)
 			assert.Equal(t, i != 5, item.Status == Done, "%+v", tt)
@@ -381,7 +383,7 @@ func TestShrink(t *testing.T) {
 			}
 			return nil
 		}
-		require.NoError(t, a.job(tt.size, 1).Run(t.Context(), input(ids(tt.n), nil)))
+		require.NoError(t, a.job(tt.size, 1).Run(t.Context(), seq.ListThen(ids(tt.n), nil)))
 		assert.Len(t, a.calls, tt.calls, "%+v", tt)
 	}
 }
@@ -389,7 +391,7 @@ func TestShrink(t *testing.T) {
 // A call for a single item cannot be too large: that error is of another kind.
 func TestShrinkOfASingleItemStopsTheJob(t *testing.T) {
 	a := &api{send: func(context.Context, []string) error { return fail("too many", Verdict{Action: Shrink}) }}
-	assert.EqualError(t, a.job(4, 1).Run(t.Context(), input(ids(8), nil)), "too many")
+	assert.EqualError(t, a.job(4, 1).Run(t.Context(), seq.ListThen(ids(8), nil)), "too many")
 	assert.Equal(t, [][]string{ids(4), ids(2), ids(1)}, a.calls)
 	for _, item := range a.delivered {
 		assert.Equal(t, Pending, item.Status)
@@ -400,10 +402,10 @@ func TestErrorOfTheVerdictIsThatOfTheItem(t *testing.T) {
 	better := errors.New("better")
 	for _, v := range []Verdict{{Action: Split, Err: better}, {Action: Reject, Err: better}} {
 		a := &api{send: scripted(v)}
-		require.NoError(t, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
+		require.NoError(t, a.job(1, 1).Run(t.Context(), seq.ListThen(ids(1), nil)))
 		assert.Equal(t, []outcome{{"id0", Rejected, better}}, a.outcomes())
 	}
 	a := &api{send: scripted(Verdict{Unknown: true, Err: better})}
-	assert.Equal(t, better, a.job(1, 1).Run(t.Context(), input(ids(1), nil)))
+	assert.Equal(t, better, a.job(1, 1).Run(t.Context(), seq.ListThen(ids(1), nil)))
 	assert.Equal(t, []outcome{{"id0", Unknown, better}}, a.outcomes())
 }

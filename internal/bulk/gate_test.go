@@ -135,7 +135,9 @@ func script(verdicts ...Verdict) (call func() (Verdict, error), calls *int) {
 
 func TestDoCallsOnceWhereThatIsEnough(t *testing.T) {
 	withClock(t, func(t *testing.T, elapsed func() time.Duration) {
-		for _, v := range []Verdict{{}, {Action: Split}, {Action: Reject}, {Action: Stop, Unknown: true}, {Action: 99}} {
+		for _, v := range []Verdict{
+			{}, {Action: Split}, {Action: Reject}, {Action: Stop, Unknown: true}, {Action: 99},
+		} {
 			call, calls := script(v)
 			left := 5
 			got, err := new(Gate).Do(t.Context(), &left, call)
@@ -176,7 +178,8 @@ func TestDoRetriesWithGrowingDelays(t *testing.T) {
 		assert.Equal(t, Split, v.Action, "Exhausted takes the place of Retry")
 		assert.Equal(t, 3, *calls, "the call before had some of the retries")
 		assert.Zero(t, left)
-		assert.Equal(t, (1+2+4+8+16)*time.Second, elapsed(), "no pause after the last attempt, and the delays go on growing")
+		assert.Equal(t, (1+2+4+8+16)*time.Second, elapsed(),
+			"no pause after the last attempt, and the delays go on growing")
 
 		call, calls = script(retry)
 		_, err = g.Do(t.Context(), &left, call)
@@ -310,7 +313,8 @@ func TestDoPersistsWithGrowingPauses(t *testing.T) {
 			return persist, errBroken
 		})
 		assert.Equal(t, errBroken, err)
-		assert.Equal(t, Verdict{Action: Split, Exhausted: Split, MayBeApplied: true}, v, "Exhausted takes the place of Persist")
+		assert.Equal(t, Verdict{Action: Split, Exhausted: Split, MayBeApplied: true}, v,
+			"Exhausted takes the place of Persist")
 		assert.Equal(t, time.Hour, elapsed(), "the last try is made at the end")
 		bound := time.Second
 		for i := 1; i < len(at)-1; i++ {
@@ -389,7 +393,9 @@ func TestPatienceEndsBeforeTheDeadline(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Second, cancel)
 		left := 0
-		_, err := (&Gate{Patience: time.Hour}).Do(ctx, &left, func() (Verdict, error) { return Verdict{Action: Persist}, errBroken })
+		_, err := (&Gate{Patience: time.Hour}).Do(ctx, &left, func() (Verdict, error) {
+			return Verdict{Action: Persist}, errBroken
+		})
 		assert.Equal(t, context.Canceled, err)
 		assert.Equal(t, 100*time.Second, elapsed(), "a pause does not outlive its job")
 	})

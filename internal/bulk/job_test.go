@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser/internal/guard"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestCleanJobNeedsACallForEachChunk(t *testing.T) {
@@ -26,7 +27,7 @@ func TestCleanJobNeedsACallForEachChunk(t *testing.T) {
 			for _, concurrency := range []int{1, 3} {
 				a := new(api)
 				j := a.job(size, concurrency)
-				require.NoError(t, j.Run(t.Context(), input(ids(n), nil)))
+				require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(n), nil)))
 				assert.Len(t, a.calls, (n+size-1)/size, "%d in chunks of %d", n, size)
 				assert.Len(t, a.delivered, n)
 				for i, item := range a.delivered {
@@ -57,7 +58,7 @@ func TestItemsAreDeliveredInInputOrder(t *testing.T) {
 			for range 10 {
 				all[rng.IntN(100)] = ""
 			}
-			require.NoError(t, a.job(3, 1+rng.IntN(8)).Run(t.Context(), input(all, nil)))
+			require.NoError(t, a.job(3, 1+rng.IntN(8)).Run(t.Context(), seq.ListThen(all, nil)))
 			assert.Equal(t, all, a.deliveredIDs())
 		})
 	}
@@ -66,18 +67,23 @@ func TestItemsAreDeliveredInInputOrder(t *testing.T) {
 func TestInvalidItemsAreNotSent(t *testing.T) {
 	a := new(api)
 	j := a.job(2, 1)
-	require.NoError(t, j.Run(t.Context(), input([]string{"", "a", "b c", "b", "", "c", " "}, nil)))
+	require.NoError(t, j.Run(t.Context(), seq.ListThen([]string{"", "a", "b c", "b", "", "c", " "}, nil)))
 	assert.Equal(t, [][]string{{"a", "b"}, {"c"}}, a.calls, "they take no room in a chunk")
 	assert.Equal(t, []outcome{
-		{"", Invalid, errInvalid}, {"a", Done, nil}, {"b c", Invalid, errInvalid}, {"b", Done, nil},
-		{"", Invalid, errInvalid}, {"c", Done, nil}, {" ", Invalid, errInvalid},
+		{"", Invalid, errInvalid},
+		{"a", Done, nil},
+		{"b c", Invalid, errInvalid},
+		{"b", Done, nil},
+		{"", Invalid, errInvalid},
+		{"c", Done, nil},
+		{" ", Invalid, errInvalid},
 	}, a.outcomes())
 	assert.Equal(t, "c", j.Cursor())
 	assert.Equal(t, []progress{{4, "b"}, {7, "c"}}, a.progress, "they are done")
 
 	a = new(api)
 	j = a.job(2, 1)
-	require.NoError(t, j.Run(t.Context(), input(make([]string, 100), nil)))
+	require.NoError(t, j.Run(t.Context(), seq.ListThen(make([]string, 100), nil)))
 	assert.Empty(t, a.calls)
 	assert.Len(t, a.delivered, 100)
 	assert.Empty(t, j.Cursor())
@@ -91,7 +97,7 @@ func TestEqualIDsInFlightAreSentOnce(t *testing.T) {
 			return rejects("b")(ctx, ids)
 		}}
 		in := []string{"a", "b", "a", "b", "c", "a", "d", "b", "e", "a", "a", "b"}
-		require.NoError(t, a.job(2, 4).Run(t.Context(), input(in, nil)))
+		require.NoError(t, a.job(2, 4).Run(t.Context(), seq.ListThen(in, nil)))
 		assert.Equal(t, in, a.deliveredIDs(), "each of them is delivered")
 		for _, item := range a.delivered {
 			want := Done
@@ -107,7 +113,7 @@ func TestEqualIDsInFlightAreSentOnce(t *testing.T) {
 
 func TestIDsThatWereDeliveredAreSentAgain(t *testing.T) {
 	a := new(api)
-	require.NoError(t, a.job(2, 1).Run(t.Context(), input(append(ids(20), "id0"), nil)))
+	require.NoError(t, a.job(2, 1).Run(t.Context(), seq.ListThen(append(ids(20), "id0"), nil)))
 	assert.Len(t, a.calls, 11)
 	assert.Equal(t, []string{"id0"}, a.calls[10], "a job does not remember them")
 }
@@ -115,7 +121,7 @@ func TestIDsThatWereDeliveredAreSentAgain(t *testing.T) {
 // An input that repeats itself does not fill the memory, and does not keep its first items waiting.
 func TestChunksOfRepeatedIDsAreBounded(t *testing.T) {
 	a := new(api)
-	require.NoError(t, a.job(3, 1).Run(t.Context(), input(slices.Repeat(ids(2), 100), nil)))
+	require.NoError(t, a.job(3, 1).Run(t.Context(), seq.ListThen(slices.Repeat(ids(2), 100), nil)))
 	assert.Len(t, a.delivered, 200)
 	for _, call := range a.calls { // where a chunk begins is a matter of timing
 		assert.ElementsMatch(t, ids(2), call)
@@ -137,7 +143,7 @@ func TestConcurrencyIsReachedAndNotExceeded(t *testing.T) {
 			}}
 			j := a.job(2, tt.concurrency)
 			start := time.Now()
-			require.NoError(t, j.Run(t.Context(), input(ids(2*tt.chunks), nil)))
+			require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(2*tt.chunks), nil)))
 			assert.Equal(t, tt.want, a.most)
 			assert.Equal(t, tt.want, j.workers, "no goroutine without work")
 			assert.Equal(t, time.Duration((tt.chunks+tt.want-1)/tt.want)*time.Second, time.Since(start))
@@ -228,7 +234,7 @@ func TestCursorIsBeforeTheFirstGap(t *testing.T) {
 				return rejects("bad")(ctx, ids)
 			}}
 			j := a.job(2, 1)
-			assert.EqualError(t, j.Run(t.Context(), input(tt.input, nil)), "stop", name)
+			assert.EqualError(t, j.Run(t.Context(), seq.ListThen(tt.input, nil)), "stop", name)
 			assert.Equal(t, tt.cursor, j.Cursor(), name)
 			assert.Equal(t, tt.progress, a.progress, name)
 		})
@@ -246,7 +252,7 @@ func TestCursorStaysAtAGapThoughLaterChunksAreDone(t *testing.T) {
 			return nil
 		}}
 		j := a.job(2, 2)
-		require.Error(t, j.Run(t.Context(), input(ids(8), nil)))
+		require.Error(t, j.Run(t.Context(), seq.ListThen(ids(8), nil)))
 		assert.Equal(t, []Status{Done, Done, Pending, Pending, Done, Done, Done, Done}, a.statuses())
 		assert.Equal(t, "id1", j.Cursor())
 		assert.Equal(t, []progress{{2, "id1"}, {4, "id1"}, {6, "id1"}}, a.progress)
@@ -276,7 +282,7 @@ func TestHoldHoldsAllCallsOfAllJobsOnTheGate(t *testing.T) {
 			}
 			j := jobs[i].job(1, 3)
 			j.Gate = &gate
-			running.Go(func() { assert.NoError(t, j.Run(t.Context(), input(ids(30), nil))) })
+			running.Go(func() { assert.NoError(t, j.Run(t.Context(), seq.ListThen(ids(30), nil))) })
 		}
 		running.Wait()
 		want := make(map[time.Duration]int)
@@ -300,7 +306,7 @@ func TestHoldBeyondTheDeadlineStopsTheJob(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		a := &api{send: scripted(Verdict{Action: Hold, After: time.Minute})}
-		err := a.job(2, 1).Run(ctx, input(ids(2), nil))
+		err := a.job(2, 1).Run(ctx, seq.ListThen(ids(2), nil))
 		assert.EqualError(t, err, "context deadline exceeded before the next call may be made: failure 1")
 		assert.Zero(t, elapsed())
 		assert.Equal(t, []Status{Pending, Pending}, a.statuses())
@@ -325,8 +331,9 @@ func TestStopWaitsForTheCallsUnderWay(t *testing.T) {
 			}
 		}
 		j := a.job(2, 3)
-		assert.Equal(t, stop, j.Run(t.Context(), input(ids(20), nil)))
-		assert.ElementsMatch(t, [][]string{{"id0", "id1"}, {"id2", "id3"}, {"id4", "id5"}}, a.calls, "no bisection either")
+		assert.Equal(t, stop, j.Run(t.Context(), seq.ListThen(ids(20), nil)))
+		assert.ElementsMatch(t, [][]string{{"id0", "id1"}, {"id2", "id3"}, {"id4", "id5"}}, a.calls,
+			"no bisection either")
 		assert.Equal(t, 5*time.Second, elapsed())
 		for _, item := range a.delivered {
 			assert.Equal(t, Pending, item.Status, item.ID)
@@ -346,7 +353,7 @@ func TestCallsUnderWayAtAStopCount(t *testing.T) {
 			return nil
 		}}
 		j := a.job(2, 3)
-		assert.EqualError(t, j.Run(t.Context(), input(ids(100), nil)), "stop")
+		assert.EqualError(t, j.Run(t.Context(), seq.ListThen(ids(100), nil)), "stop")
 		assert.Len(t, a.calls, 3)
 		assert.Equal(t, []Status{Done, Done, Pending, Pending, Done, Done}, a.statuses()[:6])
 		assert.Equal(t, "id1", j.Cursor())
@@ -370,7 +377,7 @@ func TestFirstReasonToStopWins(t *testing.T) {
 				return fail("second", Verdict{Action: Hold, After: time.Hour, MayBeApplied: true})
 			}
 		}}
-		err := a.job(1, 3).Run(t.Context(), input(ids(3), nil))
+		err := a.job(1, 3).Run(t.Context(), seq.ListThen(ids(3), nil))
 		assert.EqualError(t, err, "first")
 		assert.EqualError(t, a.delivered[0].Err, "third", "the outcome of a call is its own")
 		assert.EqualError(t, a.delivered[1].Err, "first")
@@ -399,7 +406,7 @@ func TestStopEndsWaits(t *testing.T) {
 				time.Sleep(time.Millisecond)
 				return first(ctx, stopped, items)
 			}
-			assert.EqualError(t, j.Run(t.Context(), input(ids(2), nil)), "stop", name)
+			assert.EqualError(t, j.Run(t.Context(), seq.ListThen(ids(2), nil)), "stop", name)
 			assert.Less(t, elapsed(), 2*time.Second, name)
 			assert.Len(t, a.calls, 2, name)
 			assert.Equal(t, []Status{Pending, Pending}, a.statuses(), name)
@@ -422,7 +429,7 @@ func TestClassifySeesThatTheJobWasStopped(t *testing.T) {
 			assert.Equal(t, err.Error() == "id1", ctx.Err() != nil, "%v", err)
 			return Verdict{}
 		}
-		assert.EqualError(t, j.Run(t.Context(), input(ids(2), nil)), "id0")
+		assert.EqualError(t, j.Run(t.Context(), seq.ListThen(ids(2), nil)), "id0")
 		assert.Len(t, a.calls, 2)
 	})
 }
@@ -432,8 +439,9 @@ func TestInputThatFails(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 4, 7} {
 		a := new(api)
 		j := a.job(3, 2)
-		assert.Same(t, gone, j.Run(t.Context(), input(ids(n), gone)))
-		assert.Equal(t, slices.Repeat([]Status{Done}, n), append([]Status{}, a.statuses()...), "the items before are done")
+		assert.Same(t, gone, j.Run(t.Context(), seq.ListThen(ids(n), gone)))
+		assert.Equal(t, slices.Repeat([]Status{Done}, n), append([]Status{}, a.statuses()...),
+			"the items before are done")
 		if n > 0 {
 			assert.Equal(t, ids(n)[n-1], j.Cursor())
 		}
@@ -450,7 +458,7 @@ func TestInputThatFails(t *testing.T) {
 	// An error of the input is not lost when the job fails too. One of a context need not be that of the job's.
 	for _, inputErr := range []error{gone, context.DeadlineExceeded} {
 		a := &api{send: scripted(Verdict{})}
-		err := a.job(3, 2).Run(t.Context(), input(ids(2), inputErr))
+		err := a.job(3, 2).Run(t.Context(), seq.ListThen(ids(2), inputErr))
 		assert.EqualError(t, err, "failure 1; and the input: "+inputErr.Error())
 		assert.ErrorIs(t, err, inputErr)
 	}
@@ -476,7 +484,7 @@ func TestJobEndsWithItsContext(t *testing.T) {
 		}
 		return j, j.Run(ctx, in(ctx))
 	}
-	plain := func(context.Context) iter.Seq2[string, error] { return input(ids(20), nil) }
+	plain := func(context.Context) iter.Seq2[string, error] { return seq.ListThen(ids(20), nil) }
 	// An input that itself ends with the context.
 	watching := func(ctx context.Context) iter.Seq2[string, error] {
 		return func(yield func(string, error) bool) {
@@ -503,7 +511,9 @@ func TestJobEndsWithItsContext(t *testing.T) {
 	})
 	t.Run("before, with an empty input", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			_, err := run(t, new(api), 0, func(context.Context) iter.Seq2[string, error] { return input(nil, nil) })
+			_, err := run(t, new(api), 0, func(context.Context) iter.Seq2[string, error] {
+				return seq.ListThen(nil, nil)
+			})
 			assert.NoError(t, err, "nothing was left undone")
 		})
 	})
@@ -514,7 +524,8 @@ func TestJobEndsWithItsContext(t *testing.T) {
 			assert.ErrorIs(t, err, context.Canceled)
 			assert.ErrorIs(t, err, shutdown)
 			assert.NotErrorIs(t, err, a.delivered[0].Err, "the context is the reason, not the call that it ended")
-			assert.Equal(t, []Status{Unknown, Unknown, Unknown, Unknown, Pending, Pending, Pending, Pending}, a.statuses())
+			assert.Equal(t, []Status{Unknown, Unknown, Unknown, Unknown, Pending, Pending, Pending, Pending},
+				a.statuses())
 			assert.Len(t, a.calls, 2)
 			assert.Empty(t, j.Cursor())
 		})
@@ -549,7 +560,7 @@ func TestJobEndsWithItsContext(t *testing.T) {
 			}
 			return true
 		}
-		assert.NoError(t, j.Run(ctx, input(ids(4), nil)), "all is done")
+		assert.NoError(t, j.Run(ctx, seq.ListThen(ids(4), nil)), "all is done")
 		assert.Equal(t, "id3", j.Cursor())
 	})
 }
@@ -583,7 +594,7 @@ func TestDeliverEndsTheJobAtOnce(t *testing.T) {
 				got = append(got, item.ID)
 				return len(got) < 2
 			}
-			assert.NoError(t, j.Run(t.Context(), input(ids(n), nil)), "the caller knows")
+			assert.NoError(t, j.Run(t.Context(), seq.ListThen(ids(n), nil)), "the caller knows")
 			synctest.Wait()
 			assert.Equal(t, ids(2), got)
 			assert.Zero(t, a.running, "calls under way were canceled, and waited for")
@@ -602,7 +613,7 @@ func TestDeliverOfAStoppedJobEndsIt(t *testing.T) {
 		delivered++
 		return item.Status != Pending
 	}
-	assert.EqualError(t, j.Run(t.Context(), input(ids(8), nil)), "failure 3", "the reason is not lost")
+	assert.EqualError(t, j.Run(t.Context(), seq.ListThen(ids(8), nil)), "failure 3", "the reason is not lost")
 	assert.Equal(t, 1, delivered)
 }
 
@@ -617,7 +628,7 @@ func TestPanicsLeaveNothingRunning(t *testing.T) {
 				return ctx.Err()
 			}}
 			j := a.job(2, 3)
-			in := input(ids(100), nil)
+			in := seq.ListThen(ids(100), nil)
 			switch where {
 			case "input":
 				in = func(yield func(string, error) bool) {
@@ -659,7 +670,7 @@ func TestCallbacksRunInTheCallersGoroutine(t *testing.T) {
 	j.Progress = func(int, string) { check("Progress") }
 	require.NoError(t, j.Run(t.Context(), func(yield func(string, error) bool) {
 		check("the input")
-		input(ids(20), nil)(yield)
+		seq.ListThen(ids(20), nil)(yield)
 	}))
 	close(calls)
 	for g := range calls {
@@ -702,7 +713,7 @@ func TestDeliveredChunksAreForgotten(t *testing.T) {
 				assert.Nil(t, chunks[len(chunks)-2].Value(), "the chunk before the last one")
 			}
 		}
-		require.NoError(t, j.Run(t.Context(), input(ids(10*size), nil)))
+		require.NoError(t, j.Run(t.Context(), seq.ListThen(ids(10*size), nil)))
 		assert.Len(t, kept, 2)
 		assert.Empty(t, j.inFlight)
 	}
@@ -735,7 +746,7 @@ func TestCallThatEndsItsGoroutineStopsTheJob(t *testing.T) {
 				}
 				j := a.job(2, concurrency)
 				j.Classify = brokeOff
-				assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), input(ids(20), nil)))
+				assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), seq.ListThen(ids(20), nil)))
 				unknown := 0
 				for _, item := range a.delivered {
 					if item.Status == Unknown {
@@ -754,7 +765,7 @@ func TestCallThatEndsItsGoroutineStopsTheJob(t *testing.T) {
 		runtime.Goexit()
 		return nil
 	}}
-	assert.Equal(t, guard.ErrGoexit, a.job(2, 3).Run(t.Context(), input(ids(20), nil)))
+	assert.Equal(t, guard.ErrGoexit, a.job(2, 3).Run(t.Context(), seq.ListThen(ids(20), nil)))
 	for _, item := range a.delivered {
 		assert.Equal(t, Pending, item.Status)
 	}
@@ -767,7 +778,7 @@ func TestCallThatEndsItsGoroutineStopsTheJob(t *testing.T) {
 		}
 		return Verdict{}
 	}
-	assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), input(ids(9), nil)), "in Classify")
+	assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), seq.ListThen(ids(9), nil)), "in Classify")
 }
 
 func TestPanicOfACallIsThatOfRun(t *testing.T) {
@@ -809,7 +820,7 @@ func TestPanicOfACallIsThatOfRun(t *testing.T) {
 				assert.Equal(t, 2, canceled, "%s: the calls under way", name)
 				assert.Zero(t, a.running, "%s: none is left", name)
 			}()
-			_ = j.Run(t.Context(), input(ids(8), nil))
+			_ = j.Run(t.Context(), seq.ListThen(ids(8), nil))
 			assert.Fail(t, "no panic")
 		})
 	}
@@ -849,7 +860,7 @@ func TestCallbackThatEndsTheGoroutineOfRun(t *testing.T) {
 				go func() {
 					defer close(done)
 					defer func() { _ = recover() }()
-					_ = j.Run(t.Context(), input(ids(20), nil))
+					_ = j.Run(t.Context(), seq.ListThen(ids(20), nil))
 				}()
 				<-done
 				assert.Zero(t, a.running, name)

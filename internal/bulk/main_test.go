@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -149,20 +148,6 @@ func ids(n int) []string {
 		ids[i] = fmt.Sprint("id", i)
 	}
 	return ids
-}
-
-// input yields IDs, and then an error unless it is nil.
-func input(ids []string, err error) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, id := range ids {
-			if !yield(id, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield("", err)
-		}
-	}
 }
 
 // outcome is an item as the tests compare it.

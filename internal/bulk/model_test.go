@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser/internal/guard"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // modelCases returns how many random jobs to run.
@@ -192,7 +193,7 @@ func TestRandomJobs(t *testing.T) {
 			j.Gate = retrying(m.rng.IntN(4))
 			j.Gate.Patience = []time.Duration{0, 10 * time.Second, time.Hour}[m.rng.IntN(3)]
 			j.Classify = brokeOff
-			err := j.Run(ctx, input(m.input, inputErr))
+			err := j.Run(ctx, seq.ListThen(m.input, inputErr))
 			require.LessOrEqual(t, a.most, concurrency)
 			require.Empty(t, a.late, "calls that began after the stop")
 			var stopped *failure
@@ -226,7 +227,7 @@ func TestRandomJobs(t *testing.T) {
 			m.trouble = 0
 			again := &api{send: m.send}
 			j = again.job(size, concurrency)
-			require.NoError(t, j.Run(t.Context(), input(m.input[from:], nil)))
+			require.NoError(t, j.Run(t.Context(), seq.ListThen(m.input[from:], nil)))
 			m.check(t, again, j, m.input[from:], nil)
 			final := make(map[string]bool)
 			for _, item := range slices.Concat(a.delivered, again.delivered) {

@@ -26,12 +26,16 @@ func (p *Panic) Unwrap() error {
 }
 
 // Run calls f and then, however f ended, the function ended: with nil if f returned, a [*Panic] if it panicked, and
-// [ErrGoexit] if it called runtime.Goexit. Run recovers from a panic. After a Goexit the goroutine ends once ended has
-// returned.
+// [ErrGoexit] if it called runtime.Goexit. Run recovers from a panic; that of [Rethrow] keeps its first stack. After a
+// Goexit the goroutine ends once ended has returned.
 func Run(f func(), ended func(error)) {
 	err := ErrGoexit
 	defer func() {
-		if value := recover(); value != nil {
+		switch value := recover().(type) {
+		case nil:
+		case *Panic:
+			err = value
+		default:
 			err = &Panic{Value: value, Stack: debug.Stack()}
 		}
 		ended(err)

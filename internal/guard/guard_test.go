@@ -38,6 +38,7 @@ func TestRun(t *testing.T) {
 
 func TestRethrow(t *testing.T) {
 	p := &Panic{Value: "broken"}
+	assert.Same(t, p, run(func() { Rethrow(p) }))
 	assert.PanicsWithValue(t, p, func() { Rethrow(p) })
 	assert.NotPanics(t, func() {
 		Rethrow(nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // page is what a list returns for a call.
@@ -37,18 +38,6 @@ func (l *list) fetch(_ context.Context, cursor string) (Page, error) {
 }
 
 func to(next string, items ...string) page { return page{next: next, items: items} }
-
-// collect runs a sequence to its end, as a loop does that goes on after errors.
-func collect[T any](sequence iter.Seq2[T, error]) (values []T, errs []error) {
-	for value, err := range sequence {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		values = append(values, value)
-	}
-	return values, errs
-}
 
 func TestWalkFollowsTheCursors(t *testing.T) {
 	end := to("")
@@ -121,7 +110,7 @@ func TestWalkFollowsTheCursors(t *testing.T) {
 			assert.Empty(t, l.cursors, "nothing is fetched before the loop")
 			for range 2 {
 				l.cursors = nil
-				got, errs := collect(walk)
+				got, errs := seq.Collect(walk)
 				assert.Empty(t, errs)
 				assert.Equal(t, tt.want, got)
 				assert.Equal(t, tt.cursors, l.cursors, "each walk begins anew")
@@ -138,13 +127,17 @@ func TestWalkEndsWhenACursorRepeats(t *testing.T) {
 		want   [][]string
 		calls  int
 	}{
-		"the same page for ever":           {"", []page{same}, [][]string{{"a", "b"}}, 2},
-		"a circle":                         {"", []page{same, to("c", "c"), to("b", "b")}, [][]string{{"a", "b"}, {"c"}}, 3},
-		"the cursor that the walk began":   {"b", []page{same}, nil, 1},
-		"other items before it, no cursor": {"", []page{{items: []string{"a", "b"}}, {items: []string{"c", "b"}}}, [][]string{{"a", "b"}}, 2},
+		"the same page for ever": {"", []page{same}, [][]string{{"a", "b"}}, 2},
+		"a circle": {
+			"", []page{same, to("c", "c"), to("b", "b")}, [][]string{{"a", "b"}, {"c"}}, 3,
+		},
+		"the cursor that the walk began": {"b", []page{same}, nil, 1},
+		"other items before it, no cursor": {
+			"", []page{{items: []string{"a", "b"}}, {items: []string{"c", "b"}}}, [][]string{{"a", "b"}}, 2,
+		},
 	} {
 		l := &list{pages: tt.pages}
-		got, errs := collect(Walk(t.Context(), tt.cursor, l.fetch))
+		got, errs := seq.Collect(Walk(t.Context(), tt.cursor, l.fetch))
 		assert.Equal(t, tt.want, got, name)
 		require.Len(t, errs, 1, name)
 		var repeated *CursorError
@@ -163,7 +156,7 @@ func TestWalkDoubtsTheEndBeforeTheTotal(t *testing.T) {
 		errs   []error
 	}{{0, "", nil}, {2, "", nil}, {1, "", nil}, {3, "", []error{ErrRepeated}}, {3, "before", nil}} {
 		l := &list{pages: []page{{total: tt.total, items: []string{"a", "b"}}}}
-		got, errs := collect(Walk(t.Context(), tt.cursor, l.fetch))
+		got, errs := seq.Collect(Walk(t.Context(), tt.cursor, l.fetch))
 		assert.Equal(t, [][]string{{"a", "b"}}, got)
 		assert.Equal(t, tt.errs, errs, "%+v", tt)
 	}
@@ -178,7 +171,7 @@ func TestWalkEndsAnEndlessList(t *testing.T) {
 		"later":                  {a, b, {"c"}, b},
 	} {
 		n := 0
-		got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+		got, errs := seq.Collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
 			n++
 			return Page{Items: slices.Clone(pages[n-1]), Next: fmt.Sprint("new", n)}, nil
 		}))
@@ -187,7 +180,7 @@ func TestWalkEndsAnEndlessList(t *testing.T) {
 	}
 	for total, limit := range map[int]int{0: 40_000, 1: 20_002, 7_000: 34_000} {
 		n := 0
-		got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+		got, errs := seq.Collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
 			if n++; n > 40_000 {
 				return Page{}, nil
 			}
@@ -206,7 +199,7 @@ func TestWalkEndsAnEndlessList(t *testing.T) {
 func TestWalkReturnsAnErrorOnce(t *testing.T) {
 	broken := errors.New("broken")
 	l := &list{pages: []page{to("b", "a", "b"), {items: []string{"c"}, next: "c", err: broken}}}
-	got, errs := collect(Walk(t.Context(), "", l.fetch))
+	got, errs := seq.Collect(Walk(t.Context(), "", l.fetch))
 	assert.Equal(t, [][]string{{"a", "b"}}, got, "a page that comes with an error does not count")
 	assert.Equal(t, []error{broken}, errs)
 	assert.Equal(t, []string{"", "b"}, l.cursors)
@@ -223,7 +216,7 @@ func TestWalkStopsWithTheLoop(t *testing.T) {
 func TestWalkPassesItsContext(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, "of the caller")
-	_, errs := collect(Walk(ctx, "", func(ctx context.Context, _ string) (Page, error) {
+	_, errs := seq.Collect(Walk(ctx, "", func(ctx context.Context, _ string) (Page, error) {
 		assert.Equal(t, "of the caller", ctx.Value(key{}))
 		return Page{}, nil
 	}))
@@ -233,7 +226,7 @@ func TestWalkPassesItsContext(t *testing.T) {
 // A cursor is a part of its page in memory. Walk keeps all cursors until the end, and none of the pages.
 func TestWalkKeepsNoPages(t *testing.T) {
 	var pages []weak.Pointer[byte]
-	got, errs := collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+	got, errs := seq.Collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
 		n := len(pages)
 		if n > 1 {
 			runtime.GC()

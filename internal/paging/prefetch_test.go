@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser/internal/guard"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 // counter yields 1, 2, 3 ... up to n, and notes the last one that it has made.
@@ -72,7 +73,7 @@ func TestPrefetchOverlapsWithTheLoop(t *testing.T) {
 func TestPrefetchPassesErrorsOn(t *testing.T) {
 	broken := errors.New("broken")
 	for ahead := range 3 {
-		values, errs := collect(Prefetch(t.Context(), ahead, func(context.Context) iter.Seq2[int, error] {
+		values, errs := seq.Collect(Prefetch(t.Context(), ahead, func(context.Context) iter.Seq2[int, error] {
 			return func(yield func(int, error) bool) {
 				_ = yield(1, nil) && yield(2, nil) && yield(0, broken)
 			}
@@ -170,7 +171,7 @@ func TestPrefetchTellsThatItsGoroutineWasEnded(t *testing.T) {
 		}
 	}
 	for ahead := 1; ahead < 4; ahead++ {
-		values, errs := collect(Prefetch(t.Context(), ahead, endsItself))
+		values, errs := seq.Collect(Prefetch(t.Context(), ahead, endsItself))
 		assert.Equal(t, []int{1}, values)
 		assert.Equal(t, []error{guard.ErrGoexit}, errs)
 		for range Prefetch(t.Context(), ahead, endsItself) {
@@ -211,7 +212,7 @@ func TestPrefetchPanicsInTheLoop(t *testing.T) {
 func TestPrefetchLeavesNothingOnTheContext(t *testing.T) {
 	ctx := foreignContext{t.Context(), make(chan struct{})}
 	made := 0
-	values, errs := collect(Prefetch(ctx, 2, counter(5, &made)))
+	values, errs := seq.Collect(Prefetch(ctx, 2, counter(5, &made)))
 	assert.Len(t, values, 5)
 	assert.Empty(t, errs)
 	// TestMain finds the goroutine of a context that was not canceled.

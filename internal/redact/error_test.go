@@ -107,7 +107,8 @@ func (a stringAddr) String() string  { return string(a) }
 
 func request(t *testing.T) *http.Request {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.weixin.qq.com/x?access_token="+token, strings.NewReader(secret))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"https://api.weixin.qq.com/x?access_token="+token, strings.NewReader(secret))
 	require.NoError(t, err)
 	return req
 }
@@ -116,18 +117,22 @@ func TestErrorOfTheStandardLibraryStays(t *testing.T) {
 	r := New(token, secret)
 	require.NoError(t, r.Error(nil))
 	dial := &net.OpError{
-		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(203, 0, 113, 7), Port: 443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
+		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(203, 0, 113, 7), Port: 443},
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
 	}
 	var typed *json.UnmarshalTypeError
 	require.ErrorAs(t, json.Unmarshal([]byte(`{"a":"b"}`), &struct{ A int }{}), &typed)
 	for _, err := range []error{
-		io.EOF, context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, net.ErrClosed, http.ErrHandlerTimeout,
+		io.EOF, context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, net.ErrClosed,
+		http.ErrHandlerTimeout,
 		errors.New("failed"), dial, typed, syscall.ECONNRESET,
 		fmt.Errorf("read: %w", &fs.PathError{Op: "open", Path: "/x", Err: os.ErrNotExist}),
 		errors.Join(dial, fmt.Errorf("%w: %w", context.Canceled, io.ErrUnexpectedEOF)),
 		&net.DNSError{Err: "no such host", Name: "api.weixin.qq.com", IsNotFound: true},
 		x509.HostnameError{Certificate: &x509.Certificate{}, Host: "api.weixin.qq.com"},
-		&tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{{}}, Err: x509.UnknownAuthorityError{}},
+		&tls.CertificateVerificationError{
+			UnverifiedCertificates: []*x509.Certificate{{}}, Err: x509.UnknownAuthorityError{},
+		},
 		tls.AlertError(40), &http.MaxBytesError{Limit: 7},
 	} {
 		assert.Equal(t, fmt.Sprintf("%T %p", err, err), fmt.Sprintf("%T %p", r.Error(err), r.Error(err)))
@@ -154,14 +159,22 @@ func TestErrorThatCanHoldASecretIsSealed(t *testing.T) {
 		"url.Error":        &url.Error{Op: "Get", URL: req.URL.String(), Err: os.ErrClosed},
 		"url.Error, clean": &url.Error{Op: "Get", URL: "https://example.com", Err: os.ErrClosed},
 		"without a name":   struct{ *requestError }{&requestError{req}},
-		"OpError":          &net.OpError{Op: "dial", Net: "tcp", Addr: stringAddr(req.URL.String()), Err: &requestError{req}},
-		"OpError, source":  &net.OpError{Op: "dial " + token, Net: token, Source: &net.UnixAddr{Name: secret}, Err: errors.New(token)},
-		"DNSError":         &net.DNSError{Err: token, Name: req.URL.String(), Server: secret, UnwrapErr: &requestError{req}},
-		"PathError":        &fs.PathError{Op: "open", Path: "/" + token, Err: &requestError{req}},
-		"SyscallError":     &os.SyscallError{Syscall: token, Err: &requestError{req}},
-		"certificate":      &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: token}},
-		"RecordHeader":     tls.RecordHeaderError{Msg: token, Conn: tls.Client(nil, &tls.Config{ServerName: token})},
-		"bytes":            &net.ParseError{Type: token, Text: token},
+		"OpError": &net.OpError{
+			Op: "dial", Net: "tcp", Addr: stringAddr(req.URL.String()), Err: &requestError{req},
+		},
+		"OpError, source": &net.OpError{
+			Op: "dial " + token, Net: token, Source: &net.UnixAddr{Name: secret}, Err: errors.New(token),
+		},
+		"DNSError": &net.DNSError{
+			Err: token, Name: req.URL.String(), Server: secret, UnwrapErr: &requestError{req},
+		},
+		"PathError":    &fs.PathError{Op: "open", Path: "/" + token, Err: &requestError{req}},
+		"SyscallError": &os.SyscallError{Syscall: token, Err: &requestError{req}},
+		"certificate": &tls.CertificateVerificationError{
+			Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: token},
+		},
+		"RecordHeader": tls.RecordHeaderError{Msg: token, Conn: tls.Client(nil, &tls.Config{ServerName: token})},
+		"bytes":        &net.ParseError{Type: token, Text: token},
 		"function": struct {
 			error
 			get func() string
@@ -196,7 +209,9 @@ func TestErrorKeepsWhatProgramsLookFor(t *testing.T) {
 	r := New(token, secret)
 	inner := &net.OpError{
 		Op: "dial", Net: "tcp", Addr: stringAddr("proxy.example.com?" + token),
-		Err: &net.DNSError{Err: "timeout", Name: token + ".example.com", IsTimeout: true, UnwrapErr: syscall.ECONNREFUSED},
+		Err: &net.DNSError{
+			Err: "timeout", Name: token + ".example.com", IsTimeout: true, UnwrapErr: syscall.ECONNREFUSED,
+		},
 	}
 	for _, err := range []error{
 		inner, &wrapError{inner}, &url.Error{Op: "Get", URL: token, Err: inner}, errors.Join(io.EOF, &wrapError{inner}),
@@ -219,7 +234,8 @@ func TestErrorKeepsWhatProgramsLookFor(t *testing.T) {
 		assert.True(t, ne.Timeout())
 		assert.Equal(t, "***.example.com", dns.Name)
 		assert.Equal(t, syscall.ECONNREFUSED, no)
-		assert.Contains(t, got.Error(), map[bool]string{true: "dial tcp", false: "wrapped"}[!strings.Contains(err.Error(), "wrapped")])
+		assert.Contains(t, got.Error(),
+			map[bool]string{true: "dial tcp", false: "wrapped"}[!strings.Contains(err.Error(), "wrapped")])
 	}
 	var op *net.OpError
 	require.ErrorAs(t, r.Error(inner), &op)
@@ -228,7 +244,8 @@ func TestErrorKeepsWhatProgramsLookFor(t *testing.T) {
 	assert.Equal(t, "proxy.example.com?***", op.Addr.String())
 
 	var record tls.RecordHeaderError
-	require.ErrorAs(t, r.Error(tls.RecordHeaderError{Msg: "m", RecordHeader: [5]byte{1}, Conn: tls.Client(nil, nil)}), &record)
+	require.ErrorAs(t, r.Error(tls.RecordHeaderError{Msg: "m", RecordHeader: [5]byte{1}, Conn: tls.Client(nil, nil)}),
+		&record)
 	assert.Equal(t, tls.RecordHeaderError{Msg: "m", RecordHeader: [5]byte{1}}, record)
 	var path *fs.PathError
 	require.ErrorAs(t, r.Error(&wrapError{&fs.PathError{Op: "open", Path: "/" + token, Err: fs.ErrNotExist}}), &path)
@@ -237,7 +254,10 @@ func TestErrorKeepsWhatProgramsLookFor(t *testing.T) {
 	require.ErrorAs(t, r.Error(&os.SyscallError{Syscall: token, Err: syscall.EPIPE}), &sys)
 	assert.Equal(t, os.SyscallError{Syscall: "***", Err: syscall.EPIPE}, *sys)
 	var cert *tls.CertificateVerificationError
-	require.ErrorAs(t, r.Error(&tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{{}}, Err: textError{token}}), &cert)
+	require.ErrorAs(t,
+		r.Error(&tls.CertificateVerificationError{
+			UnverifiedCertificates: []*x509.Certificate{{}}, Err: textError{token},
+		}), &cert)
 	assert.Len(t, cert.UnverifiedCertificates, 1)
 }
 
@@ -249,7 +269,10 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		{errors.New(`Post "https://user:pass@example.com/x?secret=y&b=c": EOF ` + token), `Post "***": EOF ***`},
 		{textError{"proxy https://proxy.example.com/x?y=z refused"}, "proxy https://proxy.example.com/x?y=z refused"},
-		{textError{"proxy http://me:word@proxy.example.com/@x refused"}, "proxy http://***@proxy.example.com/@x refused"},
+		{
+			textError{"proxy http://me:word@proxy.example.com/@x refused"},
+			"proxy http://***@proxy.example.com/@x refused",
+		},
 		{errors.New("socks5://me@[::1]:1080 refused"), "socks5://***@[::1]:1080 refused"},
 		{fmt.Errorf("a: %w", textError{"b"}), "a: b"},
 		{(*requestError)(nil), "nil *redact.requestError"},
@@ -342,8 +365,9 @@ func TestLargeErrors(t *testing.T) {
 // http2 has types of its own, unexported ones in net/http, which errors.As takes for those of golang.org/x/net/http2.
 func TestIsStandard(t *testing.T) {
 	for value, want := range map[any]bool{
-		io.EOF: true, net.UnknownNetworkError("x"): true, "text": true, [2]int{}: true, struct{}{}: true, bytes.ErrTooLarge: true,
-		textError{}: false, assert.AnError: true, assert.ObjectsAreEqual(1, 1): true,
+		io.EOF: true, net.UnknownNetworkError("x"): true, "text": true, [2]int{}: true, struct{}{}: true,
+		bytes.ErrTooLarge: true,
+		textError{}:       false, assert.AnError: true, assert.ObjectsAreEqual(1, 1): true,
 	} {
 		typ := reflect.TypeOf(value)
 		if typ.Kind() == reflect.Pointer {

@@ -52,7 +52,7 @@ func (r Redactor) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redact
 const redacted = "***"
 
 // Text returns text with "***" in place of each run of 8 bytes or more that it shares with a secret, and of the value
-// of each parameter or JSON member that is called access_token, refresh_token or secret. These are recognised in upper
+// of each parameter or JSON member that is called access_token, refresh_token or secret. These are recognized in upper
 // and lower case, with white space, quotes, punctuation and HTML tags in between, and after these encodings: percent,
 // JSON and C escapes, HTML entities, base64, hex, lists of bytes.
 //

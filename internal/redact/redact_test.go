@@ -31,18 +31,24 @@ func TestText(t *testing.T) {
 		secrets []string
 		want    string
 	}{
-		"nothing":          {"", []string{fake}, ""},
-		"no secret":        {"the body is HTML", nil, "the body is HTML"},
-		"query":            {"GET /cgi-bin/user/get?token=50_FAKE-token&next_openid=", []string{fake}, "GET /cgi-bin/user/get?token=***&next_openid="},
-		"the whole":        {fake, []string{fake}, "***"},
-		"at both ends":     {fake + " " + fake, []string{fake}, "*** ***"},
-		"twice in a row":   {fake + fake, []string{fake}, "******"},
-		"two secrets":      {"a 50_FAKE-token b FAKEsecret c", []string{fake, "FAKEsecret"}, "a *** b *** c"},
-		"same one twice":   {"a 50_FAKE-token", []string{fake, fake}, "a ***"},
-		"empty secrets":    {"abc", []string{"", ""}, "abc"},
-		"short secrets":    {"abc is abcd", []string{"a", "abc"}, "abc is abcd"},
-		"four bytes":       {"abc is abcd", []string{"abcd"}, "abc is ***"},
-		"seven bytes":      {"abcdefg, not abc defg, ABCDEFG or abcdef", []string{"abcdefg"}, "***, not abc defg, ABCDEFG or abcdef"},
+		"nothing":   {"", []string{fake}, ""},
+		"no secret": {"the body is HTML", nil, "the body is HTML"},
+		"query": {
+			"GET /cgi-bin/user/get?token=50_FAKE-token&next_openid=",
+			[]string{fake},
+			"GET /cgi-bin/user/get?token=***&next_openid=",
+		},
+		"the whole":      {fake, []string{fake}, "***"},
+		"at both ends":   {fake + " " + fake, []string{fake}, "*** ***"},
+		"twice in a row": {fake + fake, []string{fake}, "******"},
+		"two secrets":    {"a 50_FAKE-token b FAKEsecret c", []string{fake, "FAKEsecret"}, "a *** b *** c"},
+		"same one twice": {"a 50_FAKE-token", []string{fake, fake}, "a ***"},
+		"empty secrets":  {"abc", []string{"", ""}, "abc"},
+		"short secrets":  {"abc is abcd", []string{"a", "abc"}, "abc is abcd"},
+		"four bytes":     {"abc is abcd", []string{"abcd"}, "abc is ***"},
+		"seven bytes": {
+			"abcdefg, not abc defg, ABCDEFG or abcdef", []string{"abcdefg"}, "***, not abc defg, ABCDEFG or abcdef",
+		},
 		"short, at once":   {"abcd", []string{"\x00abcd"}, "abcd"},
 		"seven shared":     {"50_FAKE and 0_FAKE-. or -token", []string{fake}, "50_FAKE and 0_FAKE-. or -token"},
 		"eight shared":     {"x50_FAKE-y", []string{fake}, "x***y"},
@@ -60,40 +66,72 @@ func TestText(t *testing.T) {
 		"other joins":          {`'0f1e2d' . '3c4b' || '5a69' & "78"`, []string{secret}, `'***"`},
 		"quoted lines":         {"> 0f1e2d\r\n> 3c4b5a", []string{secret}, "> ***"},
 		"list of texts":        {`["0f1e","2d3c","4b5a"]`, []string{secret}, `["***"]`},
-		"HTML":                 {`<td>0f1e<wbr>2d3c<br/>4b</td><td class="x">5a</td>`, []string{secret}, `<td>***</td>`},
-		"in a tag":             {`<a href="/0f1e2d3c4b5a"><b>x`, []string{secret}, `<a href="/***"><b>x`},
-		"UTF-16":               {"0\x00f\x001\x00e\x002\x00d\x003\x00c\x004\x00", []string{secret}, "***\x00"},
-		"plus at the end":      {`"abcdefg+"`, []string{"abcdefg+hi"}, `"***"`},
+		"HTML": {
+			`<td>0f1e<wbr>2d3c<br/>4b</td><td class="x">5a</td>`, []string{secret}, `<td>***</td>`,
+		},
+		"in a tag":        {`<a href="/0f1e2d3c4b5a"><b>x`, []string{secret}, `<a href="/***"><b>x`},
+		"UTF-16":          {"0\x00f\x001\x00e\x002\x00d\x003\x00c\x004\x00", []string{secret}, "***\x00"},
+		"plus at the end": {`"abcdefg+"`, []string{"abcdefg+hi"}, `"***"`},
 
-		"query escaped":         {"t=a%2Fb%2Bc+d%3D%3D&x", []string{"a/b+c d=="}, "t=***&x"},
-		"path escaped":          {"/a%2Fb+c%20d==/x", []string{"a/b+c d=="}, "/***/x"},
-		"lower-case hex":        {"t=a%2fb%2bc%20d%3d%3d&x", []string{"a/b+c d=="}, "t=***&x"},
-		"escaped without need":  {"t=%35%30%5FFAKE%2dtoken&x", []string{fake}, "t=***&x"},
-		"escaped twice":         {"t=%2535%2530%255FFAKE-token&x", []string{fake}, "t=***&x"},
-		"percent and cut":       {"t=%35%30%5FFAKE%2dt%", []string{fake}, "t=***%"},
-		"percent sign":          {"%41bcdefg %2541bcdefg Abcdefg", []string{"%41bcdefg"}, "*** *** Abcdefg"},
-		"escape of JavaScript":  {`%u0030f1e2d3c4b \u{30}f1e2d3c4b \x30f1e2d3c4b \060f1e2d3c4b`, []string{secret}, `*** *** *** ***`},
-		"no escapes":            {`%zz %u00 \u00 \u{} \u{zz} \x \xz \8 & &; &#; &#x; &nothing; %`, []string{secret}, `%zz %u00 \u00 \u{} \u{zz} \x \xz \8 & &; &#; &#x; &nothing; %`},
-		"escaped slash":         {`{"t":"a\/b+c==d"}`, []string{"a/b+c==d"}, `{"t":"***"}`},
-		"unicode escapes":       {`{"t":"a\u002fb\u002Bc\u003d\u003Dd"}`, []string{"a/b+c==d"}, `{"t":"***"}`},
-		"short escapes":         {`{"t":"a\"b\\c\n\td"}`, []string{"a\"b\\c\n\td"}, `{"t":"***"}`},
-		"JSON in JSON in JSON":  {`"{\"a\":\"{\\\"t\\\":\\\"50\\\\u005fFAKE\\\\u002dtoken\\\"}\"}"`, []string{fake}, `"{\"a\":\"{\\\"t\\\":\\\"***\\\"}\"}"`},
-		"Chinese":               {`{"t":"\u5bc6\u7801!"} 密码! %E5%AF%86%E7%A0%81%21`, []string{"密码!"}, `{"t":"***"} *** ***`},
-		"Chinese, cut":          {`的密钥是 密钥是什么`, []string{"密钥是密钥"}, `的*** ***什么`},
-		"Chinese, in a letter":  {`䯆钥是x`, []string{"密钥是密钥"}, `***x`},
-		"zero byte":             {"abcdefg", []string{"\x00abcdefg"}, "abcdefg"},
-		"four secrets":          {"abcdefgh ijklmnop qrstuvwx 12345678", []string{"abcdefgh", "ijklmnop", "qrstuvwx", "12345678"}, "*** *** *** ***"},
-		"base64 of a query":     {base64.StdEncoding.EncodeToString([]byte("q=a%2Bb%2Bc%2Bd%2Be%2B")), []string{"a+b+c+d+e+"}, "cT1***g=="},
-		"surrogate pair":        {`{"t":"\ud83d\udd11key"}`, []string{"🔑key"}, `{"t":"***"}`},
-		"HTML entities":         {`50&#95;FAKE&#x2D;token, 50&lowbar;FAKE&hyphen;token, 50&amp;#95;FAKE-token`, []string{fake}, `***, ***, ***`},
-		"HTML without a stop":   {`&#48f1e2d3c4b &#48 0f1e2d3c4b`, []string{"g" + secret}, `*** &#48 ***`},
-		"percent around JSON":   {`%7B%22t%22%3A%2250%5Cu005fFAKE-token%22%7D`, []string{fake}, `%7B%22t%22%3A%22***%22%7D`},
-		"bytes":                 {"[53 48 95 70 65 75 69 45 116 111 107 101 110]", []string{fake}, "[***]"},
-		"bytes of hex":          {"[]byte{0x35, 0x30, 0x5f, 0x46, 0x41, 0x4b, 0x45, 0x2d, 0x74, 0x6f, 0x6b, 0x65, 0x6e}", []string{fake}, "[]byte{***}"},
-		"bytes with others":     {"x1 a(9 53 48 95 70 65 75 69 45 10) 7", []string{fake}, "x1 a(9 *** 10) 7"},
-		"hex":                   {"x35305f46414b452d746f6b656ex 35305F46414B452D", []string{fake}, "x***x ***"},
-		"hex with gaps":         {"35 30 5f 46 41:4b:45:2d:74", []string{fake}, "***"},
-		"base64 and its prefix": {"Basic " + base64.StdEncoding.EncodeToString([]byte("wx:"+fake)), []string{fake}, "Basic d3g6***g=="},
+		"query escaped":        {"t=a%2Fb%2Bc+d%3D%3D&x", []string{"a/b+c d=="}, "t=***&x"},
+		"path escaped":         {"/a%2Fb+c%20d==/x", []string{"a/b+c d=="}, "/***/x"},
+		"lower-case hex":       {"t=a%2fb%2bc%20d%3d%3d&x", []string{"a/b+c d=="}, "t=***&x"},
+		"escaped without need": {"t=%35%30%5FFAKE%2dtoken&x", []string{fake}, "t=***&x"},
+		"escaped twice":        {"t=%2535%2530%255FFAKE-token&x", []string{fake}, "t=***&x"},
+		"percent and cut":      {"t=%35%30%5FFAKE%2dt%", []string{fake}, "t=***%"},
+		"percent sign":         {"%41bcdefg %2541bcdefg Abcdefg", []string{"%41bcdefg"}, "*** *** Abcdefg"},
+		"escape of JavaScript": {
+			`%u0030f1e2d3c4b \u{30}f1e2d3c4b \x30f1e2d3c4b \060f1e2d3c4b`, []string{secret}, `*** *** *** ***`,
+		},
+		"no escapes": {
+			`%zz %u00 \u00 \u{} \u{zz} \x \xz \8 & &; &#; &#x; &nothing; %`,
+			[]string{secret},
+			`%zz %u00 \u00 \u{} \u{zz} \x \xz \8 & &; &#; &#x; &nothing; %`,
+		},
+		"escaped slash":   {`{"t":"a\/b+c==d"}`, []string{"a/b+c==d"}, `{"t":"***"}`},
+		"unicode escapes": {`{"t":"a\u002fb\u002Bc\u003d\u003Dd"}`, []string{"a/b+c==d"}, `{"t":"***"}`},
+		"short escapes":   {`{"t":"a\"b\\c\n\td"}`, []string{"a\"b\\c\n\td"}, `{"t":"***"}`},
+		"JSON in JSON in JSON": {
+			`"{\"a\":\"{\\\"t\\\":\\\"50\\\\u005fFAKE\\\\u002dtoken\\\"}\"}"`,
+			[]string{fake},
+			`"{\"a\":\"{\\\"t\\\":\\\"***\\\"}\"}"`,
+		},
+		"Chinese": {
+			`{"t":"\u5bc6\u7801!"} 密码! %E5%AF%86%E7%A0%81%21`, []string{"密码!"}, `{"t":"***"} *** ***`,
+		},
+		"Chinese, cut":         {`的密钥是 密钥是什么`, []string{"密钥是密钥"}, `的*** ***什么`},
+		"Chinese, in a letter": {`䯆钥是x`, []string{"密钥是密钥"}, `***x`},
+		"zero byte":            {"abcdefg", []string{"\x00abcdefg"}, "abcdefg"},
+		"four secrets": {
+			"abcdefgh ijklmnop qrstuvwx 12345678",
+			[]string{"abcdefgh", "ijklmnop", "qrstuvwx", "12345678"},
+			"*** *** *** ***",
+		},
+		"base64 of a query": {
+			base64.StdEncoding.EncodeToString([]byte("q=a%2Bb%2Bc%2Bd%2Be%2B")), []string{"a+b+c+d+e+"}, "cT1***g==",
+		},
+		"surrogate pair": {`{"t":"\ud83d\udd11key"}`, []string{"🔑key"}, `{"t":"***"}`},
+		"HTML entities": {
+			`50&#95;FAKE&#x2D;token, 50&lowbar;FAKE&hyphen;token, 50&amp;#95;FAKE-token`,
+			[]string{fake},
+			`***, ***, ***`,
+		},
+		"HTML without a stop": {`&#48f1e2d3c4b &#48 0f1e2d3c4b`, []string{"g" + secret}, `*** &#48 ***`},
+		"percent around JSON": {
+			`%7B%22t%22%3A%2250%5Cu005fFAKE-token%22%7D`, []string{fake}, `%7B%22t%22%3A%22***%22%7D`,
+		},
+		"bytes": {"[53 48 95 70 65 75 69 45 116 111 107 101 110]", []string{fake}, "[***]"},
+		"bytes of hex": {
+			"[]byte{0x35, 0x30, 0x5f, 0x46, 0x41, 0x4b, 0x45, 0x2d, 0x74, 0x6f, 0x6b, 0x65, 0x6e}",
+			[]string{fake},
+			"[]byte{***}",
+		},
+		"bytes with others": {"x1 a(9 53 48 95 70 65 75 69 45 10) 7", []string{fake}, "x1 a(9 *** 10) 7"},
+		"hex":               {"x35305f46414b452d746f6b656ex 35305F46414B452D", []string{fake}, "x***x ***"},
+		"hex with gaps":     {"35 30 5f 46 41:4b:45:2d:74", []string{fake}, "***"},
+		"base64 and its prefix": {
+			"Basic " + base64.StdEncoding.EncodeToString([]byte("wx:"+fake)), []string{fake}, "Basic d3g6***g==",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := New(tt.secrets...).Text(tt.text)
@@ -176,7 +214,8 @@ var ordinary = []string{
 	`0000  7b 22 65 72 72 63 6f 64  65 22 3a 30 2c 22 65 72  |{"errcode":0,"er|`,
 	"用户 openid 列表为空，请检查参数。\t“标签名”已存在\n第二行\u2028结束",
 	`<?xml version="1.0"?><error><code>503</code><message>a + b = c &lt; d; 100% off, C:\new\table, \\server\x, %zz</message></error>`,
-	"\xff\xfe\x00<\x00h\x00t\x00m\x00l\x00>", strings.Repeat("=", 300), strings.Repeat("%25", 100), strings.Repeat(`\\`, 100),
+	"\xff\xfe\x00<\x00h\x00t\x00m\x00l\x00>", strings.Repeat("=", 300), strings.Repeat("%25", 100),
+	strings.Repeat(`\\`, 100),
 	`SELECT * FROM users WHERE name = 'x' AND id IN (1,2,3,4,5,6,7,8,9,10,11,12)`,
 	`goroutine 1 [running]: main.main() /app/main.go:42 +0x1d exit status 2`,
 }
@@ -227,12 +266,14 @@ func spellings(secret string) map[string]string {
 		"escaped slash": strings.ReplaceAll(string(quoted), "/", `\/`), "quoted": fmt.Sprintf("%+q", secret),
 		"entities": entities.String(), "percent": percent.String(), "numbers": numbers.String(),
 		"bytes": fmt.Sprintf("%#v", []byte(secret)), "hex": fmt.Sprintf("%x", secret), "HEX": fmt.Sprintf("%X", secret),
-		"hex with spaces": fmt.Sprintf("% x", secret), "hex with 0x": fmt.Sprintf("% #x", secret), "dump": hex.Dump([]byte(secret)),
+		"hex with spaces": fmt.Sprintf("% x", secret), "hex with 0x": fmt.Sprintf("% #x", secret),
+		"dump": hex.Dump([]byte(secret)),
 	}
 	for i, before := range []string{"", "a", "ab"} {
 		all[fmt.Sprint("base64 ", i)] = base64.StdEncoding.EncodeToString([]byte(before + secret + "c"))
 		all[fmt.Sprint("base64url ", i)] = base64.RawURLEncoding.EncodeToString([]byte(before + secret))
-		all[fmt.Sprint("base64 of a query ", i)] = base64.StdEncoding.EncodeToString([]byte(before + "?x=" + url.QueryEscape(secret)))
+		query := before + "?x=" + url.QueryEscape(secret)
+		all[fmt.Sprint("base64 of a query ", i)] = base64.StdEncoding.EncodeToString([]byte(query))
 	}
 	for name, s := range all {
 		twice, _ := json.Marshal(s)

@@ -33,7 +33,8 @@ const AliceBody = `{"subscribe":1,"openid":"` + Alice + `","nickname":"A","sex":
 var AliceInfo = wechatuser.UserInfo{
 	Subscribe: 1, OpenID: Alice, Nickname: "A", Sex: 2, Language: "zh_CN", City: "广州",
 	Province: "广东", Country: "中国", HeadImgURL: "https://wx.qlogo.cn/0", SubscribeTime: 1641364601, UnionID: "uFAKE",
-	Remark: "r", GroupID: 100, TagIDList: []int{100, 2}, SubscribeScene: wechatuser.SceneQRCode, QRScene: 98765, QRSceneStr: "s",
+	Remark: "r", GroupID: 100, TagIDList: []int{100, 2}, SubscribeScene: wechatuser.SceneQRCode, QRScene: 98765,
+	QRSceneStr: "s",
 }
 
 // RID is a request ID.

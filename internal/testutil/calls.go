@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,13 +47,15 @@ func (a APICall) NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuse
 	if !a.IsTokenCall() {
 		return NewClient(t, rt, opts...)
 	}
-	opts = append([]wechatuser.Option{wechatuser.WithTransport(rt)}, opts...)
+	return NewTokenClient(t, rt, slices.Concat(opts, a.Options())...)
+}
+
+// Options are the options without which a client cannot make the call.
+func (a APICall) Options() []wechatuser.Option {
 	if a.Legacy {
-		opts = append(opts, wechatuser.WithLegacyToken())
+		return []wechatuser.Option{wechatuser.WithLegacyToken()}
 	}
-	c, err := wechatuser.New(AppID, Secret, opts...)
-	require.NoError(t, err)
-	return c
+	return nil
 }
 
 // IsTokenCall reports whether the call is for a token.
@@ -61,11 +64,11 @@ func (a APICall) IsTokenCall() bool { return strings.HasSuffix(a.API, "AccessTok
 // ErrOnly adapts a method that returns only an error to [APICall].
 func ErrOnly(err error) (any, error) { return nil, err }
 
-// PageBody is a page with the openids of Alice and Bob.
-const PageBody = `{"total":3,"count":2,"data":{"openid":["` + Alice + `","` + Bob + `"]},"next_openid":"` + Bob + `"}`
+// pageBody is a page with the openids of Alice and Bob.
+const pageBody = `{"total":3,"count":2,"data":{"openid":["` + Alice + `","` + Bob + `"]},"next_openid":"` + Bob + `"}`
 
-// FansPage is what PageBody decodes to.
-var FansPage = &wechatuser.OpenIDPage{Total: 3, Count: 2, OpenIDs: []string{Alice, Bob}, NextOpenID: Bob}
+// fansPage is what pageBody decodes to.
+var fansPage = &wechatuser.OpenIDPage{Total: 3, Count: 2, OpenIDs: []string{Alice, Bob}, NextOpenID: Bob}
 
 // APICalls has at least one call of each endpoint. With a client of [APICall.NewClient] each sends one request.
 var APICalls = []APICall{
@@ -94,7 +97,7 @@ var APICalls = []APICall{
 	},
 	{
 		Name: "GetFans", API: "getFans", Method: "GET", Path: PathGetFans,
-		Query: url.Values{"next_openid": {Carol}}, Response: PageBody, Want: FansPage,
+		Query: url.Values{"next_openid": {Carol}}, Response: pageBody, Want: fansPage,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, Carol) },
 	},
 	{
@@ -129,8 +132,9 @@ var APICalls = []APICall{
 
 	{
 		Name: "CreateTag", API: "createTag", Method: "POST", Path: PathCreateTag, Write: true, Retry: RetryLookUp,
-		Body: `{"tag":{"name":"广东"}}`, Response: `{"tag":{"id":134,"name":"广东"}}`, Want: &wechatuser.Tag{ID: 134, Name: "广东"},
-		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.CreateTag(ctx, "广东") },
+		Body: `{"tag":{"name":"广东"}}`, Response: `{"tag":{"id":134,"name":"广东"}}`,
+		Want: &wechatuser.Tag{ID: 134, Name: "广东"},
+		Do:   func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.CreateTag(ctx, "广东") },
 	},
 	{
 		Name: "GetTags", API: "getTags", Method: "GET", Path: PathGetTags,
@@ -178,7 +182,7 @@ var APICalls = []APICall{
 
 	{
 		Name: "GetBlacklist", API: "getBlacklist", Method: "POST", Path: PathGetBlacklist,
-		Body: `{"begin_openid":"` + Carol + `"}`, Response: PageBody, Want: FansPage,
+		Body: `{"begin_openid":"` + Carol + `"}`, Response: pageBody, Want: fansPage,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetBlacklist(ctx, Carol) },
 	},
 	{
@@ -211,8 +215,9 @@ var APICalls = []APICall{
 		},
 	},
 	{
-		Name: "ClearAPIQuota", API: "clearApiQuota", Method: "POST", Path: PathClearAPIQuota, Write: true, Retry: RetryNever,
-		Body: `{"cgi_path":"/cgi-bin/user/get"}`, Response: OKBody,
+		Name: "ClearAPIQuota", API: "clearApiQuota", Method: "POST", Path: PathClearAPIQuota, Write: true,
+		Retry: RetryNever,
+		Body:  `{"cgi_path":"/cgi-bin/user/get"}`, Response: OKBody,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
 			return ErrOnly(c.ClearAPIQuota(ctx, PathGetFans))
 		},
@@ -249,7 +254,8 @@ var APICalls = []APICall{
 	},
 
 	{
-		Name: "Token/WithLegacyToken", API: "getAccessToken", Method: "GET", Path: PathToken, OwnAuth: true, Legacy: true,
+		Name: "Token/WithLegacyToken", API: "getAccessToken", Method: "GET", Path: PathToken, OwnAuth: true,
+		Legacy:   true,
 		Query:    url.Values{"grant_type": {"client_credential"}, "appid": {AppID}, "secret": {Secret}},
 		Response: TokenBody, Want: BubbleToken,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
@@ -261,7 +267,8 @@ var APICalls = []APICall{
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.Token(ctx) },
 	},
 	{
-		Name: "RefreshToken", API: "getStableAccessToken", Method: "POST", Path: PathStableToken, OwnAuth: true, Retry: RetryNever,
+		Name: "RefreshToken", API: "getStableAccessToken", Method: "POST", Path: PathStableToken, OwnAuth: true,
+		Retry:    RetryNever,
 		Body:     `{"grant_type":"client_credential","appid":"` + AppID + `","secret":"` + Secret + `","force_refresh":true}`,
 		Response: TokenBody, Want: BubbleToken,
 		Do: func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.RefreshToken(ctx) },

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -18,12 +19,8 @@ import (
 // NewClient returns a client that sends through rt and has a token already. The options given take precedence.
 func NewClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
-	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{
-		wechatuser.WithTransport(rt),
-		wechatuser.WithTokenSource(wechatuser.StaticTokenSource(Token)),
-	}, opts...)...)
-	require.NoError(t, err)
-	return c
+	source := wechatuser.WithTokenSource(wechatuser.StaticTokenSource(Token))
+	return NewTokenClient(t, rt, append([]wechatuser.Option{source}, opts...)...)
 }
 
 // NewSocketServer starts a server on the loopback interface, for tests that need a socket.
@@ -99,7 +96,7 @@ func Describe(err error) string {
 	return strings.Join(words, " ")
 }
 
-// NewTokenClient returns a client that fetches its tokens through rt.
+// NewTokenClient returns a client that fetches its tokens through rt. The options given take precedence.
 func NewTokenClient(t testing.TB, rt http.RoundTripper, opts ...wechatuser.Option) *wechatuser.Client {
 	t.Helper()
 	c, err := wechatuser.New(AppID, Secret, append([]wechatuser.Option{wechatuser.WithTransport(rt)}, opts...)...)
@@ -112,3 +109,6 @@ var ThreeHosts = wechatuser.WithBaseURL("https://a", "https://b", "https://c")
 
 // NoRetry limits a call to one attempt.
 var NoRetry = wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1})
+
+// Next is what an interceptor calls to go on.
+type Next = func(context.Context) (wechatuser.Result, error)

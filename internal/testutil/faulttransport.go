@@ -52,7 +52,8 @@ type FaultTransport struct {
 	seed    uint64
 	Percent uint64 // of requests to inject a fault into
 	Fatal   bool   // also inject 45009
-	// BreakOff also ends the goroutine of a batch call, before or after it is applied. Such a call does not count as Sent.
+	// BreakOff also ends the goroutine of a batch call, before or after it is applied. Such a call does not count as
+	// Sent.
 	BreakOff   bool
 	StalePages bool            // also inject the last page of a list again
 	Revoke     func()          // revokes all tokens, nil for no such fault
@@ -199,7 +200,9 @@ func (s *FaultTransport) token(req *http.Request) (*http.Response, error) {
 }
 
 // failSome applies a request for all but some of its openids.
-func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64, forward func([]string) (*http.Response, error)) (*http.Response, error) {
+func (s *FaultTransport) failSome(req *http.Request, openIDs []string, dice uint64,
+	forward func([]string) (*http.Response, error),
+) (*http.Response, error) {
 	var failed, rest []string
 	for i, id := range openIDs {
 		if i == int(dice%uint64(len(openIDs))) || (dice>>(i%60))&3 == 3 {
@@ -279,5 +282,8 @@ func (s *FaultTransport) end(openIDs []string) {
 
 // NewFaultTransport returns a transport in front of next that injects nothing until Percent or Fatal is set.
 func NewFaultTransport(next http.RoundTripper, seed uint64) *FaultTransport {
-	return &FaultTransport{next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int), pages: make(map[string]string)}
+	return &FaultTransport{
+		next: next, seed: seed, seen: make(map[string]uint64), inFlight: make(map[string]int),
+		pages: make(map[string]string),
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,13 +77,7 @@ func NewFixture(t testing.TB, call APICall, opts ...wechatuser.Option) *Fixture 
 		require.ErrorAs(t, direct.UpdateRemark(t.Context(), "oNOBODY", ""), &e)
 		fx.Call.Do = func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetRIDInfo(ctx, e.RID) }
 	}
-	opts = append([]wechatuser.Option{wechatuser.WithTransport(fx)}, opts...)
-	if call.Legacy {
-		opts = append(opts, wechatuser.WithLegacyToken())
-	}
-	c, err := wechatuser.New(AppID, Secret, opts...)
-	require.NoError(t, err)
-	fx.Client = c
+	fx.Client = NewTokenClient(t, fx, slices.Concat(opts, call.Options())...)
 	return fx
 }
 
@@ -108,7 +103,8 @@ func (fx *Fixture) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		fx.Calls++
 	}
-	inject := fx.Inject != nil && fx.Times != 0 && (req.URL.Path == fx.Path || IsTokenPath(fx.Path) && IsTokenPath(req.URL.Path))
+	inject := fx.Inject != nil && fx.Times != 0 && (req.URL.Path == fx.Path || IsTokenPath(fx.Path) &&
+		IsTokenPath(req.URL.Path))
 	if inject {
 		fx.Times--
 		fx.Injected++
@@ -173,7 +169,8 @@ type AccountState struct {
 func (fx *Fixture) State(t testing.TB) AccountState {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
-		fx.Server.URL+"/cgi-bin/openapi/quota/get?access_token="+fx.Server.AccessToken(), strings.NewReader(`{"cgi_path":"/cgi-bin/user/get"}`))
+		fx.Server.URL+"/cgi-bin/openapi/quota/get?access_token="+fx.Server.AccessToken(),
+		strings.NewReader(`{"cgi_path":"/cgi-bin/user/get"}`))
 	require.NoError(t, err)
 	used, err := fx.Apply(req)
 	require.NoError(t, err)
@@ -232,7 +229,8 @@ func (k Socket) Inject(fx *Fixture, req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return err
 		}
-		again, err := http.NewRequestWithContext(context.Background(), got.Method, fx.Server.URL+got.RequestURI, bytes.NewReader(body))
+		again, err := http.NewRequestWithContext(context.Background(), got.Method, fx.Server.URL+got.RequestURI,
+			bytes.NewReader(body))
 		if err != nil {
 			return err
 		}

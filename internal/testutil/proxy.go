@@ -12,7 +12,7 @@ import (
 )
 
 // Proxy is a TCP proxy in front of a server. It can forget its connections, as a NAT gateway or a load balancer does
-// that was restarted or had them idle for too long.
+// after a restart, or after a connection was idle for too long.
 type Proxy struct {
 	URL    string
 	target string
@@ -26,9 +26,9 @@ type Forgets int
 
 // What a forgotten connection does.
 const (
-	Resets   Forgets = 1 + iota // it answers with RST
-	Closes                      // it answers with FIN
-	Swallows                    // it does not answer
+	Resets   Forgets = 1 + iota // it responds with RST
+	Closes                      // it responds with FIN
+	Swallows                    // it does not respond
 )
 
 func (f Forgets) String() string { return [...]string{"", "resets", "closes", "swallows"}[f] }
@@ -74,7 +74,7 @@ func NewProxy(t testing.TB, handler http.Handler) *Proxy {
 	return p
 }
 
-// Forget makes the proxy forget all connections that are open now. It returns how many those are.
+// Forget makes the proxy forget all connections that are open now, and returns their number.
 func (p *Proxy) Forget(f Forgets) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// SharedPart returns 8 characters in a row that a text shares with a secret, in whatever case and encoding and whatever
+// sharedPart returns 8 characters in a row that a text shares with a secret, in whatever case and encoding and whatever
 // splits them; "" if there are none.
-func SharedPart(text, secret string) string {
+func sharedPart(text, secret string) string {
 	shared := func(view, secret string) string {
 		for i := 0; i+8 <= len(secret); i++ {
 			if strings.Contains(view, secret[i:i+8]) {
@@ -171,7 +171,7 @@ func AssertClean(t testing.TB, text string) {
 		return
 	}
 	for _, secret := range []string{Token, Secret} {
-		if part := SharedPart(text, secret); part != "" {
+		if part := sharedPart(text, secret); part != "" {
 			assert.Fail(t, "a secret is shown", "%q is in %s", part, text)
 			return
 		}

@@ -17,8 +17,9 @@ import (
 // TokenServer is a transport that acts as the platform does with tokens: it issues them, lets them expire, and
 // rejects calls with any other. Set its fields before the first request.
 type TokenServer struct {
-	Lifetime       time.Duration   // of a token, 2 hours if zero
-	RenewBefore    time.Duration   // how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	Lifetime time.Duration // of a token, 2 hours if zero
+	// how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	RenewBefore    time.Duration
 	NoOverlap      bool            // a new token invalidates the one before
 	ReissueRevoked bool            // normal mode issues the same token even if it is invalid
 	RejectCode     wechatuser.Code // for a call with an invalid token, 40001 if zero
@@ -87,15 +88,15 @@ func (a *TokenServer) serveToken(req *http.Request) Reply {
 		}
 	}
 	// The token is issued when the response is sent.
-	give := func(req *http.Request) (*http.Response, error) { return RespondJSON(a.Issue(in))(req) }
+	give := func(req *http.Request) (*http.Response, error) { return RespondJSON(a.issue(in))(req) }
 	if a.TokenDelay > 0 {
 		return Delay(a.TokenDelay, give)
 	}
 	return give
 }
 
-// Issue returns the response to a token request.
-func (a *TokenServer) Issue(in TokenRequest) string {
+// issue returns the response to a token request.
+func (a *TokenServer) issue(in TokenRequest) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()

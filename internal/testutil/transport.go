@@ -151,7 +151,7 @@ func Delay(d time.Duration, r Reply) Reply {
 	}
 }
 
-// RoundTripFunc is a function as a transport.
+// RoundTripFunc makes a function a transport.
 type RoundTripFunc func(*http.Request) (*http.Response, error)
 
 // RoundTrip implements [http.RoundTripper].

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // ErrNoOtherToken reports that a token was rejected and no other one is available for now.
@@ -65,7 +66,8 @@ func New(cfg Config) *Cache {
 // Get returns a valid token. It waits for a fetch only if the cached token is expiring or there is none.
 //
 // Its error is that of the fetch or of the store, a [*LimitError], a [*RememberedError] or an [*AbandonedError], or
-// wraps the error of ctx if that ended during the wait.
+// wraps the error of ctx if that ended during the wait. If the fetch or the store panics, so do all callers that wait,
+// with a [*guard.Panic].
 func (c *Cache) Get(ctx context.Context) (Token, error) {
 	if t := c.current.Load(); t != nil {
 		now := time.Now()
@@ -146,6 +148,7 @@ func (c *Cache) wait(ctx context.Context, want requirement) (*flight, error) {
 		select {
 		case <-f.done:
 			if f.satisfies(want) {
+				guard.Rethrow(f.panicked)
 				return f, f.err
 			}
 			// It was started for another requirement. Join the next one.
@@ -249,6 +252,9 @@ func (c *Cache) complete(f *flight, res result) (notable bool, failure error) {
 	defer c.mu.Unlock()
 	now := time.Now()
 	if f.final {
+		if res.panicked != nil {
+			return true, res.err
+		}
 		return c.takeLate(res, now), nil
 	}
 	f.result, f.final = res, true

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestFreshTokenIsReadWithoutLockAndAllocation(t *testing.T) {
@@ -78,7 +80,7 @@ func TestOneFetchForManyCallers(t *testing.T) {
 		c := newCache(t, p, withKind(kind))
 		assert.Zero(t, c.Current(), "Current fetches nothing")
 		start := time.Now()
-		for _, err := range runConcurrently(1000, func(int) error {
+		for _, err := range seq.RunConcurrently(1000, func(int) error {
 			got, err := c.Get(t.Context())
 			assert.Equal(t, "T1", name(got))
 			return err
@@ -165,7 +167,7 @@ func TestStaleTokenIsRefreshedInTheBackground(t *testing.T) {
 		time.Sleep(time.Until(first.ExpiresAt.Add(-4 * time.Minute)))
 		start := time.Now()
 		for range 10 {
-			for _, err := range runConcurrently(100, func(int) error {
+			for _, err := range seq.RunConcurrently(100, func(int) error {
 				got, err := c.Get(t.Context())
 				assert.Equal(t, first, got)
 				return err
@@ -310,7 +312,7 @@ func TestRejectedTokenIsReplacedOnceForAll(t *testing.T) {
 		p := &platform{delay: 30 * time.Millisecond}
 		c := newCache(t, p, withKind(kind))
 		first := c.get(t)
-		for _, err := range runConcurrently(500, func(i int) error {
+		for _, err := range seq.RunConcurrently(500, func(i int) error {
 			if i%2 == 0 {
 				got, err := c.Get(t.Context())
 				assert.Contains(t, []string{"T1", "T2"}, name(got))

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
 // requirement is what a caller requires of a token. The zero value accepts any good token.
@@ -20,6 +22,8 @@ type result struct {
 	token   Token
 	err     error
 	fetched bool // Fetch was called, and the token is not from the store
+	// panicked is a *guard.Panic of Fetch or the store, which is passed on to the callers that wait.
+	panicked error
 }
 
 // flight is one refresh, for all callers that wait for it. Its result does not change once done is closed.
@@ -73,7 +77,7 @@ type AbandonedError struct {
 
 func (e *AbandonedError) Error() string {
 	return fmt.Sprintf("wechatuser: the refresh of the access token was abandoned after %v of %s: "+
-		"an interceptor, the transport or the token store does not return", e.After, e.Step)
+		"an interceptor, the transport, the secret source or the token store does not return", e.After, e.Step)
 }
 
 // Timeout returns true, as a net.Error.
@@ -119,12 +123,14 @@ func (c *Cache) run(ctx context.Context, f *flight) {
 		})
 	})
 	res := result{err: errInterrupted} // remains if Fetch or the store calls runtime.Goexit, or panics
-	defer func() {
+	guard.Run(func() { res.token, res.err = w.load() }, func(ended error) {
+		if ended != guard.ErrGoexit { //nolint:errorlint // as guard.Run returned it
+			res.panicked = ended
+		}
 		w.limit.Stop()
 		res.fetched = w.fetched
 		c.land(ctx, w, res, start, func() { cancel(nil) })
-	}()
-	res.token, res.err = w.load()
+	})
 }
 
 // land puts the result of w into the cache, and then calls cleanUp and the log handlers. These run last, since a log
@@ -371,5 +377,8 @@ func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d tim
 		attrs = append(attrs, slog.Int("failures", failures))
 	}
 	attrs = append(attrs, slog.String("error", err.Error()))
+	if p := (*guard.Panic)(nil); errors.As(res.panicked, &p) { // perhaps nobody waits; its value may show a secret
+		attrs = append(attrs, slog.String("panic", string(p.Stack)))
+	}
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "wechatuser: token refresh failed", attrs...)
 }

@@ -14,6 +14,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wechatuser/wechatuser/internal/guard"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
 func TestSatisfies(t *testing.T) {
@@ -34,7 +37,11 @@ func TestSatisfies(t *testing.T) {
 		{"another token than the rejected one", of(requirement{}, "T2", nil), requirement{rejected: "T1"}, true},
 		{"the rejected one again", of(requirement{}, "T1", nil), requirement{rejected: "T1"}, false},
 		{"no other token", of(requirement{rejected: "T1"}, "T1", no), requirement{rejected: "T1"}, true},
-		{"no other token than T0, for T1", of(requirement{rejected: "T0"}, "T0", no), requirement{rejected: "T1"}, false},
+		{
+			"no other token than T0, for T1", of(requirement{rejected: "T0"}, "T0", no),
+			requirement{rejected: "T1"},
+			false,
+		},
 		{"no other token, for any", of(requirement{rejected: "T1"}, "T1", no), requirement{}, false},
 		{"forced, for any", of(force, "T2", nil), requirement{}, true},
 		{"forced, for the rejected one", of(force, "T2", nil), requirement{rejected: "T1"}, true},
@@ -113,7 +120,9 @@ func TestFlightOutlivesItsCallers(t *testing.T) {
 			return ctx, cancel
 		},
 	}, func(t *testing.T, end func(context.Context) (context.Context, context.CancelFunc)) {
-		p := &platform{delay: 4 * time.Second}
+		p := &platform{delay: 4 * time.Second, reply: func(ctx context.Context, _ Kind) (*Token, error) {
+			return nil, ctx.Err()
+		}}
 		c := newCache(t, p)
 		ctx, cancel := end(t.Context())
 		defer cancel()
@@ -130,19 +139,19 @@ func TestFlightOutlivesItsCallers(t *testing.T) {
 	})
 }
 
-// goexitAt makes a fetch or an operation of the store end its goroutine, as t.FailNow does.
-func goexitAt(op string, off *bool) (
+// failAt makes a fetch or an operation of the store call fail, such as runtime.Goexit, as t.FailNow does.
+func failAt(op string, off *bool, fail func()) (
 	reply func(context.Context, Kind) (*Token, error), before func(context.Context, string) error,
 ) {
 	reply = func(context.Context, Kind) (*Token, error) {
 		if op == "fetch" && !*off {
-			runtime.Goexit()
+			fail()
 		}
 		return nil, nil
 	}
 	before = func(_ context.Context, did string) error {
 		if op == did && !*off {
-			runtime.Goexit()
+			fail()
 		}
 		return nil
 	}
@@ -155,9 +164,9 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				off := false
 				p, store := &platform{delay: time.Second}, newFakeStore()
-				p.reply, store.before = goexitAt(op, &off)
+				p.reply, store.before = failAt(op, &off, runtime.Goexit)
 				c := newCache(t, p, withStore(store))
-				for _, err := range runConcurrently(3, func(int) error {
+				for _, err := range seq.RunConcurrently(3, func(int) error {
 					_, err := c.Get(t.Context())
 					return err
 				}) {
@@ -176,21 +185,57 @@ func TestGoexitLeavesNobodyWaiting(t *testing.T) {
 	}
 }
 
-// A panic goes on, and the flight is completed nonetheless.
-func TestPanicCompletesTheFlight(t *testing.T) {
+// A panic of Fetch or the store is one of each caller that waits, with its first stack, and shows no value in the log.
+func TestPanicIsPassedOn(t *testing.T) {
+	for _, op := range []string{"fetch", "load", "lock", "save"} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				off := false
+				p, store := &platform{delay: time.Second}, newFakeStore()
+				p.reply, store.before = failAt(op, &off, func() { panic("value of the panic") })
+				c := newCache(t, p, withStore(store))
+				seq.RunConcurrently(3, func(int) error {
+					defer func() {
+						p, ok := recover().(*guard.Panic)
+						if assert.True(t, ok, "no panic") {
+							assert.Equal(t, "value of the panic", p.Value)
+							assert.Contains(t, string(p.Stack), "failAt")
+						}
+					}()
+					_, err := c.Get(t.Context())
+					return err
+				})
+				assert.Contains(t, c.logged.String(), "ended without a result")
+				assert.Contains(t, c.logged.String(), "failAt")
+				assert.NotContains(t, c.logged.String(), "value of the panic")
+				assert.Empty(t, store.lock, "the lock is released")
+				off = true
+				assert.NotZero(t, c.get(t))
+			})
+		})
+	}
+}
+
+// A panic of a flight that was abandoned finds nobody who waits, and ends no program.
+func TestLatePanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore()
-		p := &platform{reply: func(context.Context, Kind) (*Token, error) { panic("in a transport") }}
-		c := newCache(t, p, withStore(store))
-		f := newFlight(requirement{})
-		c.running = f
-		require.PanicsWithValue(t, "in a transport", func() { c.run(t.Context(), f) })
-		<-f.done
-		require.ErrorIs(t, f.err, errInterrupted)
-		assert.Nil(t, c.running)
-		assert.Empty(t, store.lock, "the lock is released")
-		p.reply = nil
-		assert.Equal(t, "T1", name(c.get(t)))
+		var fetches atomic.Int32
+		p := &platform{}
+		p.reply = func(context.Context, Kind) (*Token, error) {
+			if fetches.Add(1) > 1 {
+				return nil, nil
+			}
+			time.Sleep(10 * time.Minute) // whatever becomes of its context
+			panic("late")
+		}
+		c := newCache(t, p)
+		_, err := c.Get(t.Context())
+		require.ErrorAs(t, err, new(*AbandonedError))
+		require.Equal(t, "T1", name(c.get(t)))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Contains(t, c.logged.String(), "panic=")
+		require.Equal(t, "T1", name(c.get(t)))
 	})
 }
 
@@ -366,7 +411,8 @@ func TestEachRefreshIsLogged(t *testing.T) {
 		}
 		renewed := func(reason string) string {
 			return fmt.Sprintf("level=INFO msg=%q key=%s reason=%s from=wechat duration=1.5s expires=%s",
-				"wechatuser: token refreshed", testKey, reason, c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
+				"wechatuser: token refreshed", testKey, reason,
+				c.Current().ExpiresAt.Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		failed := func(reason string) string {
 			return fmt.Sprintf("level=WARN msg=%q key=%s reason=%s from=wechat duration=1.5s error=%q",
@@ -430,16 +476,17 @@ func TestLogHandlerMayUseTheCache(t *testing.T) {
 
 // A flight is complete, and its line in the log, when its callers return. They wait a second for the line, no longer.
 func TestCallersReturnAfterTheirFlight(t *testing.T) {
-	bubble(t, map[string]time.Duration{"slow": time.Second / 2, "stuck": time.Hour}, func(t *testing.T, takes time.Duration) {
-		c := newCache(t, &platform{})
-		c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(takes) }))
-		start := time.Now()
-		c.get(t)
-		assert.Equal(t, min(takes, time.Second), time.Since(start))
-		c.get(t)
-		assert.Equal(t, min(takes, time.Second), time.Since(start))
-		time.Sleep(takes)
-	})
+	bubble(t, map[string]time.Duration{"slow": time.Second / 2, "stuck": time.Hour},
+		func(t *testing.T, takes time.Duration) {
+			c := newCache(t, &platform{})
+			c.cfg.Logger = slog.New(handlerFunc(func() { time.Sleep(takes) }))
+			start := time.Now()
+			c.get(t)
+			assert.Equal(t, min(takes, time.Second), time.Since(start))
+			c.get(t)
+			assert.Equal(t, min(takes, time.Second), time.Since(start))
+			time.Sleep(takes)
+		})
 }
 
 // So a log handler that uses the cache when the store fails does not wait for the flight that waits for it.
@@ -496,7 +543,8 @@ func hang(t *testing.T) func() {
 // A flight that does not end is abandoned, wherever it hangs: callers learn why, and the next one starts another.
 func TestFlightIsAbandoned(t *testing.T) {
 	for op, step := range map[string]string{
-		"fetch": "requesting a token", "load": "reading from the token store", "delete none": "deleting a token from the token store", "save": "writing to the token store",
+		"fetch": "requesting a token", "load": "reading from the token store",
+		"delete none": "deleting a token from the token store", "save": "writing to the token store",
 	} {
 		bubble(t, map[string]Kind{op + ", stable": Stable, op + ", legacy": Legacy}, func(t *testing.T, kind Kind) {
 			stuck, hangs := true, hang(t)
@@ -515,7 +563,7 @@ func TestFlightIsAbandoned(t *testing.T) {
 			}
 			c := newCache(t, p, withKind(kind), withStore(store), withLimit(40*time.Second))
 			start := time.Now()
-			for _, err := range runConcurrently(3, func(int) error {
+			for _, err := range seq.RunConcurrently(3, func(int) error {
 				_, err := c.Refresh(t.Context(), sentinel+"-none")
 				return err
 			}) {
@@ -692,7 +740,7 @@ func TestLastingFailureHereAndTokenFromElsewhere(t *testing.T) {
 		bad.reply = fails(&on, errSecret)
 		here := newCache(t, bad, withKind(kind), withStore(store))
 		elsewhere := newCache(t, good, withKind(kind), withStore(store))
-		errs := runConcurrently(2, func(i int) error {
+		errs := seq.RunConcurrently(2, func(i int) error {
 			time.Sleep(time.Duration(i) * time.Millisecond) // here is first
 			_, err := []testCache{here, elsewhere}[i].Get(t.Context())
 			return err
@@ -711,7 +759,7 @@ func TestRequestsAtOnceInOneFetch(t *testing.T) {
 		c := newCache(t, &platform{}, withStore(store), withKind(Legacy))
 		c.cfg.Fetch = func(_ context.Context, _ Kind, allow func() error) (Token, error) {
 			time.Sleep(time.Minute)
-			return tok("T1", time.Hour), errors.Join(runConcurrently(8, func(int) error { return allow() })...)
+			return tok("T1", time.Hour), errors.Join(seq.RunConcurrently(8, func(int) error { return allow() })...)
 		}
 		c.get(t)
 		assert.Len(t, c.requests.sent, 8)

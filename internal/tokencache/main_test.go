@@ -176,17 +176,6 @@ func bubble[C any](t *testing.T, cases map[string]C, f func(t *testing.T, c C)) 
 	}
 }
 
-// runConcurrently calls f n times at once and returns its errors.
-func runConcurrently(n int, f func(i int) error) []error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = f(i) })
-	}
-	wg.Wait()
-	return errs
-}
-
 // assertRequestLimits checks the limits of all requests of a cache.
 func assertRequestLimits(t testing.TB, sent []request) {
 	t.Helper()

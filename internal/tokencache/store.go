@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/backoff"
+	"github.com/wechatuser/wechatuser/internal/guard"
 	"github.com/wechatuser/wechatuser/internal/redact"
 )
 
@@ -98,18 +99,23 @@ func (w *worker) waitForLock(wanted func(Token) bool) (Token, func(), error) {
 	ctx, cancel := context.WithTimeout(w.ctx, lockTimeout)
 	defer cancel()
 	type lock struct {
-		unlock func()
-		err    error
+		unlock     func()
+		err, ended error
 	}
 	got := make(chan lock, 1)
 	go func() {
-		l := lock{err: errInterrupted} // remains if Lock calls runtime.Goexit
-		defer func() { got <- l }()
-		l.unlock, l.err = w.c.store.Lock(ctx)
+		l := lock{err: errInterrupted} // remains if Lock calls runtime.Goexit, or panics
+		guard.Run(func() { l.unlock, l.err = w.c.store.Lock(ctx) }, func(ended error) {
+			l.ended = ended
+			got <- l
+		})
 	}()
 	leave := func() {
 		cancel()
-		if l := <-got; l.err == nil && l.unlock != nil {
+		switch l := <-got; {
+		case l.ended != nil:
+			w.warn("lock", errInterrupted)
+		case l.err == nil && l.unlock != nil:
 			l.unlock() // Lock has succeeded meanwhile
 		}
 	}
@@ -117,7 +123,7 @@ func (w *worker) waitForLock(wanted func(Token) bool) (Token, func(), error) {
 	for pause := pollMin; ; pause = min(2*pause, pollMax) {
 		select {
 		case l := <-got:
-			if l.err != nil {
+			if guard.Rethrow(l.ended); l.err != nil {
 				return Token{}, nil, l.err
 			}
 			return Token{}, l.unlock, nil

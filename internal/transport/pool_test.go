@@ -215,7 +215,8 @@ func TestRetriesUseNewConnections(t *testing.T) {
 				for _, size := range sizes {
 					for _, concurrent := range []bool{false, true} {
 						for _, method := range []string{http.MethodGet, http.MethodPost} {
-							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent, " ", method)
+							name := fmt.Sprint(name, " HTTP2:", http2, " ", d, " ", size, " concurrent:", concurrent,
+								" ", method)
 							t.Run(name, func(t *testing.T) {
 								synctest.Test(t, func(t *testing.T) {
 									n, std := newNetwork(t, http2)
@@ -362,18 +363,31 @@ func TestSentThoughTheRepetitionWasNot(t *testing.T) {
 	})
 }
 
-// What is not repeatable is sent once.
+// What is not repeatable is sent once, also a GET, which net/http would send again.
 func TestWhatIsNotRepeatable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n, std := newNetwork(t, false)
-		tr := newTransport(wrapped{std})
-		n.fill(t, tr, 1)
-		n.kill(resets)
-		resp, sent, err := tr.Send(t.Context(), http.MethodPost, "http://a/", []byte("{}"), false)
-		require.ErrorIs(t, err, syscall.ECONNRESET)
-		assert.True(t, sent)
-		assert.False(t, resp.Repeated)
-	})
+	for _, http2 := range []bool{false, true} {
+		for _, kind := range []string{"ours", "users", "wrapped"} {
+			for method, body := range map[string][]byte{http.MethodPost: []byte("{}"), http.MethodGet: nil} {
+				t.Run(fmt.Sprintf("%s of %s, HTTP/2 %t", method, kind, http2), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						n, std := newNetwork(t, http2)
+						tr := newTransport(kinds[kind](std))
+						n.fill(t, tr, 1)
+						resp, _, err := tr.Send(t.Context(), method, "http://a/", body, false)
+						require.NoError(t, err)
+						assert.Equal(t, 200, resp.Status)
+						resp.Release()
+						n.kill(resets)
+						resp, sent, err := tr.Send(t.Context(), method, "http://a/", body, false)
+						require.Error(t, err)
+						assert.True(t, sent)
+						assert.False(t, resp.Repeated)
+						tr.HTTPClient().CloseIdleConnections()
+					})
+				})
+			}
+		}
+	}
 }
 
 // A dropped pool ends no request of others.

@@ -26,7 +26,9 @@ func respond(n int64, body io.Reader, headers ...string) *http.Response {
 }
 
 func TestContentLengthIsOnlyAHint(t *testing.T) {
-	lengths := []int64{math.MinInt64, -1, 0, 1, int64(len(body)), maxKept, MaxBody + 1, math.MaxInt64 - 1, math.MaxInt64}
+	lengths := []int64{
+		math.MinInt64, -1, 0, 1, int64(len(body)), maxKept, MaxBody + 1, math.MaxInt64 - 1, math.MaxInt64,
+	}
 	for _, n := range lengths {
 		b := new(bodyBuffer)
 		got, err := b.read(respond(n, iotest.OneByteReader(strings.NewReader(body))))
@@ -72,7 +74,9 @@ func TestGzipOfATransportThatDoesNotDecompress(t *testing.T) {
 func TestWhichBuffersAreKept(t *testing.T) {
 	bodyBuffers.New = func() any { return nil }
 	defer func() { bodyBuffers.New = newBodyBuffer }()
-	for size, kept := range map[int]bool{100: true, 320 << 10: true, maxKept / 2: true, 2 * maxKept: false, MaxBody: false} {
+	for size, kept := range map[int]bool{
+		100: true, 320 << 10: true, maxKept / 2: true, 2 * maxKept: false, MaxBody: false,
+	} {
 		found, text := false, strings.Repeat("x", size)
 		rounds := 10 // a pool may forget
 		if !kept {

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +51,8 @@ func New(cfg Config) *Transport {
 	}
 	rc := resty.NewWithClient(hc). // not resty.New, which keeps cookies
 					SetLogger(noopLogger{}). // resty's lines hold URLs, and URLs hold the token
-					SetDisableWarn(true)
+					SetDisableWarn(true).
+					SetPreRequestHook(sendOnce)
 	t := &Transport{
 		Hosts: NewHosts(cfg.BaseURLs),
 		resty: rc,
@@ -76,7 +79,8 @@ func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 // The response must be released, even after an error: it may hold what arrived before the error.
 //
 // If a reused connection returns no response, Send closes the idle connections, so that a retry uses a new one. If the
-// transport can't close them and the request is repeatable, net/http may send it more than once.
+// transport can't close them and the request is repeatable, net/http may send it more than once. One that is not
+// repeatable it sends once.
 func (t *Transport) Send(
 	ctx context.Context, method, url string, body []byte, repeatable bool,
 ) (resp Response, sent bool, err error) {
@@ -85,6 +89,9 @@ func (t *Transport) Send(
 		trace sentTrace
 		idle  = t.idleConnections()
 	)
+	if body == nil && !repeatable {
+		ctx = context.WithValue(ctx, onceKey{}, true)
+	}
 	req := t.requests.Get().(*resty.Request).SetContext(trace.watch(ctx))
 	req.Header = t.header
 	if body != nil {
@@ -112,6 +119,18 @@ func (t *Transport) Send(
 	resp.Status, resp.Header, resp.buf = raw.StatusCode, raw.Header, bodyBuffers.Get().(*bodyBuffer)
 	resp.Body, err = resp.buf.read(raw)
 	return resp, true, err
+}
+
+// onceKey marks the context of a request without a body that is not repeatable.
+type onceKey struct{}
+
+// sendOnce gives such a request an empty body. Without a body, net/http takes each GET for repeatable; with one that it
+// can't rewind, it doesn't. No body is sent.
+func sendOnce(_ *resty.Client, req *http.Request) error {
+	if req.Context().Value(onceKey{}) != nil {
+		req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil
+	}
+	return nil
 }
 
 // idleConnections returns the transport if it can close its idle connections, and nil otherwise.

@@ -53,7 +53,9 @@ func TestSend(t *testing.T) {
 	resp.Release()
 	assert.Equal(t, "https://a/path?q=1", got.URL.String())
 	assert.Equal(t, `{"a":1}`, string(sentBody))
-	assert.Equal(t, http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}, "Content-Type": {"application/json"}}, got.Header)
+	assert.Equal(t,
+		http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}, "Content-Type": {"application/json"}},
+		got.Header)
 
 	resp, _, err = tr.Send(t.Context(), http.MethodGet, "https://a/", nil, false)
 	require.NoError(t, err)
@@ -111,7 +113,9 @@ func TestNothingIsSentBeforeAConnection(t *testing.T) {
 	require.ErrorContains(t, err, "no network")
 	assert.False(t, sent)
 
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
 	defer srv.Close()
 	std := new(http.Transport)
 	defer std.CloseIdleConnections()
@@ -122,7 +126,9 @@ func TestNothingIsSentBeforeAConnection(t *testing.T) {
 
 func TestWithoutURL(t *testing.T) {
 	cause := errors.New("reset")
-	nested := &url.Error{Op: "Get", URL: "https://a/?access_token=x", Err: &url.Error{Op: "Get", URL: "https://a", Err: cause}}
+	nested := &url.Error{
+		Op: "Get", URL: "https://a/?access_token=x", Err: &url.Error{Op: "Get", URL: "https://a", Err: cause},
+	}
 	assert.Equal(t, cause, withoutURL(nested))
 	assert.Equal(t, cause, withoutURL(cause))
 	empty := &url.Error{Op: "Get"}
@@ -177,10 +183,13 @@ func TestADefaultTransportThatCannotBeCompared(t *testing.T) {
 	std, original := http.DefaultTransport, originalTransport
 	defer func() { http.DefaultTransport, originalTransport = std, original }()
 	name := func(name string) http.RoundTripper {
-		return roundTripper(func(*http.Request) (*http.Response, error) { return respond(-1, strings.NewReader(name)), nil })
+		return roundTripper(func(*http.Request) (*http.Response, error) {
+			return respond(-1, strings.NewReader(name)), nil
+		})
 	}
 	send := func() string {
-		resp, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
+		resp, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/",
+			nil, false)
 		require.NoError(t, err)
 		defer resp.Release()
 		return string(resp.Body)
@@ -190,9 +199,12 @@ func TestADefaultTransportThatCannotBeCompared(t *testing.T) {
 	assert.Equal(t, "first", send())
 	http.DefaultTransport = name("second")
 	assert.Equal(t, "second", send())
-	http.DefaultTransport = &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("third") }}
+	http.DefaultTransport = &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+		return nil, errors.New("third")
+	}}
 	for _, originalTransport = range []*http.Transport{nil, new(http.Transport)} {
-		_, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil, false)
+		_, _, err := New(Config{BaseURLs: []string{"https://a"}}).Send(t.Context(), http.MethodGet, "https://a/", nil,
+			false)
 		require.ErrorContains(t, err, "third")
 	}
 }

@@ -13,9 +13,9 @@ func (e *FitError) Error() string { return "the body does not fit: " + e.Err.Err
 // Unwrap returns the error of encoding/json, or of a method UnmarshalJSON.
 func (e *FitError) Unwrap() error { return e.Err }
 
-// UnmarshalAny reads JSON of any form into what v points at, with the two things that [Unmarshal] takes and JSON
-// forbids. Unlike [json.Unmarshal] it does not take null. It fails with a [*FitError] if data is JSON and v is of
-// another form.
+// UnmarshalAny reads JSON of any form into the value that v points to. Like [Unmarshal], it accepts raw control
+// characters in strings and a byte order mark at the start. Unlike [json.Unmarshal], it does not accept null. It fails
+// with a [*FitError] if data is JSON but does not fit v.
 func UnmarshalAny(data []byte, v any) error {
 	data = bytes.Trim(bytes.TrimPrefix(data, byteOrderMark), jsonSpace)
 	switch {

@@ -34,7 +34,10 @@ func TestMarshal(t *testing.T) {
 		{"backslash before a line separator", "\\\u2028", "\"\\\\\u2028\""},
 		{"two backslashes before u", `\\u2028\\\u5927`, `"\\\\u2028\\\\\\u5927"`},
 		{"map key", map[string]int{"a\u2028<": 1}, "{\"a\u2028<\":1}"},
-		{"raw message", json.RawMessage(`"\u5927\u738b \ud83d\udc4d\u0022\u005c\u000a\u003C"`), `"大王 👍\u0022\u005c\u000a<"`},
+		{
+			"raw message", json.RawMessage(`"\u5927\u738b \ud83d\udc4d\u0022\u005c\u000a\u003C"`),
+			`"大王 👍\u0022\u005c\u000a<"`,
+		},
 		{"raw message with half pairs", json.RawMessage(`"\ud83d\u0041\udc4d\ud83d"`), "\"\ufffdA\ufffd\ufffd\""},
 		{"null", nil, `null`},
 	}
@@ -57,7 +60,8 @@ var controlEscape = regexp.MustCompile(`\\u00[01][0-9a-f]`)
 
 func FuzzMarshal(f *testing.F) {
 	for _, s := range []string{
-		"", "plain", "星标组", "a&b<c>", "\u2028\u2029", `\u2028`, "\\\u2028", `\\u2029`, "\xff\xfe", "\xed\xa0\xbd", "\ufffd",
+		"", "plain", "星标组", "a&b<c>", "\u2028\u2029", `\u2028`, "\\\u2028", `\\u2029`, "\xff\xfe", "\xed\xa0\xbd",
+		"\ufffd",
 		"\x00\x1f\x7f", "\n\r\t\b\f", `"quoted"`, `ends with \`, `\ufffd`, "👍",
 	} {
 		f.Add(s)

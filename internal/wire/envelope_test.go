@@ -28,12 +28,25 @@ func TestEnvelope(t *testing.T) {
 		errMsg string
 		failed []string
 	}{
-		{"read success", `{"total":2,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`, 0, false, "", nil},
+		{
+			"read success", `{"total":2,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`, 0,
+			false, "", nil,
+		},
 		{"write success", "{\n\"errcode\": 0,\n\"errmsg\": \"ok\"\n}", 0, true, "ok", nil},
-		{"refusal", `{"errcode":48001,"errmsg":"api unauthorized rid: 634c0b3e-4e213ffb-5b22a862"}`, 48001, true, "api unauthorized rid: 634c0b3e-4e213ffb-5b22a862", nil},
-		{"system busy", `{"errcode": -1,"errmsg": "system error rid: 5f45fc68-0bf65df0-75a2c7cc"}`, -1, true, "system error rid: 5f45fc68-0bf65df0-75a2c7cc", nil},
+		{
+			"refusal", `{"errcode":48001,"errmsg":"api unauthorized rid: 634c0b3e-4e213ffb-5b22a862"}`, 48001, true,
+			"api unauthorized rid: 634c0b3e-4e213ffb-5b22a862", nil,
+		},
+		{
+			"system busy", `{"errcode": -1,"errmsg": "system error rid: 5f45fc68-0bf65df0-75a2c7cc"}`, -1, true,
+			"system error rid: 5f45fc68-0bf65df0-75a2c7cc", nil,
+		},
 		{"nine digits", `{"errcode":268487001}`, 268487001, true, "", nil},
-		{"partial", `{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["oFAKE2"]}`, 45171, true, "some openid fail", []string{"oFAKE2"}},
+		{
+			"partial", `{"errcode":45171,"errmsg":"some openid fail","fail_openid_list":["oFAKE2"]}`, 45171, true,
+			"some openid fail",
+			[]string{"oFAKE2"},
+		},
 		{"quoted", `{"errcode":"40001","errmsg":"invalid credential"}`, 40001, true, "invalid credential", nil},
 		{"quoted and negative", `{"errcode":"-1"}`, -1, true, "", nil},
 		{"null", `{"errcode":null,"errmsg":null,"fail_openid_list":null,"total":1}`, 0, false, "", []string{}},
@@ -75,8 +88,9 @@ func TestEnvelopeBesideAPayload(t *testing.T) {
 // An errcode decides whether a call succeeded. So nothing but null stands for none.
 func TestErrCodeOfAnotherType(t *testing.T) {
 	for code, found := range map[string]string{
-		`"abc"`: "a text", `""`: "a text", `"null"`: "a text", `" 1"`: "a text", `"0x1"`: "a text", `"1.5"`: "a fraction",
-		`1.5`: "a fraction", `{}`: "an object", `[]`: "a list", `[40001]`: "a list", `true`: "true or false",
+		`"abc"`: "a text", `""`: "a text", `"null"`: "a text", `" 1"`: "a text", `"0x1"`: "a text",
+		`"1.5"`: "a fraction",
+		`1.5`:   "a fraction", `{}`: "an object", `[]`: "a list", `[40001]`: "a list", `true`: "true or false",
 	} {
 		t.Run(code, func(t *testing.T) {
 			var response page
@@ -86,7 +100,8 @@ func TestErrCodeOfAnotherType(t *testing.T) {
 		})
 	}
 	var response page
-	require.EqualError(t, Unmarshal([]byte(`{"errcode":99999999999999999999}`), &response), "errcode: a number that is too large")
+	require.EqualError(t, Unmarshal([]byte(`{"errcode":99999999999999999999}`), &response),
+		"errcode: a number that is too large")
 	require.Error(t, json.Unmarshal([]byte(`{"errcode":99999999999999999999}`), &response))
 }
 

@@ -61,8 +61,8 @@ func ParseMessage(errmsg string) Message {
 	return Message{Text: m[1], Hint: m[2], RID: m[3]}
 }
 
-// RIDTime returns when the request with this rid was made: the first group of a rid is the Unix time in hex. It reports
-// false if rid is not a rid.
+// RIDTime returns when the request with this rid was made: the first group of a rid is the Unix time in hex. It returns
+// false if the text is not a rid.
 func RIDTime(rid string) (time.Time, bool) {
 	if !ridForm.MatchString(rid) {
 		return time.Time{}, false

@@ -40,8 +40,12 @@ func TestParseMessage(t *testing.T) {
 			Message{Text: "invalid ip 203.0.113.81 ipv6 ::ffff:203.0.113.81, not in whitelist", RID: rid},
 		},
 		{
-			"reach max api daily quota limit, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r rid: " + rid,
-			Message{Text: "reach max api daily quota limit, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r", RID: rid},
+			"reach max api daily quota limit, could get access_token by getStableAccessToken, more details at " +
+				"https://mmbizurl.cn/s/JtxxFh33r rid: " + rid,
+			Message{
+				Text: "reach max api daily quota limit, could get access_token by getStableAccessToken, more details " +
+					"at https://mmbizurl.cn/s/JtxxFh33r", RID: rid,
+			},
 		},
 
 		// Not seen, but near to what was.
@@ -61,7 +65,10 @@ func TestParseMessage(t *testing.T) {
 		{"hint: [H] is wrong", Message{Text: "hint: [H] is wrong"}},
 		{"text hint: [H", Message{Text: "text hint: [H"}},
 		{"text hint:[ hint: [H] rid: " + rid, Message{Text: "text hint:[", Hint: "H", RID: rid}},
-		{"data format error, at line 1 rid: hint: [H] rid: " + rid, Message{Text: "data format error, at line 1 rid:", Hint: "H", RID: rid}},
+		{
+			"data format error, at line 1 rid: hint: [H] rid: " + rid,
+			Message{Text: "data format error, at line 1 rid:", Hint: "H", RID: rid},
+		},
 		{"\xff\xfe rid: " + rid, Message{Text: "\xff\xfe", RID: rid}},
 	}
 	for _, tt := range tests {
@@ -75,7 +82,8 @@ func FuzzParseMessage(f *testing.F) {
 	for _, s := range []string{
 		"", "invalid appid", "m hint: [H]", "m hints: [iGF cB6aLRa-mATRvA!]", "m, hints: [ req_id: H ]",
 		"m rid: 634c0b3e-4e213ffb-5b22a862", "m, rid: 634c0b3e-4e213ffb-5b22a862", " rid: 634c0b3e-4e213ffb-5b22a862",
-		"m hint: [H] rid: 634c0b3e-4e213ffb-5b22a862", "hint: hint: [[a]]", "m,\u3000", "rid: rid: ,", "\xff]", "\n, \n",
+		"m hint: [H] rid: 634c0b3e-4e213ffb-5b22a862", "hint: hint: [[a]]", "m,\u3000", "rid: rid: ,", "\xff]",
+		"\n, \n",
 		"rid: 634c0b3e-4e213ffb-5b22a862 rid: 634c0b3e-4e213ffb-5b22a862", "hint: [ req_id: req_id: ]",
 	} {
 		f.Add(s)
@@ -142,8 +150,10 @@ func TestRIDTime(t *testing.T) {
 	assert.Equal(t, 2106, got.UTC().Year())
 
 	for _, rid := range []string{
-		"", "617682e0", "617682e0-09059ac5", "617682e0-09059ac5-34a8e2e", "617682e0-09059ac5-34a8e2ea0", "617682e0-09059ac5-34a8e2ea\n",
-		" 617682e0-09059ac5-34a8e2ea", "617682e009059ac534a8e2ea", "61768ge0-09059ac5-34a8e2ea", "-17682e0-09059ac5-34a8e2ea",
+		"", "617682e0", "617682e0-09059ac5", "617682e0-09059ac5-34a8e2e", "617682e0-09059ac5-34a8e2ea0",
+		"617682e0-09059ac5-34a8e2ea\n",
+		" 617682e0-09059ac5-34a8e2ea", "617682e009059ac534a8e2ea", "61768ge0-09059ac5-34a8e2ea",
+		"-17682e0-09059ac5-34a8e2ea",
 	} {
 		got, ok := RIDTime(rid)
 		assert.False(t, ok, "%q", rid)

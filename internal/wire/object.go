@@ -260,7 +260,7 @@ func (p *parser) objects(item *object, v reflect.Value) status {
 	order := len(p.order)
 	outcome := p.objectItems(item, v, order)
 	p.order = p.order[:order]
-	if n := v.Len(); v.Cap() > n+n/2 { // the beginning of the list was not like the rest
+	if n := v.Len(); v.Cap() > n+n/2 { // the estimate was too high: the beginning of the list differed from the rest
 		exact := reflect.MakeSlice(v.Type(), n, n)
 		reflect.Copy(exact, v)
 		v.Set(exact)
@@ -293,9 +293,9 @@ func (p *parser) objectItems(item *object, v reflect.Value, order int) status {
 	}
 }
 
-// sizeOfObjects returns how many items the list of objects at p probably has: as many as there are names like the first
-// name of the first object, judging by the beginning of the list, and not more than fit into a few times the rest of
-// the body. It estimates only once for a body, so that a body with many lists is not scanned for each of them.
+// sizeOfObjects estimates the number of items of the list of objects at p. It counts how often the first name of the
+// first object occurs at the beginning of the list, and limits the memory to a few times the rest of the body. It does
+// so only once for a body, so that a body with many lists is not scanned for each of them.
 func (p *parser) sizeOfObjects(itemSize int) int {
 	if p.sized || p.next() != '{' {
 		return 0

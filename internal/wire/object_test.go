@@ -149,10 +149,16 @@ func TestUnmarshalLeniently(t *testing.T) {
 		`{"errmsg":"a","errmsg":[]}`:                        {},
 		`{"data":{"tags":[{"id":1}]},"data":{}}`:            {},
 		`{"tag":{"id":1},"tag":{"name":"x"}}`:               {Tag: &tag{Name: "x"}},
-		`{"user_info_list":[{"openid":"oFAKE1"},{}],"user_info_list":[{"subscribe":1}]}`: {Users: []user{{Subscribe: 1}}},
-		`{"user_info_list":[{"openid":"oFAKE1"}],"user_info_list":""}`:                   {Users: []user{}},
-		`{"data":"","user_info_list":{},"fail_openid_list":null}`:                        {Users: []user{}, Envelope: Envelope{FailOpenIDList: []string{}}},
-		`{"user_info_list":[{"tagid_list":["128",2.0],"subscribe":"1"}]}`:                {Users: []user{{TagIDs: []int{128, 2}, Subscribe: 1}}},
+		`{"user_info_list":[{"openid":"oFAKE1"},{}],"user_info_list":[{"subscribe":1}]}`: {
+			Users: []user{{Subscribe: 1}},
+		},
+		`{"user_info_list":[{"openid":"oFAKE1"}],"user_info_list":""}`: {Users: []user{}},
+		`{"data":"","user_info_list":{},"fail_openid_list":null}`: {
+			Users: []user{}, Envelope: Envelope{FailOpenIDList: []string{}},
+		},
+		`{"user_info_list":[{"tagid_list":["128",2.0],"subscribe":"1"}]}`: {
+			Users: []user{{TagIDs: []int{128, 2}, Subscribe: 1}},
+		},
 	} {
 		var got profiles
 		require.NoError(t, Unmarshal([]byte(body), &got), body)
@@ -163,19 +169,20 @@ func TestUnmarshalLeniently(t *testing.T) {
 
 func TestTypeErrors(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"tag":{"id":1},"tag":5}`:                       "tag: a number where an object is expected",
-		`{"data":{"tags":[{"id":1},{"id":1.5}]}}`:        "data.tags[1].id: a fraction where a whole number is expected",
-		`{"user_info_list":[{},{"tagid_list":[1,[2]]}]}`: "user_info_list[1].tagid_list[1]: a list where a whole number is expected",
-		`{"fail_openid_list":["a",false],"time":[1]}`:    "fail_openid_list[1]: true or false where a text is expected",
-		`{"time":9223372036854775808}`:                   "time: a number that is too large",
-		`{"time":1e19}`:                                  "time: a number that is too large",
-		`{"time":-1e999999999999999999999}`:              "time: a number that is too large",
-		`{"time":1e-999999999999999999999}`:              "time: a fraction where a whole number is expected",
-		`{"time":0.1}`:                                   "time: a fraction where a whole number is expected",
-		`{"time":" 1"}`:                                  "time: a text where a whole number is expected",
-		`{"time":"1 "}`:                                  "time: a text where a whole number is expected",
-		`{"time":"+1"}`:                                  "time: a text where a whole number is expected",
-		`{"time":"01"}`:                                  "time: a text where a whole number is expected",
+		`{"tag":{"id":1},"tag":5}`:                "tag: a number where an object is expected",
+		`{"data":{"tags":[{"id":1},{"id":1.5}]}}`: "data.tags[1].id: a fraction where a whole number is expected",
+		`{"user_info_list":[{},{"tagid_list":[1,[2]]}]}`: "user_info_list[1].tagid_list[1]: a list where a whole " +
+			"number is expected",
+		`{"fail_openid_list":["a",false],"time":[1]}`: "fail_openid_list[1]: true or false where a text is expected",
+		`{"time":9223372036854775808}`:                "time: a number that is too large",
+		`{"time":1e19}`:                               "time: a number that is too large",
+		`{"time":-1e999999999999999999999}`:           "time: a number that is too large",
+		`{"time":1e-999999999999999999999}`:           "time: a fraction where a whole number is expected",
+		`{"time":0.1}`:                                "time: a fraction where a whole number is expected",
+		`{"time":" 1"}`:                               "time: a text where a whole number is expected",
+		`{"time":"1 "}`:                               "time: a text where a whole number is expected",
+		`{"time":"+1"}`:                               "time: a text where a whole number is expected",
+		`{"time":"01"}`:                               "time: a text where a whole number is expected",
 	} {
 		var got profiles
 		require.EqualError(t, Unmarshal([]byte(body), &got), want, body)
@@ -196,7 +203,8 @@ func TestListsThatAreTooLong(t *testing.T) {
 		if tt.most == 0 {
 			body := []byte(`{"user_info_list":[{"tagid_list":` + list("1", 100_001) + `,"openid":"o"}],"errcode":1}`)
 			var got profiles
-			require.EqualError(t, Unmarshal(body, &got), "user_info_list[0].tagid_list: a list of more than 100000 items")
+			require.EqualError(t, Unmarshal(body, &got),
+				"user_info_list[0].tagid_list: a list of more than 100000 items")
 			assert.Equal(t, "o", got.Users[0].OpenID, "the rest is read")
 			assert.NotNil(t, got.ErrCode)
 			continue
@@ -204,7 +212,8 @@ func TestListsThatAreTooLong(t *testing.T) {
 		requireJSON[profiles](t, []byte(`{"`+tt.field+`":`+list(tt.item, tt.most)+`}`))
 		var got profiles
 		body := `{"` + tt.field + `":` + list(tt.item, tt.most+1) + `,"errcode":1}`
-		require.EqualError(t, Unmarshal([]byte(body), &got), fmt.Sprintf("%s: a list of more than %d items", tt.field, tt.most))
+		require.EqualError(t, Unmarshal([]byte(body), &got),
+			fmt.Sprintf("%s: a list of more than %d items", tt.field, tt.most))
 		assert.NotNil(t, got.ErrCode, "the rest is read")
 		require.ErrorIs(t, Unmarshal([]byte(strings.TrimSuffix(body, `],"errcode":1}`)), &got), ErrSyntax)
 	}
@@ -214,7 +223,8 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 	body := `{"id":1,"new":{"a":[1,"\/"]},"items":[{"name":"a"},{"name":"b","x":1.50,"y":null},{"x":"\ud83d","errmsg":"m","name":"c"}],"errcode":0,"errmsg":"","NEW":"大"}`
 	var got open
 	require.NoError(t, Unmarshal([]byte(body), &got))
-	assert.Equal(t, map[string]json.RawMessage{"new": json.RawMessage(`{"a":[1,"\/"]}`), "NEW": json.RawMessage(`"大"`)}, got.Extra)
+	assert.Equal(t, map[string]json.RawMessage{"new": json.RawMessage(`{"a":[1,"\/"]}`), "NEW": json.RawMessage(`"大"`)},
+		got.Extra)
 	assert.Equal(t, []openItem{
 		{Name: "a"},
 		{Name: "b", Extra: map[string]json.RawMessage{"x": json.RawMessage(`1.50`), "y": json.RawMessage(`null`)}},
@@ -448,10 +458,14 @@ func userList(n int) []byte {
 
 func FuzzUnmarshal(f *testing.F) {
 	for _, s := range []string{
-		``, `{}`, `null`, `[]`, `"\/\u5927\ud83d\udc4d\ud83d"`, `{"errcode":40001,"errmsg":"invalid credential rid: 634c0b3e-4e213ffb-5b22a862"}`,
-		`{"errcode":"45009"}`, `{"errcode":1.5}`, `{"errcode":null,"total":23000,"data":{"openid":["oFAKE1","oFAKE2"]}}`,
-		"{\"nickname\":\"a\x14\x07\"}", "{\"a\":\"\\\n\"}", "\"\\u00\x0741\"", "{\n\t\"a\" : \"\xff\"\r\n}", bom + `{"a":1}`, bom + bom, `{"a":1}x`,
-		`{"total":1,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`, `{"data":{"openid":["a"]},"data":{"openid":["b"]}}`,
+		``, `{}`, `null`, `[]`, `"\/\u5927\ud83d\udc4d\ud83d"`,
+		`{"errcode":40001,"errmsg":"invalid credential rid: 634c0b3e-4e213ffb-5b22a862"}`,
+		`{"errcode":"45009"}`, `{"errcode":1.5}`,
+		`{"errcode":null,"total":23000,"data":{"openid":["oFAKE1","oFAKE2"]}}`,
+		"{\"nickname\":\"a\x14\x07\"}", "{\"a\":\"\\\n\"}", "\"\\u00\x0741\"", "{\n\t\"a\" : \"\xff\"\r\n}",
+		bom + `{"a":1}`, bom + bom, `{"a":1}x`,
+		`{"total":1,"count":2,"data":{"openid":["oFAKE1","oFAKE2"]},"next_openid":"oFAKE2"}`,
+		`{"data":{"openid":["a"]},"data":{"openid":["b"]}}`,
 		`{"user_info_list":[{"subscribe":1,"openid":"oFAKE1","remark":"大","tagid_list":[128,2]},{"x":[1],"openid":"a","subscribe":"0","tagid_list":""}],"tag":{"id":-1},"tag":{"name":"x"},"time":1}`,
 		"{\"a\x01\":\"\\\\\x02\\\"\x03\"}", `1e400`, `{"A":1,"a":2,"a":{}}`, "\"a\x00", "\x01\"a\"", "'a\x01'",
 		`{"items":[{"name":"a","x":1e5,"y":{}},{"name":7,"x":"\ud83d\ude00"},{"y":2,"name":[]}],"id":"7.0e3","z":[[]]}`,

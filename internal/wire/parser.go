@@ -23,7 +23,7 @@ type parser struct {
 
 	scratch []byte   // a text while its escapes are decoded
 	order   []member // the members of the structs of lists, in the order in which they came last
-	single  member   // one whose place is not remembered
+	single  member   // a member whose position is not stored
 }
 
 // maxScratch is the largest scratch that is kept for other bodies.
@@ -73,7 +73,7 @@ func (p *parser) nextAfterSpace() byte {
 		default:
 			return c
 		}
-		for n := 8; n == 8 && p.pos+8 <= len(p.data); p.pos += n { // a body that is spread out has many spaces
+		for n := 8; n == 8 && p.pos+8 <= len(p.data); p.pos += n { // an indented body has many spaces
 			n = bits.TrailingZeros64(binary.LittleEndian.Uint64(p.data[p.pos:])^spaces) / 8
 		}
 	}
@@ -318,7 +318,7 @@ func (p *parser) unescape(start, end int) (text []byte, ok bool) {
 	return nil, false
 }
 
-// unescaped is what the second byte of an escape of two stands for.
+// unescaped is the character that a two-byte escape stands for, by its second byte.
 var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // replaceInvalid returns a copy of s with U+FFFD in place of each byte that is not UTF-8.

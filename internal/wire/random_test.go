@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-var bodies = flag.Int("bodies", 0, "how many random bodies TestRandomBodies reads; 0 for 5,000, or 500,000 with WECHATUSER_FULL")
+var bodies = flag.Int("bodies", 0,
+	"how many random bodies TestRandomBodies reads; 0 for 5,000, or 500,000 with WECHATUSER_FULL")
 
 // Random bodies are read as encoding/json reads them, as long as the types are right, and as the reference does if they
 // vary. A body is nearly always valid, so that most of it is read; FuzzUnmarshal has the others.
@@ -123,7 +124,8 @@ func (g *generator) object(t reflect.Type, depth int) {
 	var members []func()
 	for _, sf := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
-		if sf.Anonymous || name == "" || name == "-" || len(sf.Index) > 1 && !t.Field(sf.Index[0]).Anonymous || g.one(3) {
+		if sf.Anonymous || name == "" || name == "-" || len(sf.Index) > 1 && !t.Field(sf.Index[0]).Anonymous ||
+			g.one(3) {
 			continue
 		}
 		member := func() {

@@ -159,7 +159,8 @@ var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wec
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
-	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http", "net/http/httptest",
+	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
+	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
 	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/examples/newcomers",
@@ -205,7 +206,8 @@ func TestGoBlocksOfTheDocs(t *testing.T) {
 			t.Logf("%s: not checked, since its module can't be loaded: %v", b.position, err)
 			continue
 		}
-		for _, err := range typeErrors(loaders[b.module], b.imports, nested[b.module].given, "//line "+b.position+"\n"+b.text) {
+		for _, err := range typeErrors(loaders[b.module], b.imports, nested[b.module].given,
+			"//line "+b.position+"\n"+b.text) {
 			t.Error(err)
 		}
 	}
@@ -289,7 +291,8 @@ func typeErrors(load types.Importer, imports []string, more, block string) (errs
 
 // compiled returns an importer for packages, from the export data in the build cache.
 func compiled(t *testing.T, dir string, packages []string) (types.Importer, error) {
-	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"}, packages...)
+	args := append([]string{"list", "-export", "-deps", "-f", "{{with .Export}}{{$.ImportPath}}={{.}}{{end}}"},
+		packages...)
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	out, err := cmd.Output()

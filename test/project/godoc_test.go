@@ -111,7 +111,8 @@ func TestLinksOfTheGodoc(t *testing.T) {
 				case *comment.DocLink:
 					links++
 					if target, ours := packages[text.ImportPath]; ours && text.Name != "" {
-						assert.True(t, has(target, text.Recv, text.Name), "%s links to %s.%s.%s", path, text.ImportPath, text.Recv, text.Name)
+						assert.True(t, has(target, text.Recv, text.Name), "%s links to %s.%s.%s", path, text.ImportPath,
+							text.Recv, text.Name)
 					}
 				}
 			})

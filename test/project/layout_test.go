@@ -50,7 +50,8 @@ var imports = map[string][]string{
 	"internal/redact":        {"internal/wire"},
 	"internal/testutil":      {"", "wechatusertest", "internal/testutil/race"},
 	"internal/testutil/race": {},
-	"internal/tokencache":    {"internal/backoff", "internal/redact"},
+	"internal/testutil/seq":  {},
+	"internal/tokencache":    {"internal/backoff", "internal/guard", "internal/redact"},
 	"internal/transport":     {},
 	"internal/wire":          {},
 	"internal/wire/wiretest": {},
@@ -64,7 +65,8 @@ type listed struct {
 
 func goList(t *testing.T, args ...string) (packages []listed) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Export,GoFiles,Imports"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go",
+		append([]string{"list", "-json=ImportPath,Export,GoFiles,Imports"}, args...)...)
 	cmd.Dir, cmd.Stderr = moduleRoot, os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -113,10 +115,12 @@ func TestFilesUseOnlyFloorsBelow(t *testing.T) {
 		}
 	}
 	uses := fileUses(t)
-	assert.ElementsMatch(t, slices.Collect(maps.Keys(floorOf)), slices.Collect(maps.Keys(uses)), "the files of the root package")
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(floorOf)), slices.Collect(maps.Keys(uses)),
+		"the files of the root package")
 	for from, targets := range uses {
 		for to, names := range targets {
-			assert.LessOrEqual(t, floorOf[from], floorOf[to], "%s is below %s, and uses its %s", from, to, strings.Join(names, ", "))
+			assert.LessOrEqual(t, floorOf[from], floorOf[to], "%s is below %s, and uses its %s", from, to,
+				strings.Join(names, ", "))
 		}
 	}
 	cycle := findCycle(uses)
@@ -126,6 +130,20 @@ func TestFilesUseOnlyFloorsBelow(t *testing.T) {
 		fmt.Fprintf(&text, "%s uses %s of %s\n", from, strings.Join(uses[from][to], ", "), to)
 	}
 	assert.Empty(t, text.String(), "files of the root package use each other in a cycle")
+}
+
+// A test file of the root package is named after the file that it tests; examples and fuzz targets are apart.
+func TestNamesOfTestFiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(moduleRoot, "*_test.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "example_"), name == "export_test.go", name == "fuzz_test.go":
+		default:
+			assert.FileExists(t, strings.TrimSuffix(file, "_test.go")+".go")
+		}
+	}
 }
 
 // fileUses returns, for each file of the root package, the other files that it uses, with the names that tie them.

@@ -115,10 +115,12 @@ func (e *stackError) Format(f fmt.State, _ rune) {
 
 // echoes are the forms in which a text can quote a request.
 var echoes = map[string]func(u string) string{
-	"as it is":    func(u string) string { return u },
-	"unescaped":   unescaped,
-	"JSON":        func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
-	"lower case":  func(u string) string { return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u) },
+	"as it is":  func(u string) string { return u },
+	"unescaped": unescaped,
+	"JSON":      func(u string) string { quoted, _ := json.Marshal(unescaped(u)); return string(quoted) },
+	"lower case": func(u string) string {
+		return strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d").Replace(u)
+	},
 	"path":        func(u string) string { return url.PathEscape(unescaped(u)) },
 	"query":       url.QueryEscape,
 	"named":       perSecret(func(secret string) string { return "access_token=" + secret[:20] }),
@@ -196,7 +198,9 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 		"quiet of quiet": fail(func(r *http.Request) error {
 			return fmt.Errorf("a: %w", &quietError{&quietError{&fieldError{r.URL.String()}}})
 		}),
-		"group": fail(func(r *http.Request) error { return &groupError{[]error{nil, io.EOF, errors.New(r.URL.String())}} }),
+		"group": fail(func(r *http.Request) error {
+			return &groupError{[]error{nil, io.EOF, errors.New(r.URL.String())}}
+		}),
 		"stack": fail(func(r *http.Request) error { return &stackError{r.URL.String()} }),
 		"deep":  fail(func(r *http.Request) error { return &deepError{r.URL} }),
 		"sent":  fail(func(r *http.Request) error { return &sentError{r} }),
@@ -212,17 +216,21 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 		"url.Error inside": fail(func(r *http.Request) error {
 			return fmt.Errorf("retried: %w", &url.Error{Op: "Get", URL: r.URL.String(), Err: io.EOF})
 		}),
-		"DNS":     fail(func(*http.Request) error { return &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com"} }),
+		"DNS": fail(func(*http.Request) error {
+			return &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com"}
+		}),
 		"body":    fail(func(r *http.Request) error { return fmt.Errorf("cannot send %q", bodyOf(r)) }),
 		"timeout": testutil.Play(testutil.Hang),
 		"redirect": testutil.Play(func(r *http.Request) (*http.Response, error) {
-			return testutil.Respond(302, "", "Location", "https://example.com/?from="+url.QueryEscape(r.URL.String()))(r)
+			return testutil.Respond(302, "", "Location",
+				"https://example.com/?from="+url.QueryEscape(r.URL.String()))(r)
 		}),
 		"redirect to nowhere": testutil.Play(func(r *http.Request) (*http.Response, error) {
 			return testutil.Respond(307, "", "Location", "https://[::1/%zz?"+r.URL.RawQuery)(r)
 		}),
 		"header": testutil.Play(func(r *http.Request) (*http.Response, error) {
-			return testutil.Respond(403, "", "Content-Type", "text/html; url="+r.URL.String(), "Retry-After", r.URL.String(), "Server", r.URL.String())(r)
+			return testutil.Respond(403, "", "Content-Type", "text/html; url="+r.URL.String(), "Retry-After",
+				r.URL.String(), "Server", r.URL.String())(r)
 		}),
 		"status text": testutil.Play(func(r *http.Request) (*http.Response, error) {
 			resp, err := testutil.Respond(403, "")(r)
@@ -231,29 +239,34 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 		}),
 		"body that fails": testutil.Play(func(r *http.Request) (*http.Response, error) {
 			resp, err := testutil.RespondJSON(testutil.OKBody)(r)
-			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:5]), failingReader{&quietError{errors.New(r.URL.String())}}))
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(testutil.OKBody[:5]),
+				failingReader{&quietError{errors.New(r.URL.String())}}))
 			return resp, err
 		}),
-		"new token, cut":         testutil.Play(testutil.RespondJSON(testutil.TokenBody[:len(testutil.TokenBody)-1])),
-		"new token with 500":     testutil.Play(testutil.Respond(500, testutil.TokenBody)),
-		"new token in HTML":      testutil.Play(testutil.Respond(200, "<pre>"+testutil.TokenBody)),
-		"new token, wrong type":  testutil.Play(testutil.RespondJSON(`{"access_token":"` + testutil.Token + `","expires_in":"soon"}`)),
+		"new token, cut":     testutil.Play(testutil.RespondJSON(testutil.TokenBody[:len(testutil.TokenBody)-1])),
+		"new token with 500": testutil.Play(testutil.Respond(500, testutil.TokenBody)),
+		"new token in HTML":  testutil.Play(testutil.Respond(200, "<pre>"+testutil.TokenBody)),
+		"new token, wrong type": testutil.Play(
+			testutil.RespondJSON(`{"access_token":"` + testutil.Token + `","expires_in":"soon"}`)),
 		"new token, no lifetime": testutil.Play(testutil.RespondJSON(`{"access_token":"` + testutil.Token + `"}`)),
 		"new token as text":      testutil.Play(testutil.RespondJSON(`"` + testutil.Token + `"`)),
 		"new token as a form":    testutil.Play(testutil.Respond(200, "token="+url.QueryEscape(testutil.Token))),
 		"new token as XML":       testutil.Play(testutil.Respond(200, "<token>"+testutil.Token+"</token>")),
-		"new token in base64":    testutil.Play(testutil.Respond(200, base64.StdEncoding.EncodeToString([]byte(testutil.TokenBody)))),
-		"new token in a title":   testutil.Play(testutil.Respond(500, "<title>\nof "+testutil.Token+"\n</title>")),
-		"new token in a type":    testutil.Play(testutil.Respond(500, "", "Content-Type", "text/plain; x="+testutil.Token)),
-		"new token in an array":  testutil.Play(testutil.RespondJSON(`[` + testutil.TokenBody + `]`)),
-		"httpmock":               httpmock.NewMockTransport(),
+		"new token in base64": testutil.Play(testutil.Respond(200,
+			base64.StdEncoding.EncodeToString([]byte(testutil.TokenBody)))),
+		"new token in a title": testutil.Play(testutil.Respond(500, "<title>\nof "+testutil.Token+"\n</title>")),
+		"new token in a type": testutil.Play(testutil.Respond(500, "", "Content-Type",
+			"text/plain; x="+testutil.Token)),
+		"new token in an array": testutil.Play(testutil.RespondJSON(`[` + testutil.TokenBody + `]`)),
+		"httpmock":              httpmock.NewMockTransport(),
 	}
 	for name, echoed := range echoes {
 		echo := func(r *http.Request) string { return echoed(r.URL.String() + " " + bodyOf(r)) }
 		inJSON := func(format string) http.RoundTripper {
 			return testutil.Play(func(r *http.Request) (*http.Response, error) {
 				quoted, _ := json.Marshal(echo(r))
-				return testutil.Respond(200, fmt.Sprintf(format, strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`)))(r)
+				return testutil.Respond(200,
+					fmt.Sprintf(format, strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`)))(r)
 			})
 		}
 		all["errmsg "+name] = inJSON(`{"errcode":48001,"errmsg":"%s"}`)
@@ -265,12 +278,15 @@ func faults(t *testing.T) map[string]http.RoundTripper {
 			all["hint "+name] = inJSON(`{"errcode":48001,"errmsg":"no hint: [%s]"}`)
 			all["list "+name] = inJSON(`{"errcode":45171,"errmsg":"some","fail_openid_list":["%s"]}`)
 			all["JSON "+name] = inJSON(`{"message":"%s"}`)
-			all["change "+name] = inJSON(`{"errcode":0,"request":{"request_url":"%[1]s","request_body":"%[1]s","response_body":"%[1]s"},` +
-				`"result_list":[{"ori_openid":"o","err_msg":"%[1]s"}]}`)
+			all["change "+
+				name] = inJSON(
+				`{"errcode":0,"request":{"request_url":"%[1]s","request_body":"%[1]s","response_body":"%[1]s"},` +
+					`"result_list":[{"ori_openid":"o","err_msg":"%[1]s"}]}`)
 		}
 	}
 	nearMiss := httpmock.NewMockTransport()
-	nearMiss.RegisterResponder("DELETE", `=~^https://api\.weixin\.qq\.com/`, httpmock.NewStringResponder(200, testutil.OKBody))
+	nearMiss.RegisterResponder("DELETE", `=~^https://api\.weixin\.qq\.com/`,
+		httpmock.NewStringResponder(200, testutil.OKBody))
 	all["httpmock, near miss"] = nearMiss
 	return all
 }
@@ -316,15 +332,20 @@ func TestNoSecretLeaks(t *testing.T) {
 					var log bytes.Buffer
 					c := call.NewClient(t, transport,
 						wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2}),
-						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
-						wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, do testutil.Next) (wechatuser.Result, error) {
-							assertCleanValue(t, call)
-							res, err := do(ctx)
-							assertCleanValue(t, res)
-							assertCleanError(t, err)
-							return res, err
-						}))
+						wechatuser.WithLogger(
+							slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithInterceptor(
+							func(ctx context.Context, call wechatuser.Call,
+								do testutil.Next,
+							) (wechatuser.Result, error) {
+								assertCleanValue(t, call)
+								res, err := do(ctx)
+								assertCleanValue(t, res)
+								assertCleanError(t, err)
+								return res, err
+							}))
 					got, err := call.Do(t.Context(), c)
+					testutil.AssertClean(t, log.String())
 					if err == nil { // a success for this call
 						for _, text := range testutil.Reach(got) {
 							testutil.AssertClean(t, text)
@@ -335,7 +356,6 @@ func TestNoSecretLeaks(t *testing.T) {
 						return
 					}
 					assertCleanError(t, err)
-					testutil.AssertClean(t, log.String())
 					assert.Positive(t, log.Len())
 					assertCleanValue(t, c)
 					assertCleanValue(t, *c)
@@ -368,7 +388,8 @@ var doCalls = []testutil.APICall{
 		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/qrcode/create", Body: "x"}, nil)
 	}},
 	{Name: "Do of a struct", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
-		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get", Idempotent: true}, &struct{ Message []int }{})
+		return nil,
+			c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get", Idempotent: true}, &struct{ Message []int }{})
 	}},
 	{Name: "Do of a type that shows what it gets", Do: func(ctx context.Context, c *wechatuser.Client) (any, error) {
 		return nil, c.Do(ctx, wechatuser.Request{Path: "/cgi-bin/media/get"}, new(loudValue))
@@ -383,7 +404,8 @@ func (*loudValue) UnmarshalJSON(data []byte) error { return &fieldError{unescape
 // A secret that comes from a source is redacted in the errors of the request that has it, and is kept nowhere.
 func TestNoSecretOfASourceLeaks(t *testing.T) {
 	calls := []testutil.APICall{
-		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"), testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
+		testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token"),
+		testutil.CallOf(t, "Token/WithLegacyToken"), testutil.CallOf(t, "RefreshToken"),
 	}
 	all := faults(t)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
@@ -395,15 +417,14 @@ func TestNoSecretOfASourceLeaks(t *testing.T) {
 			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log bytes.Buffer
-					opts := []wechatuser.Option{
+					c, err := wechatuser.New(testutil.AppID, "", append(call.Options(),
 						wechatuser.WithTransport(transport), testutil.NoRetry,
-						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
-						wechatuser.WithSecretSource(func(context.Context) (string, error) { return testutil.Secret, nil }),
-					}
-					if call.Legacy {
-						opts = append(opts, wechatuser.WithLegacyToken())
-					}
-					c, err := wechatuser.New(testutil.AppID, "", opts...)
+						wechatuser.WithLogger(
+							slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithSecretSource(func(context.Context) (string, error) {
+							return testutil.Secret, nil
+						}),
+					)...)
 					require.NoError(t, err)
 					if _, err = call.Do(t.Context(), c); err != nil {
 						assertCleanError(t, err)
@@ -430,8 +451,10 @@ func TestNoCloudTokenLeaks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(transport), wechatuser.WithCloudToken(file), testutil.NoRetry,
-					wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+				c, err := wechatuser.New(testutil.AppID, "", wechatuser.WithTransport(transport),
+					wechatuser.WithCloudToken(file), testutil.NoRetry,
+					wechatuser.WithLogger(
+						slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 				require.NoError(t, err)
 				err = testutil.GetTags(t.Context(), c)
 				require.Error(t, err)
@@ -447,10 +470,12 @@ func TestNoCloudTokenLeaks(t *testing.T) {
 func TestErrorsOfATransport(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for _, cause := range []error{
-		refused, &openError{"proxy https://proxy.example.com refused"}, &quietError{refused}, &groupError{[]error{io.EOF, refused}},
+		refused, &openError{"proxy https://proxy.example.com refused"}, &quietError{refused},
+		&groupError{[]error{io.EOF, refused}},
 		&url.Error{Op: "Get", URL: "https://example.com", Err: refused},
 	} {
-		err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
+		err := testutil.GetTags(t.Context(),
+			testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 		if ue := (*url.Error)(nil); !errors.As(cause, &ue) { // which is taken off
 			require.ErrorIs(t, err, cause)
 		}
@@ -463,8 +488,10 @@ func TestErrorsOfATransport(t *testing.T) {
 		assert.Equal(t, !errors.As(cause, &open), errors.As(err, &op))
 		assert.Equal(t, errors.Is(cause, syscall.ECONNREFUSED), errors.As(err, &no))
 	}
-	_, err := testutil.NewClient(t, testutil.Play(testutil.Fail(&openError{"no way to https://proxy.example.com/x"})), testutil.NoRetry).GetTags(t.Context())
-	require.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: no way to https://proxy.example.com/x")
+	_, err := testutil.NewClient(t, testutil.Play(testutil.Fail(&openError{"no way to https://proxy.example.com/x"})),
+		testutil.NoRetry).GetTags(t.Context())
+	require.EqualError(t, err,
+		"wechatuser: getTags: no response to GET /cgi-bin/tags/get: no way to https://proxy.example.com/x")
 }
 
 // What a program itself puts into a call is no error from elsewhere, and comes back as it is.
@@ -476,7 +503,8 @@ func TestErrorsOfTheCallerAreKept(t *testing.T) {
 		require.ErrorAs(t, err, &open)
 		assert.Same(t, own, open)
 	}
-	limited := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithLimiter(limiterFunc(func(context.Context) error { return own })))
+	limited := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+		wechatuser.WithLimiter(limiterFunc(func(context.Context) error { return own })))
 	same(t, testutil.GetTags(t.Context(), limited))
 	intercepted := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
 		wechatuser.WithInterceptor(func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
@@ -520,17 +548,20 @@ func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 
 // A sealed error is still the error that it was for errors.Is, and tells whether it was a timeout.
 func TestRedactedErrors(t *testing.T) {
-	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w", url.QueryEscape(testutil.Token), testutil.Alice, testutil.ErrReset)
+	cause := fmt.Errorf("GET https://api.weixin.qq.com/x?access_token=%s&openid=%s: %w",
+		url.QueryEscape(testutil.Token), testutil.Alice, testutil.ErrReset)
 	err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 	require.ErrorIs(t, err, testutil.ErrReset)
 	require.ErrorIs(t, err, cause)
 	require.NotErrorIs(t, err, io.EOF)
-	assert.EqualError(t, err, "wechatuser: getTags: no response to GET /cgi-bin/tags/get: GET *** connection reset by peer")
+	assert.EqualError(t, err,
+		"wechatuser: getTags: no response to GET /cgi-bin/tags/get: GET *** connection reset by peer")
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
 	assert.False(t, ne.Timeout())
 
-	cause = fmt.Errorf("GET /x?access_token=%s&lang=en: %w", url.QueryEscape(testutil.Token), &net.DNSError{IsTimeout: true})
+	cause = fmt.Errorf("GET /x?access_token=%s&lang=en: %w", url.QueryEscape(testutil.Token),
+		&net.DNSError{IsTimeout: true})
 	err = testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.Fail(cause)), testutil.NoRetry))
 	require.ErrorAs(t, err, &ne)
 	assert.True(t, ne.Timeout())
@@ -584,8 +615,10 @@ func TestErrorsOfATokenSource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			err := testutil.GetTags(t.Context(), testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(source),
-				wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))))
+			err := testutil.GetTags(t.Context(),
+				testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(source),
+					wechatuser.WithLogger(
+						slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))))
 			require.ErrorContains(t, err, "token source")
 			assertCleanError(t, err)
 			testutil.AssertClean(t, log.String())
@@ -617,19 +650,28 @@ func (s *failingSource) Invalidate(context.Context, wechatuser.Token) error {
 // A source can be another client, whose errors keep their type, code and classes.
 func TestErrorsOfAClientThatIsATokenSource(t *testing.T) {
 	for _, cause := range []error{
-		&wechatuser.Error{API: "a", Code: 40125, Message: "m " + testutil.Secret, RID: testutil.Secret, Hint: testutil.Secret},
+		&wechatuser.Error{
+			API: "a", Code: 40125, Message: "m " + testutil.Secret, RID: testutil.Secret, Hint: testutil.Secret,
+		},
 		&wechatuser.TransportError{API: "a", Err: &deepError{&url.URL{RawQuery: testutil.Token}}},
-		&wechatuser.ResponseError{API: "a", StatusCode: 502, ContentType: testutil.Secret, Snippet: testutil.Secret[5:], Err: errors.New(testutil.Secret)},
+		&wechatuser.ResponseError{
+			API: "a", StatusCode: 502, ContentType: testutil.Secret, Snippet: testutil.Secret[5:],
+			Err: errors.New(testutil.Secret),
+		},
 		&wechatuser.ArgumentError{API: "a", Field: testutil.Secret, Reason: testutil.Secret},
 		wechatuser.CodeSystemBusy, wechatuser.ErrCredential,
 	} {
 		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithTokenSource(
-			&failingSource{token: wechatuser.Token{AccessToken: testutil.Token}, tokenErr: fmt.Errorf("other: %w", cause)}))
+			&failingSource{
+				token: wechatuser.Token{AccessToken: testutil.Token}, tokenErr: fmt.Errorf("other: %w", cause),
+			}))
 		err := testutil.GetTags(t.Context(), c)
 		assertCleanError(t, err)
 		require.ErrorIs(t, err, cause)
 		assert.Equal(t, testutil.Describe(fmt.Errorf("%w", cause)), testutil.Describe(err), "%T", cause)
-		for _, class := range []error{wechatuser.ErrTemporary, wechatuser.ErrCredential, wechatuser.ErrInvalidArgument} {
+		for _, class := range []error{
+			wechatuser.ErrTemporary, wechatuser.ErrCredential, wechatuser.ErrInvalidArgument,
+		} {
 			assert.Equal(t, errors.Is(cause, class), errors.Is(err, class))
 		}
 	}
@@ -640,14 +682,16 @@ func TestErrorsOfAClientThatIsATokenSource(t *testing.T) {
 		for limited == nil || !errors.Is(limited, wechatuser.ErrRateLimited) {
 			_, limited = busy.Token(t.Context())
 		}
-		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)), wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(busy.Token)))
+		c := testutil.NewClient(t, testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+			wechatuser.WithTokenSource(wechatuser.TokenSourceFunc(busy.Token)))
 		err := testutil.GetTags(t.Context(), c)
 		require.ErrorIs(t, err, wechatuser.ErrRateLimited)
 		require.ErrorIs(t, err, wechatuser.CodeSystemBusy)
 		start := time.Now()
 		_, err = c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
 		require.ErrorIs(t, err, wechatuser.CodeSystemBusy)
-		assert.GreaterOrEqual(t, time.Since(start), time.Second, "a job waits for the limit, which it finds in the error")
+		assert.GreaterOrEqual(t, time.Since(start), time.Second,
+			"a job waits for the limit, which it finds in the error")
 	})
 }
 
@@ -670,7 +714,8 @@ func TestErrorsOfATokenStore(t *testing.T) {
 					}
 					c := testutil.NewTokenClient(t, s, append([]wechatuser.Option{
 						wechatuser.WithTokenStore(store),
-						wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+						wechatuser.WithLogger(
+							slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 					}, opts...)...)
 					err := testutil.GetTags(t.Context(), c)
 					require.Error(t, err)
@@ -725,7 +770,10 @@ func (s *failingStore) AllowForced(context.Context, string) (bool, error) {
 // Jobs and lists return the errors of calls in reports of their own.
 func TestNoSecretLeaksFromJobs(t *testing.T) {
 	for name, transport := range faults(t) {
-		if !testutil.Full() && !slices.Contains([]string{"sent", "text", "page joins", "errmsg base64, 1", "error bytes", "url.Error inside"}, name) {
+		if !testutil.Full() &&
+			!slices.Contains([]string{
+				"sent", "text", "page joins", "errmsg base64, 1", "error bytes", "url.Error inside",
+			}, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -775,12 +823,18 @@ func TestNoSecretLeaksFromSockets(t *testing.T) {
 		"bad response": {hijacks.URL, &http.Transport{}},
 		"proxy":        {"https://api.example.com", &http.Transport{Proxy: http.ProxyURL(proxy)}},
 		"refused":      {"http://127.0.0.1:1", &http.Transport{}},
-		"timeout": {"http://127.0.0.1:1", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			time.Sleep(2 * time.Millisecond)
-			return nil, io.EOF
-		}}},
+		"timeout": {
+			"http://127.0.0.1:1",
+			&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				time.Sleep(2 * time.Millisecond)
+				return nil, io.EOF
+			}},
+		},
 	} {
-		for _, call := range []testutil.APICall{testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "ClearQuotaByAppSecret"), testutil.CallOf(t, "Token/WithLegacyToken")} {
+		for _, call := range []testutil.APICall{
+			testutil.CallOf(t, "GetTags"), testutil.CallOf(t, "ClearQuotaByAppSecret"),
+			testutil.CallOf(t, "Token/WithLegacyToken"),
+		} {
 			t.Run(call.Name+"/"+name, func(t *testing.T) {
 				defer tt.transport.CloseIdleConnections()
 				opts := []wechatuser.Option{wechatuser.WithBaseURL(tt.base), testutil.NoRetry}

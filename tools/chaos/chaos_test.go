@@ -268,7 +268,7 @@ func TestStopReason(t *testing.T) {
 		"false tag error": {falseTag, falseTagError},
 		"tag list not fetched": {
 			fmt.Errorf("%w: %w", falseTag, &wechatuser.Error{Code: wechatuser.CodeSystemBusy}),
-			"errcode 45159, and the tag list could not be fetched",
+			"errcode 45159, and the tag list could not be read",
 		},
 		"limiter": {
 			fmt.Errorf("waiting for the limiter: %w", errLimiter), "an error of the limiter",

@@ -57,14 +57,14 @@ func duplicates(ids []string) (again []string) {
 	return again
 }
 
-// readProfiles fetches profiles until the faults end.
+// readProfiles reads profiles until the faults end.
 func (w *worker) readProfiles() {
 	for w.gateway.active.Load() {
 		w.profiles()
 	}
 }
 
-// profiles fetches the profiles of some openids or of all followers, in as many runs as it takes.
+// profiles reads the profiles of some openids or of all followers, in as many runs as it takes.
 func (w *worker) profiles() {
 	const name = "user info"
 	remaining := w.population.sample(w.rng)

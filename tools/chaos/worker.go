@@ -194,7 +194,7 @@ func stopReason(err error) string {
 	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, wechatuser.CodeMinuteQuotaExceeded):
 		return "errcode 45011, with no time left to wait"
 	case errors.Is(err, wechatuser.CodeInvalidTagID) && failedForNow(err):
-		return "errcode 45159, and the tag list could not be fetched"
+		return "errcode 45159, and the tag list could not be read"
 	case errors.As(err, &apiErr) && apiErr.API == "deleteTag" && errors.Is(apiErr, wechatuser.ErrAmbiguous):
 		return "the outcome of DeleteTag is unknown" // its retry found no tag, and the tag list has it or was not read
 	case errors.Is(err, wechatuser.CodeInvalidTagID):

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// timeout is the maximum time to wait for the browser or the page.
-const timeout = 20 * time.Second
+// timeout is the maximum time to wait for the browser or the page, on a machine that has other work.
+const timeout = 3 * time.Minute
 
 // tab is a page in a headless Chromium, controlled by the DevTools protocol over a pipe.
 // https://chromedevtools.github.io/devtools-protocol/

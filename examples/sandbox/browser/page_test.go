@@ -32,7 +32,8 @@ func startSandbox(t *testing.T, args ...string) (base string, stop func()) {
 	const pkg = "github.com/wechatuser/wechatuser/examples/sandbox"
 	out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	cmd := exec.Command(program, append([]string{"-addr", "127.0.0.1:0", "-appid", appID, "-secret", secret}, args...)...)
+	cmd := exec.Command(program,
+		append([]string{"-addr", "127.0.0.1:0", "-appid", appID, "-secret", secret}, args...)...)
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)

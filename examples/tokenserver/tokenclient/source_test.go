@@ -143,7 +143,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestErrorsContainNoSecret(t *testing.T) {
 	for name, rt := range map[string]roundTripper{
 		"no response": func(*http.Request) (*http.Response, error) { return nil, errors.New("reset") },
-		"wrong key":   func(*http.Request) (*http.Response, error) { return response(401, `{"error":"wrong key"}`), nil },
+		"wrong key": func(*http.Request) (*http.Response, error) {
+			return response(401, `{"error":"wrong key"}`), nil
+		},
 		"truncated token": func(*http.Request) (*http.Response, error) {
 			return response(200, `{"access_token":"SENTINEL-TOKEN","expires_`), nil
 		},
