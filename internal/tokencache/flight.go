@@ -347,8 +347,8 @@ func longAgo(then time.Time) bool {
 	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
 }
 
-// log writes a line for a flight. Without failures that is one line in two hours. While the store fails and is required,
-// each call starts a flight, and there is one line a minute.
+// log writes a line for a flight. Without failures that is one line in two hours. While a required store fails, each
+// call starts a flight, and there is one line a minute.
 func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
 	reason := "due"
 	switch {
