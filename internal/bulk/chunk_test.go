@@ -353,7 +353,7 @@ func TestUnknownAfterASplit(t *testing.T) {
 func TestShrink(t *testing.T) {
 	tooMany := fail("too many", Verdict{Action: Shrink})
 	for _, tt := range []struct{ size, limit, n, calls int }{
-		{8, 8, 24, 3}, {8, 4, 24, 1 + 6}, {8, 5, 24, 1 + 6}, {8, 1, 16, 3 + 16}, {100, 99, 300, 1 + 6},
+		{8, 8, 24, 3}, {8, 4, 24, 1 + 6}, {8, 5, 24, 1 + 6}, {8, 1, 16, 3 + 16}, {3, 2, 9, 1 + 6}, {100, 99, 300, 1 + 6},
 	} {
 		a := new(api)
 		a.send = func(ctx context.Context, ids []string) error {

@@ -781,6 +781,25 @@ func brokeOff(_ context.Context, err error) Verdict {
 	return classify(context.TODO(), err)
 }
 
+// What an earlier call may have applied stays so when a later one ends its goroutine.
+func TestGoexitAfterACallThatMayBeApplied(t *testing.T) {
+	a := new(api)
+	a.send = func(context.Context, []string) error {
+		if len(a.calls) == 1 {
+			return fail("no response", Verdict{Action: Retry, MayBeApplied: true})
+		}
+		runtime.Goexit()
+		return nil
+	}
+	j := a.job(1, 1) // classify takes a Goexit for a call that was not sent
+	j.Gate = retrying(1)
+	synctest.Test(t, func(t *testing.T) {
+		assert.Equal(t, guard.ErrGoexit, j.Run(t.Context(), seq.ListThen(ids(1), nil)))
+	})
+	assert.Equal(t, []Status{Unknown}, a.statuses())
+	assert.True(t, a.delivered[0].MayBeApplied)
+}
+
 // A mock may end the goroutine of a call, as t.FailNow does.
 func TestCallThatEndsItsGoroutineStopsTheJob(t *testing.T) {
 	for _, concurrency := range []int{1, 3} {

@@ -96,7 +96,7 @@ func (w *walk) take(page Page) ([]string, error) {
 	if next == "" && len(items) > 0 {
 		next = items[len(items)-1]
 	}
-	repeated := next != "" && w.cursors[next]
+	repeated := w.cursors[next]
 	seen := len(items) > 0 && w.seen(items)
 	switch {
 	case page.Next == "" && w.doubted && seen: // nothing new, and again no cursor

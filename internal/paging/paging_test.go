@@ -162,6 +162,20 @@ func TestWalkDoubtsTheEndBeforeTheTotal(t *testing.T) {
 	}
 }
 
+// A page that states no total, or a smaller one, does not make the list end earlier.
+func TestWalkRemembersTheLargestTotal(t *testing.T) {
+	pages := []Page{
+		{Items: []string{"a"}, Next: "a", Total: 5}, {Items: []string{"b", "c"}}, {Items: []string{"b", "c"}},
+	}
+	n := 0
+	got, errs := seq.Collect(Walk(t.Context(), "", func(context.Context, string) (Page, error) {
+		n++
+		return pages[n-1], nil
+	}))
+	assert.Equal(t, [][]string{{"a"}, {"b", "c"}}, got)
+	assert.Equal(t, []error{ErrRepeated}, errs)
+}
+
 // An endless list with ever new cursors shows itself by its pages, or by its length.
 func TestWalkEndsAnEndlessList(t *testing.T) {
 	a, b := []string{"a1", "a2"}, []string{"b1", "b2"}

@@ -347,8 +347,8 @@ func longAgo(then time.Time) bool {
 	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
 }
 
-// log writes a line for a flight. Without failures that is one line in two hours. While the store fails and is required,
-// each call starts a flight, and there is one line a minute.
+// log writes a line for a flight. Without failures that is one line in two hours. While a required store fails, each
+// call starts a flight, and there is one line a minute.
 func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
 	reason := "due"
 	switch {
@@ -364,9 +364,6 @@ func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d tim
 	attrs := []slog.Attr{
 		slog.String("key", c.cfg.Key), slog.String("reason", reason), slog.String("from", from), slog.Duration("duration", d),
 	}
-	if p := (*guard.Panic)(nil); errors.As(res.panicked, &p) { // perhaps nobody waits; its value may show a secret
-		attrs = append(attrs, slog.String("panic", string(p.Stack)))
-	}
 	if err == nil {
 		attrs = append(attrs, slog.Time("expires", res.token.ExpiresAt))
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "wechatuser: token refreshed", attrs...)
@@ -380,5 +377,8 @@ func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d tim
 		attrs = append(attrs, slog.Int("failures", failures))
 	}
 	attrs = append(attrs, slog.String("error", err.Error()))
+	if p := (*guard.Panic)(nil); errors.As(res.panicked, &p) { // perhaps nobody waits; its value may show a secret
+		attrs = append(attrs, slog.String("panic", string(p.Stack)))
+	}
 	c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "wechatuser: token refresh failed", attrs...)
 }

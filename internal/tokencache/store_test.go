@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -918,6 +919,30 @@ func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
 			assert.Equal(t, 3, strings.Count(c.logged.String(), "\n"))
 		}
 	})
+}
+
+// A caller that forces a refresh does not look at the store, and does not keep others from looking.
+func TestForcedRefreshDoesNotLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down, store := true, newFakeStore()
+		c := newCache(t, &platform{reply: fails(&down, errDown)}, withStore(store))
+		for range limitBurst {
+			_, err := c.Get(t.Context())
+			require.ErrorIs(t, err, errDown)
+		}
+		store.set(tok("stored", time.Hour))
+		_, err := c.ForceRefresh(t.Context())
+		require.ErrorAs(t, err, new(*LimitError))
+		assert.Equal(t, "stored", name(c.get(t)))
+	})
+}
+
+// While a machine sleeps, the monotonic clock stops and the wall clock does not.
+func TestLongAgoByTheWallClock(t *testing.T) {
+	then := time.Now()
+	*(*uint64)(unsafe.Pointer(&then)) -= uint64(lockTrusted/time.Second+1) << 30 // the seconds of its wall clock
+	assert.True(t, longAgo(then))
+	assert.False(t, longAgo(time.Time{}))
 }
 
 // slowLock is a store whose lock succeeds late, whatever happens to its context.
