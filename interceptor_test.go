@@ -528,24 +528,29 @@ func TestInterceptorEndsTheGoroutineOfATokenRequest(t *testing.T) {
 func TestPanicInATokenRequest(t *testing.T) {
 	type next = func(context.Context) (wechatuser.Result, error)
 	for name, opt := range map[string]wechatuser.Option{
-		"transport": wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) { panic("broken") })),
-		"interceptor": wechatuser.WithInterceptor(func(ctx context.Context, call wechatuser.Call, next next) (wechatuser.Result, error) {
-			if call.API == "getStableAccessToken" {
-				panic("broken")
-			}
-			return next(ctx)
-		}),
+		"transport": wechatuser.WithTransport(testutil.RoundTripFunc(func(*http.Request) (*http.Response, error) {
+			panic("broken")
+		})),
+		"interceptor": wechatuser.WithInterceptor(
+			func(ctx context.Context, call wechatuser.Call, next next) (wechatuser.Result, error) {
+				if call.API == "getStableAccessToken" {
+					panic("broken")
+				}
+				return next(ctx)
+			}),
 		"secret source": wechatuser.WithSecretSource(func(context.Context) (string, error) { panic("broken") }),
 		"store":         wechatuser.WithTokenStore(brokenStore{}),
 	} {
 		// With an interceptor, the request runs in a goroutine of its own.
-		through := wechatuser.WithInterceptor(func(ctx context.Context, _ wechatuser.Call, next next) (wechatuser.Result, error) {
-			return next(ctx)
-		})
+		through := wechatuser.WithInterceptor(
+			func(ctx context.Context, _ wechatuser.Call, next next) (wechatuser.Result, error) {
+				return next(ctx)
+			})
 		for _, opts := range [][]wechatuser.Option{{opt}, {opt, through}} {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				c := testutil.NewTokenClient(t, &testutil.TokenServer{}, append(opts, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+				c := testutil.NewTokenClient(t, &testutil.TokenServer{},
+					append(opts, wechatuser.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
 				for method, call := range map[string]func(){
 					"GetTags": func() { _ = testutil.GetTags(t.Context(), c) },
 					"BulkTagging": func() {
@@ -557,7 +562,8 @@ func TestPanicInATokenRequest(t *testing.T) {
 							err, ok := recover().(error)
 							require.True(t, ok, "%s, %s", name, method)
 							assert.ErrorContains(t, err, "broken\n\ngoroutine ", "%s, %s: with the stack", name, method)
-							assert.Equal(t, 1, strings.Count(err.Error(), "\n\ngoroutine "), "%s, %s: the first one", name, method)
+							assert.Equal(t, 1, strings.Count(err.Error(), "\n\ngoroutine "), "%s, %s: the first one",
+								name, method)
 						}()
 						call()
 						assert.Fail(t, "no panic", "%s, %s", name, method)

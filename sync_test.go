@@ -242,7 +242,8 @@ func TestSyncKeepsWhoIsMiswritten(t *testing.T) {
 			srv, c, _ := testutil.NewAccount(t, 10)
 			ids := testutil.OpenIDs(10)
 			tag := srv.AddTag("members", ids[:6]...)
-			report, err := c.SyncTag(t.Context(), tag, wechatuser.OpenIDs(ids[0], fmt.Sprintf(around, ids[1]), "no openid", ""), opts...)
+			report, err := c.SyncTag(t.Context(), tag,
+				wechatuser.OpenIDs(ids[0], fmt.Sprintf(around, ids[1]), "no openid", ""), opts...)
 			require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
 			assert.Equal(t, []string{fmt.Sprintf(around, ids[1]), "no openid", ""}, report.Added.FailedOpenIDs())
 			assert.Equal(t, 1, report.Unchanged)

@@ -752,7 +752,8 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && limiter == nil && ctx.Err() == nil:
+		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && limiter == nil &&
+			ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)

@@ -242,7 +242,8 @@ var faultTable = []family{
 	},
 	{
 		title: "Not a response of the platform",
-		text: "Something between the client and the platform has responded. The error shows the status, the Content-Type " +
+		text: "Something between the client and the platform has responded. The error shows the status, the " +
+			"Content-Type " +
 			"and the first 200 characters of the body; of a token request, the length and the title of the body.",
 		ambiguous: true,
 		faults: []fault{
@@ -323,7 +324,8 @@ var faultTable = []family{
 				text: "The server asked for more than a minute. Retry the call after `RetryAfter`.",
 			},
 			{
-				name: "a value that cannot be read", inject: testutil.RespondInstead(testutil.RespondJSON(`{"errcode":{"a":1}}`)), result: "ResponseError",
+				name:   "a value that cannot be read",
+				inject: testutil.RespondInstead(testutil.RespondJSON(`{"errcode":{"a":1}}`)), result: "ResponseError",
 				text: "A list in place of a number, for example. The error names the field.",
 			},
 		},
@@ -384,9 +386,11 @@ var faultTable = []family{
 			{
 				name: "values of another type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
 					body = regexp.MustCompile(`:(\d+)`).ReplaceAllString(body, `:"$1"`)
-					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`, `:""`))
+					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`,
+						`:""`))
 				}),
-				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. The values are read as intended.",
+				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. The values are read as " +
+					"intended.",
 			},
 			{
 				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
@@ -610,7 +614,8 @@ var faultTable = []family{
 	},
 	{
 		title: "No token until someone acts",
-		text: "A retry does not help until a person has acted. The error is remembered for 1 s, then 2 s, up to a minute; " +
+		text: "A retry does not help until a person has acted. The error is remembered for 1 s, then 2 s, up to a " +
+			"minute; " +
 			"meanwhile calls return it at once.",
 		onToken: true,
 		faults: []fault{

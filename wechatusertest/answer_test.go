@@ -113,7 +113,8 @@ func TestHandleAndFaultsOfTheResponse(t *testing.T) {
 	a.Handle(qrPath, func(wechatusertest.Request) any { return []byte("an image") })
 	send := func(kind wechatusertest.FaultKind) (string, error) {
 		a.Fault(wechatusertest.Fault{Path: qrPath, Kind: kind, Times: 1, Body: "{garbage"})
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+			"http://x"+qrPath+"?access_token="+a.AccessToken(), nil)
 		require.NoError(t, err)
 		resp, err := a.Transport().RoundTrip(req)
 		if err != nil {

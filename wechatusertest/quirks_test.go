@@ -391,10 +391,14 @@ func newTypedAccount(t *testing.T, q wechatusertest.Quirks) account {
 	t.Helper()
 	now := time.Date(2026, time.March, 10, 18, 0, 0, 0, time.UTC)
 	a := newQuirky(t, q, wechatusertest.WithFans(2), wechatusertest.WithClock(func() time.Time { return now }))
-	a.AddUsers(wechatuser.UserInfo{OpenID: "oFAKE", Remark: "123", UnionID: "0123", TagIDList: []int{2}, QRScene: 98765})
+	a.AddUsers(wechatuser.UserInfo{
+		OpenID: "oFAKE", Remark: "123", UnionID: "0123", TagIDList: []int{2}, QRScene: 98765,
+	})
 	a.AddTag("7", "oFAKE")
 	a.Handle("/cgi-bin/other", func(wechatusertest.Request) any {
-		return map[string]any{"true": true, "false": false, "half": 0.5, "list": []any{"", 0, nil}, "map": map[string]int{}}
+		return map[string]any{
+			"true": true, "false": false, "half": 0.5, "list": []any{"", 0, nil}, "map": map[string]int{},
+		}
 	})
 	return a
 }
@@ -443,13 +447,21 @@ func TestClientReadsOtherTypes(t *testing.T) {
 	t.Parallel()
 	batch := []wechatuser.UserQuery{{OpenID: "oFAKE"}}
 	calls := map[string]func(ctx context.Context, c *wechatuser.Client) (any, error){
-		"GetUserInfo":   func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetUserInfo(ctx, "oFAKE") },
-		"BatchUserInfo": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.BatchUserInfo(ctx, batch) },
-		"GetTags":       func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetTags(ctx) },
-		"GetTagIDList":  func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetTagIDList(ctx, "oFAKE") },
-		"GetFans":       func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, "") },
-		"GetFans, last": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, "oFAKE") },
-		"GetBlacklist":  func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetBlacklist(ctx, "") },
+		"GetUserInfo": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.GetUserInfo(ctx, "oFAKE")
+		},
+		"BatchUserInfo": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.BatchUserInfo(ctx, batch)
+		},
+		"GetTags": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetTags(ctx) },
+		"GetTagIDList": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.GetTagIDList(ctx, "oFAKE")
+		},
+		"GetFans": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetFans(ctx, "") },
+		"GetFans, last": func(ctx context.Context, c *wechatuser.Client) (any, error) {
+			return c.GetFans(ctx, "oFAKE")
+		},
+		"GetBlacklist": func(ctx context.Context, c *wechatuser.Client) (any, error) { return c.GetBlacklist(ctx, "") },
 		"GetAPIQuota": func(ctx context.Context, c *wechatuser.Client) (any, error) {
 			return c.GetAPIQuota(ctx, "/cgi-bin/tags/create")
 		},

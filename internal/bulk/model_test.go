@@ -215,7 +215,9 @@ func TestRandomJobs(t *testing.T) {
 				err = nil
 			}
 			m.check(t, a, j, m.input, err)
-			if slices.ContainsFunc(a.delivered, func(i Item[string]) bool { return i.Status == Pending && m.halved[i.ID] }) {
+			if slices.ContainsFunc(a.delivered, func(i Item[string]) bool {
+				return i.Status == Pending && m.halved[i.ID]
+			}) {
 				ended["stopped while halving"]++
 			}
 

@@ -120,7 +120,8 @@ func TestLostAndDoubledOpenIDsAreNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ch := newChaos(config{network: newPipeNetwork(), fans: minFans, pageSize: 100, timeout: time.Second}, io.Discard)
+				ch := newChaos(config{network: newPipeNetwork(), fans: minFans, pageSize: 100, timeout: time.Second},
+					io.Discard)
 				require.NoError(t, ch.open(t.Context()))
 				defer ch.close()
 				p, closePhase, err := ch.newPhase(t.Context())
@@ -134,7 +135,8 @@ func TestLostAndDoubledOpenIDsAreNoticed(t *testing.T) {
 				w.changeTo(target, true, ch.population.fans, false)
 				w.checkMembers(target)
 
-				assert.Equal(t, tt.want, []int{ch.lost, ch.doubled, ch.hung, ch.unexpected, ch.mismatches}, "%q", ch.problems)
+				assert.Equal(t, tt.want, []int{ch.lost, ch.doubled, ch.hung, ch.unexpected, ch.mismatches}, "%q",
+					ch.problems)
 				assert.Equal(t, name == "nothing", ch.summary() == nil)
 			})
 		})
