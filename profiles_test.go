@@ -293,8 +293,7 @@ func TestCostOfProof(t *testing.T) {
 }
 
 // A report of 2024-09: 300 openids, of which the 11th is well-formed and nobody's. The response has all openids that
-// were asked for, and each UnionID from the 11th on is that of the next one; or whole profiles are
-// shifted.
+// were asked for, and each UnionID from the 11th on is that of the next one; or whole profiles are shifted.
 func TestBatchesMixedUpByOneUnknownOpenID(t *testing.T) {
 	for i := range 6 {
 		last, whole := lastShape(i%3), i >= 3

@@ -105,10 +105,13 @@ func TestOrderOfStoreOperations(t *testing.T) {
 
 // A store needs no lock.
 func TestStoreWithoutALock(t *testing.T) {
-	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
-	plain := struct{ wechatuser.TokenStore }{store}
-	require.NoError(t, testutil.GetTags(t.Context(), testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(plain))))
-	assert.Equal(t, []string{"load", "save"}, store.Ops())
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+		plain := struct{ wechatuser.TokenStore }{store}
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithTokenStore(plain))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Equal(t, []string{"load", "save"}, store.Ops())
+	})
 }
 
 // The token that another process has saved may be rejected too. Then one is fetched.
@@ -239,13 +242,15 @@ func TestLegacyTokenWhileTheStoreIsDown(t *testing.T) {
 }
 
 func TestLegacyTokenThatCannotBeSavedIsUsed(t *testing.T) {
-	acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
-	store.Before = storeDown("save", false)
-	c := testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store))
-	require.NoError(t, testutil.GetTags(t.Context(), c))
-	require.NoError(t, testutil.GetTags(t.Context(), c))
-	assert.Len(t, acc.TokenRequests(), 1)
-	assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
+	synctest.Test(t, func(t *testing.T) {
+		acc, store := &testutil.TokenServer{}, testutil.NewSpyStore()
+		store.Before = storeDown("save", false)
+		c := testutil.NewTokenClient(t, acc, wechatuser.WithLegacyToken(), wechatuser.WithTokenStore(store))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		require.NoError(t, testutil.GetTags(t.Context(), c))
+		assert.Len(t, acc.TokenRequests(), 1)
+		assert.Equal(t, []string{"load", "lock", "load", "save", "unlock"}, store.Ops())
+	})
 }
 
 // The lock is released whether or not the fetch succeeds.
