@@ -169,8 +169,8 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	return o
 }
 
-// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response. It does
-// so with a GET by itself, and that is not one of the retries that a policy can turn off.
+// repeatable reports whether net/http may send a request again within an attempt that got no byte of a response. By
+// itself it does so with any GET, which a retry policy does not turn off.
 func (c *caller) repeatable(ep *endpoint) bool {
 	return ep.retry != retryNever && (c.retry.MaxAttempts > 1 || ep.method == http.MethodGet)
 }

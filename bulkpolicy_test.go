@@ -233,12 +233,13 @@ func TestBulkEndsWhereEveryTokenIsRejected(t *testing.T) {
 	})
 }
 
+// The delays of a job's retries are counted on from those of the call, which may be as many as there are integers.
 func TestDelaysDoNotOverflow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		denied := testutil.RespondCode(wechatuser.CodeInvalidTagID)
 		c := testutil.NewClient(t, testutil.ByPath{
-			testutil.PathBatchTagging: testutil.Play(testutil.RespondCode(wechatuser.CodeInvalidTagID),
-				testutil.RespondJSON(testutil.OKBody)),
-			testutil.PathGetTags: testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
+			testutil.PathBatchTagging: testutil.Play(denied, denied, denied, testutil.RespondJSON(testutil.OKBody)),
+			testutil.PathGetTags:      testutil.Play(testutil.RespondJSON(testutil.TagsBody)),
 		}, wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: math.MaxInt}))
 		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.Alice))
 		require.NoError(t, err)

@@ -287,7 +287,7 @@ func TestBulkUserInfoReadsValuesOfAnotherType(t *testing.T) {
 	} {
 		srv, _, _ := testutil.NewAccount(t, 1000)
 		pattern := regexp.MustCompile(`("openid":"` + ids[437] + `".*?)` + field)
-		c := srv.Client(wechatuser.WithTransport(testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		rt := testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 			resp, err := srv.Transport().RoundTrip(req)
 			if err != nil || req.URL.Path != testutil.PathBatchUserInfo {
 				return resp, err
@@ -297,7 +297,8 @@ func TestBulkUserInfoReadsValuesOfAnotherType(t *testing.T) {
 				return nil, err
 			}
 			return testutil.RespondJSON(pattern.ReplaceAllString(string(body), "${1}"+odd))(req)
-		})))
+		})
+		c := srv.Client(wechatuser.WithTransport(rt))
 		users, errs := seq.Collect(c.BulkUserInfo(t.Context(), wechatuser.OpenIDs(ids...)))
 		assert.Empty(t, errs, odd)
 		require.Len(t, users, 1000, odd)

@@ -73,10 +73,10 @@ func SelectOpenIDs(
 // Only an empty page ends the list. If a page has no cursor, the list goes on after the last openid of the page. A list
 // that would never end, because it repeats itself or is far longer than the platform's total, ends with an error.
 //
-// When the quota of a minute is used up, the list waits for the next minute, as long as its context allows;
-// [WithPatience] is for failures that take longer than the attempts of a call. When a call fails for good, the loop gets
-// the error as its last element; [StartAfter] resumes the list. When the loop ends, a call in flight is canceled, and no
-// goroutine is left. Users who follow or unfollow during the loop may be in the list or not.
+// When the quota of a minute is used up, the list waits for the next minute, as long as its context allows.
+// [WithPatience] makes it wait for the end of an outage too. When a call fails, the loop gets the error as its last
+// element; [StartAfter] resumes the list. When the loop ends, a call in flight is canceled, and no goroutine is left.
+// Users who follow or unfollow during the loop may be in the list or not.
 //
 // getFans, https://developers.weixin.qq.com/doc/service/api/usermanage/userinfo/api_getfans.html.
 func (c *Client) AllFans(ctx context.Context, opts ...ListOption) iter.Seq2[string, error] {

@@ -45,10 +45,11 @@ func (r SyncReport) LogValue() slog.Value {
 //
 // It reads the input to its end first; if the input fails, nothing is changed. The openids to keep, to add and to
 // remove are held in memory, about 100 bytes each. An openid that the platform rejects, such as that of a former
-// follower, is reported in Added, and the sync goes on. So is one with a space, a line break or an invisible character;
-// it is not sent, but the user that it means is not removed. What stops [Client.BulkTagging] stops SyncTag too. It
-// removes nobody if adding was stopped, or if it could not read a list to its end. To finish, run it again: it does what
-// is left.
+// follower, is reported in Added, and the sync goes on. So is an openid with a space, a line break or an invisible
+// character: it is not sent, but the user whose openid it is without that character is not removed.
+//
+// What stops [Client.BulkTagging] stops SyncTag too. It removes nobody if adding was stopped, or if it could not read a
+// list to its end. To finish, run it again: it does what is left.
 //
 // It returns a report even if it returns an error. The error is an [*ArgumentError] if nothing was started, and
 // otherwise a [*BulkError] or two of them joined.

@@ -441,7 +441,8 @@ func TestRefreshToken(t *testing.T) {
 // https://developers.weixin.qq.com/doc/channels/API/leagueheadsupplier/getStableAccessToken.html
 func TestTwoForcedRefreshesEndALeakedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithQuirks(wechatusertest.Quirks{TokenOutlivesForce: true}))
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+			wechatusertest.WithQuirks(wechatusertest.Quirks{TokenOutlivesForce: true}))
 		c := srv.Client()
 		leaked, err := c.Token(t.Context())
 		require.NoError(t, err)

@@ -64,7 +64,7 @@ func notOfWord(s string) string {
 	return ""
 }
 
-// wordOf returns s without what an identifier cannot have.
+// wordOf returns s without the characters that an identifier cannot have.
 func wordOf(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !isWord(string(r)) {

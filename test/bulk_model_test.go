@@ -65,6 +65,49 @@ func (l *failingLimiter) Wait(context.Context) error {
 	return nil
 }
 
+// stop makes the limiter let all calls through. A nil limiter does so anyway.
+func (l *failingLimiter) stop() {
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.off = true
+	}
+}
+
+// events counts in how many cases of a model something happened. A model in which something never happens proves
+// nothing about it.
+type events struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+// newEvents returns events. All that are named must have happened when the test ends.
+func newEvents(t *testing.T, names ...string) *events {
+	e := &events{counts: make(map[string]int)}
+	t.Cleanup(func() {
+		for _, name := range names {
+			assert.Positive(t, e.counts[name], "cases with %s", name)
+		}
+	})
+	return e
+}
+
+func (e *events) note(name string, happened bool) {
+	if happened {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.counts[name]++
+	}
+}
+
+// The events of the models.
+const (
+	doubleRevocation = "a token that is revoked before its first use"
+	limiterError     = "an error of the limiter"
+	onlyRejections   = "calls that only get rejections"
+	listRepeats      = "a list that repeats"
+)
+
 func newBulkCase(seed uint64) *bulkCase {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	b := &bulkCase{seed: seed, rng: rng, bad: make(map[string]wechatuser.Code), distinct: rng.IntN(4) > 0}
@@ -230,7 +273,7 @@ func (b *bulkCase) alreadyApplied() map[string]bool {
 	return before
 }
 
-func (b *bulkCase) check(t *testing.T) {
+func (b *bulkCase) check(t *testing.T, e *events) {
 	before := b.alreadyApplied()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -259,6 +302,9 @@ func (b *bulkCase) check(t *testing.T) {
 	assert.Equal(t, calls, report.Calls, "calls")
 	b.checkProgress(t, progress, report)
 	why := b.checkError(t, report, err)
+	e.note(doubleRevocation, b.faults.Doubled > 0)
+	e.note(limiterError, errors.Is(why, errLimiter))
+	e.note(onlyRejections, b.faults.OnlyCode != 0 && calls > 0)
 	named := b.checkNamed(t, report, before)
 	b.checkPrefix(t, report, named, why)
 	if b.distinct {
@@ -428,11 +474,7 @@ func (b *bulkCase) checkUndisturbed(t *testing.T, report *wechatuser.BulkReport,
 // checkResume resumes the job after ResumeAfter, without faults.
 func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, named map[string]error) {
 	b.faults.Off = true
-	if b.limiter != nil {
-		b.limiter.mu.Lock()
-		b.limiter.off = true
-		b.limiter.mu.Unlock()
-	}
+	b.limiter.stop()
 	rest := b.input[b.resumeAt(t, report):]
 	again, err := b.run(t.Context(), seq.ListThen(rest, nil))
 	var be *wechatuser.BulkError
@@ -458,12 +500,13 @@ func (b *bulkCase) checkResume(t *testing.T, report *wechatuser.BulkReport, name
 // How many random cases each model has at full size.
 const (
 	writeCases = 3000
-	readCases  = 600
-	syncCases  = 1200
+	readCases  = 3000
+	syncCases  = 3000
 )
 
 func TestBulkWriteModel(t *testing.T) {
-	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t) })
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections)
+	forSeeds(t, writeCases, func(t *testing.T, seed uint64) { newBulkCase(seed).check(t, e) })
 }
 
 // forSeeds runs the cases of seeds below n, each in its own synctest bubble, until one fails.
@@ -505,6 +548,8 @@ type readCase struct {
 	c      *wechatuser.Client
 	input  []string
 	bad    int // openids that the platform does not know
+
+	limiter *failingLimiter // nil for none
 }
 
 func newReadCase(seed uint64) *readCase {
@@ -527,7 +572,21 @@ func newReadCase(seed uint64) *readCase {
 	r.faults.Delays = rng.IntN(2) == 0
 	r.faults.Percent = []uint64{0, 3, 15, 50}[rng.IntN(4)]
 	r.faults.Fatal = r.faults.Percent > 0 && rng.IntN(4) == 0
-	r.c = srv.Client(wechatuser.WithTransport(r.faults))
+	if rng.IntN(2) == 0 {
+		r.faults.Revoke = srv.ExpireTokens
+	}
+	opts := []wechatuser.Option{wechatuser.WithTransport(r.faults)}
+	if rng.IntN(8) == 0 {
+		r.limiter = &failingLimiter{rng: rand.New(rand.NewPCG(seed, 4))}
+		opts = append(opts, wechatuser.WithLimiter(r.limiter))
+	}
+	if rng.IntN(20) == 0 {
+		r.faults.Percent = 100
+		r.faults.OnlyCode = []wechatuser.Code{
+			wechatuser.CodeSystemBusy, wechatuser.CodeInvalidCredential, wechatuser.CodeDailyQuotaExceeded,
+		}[rng.IntN(3)]
+	}
+	r.c = srv.Client(opts...)
 	return r
 }
 
@@ -561,6 +620,7 @@ func (r *readCase) read(ctx context.Context, t *testing.T, from, to int) (done i
 
 // TestBulkReadModel reads random profiles with random faults, and resumes after the last that it got.
 func TestBulkReadModel(t *testing.T) {
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections)
 	forSeeds(t, readCases, func(t *testing.T, seed uint64) {
 		r := newReadCase(seed)
 		ctx, to := t.Context(), len(r.input)+1
@@ -573,9 +633,12 @@ func TestBulkReadModel(t *testing.T) {
 			to = 1 + r.rng.IntN(len(r.input)+1)
 		}
 		done, err := r.read(ctx, t, 0, to)
+		e.note(doubleRevocation, r.faults.Doubled > 0)
+		e.note(limiterError, errors.Is(err, errLimiter))
+		e.note(onlyRejections, r.faults.OnlyCode != 0 && r.faults.Sent > 0)
 		switch {
 		case err != nil:
-			assert.True(t, ctx.Err() != nil || r.faults.Percent > 0, "%v", err)
+			assert.True(t, ctx.Err() != nil || r.faults.Percent > 0 || errors.Is(err, errLimiter), "%v", err)
 		case to > len(r.input):
 			assert.Equal(t, len(r.input), done)
 			if r.faults.Percent == 0 {
@@ -583,6 +646,7 @@ func TestBulkReadModel(t *testing.T) {
 			}
 		}
 		r.faults.Off = true
+		r.limiter.stop()
 		done, err = r.read(t.Context(), t, done, len(r.input)+1)
 		assert.NoError(t, err)
 		assert.Equal(t, len(r.input), done)
@@ -591,6 +655,7 @@ func TestBulkReadModel(t *testing.T) {
 
 // TestSyncModel interrupts a sync in random ways and runs it again.
 func TestSyncModel(t *testing.T) {
+	e := newEvents(t, doubleRevocation, limiterError, onlyRejections, listRepeats)
 	forSeeds(t, syncCases, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		fans := rng.IntN([]int{5, 60, 300}[rng.IntN(3)])
@@ -616,7 +681,22 @@ func TestSyncModel(t *testing.T) {
 		faults.Fatal = rng.IntN(3) == 0
 		faults.StalePages = noCursor == 0
 		faults.BreakOff = rng.IntN(4) == 0
-		c := srv.Client(wechatuser.WithTransport(faults))
+		if rng.IntN(2) == 0 {
+			faults.Revoke = srv.ExpireTokens
+		}
+		clientOpts := []wechatuser.Option{wechatuser.WithTransport(faults)}
+		var limiter *failingLimiter
+		if rng.IntN(8) == 0 {
+			limiter = &failingLimiter{rng: rand.New(rand.NewPCG(seed, 4))}
+			clientOpts = append(clientOpts, wechatuser.WithLimiter(limiter))
+		}
+		if rng.IntN(20) == 0 {
+			faults.Percent = 100
+			faults.OnlyCode = []wechatuser.Code{
+				wechatuser.CodeSystemBusy, wechatuser.CodeInvalidCredential, wechatuser.CodeDailyQuotaExceeded,
+			}[rng.IntN(3)]
+		}
+		c := srv.Client(clientOpts...)
 		members := func() []string { return srv.TagFans(tag) }
 		run := func(ctx context.Context, ids iter.Seq2[string, error],
 			opts ...wechatuser.SyncOption,
@@ -660,6 +740,10 @@ func TestSyncModel(t *testing.T) {
 		defer cancel()
 
 		report, err := run(ctx, ids, opts...)
+		e.note(doubleRevocation, faults.Doubled > 0)
+		e.note(limiterError, errors.Is(err, errLimiter))
+		e.note(onlyRejections, faults.OnlyCode != 0 && faults.Sent > 0)
+		e.note(listRepeats, faults.Repeated > 0)
 		assert.Equal(t, faults.Sent, report.Calls+listed)
 		after := members()
 		var stopped *wechatuser.BulkError
@@ -668,7 +752,7 @@ func TestSyncModel(t *testing.T) {
 			assert.ErrorIs(t, err, inputErr)
 			assert.ElementsMatch(t, there, after, "an input that breaks changes nothing")
 			assert.Zero(t, report.Calls)
-		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && ctx.Err() == nil:
+		case err == nil || faults.Percent == 0 && !faults.Fatal && !faults.BreakOff && limiter == nil && ctx.Err() == nil:
 			assert.Len(t, report.Added.Failed, len(strangers))
 			assert.Equal(t, len(strangers) == 0, err == nil)
 			assert.Equal(t, len(wanted), report.Added.Applied+report.Unchanged)
@@ -692,6 +776,7 @@ func TestSyncModel(t *testing.T) {
 		}
 
 		faults.Off = true
+		limiter.stop()
 		_, _ = run(t.Context(), wechatuser.OpenIDs(input...))
 		assert.ElementsMatch(t, wanted, members(), "after running it again")
 		before := srv.Calls("*")

@@ -386,7 +386,7 @@ var faultTable = []family{
 					body = regexp.MustCompile(`:(\d+)`).ReplaceAllString(body, `:"$1"`)
 					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`, `:""`))
 				}),
-				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. They are read as they are meant.",
+				text: "Numbers in quotes, and `null`, `\"\"`, `[]` or `{}` for nothing. The values are read as intended.",
 			},
 			{
 				name: "another Content-Type", inject: testutil.AlterResponse(func(body string) testutil.Reply {

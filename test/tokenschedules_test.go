@@ -18,14 +18,15 @@ import (
 )
 
 // schedule is a random run of clients that share a store. Some of them cannot fetch tokens, since their address is not
-// in the whitelist; tokens are revoked, at times twice in a row; and there are times when the platform rejects what the
-// calls ask for, and thus each call.
+// in the whitelist; tokens are revoked, at times twice in a row; the limiter fails at times; and there are times when
+// the platform rejects what the calls ask for, and thus each call.
 type schedule struct {
 	t       *testing.T
 	rng     *rand.Rand
 	acc     *testutil.TokenServer
 	clients []*wechatuser.Client
 	blocked []bool
+	limiter *failingLimiter // nil for none
 
 	mu        sync.Mutex
 	revoked   []time.Time
@@ -52,6 +53,10 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 		},
 	}
 	opts := []wechatuser.Option{wechatuser.WithTokenStore(wechatuser.NewMemoryTokenStore())}
+	if s.rng.IntN(4) == 0 {
+		s.limiter = &failingLimiter{rng: rand.New(rand.NewPCG(seed, 16))}
+		opts = append(opts, wechatuser.WithLimiter(s.limiter))
+	}
 	if s.rng.IntN(2) == 0 {
 		opts = append(opts, wechatuser.WithLegacyToken())
 	}
@@ -114,6 +119,7 @@ func (s *schedule) call(client int) {
 		s.goodAt = time.Now()
 		s.mu.Unlock()
 	case good:
+	case errors.Is(err, errLimiter): // nothing was sent
 	case s.revokedSince(start.Add(-time.Minute)) >= 10: // the client may have reached its limit of requests
 	case s.revokedSince(start.Add(-2*time.Second)) >= 2, s.revokedSince(start.Add(-10*time.Second)) >= 3:
 		require.True(s.t, errors.Is(err, wechatuser.ErrInvalidToken) || s.blocked[client], "%v", err)
@@ -163,6 +169,7 @@ func (s *schedule) run() {
 		time.Sleep(s.delay(5000))
 	}
 	time.Sleep(5 * time.Second)
+	s.limiter.stop()
 	s.burst()
 	for _, c := range s.clients {
 		err := testutil.GetTags(s.t.Context(), c)

@@ -39,7 +39,7 @@ type Quirks struct {
 	RawQuotes bool
 	// OtherTypes writes values in other types that mean the same: numbers in quotes, with a fraction or an exponent, texts
 	// of digits without quotes, booleans as 1 and 0, and null, "", [] or {} for 0 and for each other. errcode and subscribe
-	// are never empty. Nobody has reported it of the platform; caches, gateways and other SDKs' mocks in between do so.
+	// are never empty. Nobody has reported this of the platform, but caches, gateways and mocks of other SDKs do it.
 	OtherTypes float64
 
 	// DecodedEscapes decodes \uXXXX in a remark. Without it, the six characters are stored and counted unchanged.

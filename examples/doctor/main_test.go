@@ -221,7 +221,7 @@ func TestCredential(t *testing.T) {
 	report := diagnosisOf(t, p, secret)
 	assertCheck(t, report, fail, credentialCheck,
 		"getStableAccessToken failed with errcode 40125", "不合法的 AppSecret", "rid ", "-> check the app secret")
-	assert.Contains(t, report, "WeChat explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag")
+	assert.Contains(t, report, "explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=")
 	assertCheck(t, report, skipped, whitelistCheck, "unknown without a token")
 	assertCheck(t, report, skipped, "rights")
 	assertCheck(t, report, ok, clockCheck)

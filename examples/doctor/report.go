@@ -57,8 +57,10 @@ func (d *diagnosis) addError(name string, err error) {
 	d.add(name, s, finding, remedy)
 }
 
-// ridMark stands before the rid of an error.
-const ridMark = ", rid "
+const (
+	ridMark = ", rid " // stands before the rid of an error
+	ridPage = "https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag"
+)
 
 // explain describes an error of the platform in English and Chinese.
 func explain(e *wechatuser.Error) string {
@@ -88,7 +90,7 @@ func (d *diagnosis) print(out io.Writer) {
 	rids := ""
 	for _, c := range d.checks {
 		if strings.Contains(c.finding, ridMark) {
-			rids = "\nWeChat explains a rid for seven days: https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag\n"
+			rids = "\nWeChat explains a rid for seven days: " + ridPage + "\n"
 		}
 		fmt.Fprintf(out, line, c.status, c.name, c.finding)
 		if c.remedy != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,7 +21,13 @@ import (
 	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 )
 
-const modelCases = 300
+// modelCases returns how many random jobs to run.
+func modelCases() int {
+	if os.Getenv("WECHATUSER_FULL") != "" {
+		return 5000
+	}
+	return 300
+}
 
 // model is a random job, and a platform that knows what it has applied.
 type model struct {
@@ -31,10 +38,11 @@ type model struct {
 	limit   int // of the items of a call
 	input   []string
 	applied map[string]bool
+	halved  map[string]bool // IDs of calls that had to be halved
 }
 
 func newModel(seed uint64) *model {
-	m := &model{rng: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]bool)}
+	m := &model{rng: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]bool), halved: make(map[string]bool)}
 	m.trouble = []int{0, 20, 60}[m.rng.IntN(3)]
 	m.stops = m.rng.IntN(2) == 0
 	m.limit = []int{1, 2, 5, 99}[m.rng.IntN(4)]
@@ -73,6 +81,11 @@ func (m *model) send(ctx context.Context, ids []string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(ids) > 1 && (len(ids) > m.limit || slices.ContainsFunc(ids, isBad)) {
+		for _, id := range ids {
+			m.halved[id] = true
+		}
+	}
 	if len(ids) > m.limit {
 		return fail("too many", Verdict{Action: Shrink})
 	}
@@ -161,7 +174,7 @@ func (m *model) check(t *testing.T, a *api, j *Job[string], input []string, err 
 
 func TestRandomJobs(t *testing.T) {
 	ended := make(map[string]int)
-	for seed := range uint64(modelCases) {
+	for seed := range uint64(modelCases()) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel(seed)
 			size, concurrency := 1+m.rng.IntN(9), 1+m.rng.IntN(5)
@@ -202,6 +215,9 @@ func TestRandomJobs(t *testing.T) {
 				err = nil
 			}
 			m.check(t, a, j, m.input, err)
+			if slices.ContainsFunc(a.delivered, func(i Item[string]) bool { return i.Status == Pending && m.halved[i.ID] }) {
+				ended["stopped while halving"]++
+			}
 
 			// A second job that goes on after the cursor leaves nobody out.
 			from := slices.Index(m.input, j.Cursor()) + 1
@@ -224,7 +240,7 @@ func TestRandomJobs(t *testing.T) {
 			}
 		})
 	}
-	for _, end := range []string{"canceled", "done", "input failed", "stopped", "broken off"} {
-		assert.Greater(t, ended[end], modelCases/50, "jobs that were %s", end)
+	for _, end := range []string{"canceled", "done", "input failed", "stopped", "broken off", "stopped while halving"} {
+		assert.Greater(t, ended[end], modelCases()/50, "jobs that were %s", end)
 	}
 }

@@ -26,8 +26,8 @@ func (p *Panic) Unwrap() error {
 }
 
 // Run calls f and then, however f ended, the function ended: with nil if f returned, a [*Panic] if it panicked, and
-// [ErrGoexit] if it called runtime.Goexit. Run recovers from a panic; that of [Rethrow] keeps its first stack. After a
-// Goexit the goroutine ends once ended has returned.
+// [ErrGoexit] if it called runtime.Goexit. Run recovers from a panic; a panic of [Rethrow] keeps its first stack. After
+// a Goexit the goroutine ends once ended has returned.
 func Run(f func(), ended func(error)) {
 	err := ErrGoexit
 	defer func() {

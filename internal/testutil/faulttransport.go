@@ -36,7 +36,7 @@ const (
 	concurrentTagging           // 45169
 	someFail                    // 45171: applied to all but some
 	falseNoTag                  // 45159, although the tag exists
-	tokenRevoked                // 40001, and the next token can be revoked too
+	tokenRevoked                // 40001; half of the times the next token is revoked too, before its first use
 	stalePage                   // the last page of the list again, whatever the cursor
 	dailyQuota                  // 45009
 	onlyCode
@@ -62,6 +62,9 @@ type FaultTransport struct {
 
 	mu          sync.Mutex
 	Off         bool // stop injecting
+	revokeNext  bool
+	Doubled     int // tokens that were revoked before their first use
+	Repeated    int // pages that were returned again
 	seen        map[string]uint64
 	Sent        int // API requests, tokens not counted
 	inFlight    map[string]int
@@ -74,7 +77,7 @@ type FaultTransport struct {
 // RoundTrip implements [http.RoundTripper].
 func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == PathStableToken {
-		return s.next.RoundTrip(req)
+		return s.token(req)
 	}
 	var body []byte
 	if req.Body != nil {
@@ -153,10 +156,16 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		runtime.Goexit()
 	case tokenRevoked:
+		s.mu.Lock()
+		s.revokeNext = dice%2 == 0
+		s.mu.Unlock()
 		s.Revoke()
 	case stalePage:
 		s.mu.Lock()
 		page := s.pages[list]
+		if page != "" {
+			s.Repeated++
+		}
 		s.mu.Unlock()
 		if page != "" {
 			return RespondJSON(page)(req)
@@ -171,6 +180,21 @@ func (s *FaultTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.pages[list] = string(body)
 			s.mu.Unlock()
 		}
+	}
+	return resp, err
+}
+
+// token sends a request for a token.
+func (s *FaultTransport) token(req *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(req)
+	s.mu.Lock()
+	revoke := s.revokeNext && !s.Off
+	if s.revokeNext = false; revoke {
+		s.Doubled++
+	}
+	s.mu.Unlock()
+	if revoke {
+		s.Revoke()
 	}
 	return resp, err
 }

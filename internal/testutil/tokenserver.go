@@ -18,7 +18,7 @@ import (
 // rejects calls with any other. Set its fields before the first request.
 type TokenServer struct {
 	Lifetime time.Duration // of a token, 2 hours if zero
-	// how long before a stable token expires normal mode issues the next one, 5 minutes if zero
+	// RenewBefore is how long before a stable token expires normal mode issues the next one; 5 minutes if zero.
 	RenewBefore    time.Duration
 	NoOverlap      bool            // a new token invalidates the one before
 	ReissueRevoked bool            // normal mode issues the same token even if it is invalid

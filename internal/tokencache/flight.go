@@ -347,7 +347,8 @@ func longAgo(then time.Time) bool {
 	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
 }
 
-// log writes a line for a flight. Without failures that is one line in two hours.
+// log writes a line for a flight. Without failures that is one line in two hours. While the store fails and is required,
+// each call starts a flight, and there is one line a minute.
 func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
 	reason := "due"
 	switch {
@@ -360,15 +361,24 @@ func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d tim
 	if res.fetched {
 		from = "wechat"
 	}
-	level, msg, outcome := slog.LevelInfo, "wechatuser: token refreshed", slog.Time("expires", res.token.ExpiresAt)
-	if err != nil {
-		level, msg, outcome = slog.LevelWarn, "wechatuser: token refresh failed", slog.String("error", err.Error())
-	}
 	attrs := []slog.Attr{
-		slog.String("key", c.cfg.Key), slog.String("reason", reason), slog.String("from", from), slog.Duration("duration", d), outcome,
+		slog.String("key", c.cfg.Key), slog.String("reason", reason), slog.String("from", from), slog.Duration("duration", d),
 	}
 	if p := (*guard.Panic)(nil); errors.As(res.panicked, &p) { // perhaps nobody waits; its value may show a secret
 		attrs = append(attrs, slog.String("panic", string(p.Stack)))
 	}
-	c.cfg.Logger.LogAttrs(ctx, level, msg, attrs...)
+	if err == nil {
+		attrs = append(attrs, slog.Time("expires", res.token.ExpiresAt))
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "wechatuser: token refreshed", attrs...)
+		return
+	}
+	if errors.As(err, new(*storeError)) {
+		failures, due := c.store.count()
+		if !due {
+			return
+		}
+		attrs = append(attrs, slog.Int("failures", failures))
+	}
+	attrs = append(attrs, slog.String("error", err.Error()))
+	c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "wechatuser: token refresh failed", attrs...)
 }

@@ -227,6 +227,17 @@ func (s *sharedStore) timeout() time.Duration {
 	return storeTimeout
 }
 
+// storeError is a failure of the store that a refresh can't go on without.
+type storeError struct {
+	op  string
+	err error
+}
+
+func (e *storeError) Error() string {
+	return fmt.Sprintf("wechatuser: token store: %s: %v", e.op, e.err)
+}
+func (e *storeError) Unwrap() error { return e.err }
+
 // tolerate logs err and returns nil if a refresh can continue without the store, as with stable tokens, which are the
 // same for all processes. A legacy token fetched without the store would invalidate that of all other processes.
 func (w *worker) tolerate(op string, err error) error {
@@ -235,7 +246,7 @@ func (w *worker) tolerate(op string, err error) error {
 	}
 	err = redact.New(w.f.rejected).Error(err)
 	if w.c.store.required && w.f.instead == nil {
-		return fmt.Errorf("wechatuser: token store: %s: %w", op, err)
+		return &storeError{op, err}
 	}
 	w.warn(op, err)
 	return nil
@@ -248,17 +259,22 @@ func (w *worker) warn(op string, err error) {
 
 // warn writes a line about a failure, at most one a minute.
 func (s *sharedStore) warn(op string, err error) {
-	s.mu.Lock()
-	s.failures++
-	now, failures := time.Now(), s.failures
-	due := s.warnedAt.IsZero() || now.Sub(s.warnedAt) >= warnGap
-	if due {
-		s.warnedAt, s.failures = now, 0
-	}
-	s.mu.Unlock()
-	if due {
+	if failures, due := s.count(); due {
 		s.log.LogAttrs(context.Background(), slog.LevelWarn, "wechatuser: token store failed, going on without it",
 			slog.String("key", s.key), slog.String("operation", op), slog.Int("failures", failures),
 			slog.String("error", err.Error()))
 	}
+}
+
+// count counts a failure. It reports whether to log it: at most one a minute, with the failures since the last line.
+func (s *sharedStore) count() (failures int, due bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures++
+	now := time.Now()
+	if !s.warnedAt.IsZero() && now.Sub(s.warnedAt) < warnGap {
+		return 0, false
+	}
+	failures, s.failures, s.warnedAt = s.failures, 0, now
+	return failures, true
 }

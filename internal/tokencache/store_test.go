@@ -895,10 +895,10 @@ func TestUnreadableValueIsReplaced(t *testing.T) {
 
 // A store that fails for long is logged once a minute, with the number of failures.
 func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, kinds, func(t *testing.T, kind Kind) {
 		store := newFakeStore()
 		store.before = storeFails("all", false)
-		c := newCache(t, &platform{life: 2 * time.Second}, withStore(store))
+		c := newCache(t, &platform{life: 2 * time.Second}, withKind(kind), withStore(store))
 		for range 3 * 60 {
 			_, _ = c.Get(t.Context())
 			time.Sleep(time.Second)
@@ -913,6 +913,10 @@ func TestFailingStoreIsLoggedOnceAMinute(t *testing.T) {
 		require.Len(t, failures, 3)
 		assert.Equal(t, "1", failures[0])
 		assert.Greater(t, failures[1], "10")
+		if kind == Legacy { // each call fails, and writes no other line
+			assert.Equal(t, []string{"1", "60", "60"}, failures)
+			assert.Equal(t, 3, strings.Count(c.logged.String(), "\n"))
+		}
 	})
 }
 

@@ -276,12 +276,7 @@ func TestBroken(t *testing.T) {
 					d = swallows
 				}
 				n.kill(d)
-				dial := std.DialContext
-				std.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					c, err := dial(ctx, network, addr)
-					n.kill(d) // before it is used
-					return c, err
-				}
+				n.killNew(std, d)
 				if tt.kind == "ours" && !tt.reused {
 					tr = newTransport(newPool(std))
 				}
@@ -294,6 +289,48 @@ func TestBroken(t *testing.T) {
 			})
 		})
 	}
+}
+
+// killNew makes all further connections dead from the start.
+func (n *network) killNew(std *http.Transport, d death) {
+	dial := std.DialContext
+	std.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		n.kill(d)
+		return c, err
+	}
+}
+
+// net/http repeats a GET on a new connection. If that breaks too, it is not because connections were forgotten.
+func TestNewConnectionThatBreaksAfterADeadOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		std.MaxIdleConnsPerHost = 64
+		rt := &countingCloser{RoundTripper: std}
+		tr := newTransport(rt)
+		n.fill(t, tr, 1)
+		n.kill(resets)
+		n.killNew(std, resets)
+		resp, _, err := send(t.Context(), tr, http.MethodGet, "/")
+		require.Error(t, err)
+		assert.True(t, resp.Repeated)
+		assert.False(t, resp.Broken)
+		assert.Zero(t, rt.closed)
+	})
+}
+
+// net/http returns the cause of a context, which need not look like a time-out.
+func TestDeadlineWithACause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		tr := newTransport(newPool(std))
+		n.fill(t, tr, 1)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("too late for dinner"))
+		defer cancel()
+		resp, _, err := send(ctx, tr, http.MethodPost, "/slow")
+		require.ErrorContains(t, err, "dinner")
+		assert.False(t, resp.Broken, "the host is slow, or silent")
+	})
 }
 
 // A transport may have a time-out of its own, and that is silence too.
@@ -506,6 +543,20 @@ func TestPings(t *testing.T) {
 		_, _, err := send(t.Context(), tr, http.MethodPost, "/")
 		require.NoError(t, err)
 		tr.HTTPClient().CloseIdleConnections()
+	})
+}
+
+// The connections that were idle when a pool was renewed are closed at once.
+func TestRenewClosesConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, std := newNetwork(t, false)
+		p := newPool(std)
+		tr := newTransport(p)
+		n.fill(t, tr, 3)
+		require.Len(t, n.open(), 3)
+		p.renew()
+		synctest.Wait()
+		assert.Empty(t, n.open())
 	})
 }
 

@@ -82,8 +82,8 @@ func (t *Transport) HTTPClient() *http.Client { return t.resty.GetClient() }
 // The response must be released, even after an error: it may hold what arrived before the error.
 //
 // If a reused connection returns no response, Send closes the idle connections, so that a retry uses a new one. If the
-// transport can't close them and the request is repeatable, net/http may send it more than once. One that is not
-// repeatable it sends once.
+// transport can't close them and the request is repeatable, net/http may send it more than once. A request that is not
+// repeatable is sent once.
 func (t *Transport) Send(
 	ctx context.Context, method, url string, body []byte, repeatable bool,
 ) (resp Response, sent bool, err error) {
@@ -140,8 +140,8 @@ func prepare(rc *resty.Client, req *http.Request) error {
 	return nil
 }
 
-// sendOnce gives a request that is not repeatable an empty body. Without a body, net/http takes each GET for repeatable;
-// with one that it can't rewind, it doesn't. No body is sent.
+// sendOnce gives a request that is not repeatable an empty body. net/http treats a GET without a body as repeatable, but
+// not one with a body that it can't rewind. No body is sent.
 func sendOnce(req *http.Request) {
 	if req.Context().Value(onceKey{}) != nil {
 		req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil

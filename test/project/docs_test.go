@@ -89,8 +89,8 @@ func TestLinksOfTheDocs(t *testing.T) {
 }
 
 // The console for secrets, whitelists, permissions and quotas has moved from mp.weixin.qq.com, where the notices of an
-// account stayed: https://developers.weixin.qq.com/doc/service/guide/dev/migration.html. Nothing sends a reader there for
-// anything else. Nor is a size of the pages of the blacklist promised, about which the platform's pages disagree.
+// account stayed: https://developers.weixin.qq.com/doc/service/guide/dev/migration.html. Nothing sends a reader there
+// for anything else. Nor is a size of the pages of the blacklist promised, about which the platform's pages disagree.
 func TestTextsFollowThePlatform(t *testing.T) {
 	names := documents(t)
 	sources, err := filepath.Glob(filepath.Join(moduleRoot, "*.go"))
@@ -102,7 +102,8 @@ func TestTextsFollowThePlatform(t *testing.T) {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		for line := range strings.Lines(string(text)) {
-			assert.False(t, strings.Contains(line, "mp.weixin.qq.com") && !notices.MatchString(line), "%s: %s", name, line)
+			toConsole := strings.Contains(line, "mp.weixin.qq.com") && !notices.MatchString(line)
+			assert.False(t, toConsole, "%s: %s", name, line)
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(moduleRoot, "blacklist.go"))

@@ -11,15 +11,20 @@ import (
 
 const retryReason = "some openids rejected with errcode 45169 or 45171, to be retried"
 
-// change adds openids to a target or removes them, in as many runs as it takes.
+// change adds some openids or all followers to a target, or removes them.
 func (w *worker) change(t *target, add bool) {
-	name := map[bool]string{true: "add to ", false: "remove from "}[add] + t.name
-	remaining := w.population.sample(w.rng)
-	all := w.rng.IntN(6) == 0
-	if all {
-		remaining = w.population.fans
+	if w.rng.IntN(6) == 0 {
+		w.changeTo(t, add, w.population.fans, true)
+		return
 	}
-	input := remaining
+	w.changeTo(t, add, w.population.sample(w.rng), false)
+}
+
+// changeTo adds openids to a target or removes them, in as many runs as it takes. all means that the input is the
+// account's list of followers.
+func (w *worker) changeTo(t *target, add bool, input []string, all bool) {
+	name := map[bool]string{true: "add to ", false: "remove from "}[add] + t.name
+	remaining := input
 	cursor := "" // in the list of followers
 	w.jobStarted(name, len(input))
 	for {
@@ -36,6 +41,7 @@ func (w *worker) change(t *target, add bool) {
 			}
 			report, err = t.change(ctx, c, add, openIDs, wechatuser.WithConcurrency(1+w.rng.IntN(6)))
 			w.checkCalls(name, report.Calls, run)
+			w.checkDoubled(name, remaining, run)
 		})
 		result := changeRun{name: name, add: add, input: remaining, before: before, after: t.members()}
 		retry, reason := w.checkReport(result, report, err)
@@ -81,6 +87,24 @@ func (w *worker) checkCalls(name string, calls int, run *jobRun) {
 	if arrived, sent := int(run.arrived.Load()), int(run.sent.Load()); calls < arrived || calls > sent {
 		w.addMismatch("%s: the report says %d calls; %d requests were sent, %d arrived", name, calls, sent, arrived)
 	}
+}
+
+// checkDoubled checks that a run made no call for an openid for which an earlier call had succeeded. An openid that is
+// in the input several times may be sent as often.
+func (w *worker) checkDoubled(name string, input []string, run *jobRun) {
+	given := make(map[string]int)
+	for _, id := range input {
+		given[id]++
+	}
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	var doubled []string
+	for id, n := range run.done {
+		if n > max(1, given[id]) {
+			doubled = append(doubled, id)
+		}
+	}
+	w.addDoubled(doubled, "%s: sent again after a call that succeeded", name)
 }
 
 // changeRun is one run of a job: its input, and the members of the target before and after it.
@@ -184,6 +208,8 @@ func (w *worker) checkFailed(d changeRun, r *wechatuser.BulkReport, given, final
 			unexpected, first = append(unexpected, id), cmp.Or(first, f.Err)
 		}
 		switch {
+		case errors.Is(f.Err, errLimiter) && !errors.Is(f.Err, wechatuser.ErrAmbiguous):
+			w.addMismatch("%s: %q was not sent, and is among the failed: %v", d.name, id, f.Err)
 		case isTransient(f.Err):
 			if final[id] > 0 {
 				retry = append(retry, id)

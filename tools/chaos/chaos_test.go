@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"strings"
@@ -37,13 +38,13 @@ func TestChaosOverLoopback(t *testing.T) {
 	cfg := config{
 		network: loopback{}, fans: 1000, length: length, seed: 1, faultRate: 0.1, pageSize: 300,
 		revoke: 500 * time.Millisecond, latency: 10 * time.Millisecond, timeout: 250 * time.Millisecond,
-		resumeDelay: 50 * time.Millisecond,
+		resumeDelay: 50 * time.Millisecond, death: 100 * time.Millisecond,
 	}
 
 	err := newChaos(cfg, &out).run(t.Context())
 
 	require.NoError(t, err, out.String())
-	assert.Contains(t, out.String(), "\n0 lost, 0 unexpected, 0 other mismatches\n")
+	assert.Contains(t, out.String(), "\nlost 0, doubled 0, hung 0, unexpected 0, other mismatches 0\n")
 }
 
 // The program finds no mismatch in virtual time, in which long waits, for a token or for the minute quota, are short.
@@ -56,15 +57,114 @@ func TestChaosInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		cfg := config{
-			network: &pipeNetwork{listeners: make(map[string]*pipeListener)}, fans: 300, length: length, seed: 1,
-			faultRate: 0.1, pageSize: 100, revoke: 2 * time.Second, lull: 20 * time.Second, latency: time.Second,
-			timeout: 3 * time.Second, resumeDelay: 5 * time.Second,
+			network: newPipeNetwork(), fans: 300, length: length, seed: 1, faultRate: 0.1, limiterRate: 0.02,
+			pageSize: 100, revoke: 2 * time.Second, lull: 20 * time.Second, latency: 300 * time.Millisecond,
+			timeout: 3 * time.Second, resumeDelay: 5 * time.Second, death: 500 * time.Millisecond,
 		}
+		ch := newChaos(cfg, &out)
 
-		err := newChaos(cfg, &out).run(t.Context())
+		err := ch.run(t.Context())
 
 		assert.NoError(t, err, out.String())
+		for _, d := range []death{resets, swallows} {
+			assert.Positive(t, ch.monitor.faults[inPool[d]].injected, faults[inPool[d]].name)
+			assert.Positive(t, ch.monitor.faults[inFlight[d]].injected, faults[inFlight[d]].name)
+		}
+		assert.Positive(t, ch.monitor.faults[limiterError].injected, faults[limiterError].name)
+		for kind, path := range tokenPaths {
+			assert.Positive(t, ch.monitor.revokedUnused[kind], "tokens of %s revoked before their first use", path)
+		}
 	})
+}
+
+// A job that is not what it says is noticed.
+func TestLostAndDoubledOpenIDsAreNoticed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		spoil func(changeFunc) changeFunc // of a job that adds all followers
+		want  []int                       // lost, doubled, hung, unexpected, other mismatches
+	}{
+		"nothing": {spoil: func(f changeFunc) changeFunc { return f }, want: []int{0, 0, 0, 0, 0}},
+		"a lost openid": {
+			spoil: func(f changeFunc) changeFunc {
+				return func(
+					ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error],
+					opts ...wechatuser.BulkOption,
+				) (*wechatuser.BulkReport, error) {
+					report, err := f(ctx, c, add, without(openIDs, wechatusertest.OpenID(7)), opts...)
+					report.Total++
+					report.Applied++
+					return report, err
+				}
+			},
+			// In the report of the run, and in the account. The report also says too much.
+			want: []int{2, 0, 0, 0, 1},
+		},
+		"doubled openids": {
+			spoil: func(f changeFunc) changeFunc {
+				return func(
+					ctx context.Context, c *wechatuser.Client, add bool, openIDs iter.Seq2[string, error],
+					opts ...wechatuser.BulkOption,
+				) (*wechatuser.BulkReport, error) {
+					first, err := f(ctx, c, add, openIDs, opts...)
+					if err != nil {
+						return first, err
+					}
+					report, err := f(ctx, c, add, openIDs, opts...)
+					report.Calls += first.Calls
+					return report, err
+				}
+			},
+			want: []int{0, minFans, 0, 0, 0},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ch := newChaos(config{network: newPipeNetwork(), fans: minFans, pageSize: 100, timeout: time.Second}, io.Discard)
+				require.NoError(t, ch.open(t.Context()))
+				defer ch.close()
+				p, closePhase, err := ch.newPhase(t.Context())
+				require.NoError(t, err)
+				defer closePhase()
+				ch.phase.Store(p)
+				w := &worker{chaos: ch, name: "worker", rng: ch.random(1)}
+				target := ch.tagTarget("tag")
+				target.change = tt.spoil(target.change)
+
+				w.changeTo(target, true, ch.population.fans, false)
+				w.checkMembers(target)
+
+				assert.Equal(t, tt.want, []int{ch.lost, ch.doubled, ch.hung, ch.unexpected, ch.mismatches}, "%q", ch.problems)
+				assert.Equal(t, name == "nothing", ch.summary() == nil)
+			})
+		})
+	}
+}
+
+// without returns the openids but one.
+func without(openIDs iter.Seq2[string, error], left string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for id, err := range openIDs {
+			if id != left && !yield(id, err) {
+				return
+			}
+		}
+	}
+}
+
+// A job that returns long after its context has ended counts as hung, and openids that come twice as doubled.
+func TestHungJobsAndDoubledOpenIDs(t *testing.T) {
+	r := newResults()
+	r.addStopTime("job", hangTime)
+	assert.Zero(t, r.hung)
+	r.addStopTime("job", hangTime+1)
+	assert.Equal(t, 1, r.hung)
+	assert.Equal(t, []string{"b", "b"}, duplicates([]string{"a", "b", "c", "b", "b"}))
+
+	partly := &wechatuser.Error{Code: wechatuser.CodeSomeOpenIDsFailed, FailedOpenIDs: []string{"b"}}
+	assert.Empty(t, failedOpenIDs([]string{"a", "b"}, nil))
+	assert.Equal(t, []string{"b"}, failedOpenIDs([]string{"a", "b"}, partly))
+	assert.Equal(t, []string{"a", "b"}, failedOpenIDs([]string{"a", "b"}, io.EOF))
 }
 
 // checkReport accepts right reports and counts what is wrong in others.
@@ -168,7 +268,10 @@ func TestStopReason(t *testing.T) {
 		"false tag error": {falseTag, falseTagError},
 		"tag list not fetched": {
 			fmt.Errorf("%w: %w", falseTag, &wechatuser.Error{Code: wechatuser.CodeSystemBusy}),
-			"errcode 45159, and the tag list could not be fetched",
+			"errcode 45159, and the tag list could not be read",
+		},
+		"limiter": {
+			fmt.Errorf("waiting for the limiter: %w", errLimiter), "an error of the limiter",
 		},
 		"system busy":       {&wechatuser.Error{Code: wechatuser.CodeSystemBusy}, "errcode -1"},
 		"deadline":          {context.DeadlineExceeded, "the job's own deadline"},
@@ -188,7 +291,8 @@ func TestInvalidArgumentsAreRejected(t *testing.T) {
 		"an argument": {"now"}, "an unknown flag": {"-x"},
 		"too few followers": {"-fans", "10"}, "no time": {"-for", "0s"},
 		"no time between revocations": {"-revoke", "0s"}, "a negative lull": {"-lull", "-1s"},
-		"too many faults": {"-faults", "0.9"}, "faults not a number": {"-faults", "NaN"},
+		"a negative time between deaths": {"-deaths", "-1s"},
+		"too many faults":                {"-faults", "0.9"}, "faults not a number": {"-faults", "NaN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Error(t, run(t.Context(), args, io.Discard, io.Discard))
@@ -208,6 +312,8 @@ type pipeNetwork struct {
 	mu        sync.Mutex
 	listeners map[string]*pipeListener
 }
+
+func newPipeNetwork() *pipeNetwork { return &pipeNetwork{listeners: make(map[string]*pipeListener)} }
 
 func (p *pipeNetwork) listen(_ context.Context, addr string) (net.Listener, error) {
 	p.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,10 +29,14 @@ type gateway struct {
 	delay   time.Duration // of delayed responses; longer than a client waits
 	latency time.Duration // upper bound of the random latency of a request
 	active  atomic.Bool   // false: no faults, no latency
+	revoke  func()        // revokes all tokens
+	// revokeUnused makes the next token of each kind be revoked before the client has it.
+	revokeUnused [kindCount]atomic.Bool
 
-	mu        sync.Mutex
-	rng       *rand.Rand
-	faultRate float64
+	mu          sync.Mutex
+	rng         *rand.Rand
+	faultRate   float64
+	limiterRate float64
 
 	runsMu  sync.RWMutex // read-locked while a request is carried out
 	runs    map[uint64]*jobRun
@@ -44,13 +49,27 @@ type jobRun struct {
 	id      uint64
 	sent    atomic.Int64 // requests that the client began to send
 	arrived atomic.Int64 // POST requests that arrived; net/http may send a GET twice
+
+	mu   sync.Mutex
+	done map[string]int // how often a call was made for an openid, and returned no error for it
+}
+
+// addDone records the openids of a call, except those that failed.
+func (r *jobRun) addDone(openIDs, failed []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range openIDs {
+		if !slices.Contains(failed, id) {
+			r.done[id]++
+		}
+	}
 }
 
 func (g *gateway) beginRun() *jobRun {
 	g.runsMu.Lock()
 	defer g.runsMu.Unlock()
 	g.lastRun++
-	run := &jobRun{id: g.lastRun}
+	run := &jobRun{id: g.lastRun, done: make(map[string]int)}
 	g.runs[run.id] = run
 	return run
 }
@@ -78,7 +97,7 @@ type responder func(w http.ResponseWriter, actual *response, wait func())
 // fault is something that can go wrong with a request.
 type fault struct {
 	name   string
-	weight int // of about 1000
+	weight int // of about 1000; 0 if it is not the gateway that injects it
 	// applies reports whether requests for a path can have the fault. Nil stands for all paths.
 	applies func(path string) bool
 	// ambiguous faults hit requests that were carried out as well as others.
@@ -92,7 +111,16 @@ func isTaggingPath(path string) bool {
 
 func needsTag(path string) bool { return isTaggingPath(path) || path == "/cgi-bin/user/tag/get" }
 
-func isTokenPath(path string) bool { return path == "/cgi-bin/stable_token" }
+// The kinds of tokens.
+const (
+	stable = iota
+	legacy
+	kindCount
+)
+
+var tokenPaths = [kindCount]string{stable: "/cgi-bin/stable_token", legacy: "/cgi-bin/token"}
+
+func isTokenPath(path string) bool { return slices.Contains(tokenPaths[:], path) }
 
 func isNotTokenPath(path string) bool { return !isTokenPath(path) }
 
@@ -151,7 +179,17 @@ var faults = []fault{
 	{name: "truncated body", weight: 90, ambiguous: true, respond: truncateBody},
 	{name: "garbage body", weight: 90, ambiguous: true, respond: garbageBody},
 	{name: "response after the timeout", weight: 50, ambiguous: true, respond: exceedTimeout},
+	{name: "pooled connection: reset"}, {name: "pooled connection: silence"},
+	{name: "connection in flight: reset"}, {name: "connection in flight: silence"},
+	{name: "error of the limiter"},
 }
+
+// Indexes into faults of those that the gateway does not inject.
+var (
+	inPool       = map[death]int{resets: len(faults) - 5, swallows: len(faults) - 4}
+	inFlight     = map[death]int{resets: len(faults) - 3, swallows: len(faults) - 2}
+	limiterError = len(faults) - 1
+)
 
 // pickFault returns the index of the fault for a request, -1 for none, and whether the request is carried out
 // anyway.
@@ -179,6 +217,13 @@ func (g *gateway) pickFault(path string) (index int, applied bool) {
 		}
 	}
 	panic("unreachable: at is below the sum of the weights")
+}
+
+// happens reports whether something of this probability happens.
+func (g *gateway) happens(probability float64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rng.Float64() < probability
 }
 
 func (g *gateway) random(n int) int {
@@ -215,6 +260,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case index < 0:
+		g.revokeIfUnused(r.URL.Path, actual)
 		actual.write(w)
 	case faults[index].respond == nil:
 		g.failPartly(w, r, body, callID, index)
@@ -247,6 +293,16 @@ func (g *gateway) forward(r *http.Request, body []byte) *response {
 	}
 	g.monitor.addToken(r.URL.Path, respBody)
 	return &response{status: resp.StatusCode, header: resp.Header, body: respBody}
+}
+
+// revokeIfUnused revokes the token of a response before the client has it, if it is to be.
+func (g *gateway) revokeIfUnused(path string, resp *response) {
+	kind := slices.Index(tokenPaths[:], path)
+	if kind < 0 || !bytes.Contains(resp.body, []byte(`"access_token"`)) || !g.revokeUnused[kind].Swap(false) {
+		return
+	}
+	g.revoke()
+	g.monitor.tokenRevokedUnused(kind)
 }
 
 // failPartly carries out a tagging request for some of its openids, and responds that the others failed.

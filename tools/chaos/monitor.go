@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,17 +23,20 @@ type monitor struct {
 	lastCall uint64
 	open     map[uint64]*openCall
 
-	calls, failed, retries          int // without token requests
-	tokensFetched, tokenFetchFailed int
-	faults                          []faultCount
-	late                            int // requests of job runs that had ended
-	lines, leaks                    int
+	calls, failed, retries int // without token requests
+	tokenFetchFailed       int
+	tokensFetched          [kindCount]int
+	revokedUnused          [kindCount]int // tokens that were revoked before the client had them
+	faults                 []faultCount
+	late                   int // requests of job runs that had ended
+	lines, leaks           int
 }
 
 // openCall is a call in progress.
 type openCall struct {
-	id     uint64
-	faults []int // indexes into faults
+	id      uint64
+	faults  []int    // indexes into faults
+	openIDs []string // of a write
 }
 
 type faultCount struct {
@@ -65,6 +69,9 @@ func (m *monitor) intercept(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.open, open.id)
+	if run, ok := ctx.Value(runKey{}).(*jobRun); ok && run != nil {
+		run.addDone(open.openIDs, failedOpenIDs(open.openIDs, err))
+	}
 	succeeded := err == nil || isRejectedOpenID(err)
 	if succeeded {
 		for _, i := range open.faults {
@@ -73,7 +80,7 @@ func (m *monitor) intercept(
 	}
 	switch {
 	case isTokenPath(call.Path) && succeeded:
-		m.tokensFetched++
+		m.tokensFetched[slices.Index(tokenPaths[:], call.Path)]++
 	case isTokenPath(call.Path):
 		m.tokenFetchFailed++
 	default:
@@ -84,6 +91,19 @@ func (m *monitor) intercept(
 		}
 	}
 	return res, err
+}
+
+// failedOpenIDs returns those of the openids of a call that may not be done.
+func failedOpenIDs(openIDs []string, err error) []string {
+	var apiErr *wechatuser.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &apiErr) && apiErr.Code == wechatuser.CodeSomeOpenIDsFailed && len(apiErr.FailedOpenIDs) > 0 &&
+		!errors.Is(err, wechatuser.ErrAmbiguous):
+		return apiErr.FailedOpenIDs
+	}
+	return openIDs
 }
 
 // waitIdle waits until no call is in progress: a token fetch can outlast the call that started it.
@@ -127,6 +147,12 @@ func (m *monitor) faultInjected(callID uint64, index int, applied bool) {
 	}
 }
 
+func (m *monitor) tokenRevokedUnused(kind int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revokedUnused[kind]++
+}
+
 func (m *monitor) lateRequest() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -167,19 +193,44 @@ func (m *monitor) Write(text []byte) (int, error) {
 }
 
 // markedTransport adds headers that tell the gateway which call and which job run a request belongs to.
-type markedTransport struct{ base *http.Transport }
+type markedTransport struct {
+	base        *http.Transport
+	connections *connections
+}
 
 func (t markedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	if open, ok := r.Context().Value(callKey{}).(*openCall); ok {
-		r.Header.Set(callHeader, strconv.FormatUint(open.id, 10))
+	ctx := r.Context()
+	open, ok := ctx.Value(callKey{}).(*openCall)
+	if !ok {
+		open = new(openCall) // a token request that was sent without the interceptor
 	}
+	r = r.Clone(t.connections.watch(ctx, open.id))
+	r.Header.Set(callHeader, strconv.FormatUint(open.id, 10))
 	// A token request carries the context values of the call that started it, but serves all calls.
-	if run, ok := r.Context().Value(runKey{}).(*jobRun); ok && run != nil && !isTokenPath(r.URL.Path) {
+	if run, ok := ctx.Value(runKey{}).(*jobRun); ok && run != nil && !isTokenPath(r.URL.Path) {
 		r.Header.Set(runHeader, strconv.FormatUint(run.id, 10))
 		run.sent.Add(1)
+		if open.openIDs == nil { // a later attempt may be for some of them only
+			open.openIDs = openIDsOf(r)
+		}
 	}
 	return t.base.RoundTrip(r)
+}
+
+// openIDsOf returns the openids in the body of a request.
+func openIDsOf(r *http.Request) []string {
+	if r.GetBody == nil {
+		return nil
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil
+	}
+	var in struct {
+		OpenIDs []string `json:"openid_list"`
+	}
+	_ = json.NewDecoder(body).Decode(&in)
+	return in.OpenIDs
 }
 
 // CloseIdleConnections closes the connections that are not in use.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/wechatuser/wechatuser"
@@ -41,10 +40,21 @@ func (w *worker) list(t *target) {
 	w.addLost(t.want.minus(listed), "%s: missing from the list", name)
 	w.addUnexpected(listed.minus(t.want), "%s: in the list, not expected", name)
 	if len(listed) != len(got) {
-		slices.Sort(got)
-		w.addUnexpected(make([]string, len(got)-len(listed)), "%s: the list has duplicates", name)
+		w.addDoubled(duplicates(got), "%s: the list has duplicates", name)
 	}
 	w.logf("%s: %s: %d openids", w.name, name, len(got))
+}
+
+// duplicates returns the elements that were in the list before.
+func duplicates(ids []string) (again []string) {
+	seen := make(set)
+	for _, id := range ids {
+		if seen[id] {
+			again = append(again, id)
+		}
+		seen[id] = true
+	}
+	return again
 }
 
 // readProfiles reads profiles until the faults end.
@@ -83,7 +93,7 @@ func (w *worker) profiles() {
 					return
 				}
 				if len(remaining) == 0 {
-					w.addUnexpected([]string{user.OpenID}, "%s: more profiles than openids", name)
+					w.addDoubled([]string{user.OpenID}, "%s: more profiles than openids", name)
 					return
 				}
 				if !w.checkProfile(remaining[0], user, openIDErr) {

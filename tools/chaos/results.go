@@ -10,7 +10,9 @@ import (
 type results struct {
 	mu         sync.Mutex
 	lost       int // openids reported as done that are not, or missing from the report
-	unexpected int // openids changed though reported as failed or never requested, or delivered twice
+	doubled    int // openids delivered twice, or sent again though the first call succeeded
+	hung       int // jobs that went on long after the end of their context
+	unexpected int // openids changed though reported as failed or never requested
 	mismatches int // everything else
 	problems   []string
 
@@ -53,6 +55,12 @@ func (r *results) addUnexpected(openIDs []string, format string, args ...any) {
 	}
 }
 
+func (r *results) addDoubled(openIDs []string, format string, args ...any) {
+	if len(openIDs) > 0 {
+		r.add(&r.doubled, len(openIDs), "%s: %s", fmt.Sprintf(format, args...), abbreviate(openIDs))
+	}
+}
+
 func (r *results) addMismatch(format string, args ...any) { r.add(&r.mismatches, 1, format, args...) }
 
 // abbreviate formats up to three openids and the number of the others.
@@ -80,7 +88,13 @@ func (r *results) jobStopped(job, reason string) {
 	r.stops[reason]++
 }
 
-func (r *results) addStopTime(d time.Duration) {
+// hangTime is how long after the end of its context a job may take to return.
+const hangTime = time.Minute
+
+func (r *results) addStopTime(job string, d time.Duration) {
+	if d > hangTime {
+		r.add(&r.hung, 1, "%s: returned %v after the end of its context", job, d)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.slowestStop = max(r.slowestStop, d)

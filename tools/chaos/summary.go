@@ -23,9 +23,11 @@ func (ch *chaos) summary() error {
 	line("%d followers, seed %d, %v with faults, %v in all",
 		ch.fans, ch.seed, ch.length, time.Since(ch.start).Round(time.Second))
 	line("%d calls, %d of them failed; %d retries", m.calls, m.failed, m.retries)
-	line("%d tokens revoked, %d fetched, %d token fetches failed",
-		ch.revoked.Load(), m.tokensFetched, m.tokenFetchFailed)
-	line("%d outages of %d hosts", ch.outages.Load(), hostCount)
+	line("%d times all tokens revoked, %d of them a stable and %d a legacy token before its first use",
+		ch.revoked.Load(), m.revokedUnused[stable], m.revokedUnused[legacy])
+	line("%d stable and %d legacy tokens fetched, %d token fetches failed",
+		m.tokensFetched[stable], m.tokensFetched[legacy], m.tokenFetchFailed)
+	line("%d outages of %d hosts, %d times connections died", ch.outages.Load(), hostCount, ch.deaths.Load())
 
 	line("\n%-32s %9s %9s %9s %9s", "fault", "injected", "applied", "recovered", "failed")
 	row := func(name string, n faultCount) {
@@ -39,7 +41,7 @@ func (ch *chaos) summary() error {
 		sum.recovered += n.recovered
 	}
 	row("all", sum)
-	line("applied: the account carried out the request; recovered: the call succeeded in the end;")
+	line("applied: the account is known to have carried out the request; recovered: the call succeeded in the end;")
 	line("failed: the call failed, and its job continued or was resumed")
 
 	line("\n%-32s %9s %9s %9s", "job", "started", "openids", "resumed")
@@ -59,14 +61,15 @@ func (ch *chaos) summary() error {
 	line("slowest return after the end of a context: %v", ch.slowestStop.Round(time.Microsecond))
 	line("requests that arrived after their job had ended, not carried out: %d", m.late)
 	line("lines of logs and errors: %d, of which with a secret: %d", m.lines, m.leaks)
-	line("%d lost, %d unexpected, %d other mismatches", ch.lost, ch.unexpected, ch.mismatches)
+	line("lost %d, doubled %d, hung %d, unexpected %d, other mismatches %d",
+		ch.lost, ch.doubled, ch.hung, ch.unexpected, ch.mismatches)
 	for _, p := range ch.problems {
 		line("WRONG: %s", p)
 	}
 	if m.leaks > 0 {
 		return errors.New("a log line or an error contains a secret")
 	}
-	if ch.lost+ch.unexpected+ch.mismatches > 0 {
+	if ch.lost+ch.doubled+ch.hung+ch.unexpected+ch.mismatches > 0 {
 		return errMismatch
 	}
 	line("the account and all reports are as expected")

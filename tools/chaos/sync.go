@@ -22,6 +22,7 @@ func (w *worker) sync(t *target) {
 		w.runOnce(func(ctx context.Context, c *wechatuser.Client, run *jobRun) {
 			report, err = t.sync(ctx, c, wechatuser.OpenIDs(input...), wechatuser.WithConcurrency(1+w.rng.IntN(6)))
 			w.checkCalls(name, report.Calls, run)
+			w.checkDoubled(name, nil, run)
 		})
 		reason := stopError(err)
 		retry := w.checkSync(syncRun{name, input, before, t.members()}, report, err, reason)

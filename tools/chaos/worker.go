@@ -139,7 +139,7 @@ func (w *worker) runOnce(job func(ctx context.Context, c *wechatuser.Client, run
 	stop := context.AfterFunc(ctx, func() { ended <- time.Now() })
 	job(context.WithValue(ctx, runKey{}, run), w.runPhase.clients[w.client], run)
 	if !stop() {
-		w.addStopTime(time.Since(<-ended))
+		w.addStopTime(w.name, time.Since(<-ended))
 	}
 }
 
@@ -187,6 +187,8 @@ func stopReason(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled): // nobody cancels during a phase
 		return ""
+	case errors.Is(err, errLimiter):
+		return "an error of the limiter"
 	case limitedByClient(err):
 		return "no token: the client's limit of token requests"
 	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, wechatuser.CodeMinuteQuotaExceeded):
@@ -199,7 +201,7 @@ func stopReason(err error) string {
 		return falseTagError
 	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrInvalidToken):
 		return "the token was rejected, and no other one was available"
-	case errors.As(err, &apiErr) && apiErr.API == "getStableAccessToken":
+	case errors.As(err, &apiErr) && (apiErr.API == "getStableAccessToken" || apiErr.API == "getAccessToken"):
 		return fmt.Sprintf("no token: errcode %d", int(apiErr.Code))
 	case errors.As(err, &apiErr) && errors.Is(err, wechatuser.ErrTemporary):
 		return fmt.Sprintf("errcode %d", int(apiErr.Code))
