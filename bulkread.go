@@ -193,25 +193,6 @@ func (b *batch[R]) release(memory spares[R]) {
 	}
 }
 
-// spares are results whose memory can be used again. A nil spares has none.
-type spares[R any] chan []R
-
-func (s spares[R]) put(results []R) {
-	select {
-	case s <- results:
-	default:
-	}
-}
-
-func (s spares[R]) take() []R {
-	select {
-	case results := <-s:
-		return results[:0]
-	default:
-		return nil
-	}
-}
-
 // maxBroken is how many openids in a row, each in a call of its own, may have a broken response. A broken profile is
 // rare: more of them mean that something breaks all responses.
 const maxBroken = 16

@@ -124,6 +124,10 @@ func WithPrefetch(pages int) ListOption {
 const maxConcurrency = 1000
 
 // WithConcurrency lets a job make up to n calls at a time, at least 1. Defaults to 4. More than 1,000 count as 1,000.
+//
+// A job makes about n × 60 s / t calls a minute, where t is the time of one call: at 25 ms the default makes 9,600, which
+// is below the only limit of calls per minute that the platform has published, 10,000. docs/bulk.md has a table. More
+// than 64 calls at a time open new connections, unless [WithTransport] has a larger pool.
 func WithConcurrency(n int) BulkOption {
 	return bulkOption{func(cfg *jobConfig) error {
 		if n < 1 {

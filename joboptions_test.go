@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,4 +220,26 @@ func TestPatienceIsNotForOtherErrors(t *testing.T) {
 			assert.Zero(t, time.Since(start), name)
 		})
 	}
+}
+
+// By default a job makes 4 calls at a time, and at 25 ms a call fewer than 10,000 a minute, the only limit per minute that
+// the platform has published (decision 19).
+func TestDefaultConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const calls, latency = 400, 25 * time.Millisecond
+		var running, most atomic.Int32
+		c := testutil.NewClient(t, testutil.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+			n := running.Add(1)
+			defer running.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			return testutil.Delay(latency, testutil.RespondJSON(testutil.OKBody))(req)
+		}))
+		start := time.Now()
+		report, err := c.BulkTagging(t.Context(), 100, wechatuser.OpenIDs(testutil.OpenIDs(50*calls)...))
+		require.NoError(t, err)
+		assert.Equal(t, calls, report.Calls)
+		assert.EqualValues(t, 4, most.Load())
+		assert.Equal(t, 9_600, int(calls*time.Minute/time.Since(start)))
+	})
 }

@@ -115,6 +115,25 @@ func (r *pageResponse) page() *OpenIDPage {
 	}
 }
 
+// spares are results whose memory can be used again. A nil spares has none.
+type spares[R any] chan []R
+
+func (s spares[R]) put(results []R) {
+	select {
+	case s <- results:
+	default:
+	}
+}
+
+func (s spares[R]) take() []R {
+	select {
+	case results := <-s:
+		return results[:0]
+	default:
+		return nil
+	}
+}
+
 func missingIf(field string, missing bool) string {
 	if missing {
 		return field

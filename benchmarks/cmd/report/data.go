@@ -72,6 +72,9 @@ func median(values []float64) float64 {
 // callName returns the name of a benchmark of one API call.
 func callName(api, client string) string { return "Call/api=" + api + "/client=" + client }
 
+// walkName returns the name of a benchmark of the cost of an iteration.
+func walkName(bodies, client string) string { return "WalkCost/bodies=" + bodies + "/client=" + client }
+
 // throughputName returns the name of a benchmark of throughput.
 func throughputName(latency string, concurrency int) string {
 	return fmt.Sprintf("Throughput/latency=%s/concurrency=%d", latency, concurrency)

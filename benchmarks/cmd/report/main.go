@@ -99,6 +99,14 @@ func measure(ctx context.Context, rounds int) error {
 	if err := bench("^Benchmark(Walk|Throughput|Growth|BulkTagging|Binary)$", "1x"); err != nil {
 		return err
 	}
+	if err := bench("^BenchmarkWalkCost$", "3x"); err != nil {
+		return err
+	}
+	for _, pattern := range []string{"^BenchmarkSync$/^users=(100000|1000000)$", "^BenchmarkFailures$"} {
+		if err := bench(pattern, "1x"); err != nil {
+			return err
+		}
+	}
 	return os.WriteFile(measured, all.Bytes(), 0o644)
 }
 

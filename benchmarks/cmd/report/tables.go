@@ -109,6 +109,28 @@ func targets(data dataset) string {
 	mebibytes := func(v float64) string { return fmt.Sprintf("%.1f MiB", v) }
 	add(row{"", "live heap", none, live, none, mebibytes, "≤ 32 MiB", live <= 32})
 
+	for _, w := range []struct{ bodies, title string }{
+		{"plain", "iteration over 100,000 profiles, 4 concurrent calls"},
+		{"escapes", "the same with an escape in each response"},
+	} {
+		b, s := walkName(w.bodies, bare), walkName(w.bodies, sdk)
+		a := data.get(s, allocs)
+		if math.IsNaN(a) {
+			continue // results of an older run
+		}
+		add(row{w.title, "CPU time", data.get(b, cpu), data.get(s, cpu), data.ratio(s, b, cpu), duration, "", true})
+		add(row{"", "allocations", data.get(b, allocs), a, data.ratio(s, b, allocs), count, "≤ 100,000", a <= 100_000})
+		m := data.get(s, memory)
+		add(row{"", "memory", data.get(b, memory), m, data.ratio(s, b, memory), bytesText, "≤ 45 MB", m <= 45e6})
+	}
+	if held := data.get("Sync/users=1000000", "input-B/openid"); !math.IsNaN(held) {
+		add(row{"`SyncTag` of 1,000,000, memory per openid", "wanted", none, held, none, bytesText, "≤ 120 B", held <= 120})
+		planned := data.get("Sync/users=1000000", "report-B/openid")
+		add(row{"", "in the report of a dry run", none, planned, none, bytesText, "≤ 65 B", planned <= 65})
+		failed := data.get("Failures", "report-B/openid")
+		add(row{"`BulkTagging`, memory per failure", "in the report", none, failed, none, bytesText, "≤ 260 B", failed <= 260})
+	}
+
 	floors := data.get("BulkTagging", "floors")
 	add(row{"`BulkTagging` of 1,000,000, 0.1 % rejected", "calls", 20_000, data.get("BulkTagging", "calls"), floors,
 		count, "≤ 1.5 × ⌈n/50⌉", floors <= 1.5})

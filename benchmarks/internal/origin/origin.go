@@ -26,6 +26,7 @@ const (
 	BatchPath   = "/cgi-bin/user/info/batchget"
 	RemarkPath  = "/cgi-bin/user/info/updateremark"
 	TaggingPath = "/cgi-bin/tags/members/batchtagging"
+	TagFansPath = "/cgi-bin/user/tag/get"
 	TokenPath   = "/cgi-bin/stable_token"
 )
 
@@ -41,7 +42,7 @@ type server struct {
 
 func newServer(cfg Config) *server {
 	s := &server{cfg: cfg, calls: make(map[string]*atomic.Int64)}
-	for _, path := range []string{FansPath, InfoPath, BatchPath, RemarkPath, TaggingPath, TokenPath} {
+	for _, path := range []string{FansPath, InfoPath, BatchPath, RemarkPath, TaggingPath, TagFansPath, TokenPath} {
 		s.calls[path] = new(atomic.Int64)
 	}
 	s.first = AppendPage(nil, cfg.Fans, 0)
@@ -153,6 +154,16 @@ func (s *server) appendResponse(dst []byte, target string, body []byte) ([]byte,
 		}
 		if after == 0 {
 			return append(dst, s.first...), nil
+		}
+		return AppendPage(dst, s.cfg.Fans, after), nil
+	case TagFansPath: // the last n of all followers have the tag
+		after := max(0, s.cfg.Fans-s.cfg.Tagged)
+		if _, rest, found := bytes.Cut(body, []byte(`"next_openid":"`)); found && rest[0] != '"' {
+			last, _, _ := bytes.Cut(rest, []byte(`"`))
+			var err error
+			if after, err = followersUpTo(string(last)); err != nil {
+				return nil, err
+			}
 		}
 		return AppendPage(dst, s.cfg.Fans, after), nil
 	case InfoPath:

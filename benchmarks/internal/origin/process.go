@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// Fans is the number of followers.
 	Fans int
+	// Tagged is the number of followers who have the tag: the last ones.
+	Tagged int
 	// Latency is the time before each response.
 	Latency time.Duration
 	// Escapes puts an escape into one profile of each batch.
