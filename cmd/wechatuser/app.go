@@ -38,6 +38,19 @@ func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
 // interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
 func (a *app) interrupt() { a.interruptOnce.Do(func() { close(a.interrupted) }) }
 
+// interruptible returns a context that an interrupt ends, for work that has nothing to settle.
+func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.interrupted:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, stop
+}
+
 // Exit codes, documented in docs/cli.md.
 const (
 	exitOK       = 0

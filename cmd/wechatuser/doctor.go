@@ -64,19 +64,6 @@ in use already, and legacy tokens are not affected. The exit code is 1 if a chec
 	return cmd
 }
 
-// interruptible returns a context that an interrupt cancels, for work that has nothing to settle.
-func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-a.interrupted:
-		case <-ctx.Done():
-		}
-		cancel()
-	}()
-	return ctx, cancel
-}
-
 // target returns what to check. The account in memory is served on a port of this machine, so that there is a network
 // to check.
 func (a *app) target() (target doctor.Target, closeTarget func(), err error) {

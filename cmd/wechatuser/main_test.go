@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
@@ -30,21 +31,19 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(buildAndRun(m))
-}
-
-func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "wechatuser")
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "wechatuser")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
-		return 1
+		os.Exit(1)
 	}
-	return m.Run()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 // invocation is a run of the program as a process.

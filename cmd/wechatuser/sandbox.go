@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 
@@ -74,7 +73,7 @@ faults, revokes tokens and advances the clock.`,
 			if err := config.Check(); err != nil {
 				return &exitError{exitUsage, err}
 			}
-			ctx, stop := a.serving(cmd.Context())
+			ctx, stop := a.interruptible(cmd.Context())
 			defer stop()
 			config.JSON = a.json
 			return sandbox.Run(ctx, config, a.out, a.err)
@@ -82,17 +81,4 @@ faults, revokes tokens and advances the clock.`,
 	}
 	cmd.Flags().AddGoFlagSet(flags)
 	return a.command(cmd)
-}
-
-// serving returns a context that an interrupt ends: a server has nothing to settle first.
-func (a *app) serving(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-a.interrupted:
-			stop()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, stop
 }

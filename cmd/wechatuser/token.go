@@ -78,7 +78,7 @@ github.com/wechatuser/wechatuser/examples/tokenclient 包作为 TokenSource。�
 }
 
 func (a *app) serveToken(ctx context.Context, set tokenService) error {
-	ctx, stop := a.serving(ctx)
+	ctx, stop := a.interruptible(ctx)
 	defer stop()
 	key, err := a.tokenKey(set.keyFile)
 	if err != nil {
