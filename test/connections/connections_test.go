@@ -1,4 +1,4 @@
-package test
+package connections
 
 import (
 	"context"
