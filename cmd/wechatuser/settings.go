@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
@@ -75,6 +77,14 @@ func (a *app) selectAccount() (configAccount, error) {
 		return configAccount{}, err
 	}
 	set := a.settings
+	switch {
+	case set.account != "" && set.appID != "":
+		return configAccount{}, usageError(a.tr("--account and --appid name two accounts; leave one out",
+			"--account 和 --appid 不能同时使用"))
+	case set.account != "" && path == "":
+		return configAccount{}, usageError(a.tr("there is no config file for --account; name it with --config",
+			"没有 --account 所需的配置文件；请用 --config 指定"))
+	}
 	appID, secret := cmp.Or(set.appID, a.env("WECHAT_APPID")), a.env("WECHAT_SECRET")
 	var acc configAccount
 	name := set.account
@@ -98,6 +108,11 @@ func (a *app) selectAccount() (configAccount, error) {
 	switch {
 	case acc.AppID == "" && secret != "":
 		return acc, usageError(a.tr("WECHAT_SECRET is set but WECHAT_APPID is not", "设置了 WECHAT_SECRET，但没有设置 WECHAT_APPID"))
+	case acc.AppID == "" && name != "":
+		return acc, usageError(fmt.Sprintf(a.tr("%s: the account %q has no appid", "%s：账号 %q 没有设置 appid"), path, name))
+	case acc.AppID == "" && len(file.Accounts) > 1:
+		return acc, usageError(fmt.Sprintf(a.tr("%s has several accounts: choose one with --account: %s",
+			"%s 中有多个账号，请用 --account 选择：%s"), path, strings.Join(slices.Sorted(maps.Keys(file.Accounts)), ", ")))
 	case acc.AppID == "":
 		return acc, usageError(a.tr(
 			"no account: set WECHAT_APPID and WECHAT_SECRET, write a config file (wechatuser config), or use --sandbox",
@@ -120,9 +135,10 @@ func (a *app) readConfig() (file configFile, path string, err error) {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 		return configFile{}, path, nil
 	case err != nil:
-		// A syntax error of the library shows the line, which may be the one with the secret.
+		// A syntax error of the library quotes what it found, which may be the secret.
 		if pe := (toml.ParseError{}); errors.As(err, &pe) {
-			err = fmt.Errorf("%s: line %d: %s", path, pe.Position.Line, pe.Message)
+			err = fmt.Errorf(a.tr("%s: line %d is not valid TOML; a text needs quotes, as in appid = \"wx…\"",
+				"%s：第 %d 行不是有效的 TOML；文本须加引号，例如 appid = \"wx…\""), path, pe.Position.Line)
 		}
 		return file, path, &exitError{exitUsage, err}
 	}
@@ -172,11 +188,18 @@ func (a *app) secretOf(acc configAccount) (func(context.Context) (string, error)
 		return nil, usageError(a.tr("an account has one of secret, secret_file and secret_command",
 			"secret、secret_file 和 secret_command 只能设置一个"))
 	case len(acc.SecretCommand) > 0:
-		return func(ctx context.Context) (string, error) { return runSecretCommand(ctx, acc.SecretCommand) }, nil
+		return func(ctx context.Context) (string, error) { return a.runSecretCommand(ctx, acc.SecretCommand) }, nil
 	case acc.SecretFile != "":
 		return func(context.Context) (string, error) {
 			text, err := os.ReadFile(acc.SecretFile)
-			return strings.TrimSpace(string(text)), err
+			if err != nil {
+				return "", err
+			}
+			secret := strings.TrimSpace(string(text))
+			if secret == "" {
+				return "", fmt.Errorf(a.tr("secret_file %s is empty", "secret_file %s 是空文件"), acc.SecretFile)
+			}
+			return secret, nil
 		}, nil
 	case secret == "":
 		return nil, usageError(fmt.Sprintf(a.tr("no app secret for %s: set WECHAT_SECRET, secret_file or secret_command",
@@ -186,12 +209,18 @@ func (a *app) secretOf(acc configAccount) (func(context.Context) (string, error)
 }
 
 // runSecretCommand returns the output of a command. Its error does not show the output.
-func runSecretCommand(ctx context.Context, command []string) (string, error) {
-	out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
+func (a *app) runSecretCommand(ctx context.Context, command []string) (string, error) {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("secret_command %s: %w", command[0], err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	secret := strings.TrimSpace(string(out))
+	if secret == "" {
+		return "", fmt.Errorf(a.tr("secret_command %s printed nothing", "secret_command %s 没有输出"), command[0])
+	}
+	return secret, nil
 }
 
 // configCommand shows where the settings come from, and never a secret.
