@@ -38,6 +38,15 @@ func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
 // interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
 func (a *app) interrupt() { a.interruptOnce.Do(func() { close(a.interrupted) }) }
 
+func (a *app) isInterrupted() bool {
+	select {
+	case <-a.interrupted:
+		return true
+	default:
+		return false
+	}
+}
+
 // interruptible returns a context that an interrupt ends, for work that has nothing to settle.
 func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)
@@ -70,6 +79,15 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// hintError is an error with a line that says where to go on.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() + "\n" + e.hint }
+func (e *hintError) Unwrap() error { return e.err }
+
 // usageError is about the arguments or settings.
 func usageError(text string) error { return &exitError{exitUsage, errors.New(text)} }
 
@@ -78,7 +96,13 @@ var errInterrupted = errors.New("interrupted")
 // run runs the tool and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	a.chinese = isChinese(args, a.env)
+	out := &results{Writer: a.out}
+	a.out = out
+	defer func() { a.out = out.Writer }()
 	err := a.execute(ctx, args)
+	if err == nil {
+		err = out.err
+	}
 	if a.sandboxed != nil {
 		err = errors.Join(err, a.sandboxed.close())
 	}
@@ -97,7 +121,7 @@ func (a *app) execute(ctx context.Context, args []string) error {
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started(cmd) {
-		return usageError(err.Error() + "\n" + a.tr("See ", "参见 ") + cmd.CommandPath() + " --help")
+		return usageError(a.explainUsage(err) + "\n" + a.tr("See ", "参见 ") + cmd.CommandPath() + " --help")
 	}
 	return err
 }
@@ -143,6 +167,12 @@ func exitCode(err error) int {
 
 // explain returns an error as a text with what to do, in the language of the user.
 func (a *app) explain(err error) string {
+	if hint := (*hintError)(nil); errors.As(err, &hint) {
+		return a.explain(hint.err) + "\n" + hint.hint
+	}
+	if a.isInterrupted() && (errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled)) {
+		return a.tr("interrupted", "已中断")
+	}
 	e := (*wechatuser.Error)(nil)
 	if !a.chinese || !errors.As(err, &e) || e.Code.MeaningZH() == "" {
 		return strings.ReplaceAll(err.Error(), "wechatuser: ", "")
@@ -165,19 +195,21 @@ func (a *app) tr(english, chinese string) string {
 	return english
 }
 
+func isChineseName(language string) bool { return strings.HasPrefix(language, "zh") }
+
 // isChinese reports whether the user reads Chinese: by --lang, or else by the locale.
 func isChinese(args []string, env func(string) string) bool {
 	for i, arg := range args {
 		if lang, ok := strings.CutPrefix(arg, "--lang="); ok {
-			return strings.HasPrefix(lang, "zh")
+			return isChineseName(lang)
 		}
 		if arg == "--lang" && i+1 < len(args) {
-			return strings.HasPrefix(args[i+1], "zh")
+			return isChineseName(args[i+1])
 		}
 	}
 	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
 		if locale := env(name); locale != "" {
-			return strings.HasPrefix(locale, "zh")
+			return isChineseName(locale)
 		}
 	}
 	return false

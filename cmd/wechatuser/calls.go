@@ -172,9 +172,12 @@ printed as it is. A call with data is sent once only, unless --idempotent says t
 func (a *app) readData(data string) (json.RawMessage, error) {
 	text, err := []byte(data), error(nil)
 	if data == "-" {
-		text, err = io.ReadAll(a.in)
+		text, err = io.ReadAll(a.input())
 	} else if file, ok := strings.CutPrefix(data, "@"); ok {
 		text, err = os.ReadFile(file)
+	}
+	if errors.Is(err, errInterrupted) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, &exitError{exitUsage, err}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,8 +54,9 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 				r.since = time.Now().AddDate(0, 0, -days)
 			}
 			if r.scene != "" && !slices.Contains(knownScenes, wechatuser.SubscribeScene(r.scene)) {
-				fmt.Fprintf(a.err, a.tr("warning: the scene %s is unknown and may match nobody; known scenes: %v\n",
-					"警告：未知的渠道 %s，可能没有用户符合；已知渠道：%v\n"), r.scene, knownScenes)
+				fmt.Fprintf(a.err, a.tr("warning: the scene %s is unknown and may match nobody; known scenes: %s\n",
+					"警告：未知的渠道 %s，可能没有用户符合；已知渠道：%s\n"), r.scene,
+					strings.Trim(fmt.Sprint(knownScenes), "[]"))
 			}
 			c, err := a.client()
 			if err != nil {

@@ -141,11 +141,16 @@ func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 
 // padRight fills a text with spaces up to a number of columns, of which a Chinese character takes two.
 func padRight(text string, columns int) string {
+	return text + strings.Repeat(" ", max(columns-displayWidth(text), 0))
+}
+
+// displayWidth returns how many columns a text takes: a Chinese character takes two.
+func displayWidth(text string) (columns int) {
 	for _, r := range text {
-		columns--
+		columns++
 		if r >= '\u2e80' {
-			columns--
+			columns++
 		}
 	}
-	return text + strings.Repeat(" ", max(columns, 0))
+	return columns
 }

@@ -149,8 +149,9 @@ func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 			reason = a.explain(stopped.Err)
 		}
 		err = &exitError{exitStopped, fmt.Errorf(a.tr(
-			"stopped with %d followers in %s: %s\nTo go on, run it again with the same arguments.",
-			"已停止，%[2]s 中已有 %[1]d 个用户：%[3]s\n如需继续，请以相同的参数重新执行。"), stopped.Rows, stopped.Part, reason)}
+			"stopped with %s in %s: %s\nTo go on, run it again with the same arguments.",
+			"已停止，%[2]s 中已有 %[1]s：%[3]s\n如需继续，请以相同的参数重新执行。"),
+			a.count(stopped.Rows, "follower", "followers", "个用户"), stopped.Part, reason)}
 	}
 	switch {
 	case a.json:
@@ -162,9 +163,9 @@ func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 		fmt.Fprintf(a.out, a.tr("%s is already complete. To export again, use --force.\n",
 			"%s 已经完成。如需重新导出，请使用 --force。\n"), cfg.File)
 	default:
-		fmt.Fprintf(a.out, a.tr("%d followers in %s, %d of them rejected. API calls: %d, time: %v\n",
-			"已导出 %d 个用户到 %s，其中 %d 个被拒绝。接口调用 %d 次，用时 %v。\n"),
-			result.Rows, cfg.File, result.Rejected, calls.Load(), time.Since(start).Round(time.Millisecond))
+		fmt.Fprintf(a.out, a.tr("%s in %s, %d of them rejected. API calls: %d, time: %v\n",
+			"已导出 %s到 %s，其中 %d 个被拒绝。接口调用 %d 次，用时 %v。\n"),
+			a.count(result.Rows, "follower", "followers", "个用户"), cfg.File, result.Rejected, calls.Load(), time.Since(start).Round(time.Millisecond))
 		fmt.Fprintln(a.err, a.howToOpen(cfg))
 	}
 	return err

@@ -33,6 +33,9 @@ type page func() (*wechatuser.OpenIDPage, error)
 
 // printList prints a list of openids, one per line.
 func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOption) iter.Seq2[string, error]) error {
+	if f.limit < 0 {
+		return usageError(a.tr("--limit must not be negative", "--limit 不能为负数"))
+	}
 	if f.count {
 		p, err := first()
 		if err != nil {
@@ -48,11 +51,11 @@ func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOpti
 	defer out.Flush()
 	bar := a.newProgress(a.tr("Openids", "openid"), -1)
 	defer bar.finish()
-	n, last := 0, f.after
+	n, last := 0, ""
 	for id, err := range untilInterrupted(a, all(wechatuser.StartAfter(f.after))) {
 		if err != nil {
-			if last != "" {
-				err = fmt.Errorf(a.tr("%w\nTo go on, add: --after %s", "%w\n如需继续，请添加：--after %s"), err, last)
+			if n > 0 {
+				err = &hintError{err, fmt.Sprintf(a.tr("To go on, add: --after %s", "如需继续，请添加：--after %s"), last)}
 			}
 			return err
 		}

@@ -39,7 +39,7 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := list.skipTo(after); err != nil {
+		if err := a.skipTo(list, after); err != nil {
 			return err
 		}
 		c, err := a.client()
@@ -72,13 +72,13 @@ func (a *app) runJob(ctx context.Context, c *wechatuser.Client, j job, args []st
 }
 
 // skipTo drops the openids up to the one after which a stopped run goes on.
-func (l *openIDs) skipTo(after string) error {
+func (a *app) skipTo(l *openIDs, after string) error {
 	if after == "" {
 		return nil
 	}
 	i := slices.Index(l.ids, after)
 	if i < 0 {
-		return usageError(fmt.Sprintf("--after %s is not in %s", after, l.name))
+		return usageError(fmt.Sprintf(a.tr("--after %s is not in %s", "--after 指定的 %s 不在列表中（%s）"), after, l.name))
 	}
 	l.ids = l.ids[i+1:]
 	return nil
@@ -169,6 +169,6 @@ func (a *app) printRejected(out io.Writer, what string, failed []wechatuser.Open
 	}
 	byCode := func(x, y reason) int { return cmp.Or(cmp.Compare(x.code, y.code), cmp.Compare(x.text, y.text)) }
 	for _, key := range slices.SortedFunc(maps.Keys(groups), byCode) {
-		fmt.Fprintf(out, "%d %s: %s\n  %s\n", len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
+		fmt.Fprintf(out, a.tr("%d %s: %s\n  %s\n", "%d %s：%s\n  %s\n"), len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
 	}
 }

@@ -39,7 +39,7 @@ func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
 	case file == "":
 		return a.parseOpenIDs(a.tr("the arguments", "参数"), strings.NewReader(strings.Join(args, "\n")))
 	case file == "-":
-		return a.parseOpenIDs(a.tr("stdin", "标准输入"), a.in)
+		return a.parseOpenIDs(a.tr("stdin", "标准输入"), a.input())
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -65,8 +65,11 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 			break
 		}
 		if parseErr := (*csv.ParseError)(nil); errors.As(err, &parseErr) {
-			bad = append(bad, fmt.Sprintf(a.tr("line %d: %v", "第 %d 行：%v"), parseErr.StartLine, parseErr.Err))
+			bad = append(bad, fmt.Sprintf(a.tr("line %d: misplaced quotation mark", "第 %d 行：引号位置有误"), parseErr.StartLine))
 			continue
+		}
+		if errors.Is(err, errInterrupted) {
+			return nil, err
 		}
 		if err != nil {
 			return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", name, err)}
@@ -84,7 +87,7 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, usageError(fmt.Sprintf(a.tr("%s has invalid lines; nothing was sent:\n  %s", "%s 中有无效的行，未发送任何请求：\n  %s"), name,
+		return nil, usageError(fmt.Sprintf(a.tr("invalid lines in %s; nothing was sent:\n  %s", "以下各行无效（%s），未发送任何请求：\n  %s"), name,
 			strings.Join(a.firstN(bad, 20), "\n  ")))
 	}
 	return list, nil

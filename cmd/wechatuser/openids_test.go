@@ -64,7 +64,7 @@ func TestInvalidLines(t *testing.T) {
 		_, err := testApp(t, nil).parseOpenIDs("members.txt", strings.NewReader(text))
 
 		require.Error(t, err, "%q", text)
-		assert.Contains(t, err.Error(), "members.txt has invalid lines; nothing was sent:\n  line ")
+		assert.Contains(t, err.Error(), "invalid lines in members.txt; nothing was sent:\n  line ")
 		assert.Contains(t, err.Error(), want)
 		assert.Equal(t, exitUsage, exitCode(err))
 	}

@@ -12,6 +12,46 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
+// results keeps the first error of writing, so that a lost result is never exit code 0.
+type results struct {
+	io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	if r.err == nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// input returns stdin, which an interrupt ends even while it has nothing to read.
+func (a *app) input() io.Reader { return &input{a.in, a.interrupted} }
+
+type input struct {
+	in          io.Reader
+	interrupted <-chan struct{}
+}
+
+func (r *input) Read(p []byte) (int, error) {
+	type read struct {
+		n   int
+		err error
+	}
+	done, buf := make(chan read, 1), make([]byte, len(p)) // p may not be written to after an interrupt
+	go func() {
+		n, err := r.in.Read(buf)
+		done <- read{n, err}
+	}()
+	select {
+	case got := <-done:
+		return copy(p, buf[:got.n]), got.err
+	case <-r.interrupted:
+		return 0, errInterrupted
+	}
+}
+
 // printJSON prints a value as one line of JSON.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
@@ -81,7 +121,7 @@ func (p *progress) finish() {
 // ask asks a question on stderr, and reports whether the answer is yes.
 func (a *app) ask(question string) bool {
 	fmt.Fprint(a.err, question+" [y/N] ")
-	line, err := bufio.NewReader(a.in).ReadString('\n')
+	line, err := bufio.NewReader(a.input()).ReadString('\n')
 	if err != nil && line == "" {
 		return false
 	}

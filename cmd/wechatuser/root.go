@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +36,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
+	root.PersistentPreRunE = a.checkFlags
 	root.SetVersionTemplate("wechatuser {{.Version}}\n")
 	flags := root.PersistentFlags()
 	set := &a.settings
@@ -61,6 +65,20 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	return root
 }
 
+// checkFlags checks what would otherwise be ignored without a word. An option of the account in memory must not lead to
+// a change of the real one.
+func (a *app) checkFlags(cmd *cobra.Command, _ []string) error {
+	flags := cmd.Flags()
+	if !a.settings.sandbox && (flags.Changed("sandbox-fans") || flags.Changed("sandbox-state")) {
+		return errors.New(a.tr("--sandbox-fans and --sandbox-state require --sandbox",
+			"--sandbox-fans 和 --sandbox-state 须与 --sandbox 一起使用"))
+	}
+	if lang := flags.Lookup("lang").Value.String(); lang != "" && !strings.HasPrefix(lang, "en") && !isChineseName(lang) {
+		return fmt.Errorf("--lang %s: must be en or zh", lang)
+	}
+	return nil
+}
+
 // translate puts cobra's own texts into the language of the user.
 func (a *app) translate(root *cobra.Command) {
 	if !a.chinese {
@@ -70,20 +88,86 @@ func (a *app) translate(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.Flags().BoolP("version", "v", false, "显示版本")
+	cobra.AddTemplateFunc("chineseFlags", chineseFlags)
 	var each func(*cobra.Command)
 	each = func(cmd *cobra.Command) {
 		cmd.Flags().BoolP("help", "h", false, "显示帮助")
+		cmd.DisableFlagsInUseLine = true
+		cmd.Use += " [选项]"
 		for _, sub := range cmd.Commands() {
 			switch sub.Name() {
 			case "help":
-				sub.Short = "查看某个命令的帮助"
+				sub.Short, sub.Long, sub.Use = "查看某个命令的帮助", "", "help [命令]"
 			case "completion":
-				sub.Short = "生成命令行补全脚本"
+				sub.Short, sub.Long = "生成命令行补全脚本", ""
+			case "bash", "zsh", "fish", "powershell":
+				sub.Short, sub.Long = "生成 "+sub.Name()+" 的补全脚本", ""
+				sub.Example = "  " + loadCompletion[sub.Name()]
+				sub.Flags().Lookup("no-descriptions").Usage = "补全时不显示说明"
 			}
 			each(sub)
 		}
 	}
 	each(root)
+}
+
+// loadCompletion is how a shell loads its completion script.
+var loadCompletion = map[string]string{
+	"bash":       "source <(wechatuser completion bash)",
+	"zsh":        "source <(wechatuser completion zsh)",
+	"fish":       "wechatuser completion fish | source",
+	"powershell": "wechatuser completion powershell | Out-String | Invoke-Expression",
+}
+
+var (
+	flagLine    = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {2,}(.*)$`)
+	flagDefault = regexp.MustCompile(` \(default (.*)\)$`)
+)
+
+// chineseFlags describes flags, aligned by the width of the characters.
+func chineseFlags(flags interface{ FlagUsages() string }) string {
+	lines := strings.Split(strings.TrimRight(flags.FlagUsages(), " \n"), "\n")
+	width := 0
+	for _, line := range lines {
+		if m := flagLine.FindStringSubmatch(line); m != nil {
+			width = max(width, displayWidth(m[1]))
+		}
+	}
+	for i, line := range lines {
+		if m := flagLine.FindStringSubmatch(line); m != nil {
+			lines[i] = padRight(m[1], width+3) + flagDefault.ReplaceAllString(m[2], "（默认 $1）")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// usageTexts are cobra's errors about arguments in Chinese.
+var usageTexts = []struct {
+	english *regexp.Regexp
+	chinese string
+}{
+	{regexp.MustCompile(`^unknown command ("[^\n]*") for "(.*)"(?s:.*)$`), `$2：未知的命令或参数 $1`},
+	{regexp.MustCompile(`^unknown flag: (\S+)$`), `未知的选项 $1`},
+	{regexp.MustCompile(`^unknown shorthand flag: '.*' in (\S+)$`), `未知的选项 $1`},
+	{regexp.MustCompile(`^flag needs an argument: (?:'.*' in )?(\S+)$`), `选项 $1 缺少值`},
+	{regexp.MustCompile(`^accepts (\d+) arg\(s\), received (\d+)$`), `需要 $1 个参数，实际为 $2 个`},
+	{regexp.MustCompile(`^requires at least (\d+) arg\(s\), only received (\d+)$`), `至少需要 $1 个参数，实际为 $2 个`},
+	{regexp.MustCompile(`^invalid argument ("(?s:.*)") for "(?:-\w, )?(--\S+)" flag: (?s:(.*))$`), `选项 $2 的值 $1 无效：$3`},
+	{regexp.MustCompile(`(?:invalid syntax|parse error|time: invalid duration .*)$`), `格式不正确`},
+	{regexp.MustCompile(`value out of range$`), `超出范围`},
+}
+
+var parserName = regexp.MustCompile(`strconv\.\w+: parsing "(?s:.*)": `)
+
+// explainUsage returns an error of cobra about the arguments, in the language of the user.
+func (a *app) explainUsage(err error) string {
+	text := parserName.ReplaceAllString(err.Error(), "")
+	if a.chinese {
+		for _, t := range usageTexts {
+			text = t.english.ReplaceAllString(text, t.chinese)
+		}
+	}
+	return text
 }
 
 // version returns the version that the tool was installed with, or that of the library.
@@ -107,10 +191,10 @@ const chineseUsage = `用法：{{if .Runnable}}
   {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 选项：
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+{{chineseFlags .LocalFlags}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 全局选项：
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{chineseFlags .InheritedFlags}}{{end}}{{if .HasAvailableSubCommands}}
 
 使用 "{{.CommandPath}} [命令] --help" 查看某个命令的说明。{{end}}
 `

@@ -18,12 +18,18 @@ type sandboxAccount struct {
 	chinese bool
 }
 
+// maxSandboxFans is what fits into the memory of a usual machine.
+const maxSandboxFans = 10_000_000
+
 // openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state
 // file.
 func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	fans := a.settings.fans
 	if fans < 0 {
 		return nil, usageError(a.tr("--sandbox-fans must not be negative", "--sandbox-fans 不能为负数"))
+	}
+	if fans > maxSandboxFans {
+		return nil, usageError(fmt.Sprintf(a.tr("--sandbox-fans must not be more than %d", "--sandbox-fans 不能超过 %d"), maxSandboxFans))
 	}
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans))
 	srv.AddTag("vip", srv.OpenIDs()[:min(10, fans)]...)
@@ -33,8 +39,8 @@ func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error)
 	}
 	a.sandboxed = acc
 	if !a.json {
-		fmt.Fprintf(a.err, a.tr("Using an account in memory with %d followers.\n", "正在使用内存中的模拟账号，共 %d 个用户。\n"),
-			len(acc.OpenIDs()))
+		fmt.Fprintf(a.err, a.tr("Using an account in memory with %s.\n", "正在使用内存中的模拟账号，共 %s。\n"),
+			a.count(len(acc.OpenIDs()), "follower", "followers", "个用户"))
 	}
 	return acc.Client(opts...), nil
 }

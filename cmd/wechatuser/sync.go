@@ -129,14 +129,14 @@ func syncTag(
 // printSyncPlan prints what a sync would change.
 func (a *app) printSyncPlan(t *syncTarget, list *openIDs, keep bool) {
 	w := a.err
-	fmt.Fprintf(w, a.tr("%s has %s", "%s中有 %s"), list.name, a.count(len(list.ids), "openid", "openids", "个 openid"))
+	fmt.Fprintf(w, a.tr("%s has %s", "%s：共 %s"), list.name, a.count(len(list.ids), "openid", "openids", "个 openid"))
 	if list.duplicates > 0 {
 		fmt.Fprintf(w, a.tr(" and %d duplicates", "，另有 %d 个重复"), list.duplicates)
 	}
 	if t.missing {
 		fmt.Fprintf(w, a.tr(". %s does not exist and is created.\n", "。%s 不存在，将自动创建。\n"), t.what)
 	} else {
-		fmt.Fprintf(w, a.tr(". %s has %d members.\n", "。%s 现有 %d 个用户。\n"), t.what, t.size)
+		fmt.Fprintf(w, a.tr(". %s has %s.\n", "。%s 现有 %s。\n"), t.what, a.count(t.size, "member", "members", "个用户"))
 	}
 	line := func(what string, n int, ids []string) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-10s %6d  %s", what, n, strings.Join(a.firstN(ids, 3), ", ")), " "))

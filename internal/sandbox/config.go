@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,13 @@ func Flags(flags *flag.FlagSet, inChinese bool) *Config {
 	flags.Func("whitelist", tr("`addresses` that may make calls, such as 127.0.0.1,203.0.113.0/24",
 		"IP 白名单`地址`，例如 127.0.0.1,203.0.113.0/24"),
 		func(text string) error {
+			for _, address := range strings.Split(text, ",") {
+				_, err := netip.ParseAddr(address)
+				_, prefixErr := netip.ParsePrefix(address)
+				if err != nil && prefixErr != nil {
+					return Localize(say("%q is neither an IP address nor a prefix", "%q 不是 IP 地址，也不是网段", address), inChinese)
+				}
+			}
 			c.options = append(c.options, wechatusertest.WithIPWhitelist(strings.Split(text, ",")...))
 			return nil
 		})
