@@ -569,6 +569,7 @@ func TestPanicInATokenRequest(t *testing.T) {
 						assert.Fail(t, "no panic", "%s, %s", name, method)
 					}()
 				}
+				synctest.Wait() // the line is written after the call has ended
 				assert.Contains(t, log.String(), "token refresh failed")
 				testutil.AssertClean(t, log.String())
 			})

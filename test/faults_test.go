@@ -385,7 +385,7 @@ var faultTable = []family{
 			},
 			{
 				name: "values of another type", inject: testutil.AlterResponse(func(body string) testutil.Reply {
-					body = regexp.MustCompile(`:(\d+)`).ReplaceAllString(body, `:"$1"`)
+					body = regexp.MustCompile(`([^\\]":)(\d+)`).ReplaceAllString(body, `$1"$2"`) // not in a quoted request
 					return testutil.RespondJSON(strings.ReplaceAll(strings.ReplaceAll(body, `:""`, `:null`), `:[]`,
 						`:""`))
 				}),

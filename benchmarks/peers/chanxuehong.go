@@ -29,6 +29,11 @@ func (c chanxuehongClient) Profile(_ context.Context, openID string) error {
 	return err
 }
 
+func (c chanxuehongClient) Profiles(_ context.Context, openIDs []string) (int, error) {
+	users, err := user.BatchGet(c.Client, openIDs, "")
+	return len(users), err
+}
+
 func (c chanxuehongClient) Page(context.Context) (int, error) {
 	page, err := user.List(c.Client, "")
 	if err != nil {

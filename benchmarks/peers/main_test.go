@@ -41,6 +41,8 @@ func TestTable(t *testing.T) {
 		"goroutines left running by 100 clients after one call each":               `0`,
 		"third-party modules compiled in":                                          `2`,
 		"one profile: allocations, memory":                                         `\d+, \d+\.\d kB`,
+		"100 profiles: allocations, memory":                                        `\d\d, \d+\.\d kB`,
+		"100 profiles, an escape in one: allocations, memory":                      `\d\d, \d+\.\d kB`,
 		"a page of 10,000 openids: allocations, memory":                            `\d\d\d?, \d+\.\d kB`,
 	}
 	for i, m := range measurements {
@@ -68,6 +70,18 @@ type naive struct {
 
 func (n *naive) Profile(ctx context.Context, openID string) error {
 	return n.call(ctx, "user/info?openid="+openID+"&access_token=", nil, nil)
+}
+
+func (n *naive) Profiles(ctx context.Context, openIDs []string) (int, error) {
+	users := make([]map[string]string, len(openIDs))
+	for i, id := range openIDs {
+		users[i] = map[string]string{"openid": id}
+	}
+	var list struct {
+		Users []json.RawMessage `json:"user_info_list"`
+	}
+	err := n.call(ctx, "user/info/batchget?access_token=", map[string]any{"user_list": users}, &list)
+	return len(list.Users), err
 }
 
 func (n *naive) Page(ctx context.Context) (int, error) {

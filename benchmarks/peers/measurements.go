@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -33,6 +34,8 @@ var measurements = []measurement{
 	{"goroutines left running by 100 clients after one call each", goroutinesLeft},
 	{"third-party modules compiled in", thirdPartyModules},
 	{"one profile: allocations, memory", profileAllocations},
+	{"100 profiles: allocations, memory", batchAllocations},
+	{"100 profiles, an escape in one: allocations, memory", escapeAllocations},
 	{"a page of 10,000 openids: allocations, memory", pageAllocations},
 }
 
@@ -264,6 +267,41 @@ func thirdPartyModules(ctx context.Context, p peer, _ string) (string, error) {
 func profileAllocations(ctx context.Context, p peer, server string) (string, error) {
 	return allocations(p, server, 500, func(c client) error {
 		return c.Profile(ctx, wechatusertest.OpenID(0))
+	})
+}
+
+// batchSize is the number of profiles in a call.
+const batchSize = 100
+
+func batchAllocations(ctx context.Context, p peer, server string) (string, error) {
+	return profilesAllocations(ctx, p, server, 0)
+}
+
+// escapeAllocations reads profiles of which one has a remark with escapes, which is set first.
+func escapeAllocations(ctx context.Context, p peer, server string) (string, error) {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener()) // has the app ID and secret of the other one
+	c, err := wechatuser.New(srv.AppID, srv.Secret, wechatuser.WithBaseURL(server))
+	if err != nil {
+		return "", err
+	}
+	defer c.HTTPClient().CloseIdleConnections()
+	if err := c.UpdateRemark(ctx, wechatusertest.OpenID(pageSize-batchSize), `channel/7 "vip"`); err != nil {
+		return "", err
+	}
+	return profilesAllocations(ctx, p, server, pageSize-batchSize)
+}
+
+func profilesAllocations(ctx context.Context, p peer, server string, first int) (string, error) {
+	openIDs := make([]string, batchSize)
+	for i := range openIDs {
+		openIDs[i] = wechatusertest.OpenID(first + i)
+	}
+	return allocations(p, server, 100, func(c client) error {
+		n, err := c.Profiles(ctx, openIDs)
+		if err == nil && n != batchSize {
+			err = fmt.Errorf("%d profiles", n)
+		}
+		return err
 	})
 }
 

@@ -29,6 +29,8 @@ type account struct {
 type client interface {
 	// Profile reads one follower's profile.
 	Profile(ctx context.Context, openID string) error
+	// Profiles reads the profiles of up to 100 followers and returns their number.
+	Profiles(ctx context.Context, openIDs []string) (int, error)
 	// Page reads the first page of followers and returns the number of openids on it.
 	Page(ctx context.Context) (int, error)
 	// Tag tags any number of openids, with the call of the SDK that comes closest.

@@ -50,6 +50,18 @@ func (c silenceperClient) Profile(_ context.Context, openID string) error {
 	return err
 }
 
+func (c silenceperClient) Profiles(_ context.Context, openIDs []string) (int, error) {
+	items := make([]user.BatchGetUserListItem, len(openIDs))
+	for i, id := range openIDs {
+		items[i].OpenID = id
+	}
+	list, err := c.BatchGetUserInfo(user.BatchGetUserInfoParams{UserList: items})
+	if err != nil {
+		return 0, err
+	}
+	return len(list.UserInfoList), nil
+}
+
 func (c silenceperClient) Page(context.Context) (int, error) {
 	page, err := c.ListUserOpenIDs()
 	if err != nil {

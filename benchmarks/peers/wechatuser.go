@@ -23,6 +23,15 @@ func (c wechatuserClient) Profile(ctx context.Context, openID string) error {
 	return err
 }
 
+func (c wechatuserClient) Profiles(ctx context.Context, openIDs []string) (int, error) {
+	queries := make([]wechatuser.UserQuery, len(openIDs))
+	for i, id := range openIDs {
+		queries[i].OpenID = id
+	}
+	users, err := c.BatchUserInfo(ctx, queries)
+	return len(users), err
+}
+
 func (c wechatuserClient) Page(ctx context.Context) (int, error) {
 	page, err := c.GetFans(ctx, "")
 	if err != nil {

@@ -393,6 +393,7 @@ func (b *bulkCase) checkNamed(t *testing.T, report *wechatuser.BulkReport, befor
 					wechatuser.CodeSystemBusy, wechatuser.CodeConcurrentTagging,
 					wechatuser.CodeSomeOpenIDsFailed,
 					wechatuser.CodeDailyQuotaExceeded, wechatuser.CodeMinuteQuotaExceeded, wechatuser.CodeInvalidTagID,
+					wechatuser.CodeInvalidCredential, // every retry met another revocation, which stops the job
 				},
 				apiErr.Code, "a good openid")
 		}
