@@ -96,7 +96,7 @@ func TestEveryOutcomeOfAWrite(t *testing.T) {
 						pairs++
 					}
 					for i, e := range endings {
-						if len(script) < 2 || testutil.Full() || (i+pairs)%3 == 0 {
+						if len(script) < 2 || testutil.Full() || (i+pairs)%5 == 0 {
 							try(append(slices.Clip(script), e))
 						}
 					}

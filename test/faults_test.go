@@ -855,7 +855,7 @@ func TestFaults(t *testing.T) {
 						if f.large && i > 0 && (testutil.RaceEnabled || !testutil.Full()) {
 							continue // it costs much memory, and the code is the same for all calls of a kind
 						}
-						if i > 0 && (i+j)%3 != 0 && !testutil.Full() {
+						if i > 0 && (i+j)%5 != 0 && !testutil.Full() {
 							continue // the first call of a kind takes every fault
 						}
 						t.Run(strings.Join([]string{fam.title, f.name, call.Name}, "/"), func(t *testing.T) {

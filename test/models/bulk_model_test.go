@@ -511,7 +511,7 @@ func TestBulkWriteModel(t *testing.T) {
 }
 
 // forSeeds runs the cases of seeds below n, each in its own synctest bubble, until one fails.
-// By default these are a fifth of the seeds, spread over all; under the race detector a tenth. With [testutil.Full]
+// By default these are a tenth of the seeds, spread over all. With [testutil.Full]
 // they are all seeds, or a quarter under the race detector. A failure logs its seed.
 func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	const parts = 2
@@ -523,7 +523,7 @@ func forSeeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
 	case testutil.RaceEnabled:
 		step = 10
 	default:
-		step = 5
+		step = 10
 	}
 	for part := range uint64(parts) {
 		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
