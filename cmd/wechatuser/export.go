@@ -165,7 +165,8 @@ func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 	default:
 		fmt.Fprintf(a.out, a.tr("%s in %s, %d of them rejected. API calls: %d, time: %v\n",
 			"已导出 %s到 %s，其中 %d 个被拒绝。接口调用 %d 次，用时 %v。\n"),
-			a.count(result.Rows, "follower", "followers", "个用户"), cfg.File, result.Rejected, calls.Load(), time.Since(start).Round(time.Millisecond))
+			a.count(result.Rows, "follower", "followers", "个用户"), cfg.File, result.Rejected, calls.Load(),
+			time.Since(start).Round(time.Millisecond))
 		fmt.Fprintln(a.err, a.howToOpen(cfg))
 	}
 	return err

@@ -169,6 +169,7 @@ func (a *app) printRejected(out io.Writer, what string, failed []wechatuser.Open
 	}
 	byCode := func(x, y reason) int { return cmp.Or(cmp.Compare(x.code, y.code), cmp.Compare(x.text, y.text)) }
 	for _, key := range slices.SortedFunc(maps.Keys(groups), byCode) {
-		fmt.Fprintf(out, a.tr("%d %s: %s\n  %s\n", "%d %s：%s\n  %s\n"), len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
+		fmt.Fprintf(out, a.tr("%d %s: %s\n  %s\n", "%d %s：%s\n  %s\n"),
+			len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
 	}
 }

@@ -65,7 +65,8 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 			break
 		}
 		if parseErr := (*csv.ParseError)(nil); errors.As(err, &parseErr) {
-			bad = append(bad, fmt.Sprintf(a.tr("line %d: misplaced quotation mark", "第 %d 行：引号位置有误"), parseErr.StartLine))
+			bad = append(bad, fmt.Sprintf(a.tr("line %d: misplaced quotation mark", "第 %d 行：引号位置有误"),
+				parseErr.StartLine))
 			continue
 		}
 		if errors.Is(err, errInterrupted) {
@@ -87,8 +88,8 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, usageError(fmt.Sprintf(a.tr("invalid lines in %s; nothing was sent:\n  %s", "以下各行无效（%s），未发送任何请求：\n  %s"), name,
-			strings.Join(a.firstN(bad, 20), "\n  ")))
+		return nil, usageError(fmt.Sprintf(a.tr("invalid lines in %s; nothing was sent:\n  %s", "以下各行无效（%s），未发送任何请求：\n  %s"),
+			name, strings.Join(a.firstN(bad, 20), "\n  ")))
 	}
 	return list, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -60,18 +59,46 @@ func (a *app) printJSON(v any) error {
 }
 
 // table prints aligned columns.
-type table struct{ *tabwriter.Writer }
+type table struct {
+	w    io.Writer
+	rows [][]string
+}
 
-func (a *app) table(header ...string) table {
-	t := table{tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)}
+func (a *app) table(header ...string) *table {
+	t := &table{w: a.out}
 	if len(header) > 0 {
 		t.row(header...)
 	}
 	return t
 }
 
-func (t table) row(cells ...string) { fmt.Fprintln(t.Writer, strings.Join(cells, "\t")) }
-func (t table) flush() error        { return t.Flush() }
+func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+
+// flush prints the rows. Columns are aligned by the width of their characters; the last cell of a row may be long.
+func (t *table) flush() error {
+	var widths []int
+	for _, cells := range t.rows {
+		for i, cell := range cells[:max(len(cells)-1, 0)] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displayWidth(cell))
+		}
+	}
+	var out strings.Builder
+	for _, cells := range t.rows {
+		line := ""
+		for i, cell := range cells {
+			if i < len(cells)-1 {
+				cell = padRight(cell, widths[i]+2)
+			}
+			line += cell
+		}
+		out.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(t.w, out.String())
+	return err
+}
 
 // barDelay is how long something takes before it gets a progress bar.
 const barDelay = 2 * time.Second

@@ -31,3 +31,20 @@ func TestNoProgressBarWithoutTerminal(t *testing.T) {
 	assert.False(t, isTerminal(new(bytes.Buffer)))
 	assert.False(t, isTerminal(file))
 }
+
+// Columns are aligned for the eye: a Chinese character takes two columns.
+func TestTable(t *testing.T) {
+	a := testApp(t, nil)
+	table := a.table("ID", "名称", "用户数")
+	table.row("2", "星标组", "0")
+	table.row("100", "vip", "10")
+	table.row("101", "a long cell at the end of a row")
+	table.row("102", "x", "")
+	require.NoError(t, table.flush())
+	assert.Equal(t, `ID   名称    用户数
+2    星标组  0
+100  vip     10
+101  a long cell at the end of a row
+102  x
+`, a.out.(*bytes.Buffer).String())
+}

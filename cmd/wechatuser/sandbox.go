@@ -29,7 +29,8 @@ func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error)
 		return nil, usageError(a.tr("--sandbox-fans must not be negative", "--sandbox-fans 不能为负数"))
 	}
 	if fans > maxSandboxFans {
-		return nil, usageError(fmt.Sprintf(a.tr("--sandbox-fans must not be more than %d", "--sandbox-fans 不能超过 %d"), maxSandboxFans))
+		return nil, usageError(fmt.Sprintf(a.tr("--sandbox-fans must not be more than %d", "--sandbox-fans 不能超过 %d"),
+			maxSandboxFans))
 	}
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(fans))
 	srv.AddTag("vip", srv.OpenIDs()[:min(10, fans)]...)

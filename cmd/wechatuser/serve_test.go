@@ -116,6 +116,7 @@ func TestSandboxJSON(t *testing.T) {
 func TestSandboxArguments(t *testing.T) {
 	for want, args := range map[string][]string{
 		"unknown command":                      {"now"},
+		`"8080" must be like 127.0.0.1:8080`:   {"--addr", "8080"},
 		"it must be strict, wild or wild:seed": {"--quirks", "mild"},
 		"fans、pagesize 和 latency 不能为负数":        {"--fans", "-1", "--lang", "zh"},
 		"只能是 strict、wild 或 wild:种子":            {"--quirks", "mild", "--lang", "zh"},
@@ -270,6 +271,7 @@ func TestTokenServeArguments(t *testing.T) {
 		"请将 TOKENSERVER_KEY 设置为至少 32 个字符":               {args: []string{"--lang", "zh"}},
 		"no such file":                        {args: []string{"--key-file", "nowhere"}},
 		"--cert and --cert-key go together":   {args: []string{"--cert", "x"}, env: env},
+		`"8081" must be like 127.0.0.1:8081`:  {args: []string{"--addr", "8081"}, env: env},
 		"the token must not be sent in plain": {args: []string{"--addr", "0.0.0.0:0"}, env: env},
 		"open nowhere: no such file or directory": {
 			args: []string{"--cert", "nowhere", "--cert-key", "nowhere"}, env: env,

@@ -109,7 +109,8 @@ func (a *app) selectAccount() (configAccount, error) {
 	case acc.AppID == "" && secret != "":
 		return acc, usageError(a.tr("WECHAT_SECRET is set but WECHAT_APPID is not", "设置了 WECHAT_SECRET，但没有设置 WECHAT_APPID"))
 	case acc.AppID == "" && name != "":
-		return acc, usageError(fmt.Sprintf(a.tr("%s: the account %q has no appid", "%s：账号 %q 没有设置 appid"), path, name))
+		return acc, usageError(fmt.Sprintf(a.tr("%s: the account %q has no appid", "%s：账号 %q 没有设置 appid"),
+			path, name))
 	case acc.AppID == "" && len(file.Accounts) > 1:
 		return acc, usageError(fmt.Sprintf(a.tr("%s has several accounts: choose one with --account: %s",
 			"%s 中有多个账号，请用 --account 选择：%s"), path, strings.Join(slices.Sorted(maps.Keys(file.Accounts)), ", ")))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/tokenserver"
+	"github.com/wechatuser/wechatuser/internal/sandbox"
 )
 
 func (a *app) tokenCommand() *cobra.Command {
@@ -151,6 +152,10 @@ func (a *app) listen(ctx context.Context, set tokenService) (net.Listener, strin
 		if cert, err = tls.LoadX509KeyPair(set.cert, set.certKey); err != nil {
 			return nil, "", &exitError{exitUsage, err}
 		}
+	}
+	if !sandbox.IsAddress(set.addr) {
+		return nil, "", usageError(fmt.Sprintf(
+			a.tr("--addr %q must be like 127.0.0.1:8081", "--addr %q 的格式应为 127.0.0.1:8081"), set.addr))
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", set.addr)
 	if err != nil {

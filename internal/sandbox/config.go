@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -81,11 +82,19 @@ func (c *Config) Check() error {
 	switch {
 	case c.appID == "" || c.secret == "":
 		return Localize(say("appid and secret must not be empty", "appid 和 secret 不能为空"), bool(c.lang))
+	case !IsAddress(c.addr):
+		return Localize(say("addr %q must be like 127.0.0.1:8080", "addr %q 的格式应为 127.0.0.1:8080", c.addr), bool(c.lang))
 	case c.fans < 0 || c.pageSize < 0 || c.latency < 0:
 		return Localize(say("fans, pagesize and latency must not be negative", "fans、pagesize 和 latency 不能为负数"),
 			bool(c.lang))
 	}
 	return nil
+}
+
+// IsAddress reports whether a text is an address to listen on, with a port.
+func IsAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	return err == nil && port != ""
 }
 
 func parseQuirks(text string) (wechatusertest.Quirks, error) {
