@@ -64,7 +64,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 const (
 	exitOK       = 0
 	exitFailed   = 1 // the command failed
-	exitUsage    = 2 // wrong arguments or settings; nothing was sent
+	exitUsage    = 2 // wrong arguments or settings; nothing was changed
 	exitRejected = 3 // done, but for some openids that were rejected
 	exitStopped  = 4 // stopped before the end; the output says where to go on
 	exitDeclined = 5 // nothing was changed: not confirmed, or today's quota is too small

@@ -123,9 +123,10 @@ func (a *app) callCommand() *cobra.Command {
 		Use:   "call PATH",
 		Short: a.tr("Call any endpoint of the platform", "调用平台的任意接口"),
 		Long: a.tr(`Call any endpoint of the platform, with the token, retries and errors of all other commands. The response is
-printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm.`,
+printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
+first, whatever the call changes.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
-带数据的调用只发送一次；如果重复发送无妨，请加 --idempotent。`),
+带数据的调用只发送一次；如果重复发送无妨，请加 --idempotent。无论调用会修改什么，都不再询问。`),
 		Example: `  wechatuser call /cgi-bin/get_current_selfmenu_info
   wechatuser call /cgi-bin/qrcode/create -d '{"action_name":"QR_STR_SCENE","action_info":{"scene":{"scene_str":"shop-7"}}}'`,
 		Args: cobra.ExactArgs(1),

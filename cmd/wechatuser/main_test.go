@@ -245,8 +245,10 @@ func TestChangesAreConfirmed(t *testing.T) {
 	assert.Empty(t, srv.Tags())
 	assert.Empty(t, srv.Blacklist())
 
+	require.Zero(t, onServer(t, srv, "call", "/cgi-bin/tags/create", "-d", `{"tag":{"name":"silver"}}`).code, "asks nothing")
+	require.Len(t, srv.Tags(), 1)
 	require.Zero(t, onServer(t, srv, append([]string{"tags", "add", "gold", "--yes"}, openIDs...)...).code)
-	assert.Equal(t, openIDs, srv.TagFans(srv.Tags()[0].ID))
+	assert.Equal(t, openIDs, srv.TagFans(srv.Tags()[1].ID))
 }
 
 // A plan that today's quota cannot hold is not begun, unless the user says so; then it stops where it can be resumed.

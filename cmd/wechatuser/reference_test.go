@@ -31,10 +31,10 @@ is printed nowhere. With ` + "`--sandbox`" + ` each command runs on an account i
 Results go to stdout, everything else to stderr. ` + "`--json`" + ` prints results as JSON, lists as one value per line.
 Messages are in Chinese if the locale is, or with ` + "`--lang zh`" + `. ` + "`-`" + ` in place of a file is stdin.
 
-A command that changes the account prints its plan first: how many, how many calls, and how many are left today. It asks
-before it begins, unless ` + "`--yes`" + ` is given, and begins nothing that today's quota cannot hold, unless
-` + "`--over-quota`" + ` is given. After Ctrl-C or SIGTERM it settles what is in flight, and says where to go on; a second
-one ends it at once.
+A command that changes the account, other than ` + "`call`" + `, prints its plan first: how many, how many calls, and how
+many are left today. It asks before it begins, unless ` + "`--yes`" + ` is given or the account is in memory only. It begins
+nothing that today's quota cannot hold, unless ` + "`--over-quota`" + ` is given. After Ctrl-C or SIGTERM it settles what is in
+flight, and says where to go on; a second one ends it at once.
 
 ## Exit codes
 
@@ -42,7 +42,7 @@ one ends it at once.
 |---|---|
 | 0 | done |
 | 1 | failed |
-| 2 | wrong arguments or settings; nothing was sent |
+| 2 | wrong arguments or settings; nothing was changed |
 | 3 | done, but for some openids that were rejected |
 | 4 | stopped before the end; the output says where to go on |
 | 5 | nothing was changed: not confirmed, or today's quota is too small |
