@@ -1,6 +1,7 @@
 package wechatusertest_test
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha1"
@@ -53,7 +54,7 @@ func (d delivery) key() string { return d.fields["Event"] + " " + d.fields["From
 // receiver is a callback URL that checks and decrypts pushes with code of its own.
 type receiver struct {
 	t    testing.TB
-	keys []string                                                           // AES keys, the one to try first is first
+	keys []string                                                          // AES keys, the one to try first is first
 	then func(w http.ResponseWriter, r *http.Request, d delivery, nth int) // what it does after that
 
 	mu  sync.Mutex
@@ -194,7 +195,9 @@ func newPushing(
 
 func (a account) waitPushes() {
 	a.t.Helper()
-	require.NoError(a.t, a.WaitPushes(a.t.Context()))
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute) // only a push that fails lasts that long
+	defer cancel()
+	require.NoError(a.t, a.WaitPushes(ctx))
 }
 
 // Each event, in each mode, as the platform sends it.
@@ -417,19 +420,21 @@ func TestPushesPanic(t *testing.T) {
 	without, with := newAccount(t, wechatusertest.WithFans(1)), newPushing(t, newReceiver(t), wechatusertest.PushPlain)
 	id := wechatusertest.OpenID(0)
 	for text, f := range map[string]func(){
-		"Scan: the account has no URL":             func() { without.Scan("1", id) },
-		"PushEvent: the account has no URL":        func() { without.PushEvent(id, "CLICK") },
-		"PushXML: the account has no URL":          func() { without.PushXML(id, "<xml/>") },
-		"PushUserInfoModified: the account":        func() { without.PushUserInfoModified(id) },
-		"ChangeAESKey: the account has no URL":     func() { without.ChangeAESKey(pushAESKey) },
-		"VerifyPushURL: the account has no URL":    func() { _ = without.VerifyPushURL(t.Context()) },
-		"ChangeAESKey: pushes are not encrypted":   func() { with.ChangeAESKey(pushAESKey) },
-		`Scan: unknown openid "oFAKE9"`:            func() { with.Scan("1", "oFAKE9") },
-		"Scan: empty scene":                        func() { with.Scan("", id) },
-		"FollowByScan: empty scene":                func() { with.FollowByScan("", id) },
-		`PushEvent: the field "X" has no value`:    func() { with.PushEvent(id, "CLICK", "X") },
-		"SetPushes: pushes need a Token":           func() { with.SetPushes(wechatusertest.PushConfig{URL: "http://x"}) },
-		"WithPushes: the URL of pushes must begin": func() { wechatusertest.WithPushes(wechatusertest.PushConfig{}) },
+		"Scan: the account has no URL":           func() { without.Scan("1", id) },
+		"PushEvent: the account has no URL":      func() { without.PushEvent(id, "CLICK") },
+		"PushXML: the account has no URL":        func() { without.PushXML(id, "<xml/>") },
+		"PushUserInfoModified: the account":      func() { without.PushUserInfoModified(id) },
+		"ChangeAESKey: the account has no URL":   func() { without.ChangeAESKey(pushAESKey) },
+		"VerifyPushURL: the account has no URL":  func() { _ = without.VerifyPushURL(t.Context()) },
+		"ChangeAESKey: pushes are not encrypted": func() { with.ChangeAESKey(pushAESKey) },
+		`Scan: unknown openid "oFAKE9"`:          func() { with.Scan("1", "oFAKE9") },
+		"Scan: empty scene":                      func() { with.Scan("", id) },
+		"FollowByScan: empty scene":              func() { with.FollowByScan("", id) },
+		`PushEvent: the field "X" has no value`:  func() { with.PushEvent(id, "CLICK", "X") },
+		"SetPushes: pushes need a Token":         func() { with.SetPushes(wechatusertest.PushConfig{URL: "http://x"}) },
+		"WithPushes: the URL of pushes must begin": func() {
+			wechatusertest.NewServer(wechatusertest.WithPushes(wechatusertest.PushConfig{}))
+		},
 	} {
 		func() {
 			defer func() { assert.Contains(t, fmt.Sprint(recover()), "wechatusertest: "+text) }()

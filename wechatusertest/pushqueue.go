@@ -19,11 +19,12 @@ const (
 // push is a push that waits, is being sent, or was sent.
 type push struct {
 	pushEvent
-	rng  rng
-	due  time.Time // of the next attempt, by the account's clock
-	seq  uint64
-	held bool // until another push has been sent, or it is due
-	at   int  // index in the heap, -1 if it is not there
+	rng    rng
+	due    time.Time // of the next attempt, by the account's clock
+	order  uint64    // among pushes that are due at the same time
+	behind uint64    // added to order
+	held   bool      // until another push has been sent, or it is due
+	at     int       // index in the heap, -1 if it is not there
 
 	status     PushStatus
 	attempts   int
@@ -60,7 +61,7 @@ type pushQueue struct {
 	waiters int                // calls of WaitPushes
 
 	sent       []*push // the last ones, oldest first
-	seq        uint64
+	pushCount  uint64
 	pushTotals PushTotals
 
 	sender   *pushSender // nil if no push is waiting
@@ -95,7 +96,7 @@ func (s *Server) push(e pushEvent) {
 	p := &push{pushEvent: e, rng: s.pushRNG(&e), due: now}
 	p.due = p.due.Add(p.rng.duration("PushDelay", s.cfg.quirks.PushDelay))
 	if p.rng.chance("ReorderedPushes", s.cfg.quirks.ReorderedPushes) {
-		p.held, p.due = true, p.due.Add(pushInterval)
+		p.held, p.due, p.behind = true, p.due.Add(pushInterval), 1+p.rng.stream("behind").Uint64N(10)
 		s.held = append(s.held, p)
 	}
 	s.add(p)
@@ -112,8 +113,8 @@ func (s *Server) pushRNG(e *pushEvent) rng {
 
 // add adds a new push to the queue and to the log. s.mu is held.
 func (s *Server) add(p *push) {
-	s.seq++
-	p.seq, p.status = s.seq, PushPending
+	s.pushCount++
+	p.order, p.status = s.pushCount+p.behind, PushPending
 	s.pushTotals.Pending++
 	if s.cfg.logSize > 0 {
 		if len(s.sent) >= s.cfg.logSize {
@@ -165,7 +166,7 @@ func (s *Server) send(ctx context.Context, sender *pushSender) {
 func (s *Server) startAttempts(ctx context.Context) (wait time.Duration, more bool) {
 	now := s.now()
 	if s.waiters > 0 && s.running == 0 && (len(s.waiting) == 0 || s.waiting[0].due.After(now)) {
-		s.releaseHeld(now)
+		s.releaseHeld()
 	}
 	for len(s.waiting) > 0 && s.running < s.target.Concurrency {
 		p := s.waiting[0]
@@ -188,11 +189,11 @@ func (s *Server) startAttempts(ctx context.Context) (wait time.Duration, more bo
 	return 0, len(s.waiting) > 0 || s.running > 0
 }
 
-// releaseHeld makes the pushes that are held back due. s.mu is held.
-func (s *Server) releaseHeld(now time.Time) {
+// releaseHeld makes the pushes that are held back due, behind some later ones. s.mu is held.
+func (s *Server) releaseHeld() {
 	for _, p := range s.held {
 		if p.held && p.at >= 0 {
-			p.held, p.due = false, now
+			p.held, p.due = false, p.due.Add(-pushInterval)
 			heap.Fix(&s.waiting, p.at)
 		}
 	}
@@ -233,7 +234,7 @@ func (s *Server) finishAttempt(p *push, closed bool) {
 		heap.Push(&s.waiting, behind)
 	}
 	delete(s.busy, p.openID)
-	s.releaseHeld(now)
+	s.releaseHeld()
 	switch {
 	case p.err == nil:
 		s.settle(p, PushDelivered)
@@ -331,7 +332,7 @@ func (h pushHeap) Less(i, k int) bool {
 	if c := h[i].due.Compare(h[k].due); c != 0 {
 		return c < 0
 	}
-	return h[i].seq < h[k].seq
+	return h[i].order < h[k].order
 }
 
 // Swap implements [heap.Interface].

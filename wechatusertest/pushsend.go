@@ -207,10 +207,7 @@ func (w *responseBuffer) Write(p []byte) (int, error) {
 //
 // https://developers.weixin.qq.com/doc/oplatform/developers/dev/push
 func (s *Server) VerifyPushURL(ctx context.Context) error {
-	s.mu.Lock()
-	t, now := s.mustPush("VerifyPushURL"), s.now()
-	random := s.rngOf(hashOf("VerifyPushURL")).stream("verify")
-	s.mu.Unlock()
+	t, now, random := s.verification()
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
 	defer t.closeIdle()
@@ -228,4 +225,11 @@ func (s *Server) VerifyPushURL(ctx context.Context) error {
 		return fmt.Errorf("wechatusertest: VerifyPushURL: %w", err)
 	}
 	return nil
+}
+
+// verification returns what VerifyPushURL needs of the account.
+func (s *Server) verification() (*pushTarget, time.Time, *rand.Rand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mustPush("VerifyPushURL"), s.now(), s.rngOf(hashOf("VerifyPushURL")).stream("verify")
 }
