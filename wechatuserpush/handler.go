@@ -134,6 +134,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, reason error) {
 	h.log.log(r.Context(), slog.LevelWarn, 1, "wechatuserpush: a request was refused: "+reason.Error(),
 		slog.String("appid", h.appID), slog.String("remote", r.RemoteAddr))
 	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Length", "0") // for HEAD too
 	w.WriteHeader(http.StatusForbidden)
 }
 
