@@ -41,12 +41,12 @@ type Config struct {
 	// MaxBody is the longest body of a push in bytes, by default 64 KiB.
 	MaxBody int64
 
-	// Deduplicator recognizes repeats for all processes that receive pushes. By default each process does so for itself,
-	// with a window of 65,536 pushes in memory.
+	// Deduplicator recognizes repeats for all processes that receive pushes. By default each process does so for
+	// itself, with a window of 65,536 pushes in memory.
 	Deduplicator Deduplicator
 
-	// Logger gets a line for refused pushes, at most one a minute for each reason, and for events whose function failed.
-	// By default nothing is logged.
+	// Logger gets a line for refused pushes, at most one a minute for each reason, and for events whose function
+	// failed, at most ten. By default nothing is logged.
 	Logger *slog.Logger
 }
 

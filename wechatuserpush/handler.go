@@ -178,7 +178,8 @@ func parseQuery(raw string) (q query, err error) {
 // isWord reports whether a text consists of letters, digits and what base64 and UUIDs have.
 func isWord(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("-_.+/=", r)
+		isAlphanumeric := r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		return !isAlphanumeric && !strings.ContainsRune("-_.+/=", r)
 	})
 }
 

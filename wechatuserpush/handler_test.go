@@ -74,8 +74,8 @@ func TestModes(t *testing.T) {
 
 func TestPushesToThirdPartyPlatforms(t *testing.T) {
 	r := newReceiver(t, nil, nil)
-	ticket := fmt.Sprintf("<xml><AppId>%s</AppId><CreateTime>%d</CreateTime><InfoType>component_verify_ticket</InfoType>"+
-		"<ComponentVerifyTicket>SENTINELticket</ComponentVerifyTicket></xml>", appID, time.Now().Unix())
+	ticket := fmt.Sprintf("<xml><AppId>%s</AppId><CreateTime>%d</CreateTime>"+
+		"<InfoType>component_verify_ticket</InfoType><ComponentVerifyTicket>SENTINELticket</ComponentVerifyTicket></xml>", appID, time.Now().Unix())
 	require.Equal(t, http.StatusOK, send(r, platform.safe(ticket)).Code)
 	require.Equal(t, 1, r.calls())
 	got, ok := r.events[0].(*wechatuserpush.VerifyTicket)
@@ -409,7 +409,8 @@ func TestHugeHeaders(t *testing.T) {
 	server := httptest.NewServer(r)
 	defer server.Close()
 	m := platform.safe(event("subscribe", time.Now().Unix()))
-	req, err := http.NewRequestWithContext(t.Context(), m.method, server.URL+"/?"+m.query.Encode(), strings.NewReader(m.body))
+	req, err := http.NewRequestWithContext(t.Context(), m.method, server.URL+"/?"+m.query.Encode(),
+		strings.NewReader(m.body))
 	require.NoError(t, err)
 	req.Header.Set("X-Huge", strings.Repeat("x", http.DefaultMaxHeaderBytes+8192))
 	resp, err := server.Client().Do(req)

@@ -35,8 +35,8 @@ type run struct {
 }
 
 const (
-	// lease is how long a claim outlives a process that was killed. It is short enough for the platform's last try, 10 s
-	// after the first one, whenever that happens.
+	// lease is how long a claim outlives a process that was killed. It is short enough for the platform's last try,
+	// 10 s after the first one, whenever that happens.
 	lease = 4 * time.Second
 
 	// maxRenewals ends the renewals for a function that never returns. The platform has given up long before.

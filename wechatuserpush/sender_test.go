@@ -109,8 +109,8 @@ func post(query url.Values, body string) *message {
 // safe returns a push in safe mode.
 func (s sender) safe(text string) *message {
 	encrypted := s.encrypt(text)
-	return post(s.query(encrypted), fmt.Sprintf(
-		"<xml>\n <ToUserName><![CDATA[%s]]></ToUserName>\n <Encrypt><![CDATA[%s]]></Encrypt>\n</xml>", original, encrypted))
+	return post(s.query(encrypted), fmt.Sprintf("<xml>\n <ToUserName><![CDATA[%s]]></ToUserName>\n "+
+		"<Encrypt><![CDATA[%s]]></Encrypt>\n</xml>", original, encrypted))
 }
 
 // compatible returns a push that is both in clear and encrypted.
@@ -143,11 +143,7 @@ func (m *message) request() *http.Request {
 }
 
 // send sends a request to a handler.
-func send(h http.Handler, m *message) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, m.request())
-	return w
-}
+func send(h http.Handler, m *message) *httptest.ResponseRecorder { return serve(h, m.request()) }
 
 // event returns the XML of an event, with more elements after the usual ones.
 func event(name string, created int64, more ...string) string {
@@ -219,4 +215,11 @@ func newReceiver(
 	})
 	require.NoError(t, err)
 	return r
+}
+
+// serve sends a request to a handler.
+func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }

@@ -129,7 +129,8 @@ var (
 // newEvent returns the event of a push. text is its whole XML.
 func newEvent(f fields, text []byte) (Event, error) {
 	h := Header{
-		ToUserName: f["ToUserName"], FromUserName: f["FromUserName"], MsgType: f["MsgType"], Event: f["Event"], XML: text,
+		ToUserName: f["ToUserName"], FromUserName: f["FromUserName"], MsgType: f["MsgType"], Event: f["Event"],
+		XML: text,
 	}
 	if f["CreateTime"] != "" {
 		seconds, err := strconv.ParseUint(f["CreateTime"], 10, 36) // until the year 4147
@@ -204,8 +205,8 @@ func (f fields) secrets() (values []string) {
 func (f fields) identity() []string {
 	values := make([]string, 0, 12)
 	for _, name := range []string{
-		"ToUserName", "FromUserName", "CreateTime", "MsgType", "Event", "EventKey", "MsgId", "MsgID", "OpenID", "RevokeInfo",
-		"InfoType", "AuthorizerAppid",
+		"ToUserName", "FromUserName", "CreateTime", "MsgType", "Event", "EventKey", "MsgId", "MsgID", "OpenID",
+		"RevokeInfo", "InfoType", "AuthorizerAppid",
 	} {
 		values = append(values, f[name])
 	}

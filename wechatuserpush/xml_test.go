@@ -12,8 +12,8 @@ import (
 
 func TestFields(t *testing.T) {
 	found, err := parseFields([]byte("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>" +
-		"<FromUserName><![CDATA[o<1>]]></FromUserName><CreateTime> 1413192605 </CreateTime><Event>a&amp;b<!-- c -->c</Event><Other a=\"b\"><Event>inner</Event></Other>" +
-		"<Other/><MsgType/></xml>\n"))
+		"<FromUserName><![CDATA[o<1>]]></FromUserName><CreateTime> 1413192605 </CreateTime>" +
+		"<Event>a&amp;b<!-- c -->c</Event><Other a=\"b\"><Event>inner</Event></Other><Other/><MsgType/></xml>\n"))
 	require.NoError(t, err)
 	assert.Equal(t, fields{"FromUserName": "o<1>", "CreateTime": "1413192605", "Event": "a&bc", "MsgType": ""}, found)
 }
@@ -77,7 +77,8 @@ func TestEvents(t *testing.T) {
 			&Subscribe{head("event", "subscribe"), "", ""},
 		},
 		{
-			"<MsgType>event</MsgType><Event>subscribe</Event><EventKey>qrscene_123123</EventKey><Ticket>TICKET</Ticket>",
+			"<MsgType>event</MsgType><Event>subscribe</Event><EventKey>qrscene_123123</EventKey>" +
+				"<Ticket>TICKET</Ticket>",
 			&Subscribe{head("event", "subscribe"), "123123", "TICKET"},
 		},
 		{
@@ -99,7 +100,8 @@ func TestEvents(t *testing.T) {
 			&AuthorizationRevoke{head("Event", "user_authorization_revoke"), "o1", "u1", "wx1", "201"},
 		},
 		{
-			"<MsgType>event</MsgType><Event>user_authorization_cancellation</Event><OpenID>o1</OpenID><AppID>wx1</AppID>",
+			"<MsgType>event</MsgType><Event>user_authorization_cancellation</Event><OpenID>o1</OpenID>" +
+				"<AppID>wx1</AppID>",
 			&AuthorizationCancellation{head("event", "user_authorization_cancellation"), "o1", "", "wx1"},
 		},
 		{"<MsgType>event</MsgType><Event>CLICK</Event><EventKey>a</EventKey>", &Raw{head("event", "CLICK")}},
@@ -127,7 +129,8 @@ func TestEvents(t *testing.T) {
 			&Unauthorized{platform("unauthorized"), "wx1", "wx2"},
 		},
 		{
-			"<xml><AppId>wx1</AppId><CreateTime>1413192605</CreateTime><InfoType>notify_third_fasteregister</InfoType></xml>",
+			"<xml><AppId>wx1</AppId><CreateTime>1413192605</CreateTime>" +
+				"<InfoType>notify_third_fasteregister</InfoType></xml>",
 			&Raw{platform("notify_third_fasteregister")},
 		},
 	} {
