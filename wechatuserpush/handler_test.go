@@ -75,7 +75,8 @@ func TestModes(t *testing.T) {
 func TestPushesToThirdPartyPlatforms(t *testing.T) {
 	r := newReceiver(t, nil, nil)
 	ticket := fmt.Sprintf("<xml><AppId>%s</AppId><CreateTime>%d</CreateTime>"+
-		"<InfoType>component_verify_ticket</InfoType><ComponentVerifyTicket>SENTINELticket</ComponentVerifyTicket></xml>", appID, time.Now().Unix())
+		"<InfoType>component_verify_ticket</InfoType>"+
+		"<ComponentVerifyTicket>SENTINELticket</ComponentVerifyTicket></xml>", appID, time.Now().Unix())
 	require.Equal(t, http.StatusOK, send(r, platform.safe(ticket)).Code)
 	require.Equal(t, 1, r.calls())
 	got, ok := r.events[0].(*wechatuserpush.VerifyTicket)
