@@ -40,7 +40,7 @@ func (f *flight) forget(appID string) {
 
 // isInside reports whether ctx is that of the lookup of f.
 func (f *flight) isInside(ctx context.Context) bool {
-	return f != nil && ctx.Value(flightKey{}) == f
+	return f != nil && ctx.Value(flightKey{}) == f.done
 }
 
 // isOutdated reports whether to look up once more.
@@ -77,7 +77,7 @@ func (r *Registry) join(ctx context.Context, key string) *flight {
 		r.flights[key] = f
 		// The lookup outlives its callers. If it ended with the last of them, callers with deadlines shorter than it
 		// takes would start one after the other, and never have a client.
-		go r.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f), key, f)
+		go r.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f.done), key, f)
 	}
 	return f
 }
@@ -108,12 +108,12 @@ func (r *Registry) lookUp(ctx context.Context, key string, f *flight) (again boo
 
 	timed, cancel := context.WithTimeout(ctx, r.lookupTimeout)
 	defer cancel()
-	late := time.AfterFunc(r.lookupTimeout, func() {
+	stop := context.AfterFunc(timed, func() { // the lookup may ignore its context
 		r.fail(key, f, fmt.Errorf("accounts: looking up %q took longer than %v: %w", key, r.lookupTimeout,
 			context.DeadlineExceeded), false)
 	})
 	account, err := r.lookup(timed, key)
-	late.Stop()
+	stop()
 	if err == nil {
 		if account.AppID == "" {
 			account.AppID = key

@@ -294,9 +294,11 @@ func TestUnknownKeysAreBounded(t *testing.T) {
 	db := newDatabase("a")
 	r := newRegistry(t, db.lookup, WithUnknownFor(time.Hour), WithCapacity(1))
 	a := get(t, r, "a")
-	for i := range maxUnknown + 10 {
-		_, err := r.Client(t.Context(), fmt.Sprint("wrong", i))
-		require.ErrorIs(t, err, ErrUnknownAccount)
+	_, err := r.Client(t.Context(), "wrong0")
+	require.ErrorIs(t, err, ErrUnknownAccount)
+	assert.Contains(t, r.unknown.keys, "wrong0")
+	for now, i := time.Now(), 1; i < maxUnknown+10; i++ {
+		r.unknown.add(fmt.Sprint("wrong", i), ErrUnknownAccount, now, now.Add(time.Hour))
 	}
 	assert.Len(t, r.unknown.keys, maxUnknown)
 	assert.Equal(t, maxUnknown, r.unknown.order.Len())
@@ -304,7 +306,7 @@ func TestUnknownKeysAreBounded(t *testing.T) {
 	assert.Contains(t, r.unknown.keys, "wrong10")
 	assert.Same(t, a, get(t, r, "a"))
 
-	_, err := r.Client(t.Context(), strings.Repeat("x", maxUnknownKey+1))
+	_, err = r.Client(t.Context(), strings.Repeat("x", maxUnknownKey+1))
 	require.ErrorIs(t, err, ErrUnknownAccount)
 	assert.Contains(t, r.unknown.keys, "wrong10", "a long key is not remembered")
 }
@@ -645,8 +647,8 @@ func TestClientInUseIsFoundAgain(t *testing.T) {
 	assert.NotSame(t, a, get(t, r, "a"), "its settings have changed")
 }
 
-// What nobody uses is freed, and so is the registry.
-func TestMemoryIsFreed(t *testing.T) {
+// What nobody uses is freed.
+func TestClientsAreFreed(t *testing.T) {
 	r := newRegistry(t, newDatabase("a", "b").lookup, WithCapacity(1))
 	get(t, r, "a")
 	get(t, r, "b")
@@ -659,14 +661,17 @@ func TestMemoryIsFreed(t *testing.T) {
 	}
 	r.Forget("b")
 	assert.Empty(t, r.clients.apps)
+}
 
+// A registry that a program drops is freed with its clients, without a Close. The timer for idle keys would hold it until
+// the last of them is idle, so there is none here.
+func TestRegistryIsFreed(t *testing.T) {
 	freed := make(chan struct{})
 	func() {
-		c := get(t, r, "a")
-		runtime.AddCleanup(c, func(int) { close(freed) }, 0)
+		r := newRegistry(t, newDatabase("a").lookup)
+		r.armed = true
+		runtime.AddCleanup(get(t, r, "a"), func(int) { close(freed) }, 0)
 	}()
-	r.timer.Stop() // it holds the registry until the last key is idle
-	r = nil
 	for {
 		select {
 		case <-freed:
