@@ -83,9 +83,9 @@ func (r *Registry) Client(ctx context.Context, key string) (*wechatuser.Client, 
 
 // client returns the client that is there, or the lookup to wait for, or a remembered error.
 func (r *Registry) client(ctx context.Context, key string) (*wechatuser.Client, *flight, error) {
+	now := time.Now() // before the lock, which all callers need
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	if e := r.clients.use(key, now); e != nil {
 		if r.maxAge == 0 || now.Before(e.checkAt) {
 			return e.app.client, nil, nil
