@@ -97,9 +97,9 @@ func (w *world) client(key string) {
 	least := w.floor[appID]
 	if w.maxAge > 0 && !w.faulty {
 		for i, written := range w.versions[appID] {
-			// Settings that are asked for again after the maximum age, and are too old after twice of it. A lookup takes
-			// 4 seconds at most, and may be made twice.
-			if time.Since(written) > 2*w.maxAge+8*time.Second {
+			// Settings that are asked for again after the maximum age, and are too old after twice of it. That takes
+			// 5 seconds at most, and may be done twice.
+			if time.Since(written) > 2*w.maxAge+10*time.Second {
 				least = max(least, i+1)
 			}
 		}
@@ -197,7 +197,10 @@ func runModel(t *testing.T, seed uint64) {
 		running: map[string]bool{}, made: map[string]map[*wechatuser.Client]bool{},
 	}
 	w.capacity = 1 + w.int(modelKeys+1)
-	opts := []Option{WithCapacity(w.capacity), WithIdle(time.Minute)}
+	opts := []Option{WithCapacity(w.capacity), WithIdle(time.Minute), WithLimiter(func(string) wechatuser.Limiter {
+		w.pause(time.Second) // while a client is made, others are
+		return nil
+	})}
 	if seed%3 > 0 {
 		w.maxAge = time.Duration(5+w.int(40)) * time.Second
 		opts = append(opts, WithMaxAge(w.maxAge))
