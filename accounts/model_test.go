@@ -30,7 +30,7 @@ type world struct {
 	rng      *rand.Rand
 	versions map[string][]time.Time                 // when each version of an account's settings was written
 	floor    map[string]int                         // the version that calls after a Forget or Refresh may expect
-	forgets  map[string]int                         // number of Forgets of an account
+	forgets  map[string]int                         // number of Forgets by app ID and version
 	running  map[string]bool                        // lookups in flight by key
 	made     map[string]map[*wechatuser.Client]bool // clients by app ID and version; it keeps them in use
 }
@@ -128,12 +128,12 @@ func (w *world) client(key string) {
 	assert.GreaterOrEqual(w.t, int(version), least, "settings that had been replaced before")
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	of := fmt.Sprint(appID, " ", version)
+	of := fmt.Sprint(appID, " ", int(version))
 	if w.made[of] == nil {
 		w.made[of] = make(map[*wechatuser.Client]bool)
 	}
 	w.made[of][c] = true
-	assert.LessOrEqual(w.t, len(w.made[of]), 1+w.forgets[appID], "clients with the same settings")
+	assert.LessOrEqual(w.t, len(w.made[of]), 1+w.forgets[of], "clients with the same settings")
 }
 
 // change writes new settings, and tells the registry in one of the ways that there are, or does not tell it.
@@ -173,7 +173,7 @@ func (w *world) tell(key, appID string, version int) {
 func (w *world) countForget(appID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forgets[appID]++
+	w.forgets[fmt.Sprint(appID, " ", len(w.versions[appID]))]++
 }
 
 // Callers, changes, failures, idle keys and full memory in any order.
