@@ -485,6 +485,23 @@ func TestChangeDuringALookup(t *testing.T) {
 	}
 }
 
+// A lookup that fails may have begun before the change, like one that returns old settings.
+func TestRefreshDuringALookupThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase("a")
+		db.delay = time.Second
+		db.fail(errDown)
+		r := newRegistry(t, db.lookup)
+		var wg sync.WaitGroup
+		wg.Go(func() { get(t, r, "a") })
+		synctest.Wait()
+		db.fail(nil)
+		require.NoError(t, r.Refresh(t.Context(), "a"))
+		wg.Wait()
+		assert.Equal(t, 2, db.count())
+	})
+}
+
 // A lookup for which nobody waits does not bring back what was forgotten.
 func TestForgetDuringALookupOfNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
