@@ -32,8 +32,9 @@ type Account struct {
 // Lookup returns the settings of the account with this key. If there is no such account, its error must match
 // [ErrUnknownAccount].
 //
-// It runs once at a time for each key, in a goroutine of its own, for all callers that need it. No caller's context ends
-// it: ctx has the values of the first caller's context, and ends after [WithLookupTimeout].
+// It runs once at a time for each key, in a goroutine of its own, for all callers that need it. No caller's context
+// ends it: ctx has the values of the first caller's context, and ends after [WithLookupTimeout]. A Lookup that does not
+// return by then is given up, and the next caller starts another one.
 type Lookup func(ctx context.Context, key string) (Account, error)
 
 // ErrUnknownAccount is matched by the error of a [Lookup] if there is no account with this key.

@@ -73,7 +73,7 @@ func (w *world) lookup(_ context.Context, key string) (Account, error) {
 	return Account{
 		AppID: appID, Secret: "s", Version: fmt.Sprint(version),
 		Options: []wechatuser.Option{wechatuser.WithInterceptor(
-			func(context.Context, wechatuser.Call, func(context.Context) (wechatuser.Result, error)) (wechatuser.Result, error) {
+			func(context.Context, wechatuser.Call, testutil.Next) (wechatuser.Result, error) {
 				return wechatuser.Result{}, versionError(version)
 			})},
 	}, nil

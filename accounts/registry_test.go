@@ -680,8 +680,8 @@ func TestClientsAreFreed(t *testing.T) {
 	assert.Empty(t, r.clients.apps)
 }
 
-// A registry that a program drops is freed with its clients, without a Close. The timer for idle keys would hold it until
-// the last of them is idle, so there is none here.
+// A registry that a program drops is freed with its clients, without a Close. The timer for idle keys would hold it
+// until the last of them is idle, so there is none here.
 func TestRegistryIsFreed(t *testing.T) {
 	freed := make(chan struct{})
 	func() {
@@ -823,8 +823,8 @@ func TestWrongArguments(t *testing.T) {
 	_, err := New(nil, nil, WithCapacity(0), WithIdle(0), WithMaxAge(-1), WithUnknownFor(0), WithLookupTimeout(0),
 		WithTokenStore(nil), WithLimiter(nil), WithLogger(nil))
 	require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
-	for _, field := range []string{"lookup", "option 1 is nil", "WithCapacity", "WithIdle", "WithMaxAge", "WithUnknownFor",
-		"WithLookupTimeout", "WithTokenStore", "WithLimiter", "WithLogger"} {
+	for _, field := range []string{"lookup", "option 1 is nil", "WithCapacity", "WithIdle", "WithMaxAge",
+		"WithUnknownFor", "WithLookupTimeout", "WithTokenStore", "WithLimiter", "WithLogger"} {
 		assert.ErrorContains(t, err, field)
 	}
 	r := newRegistry(t, newDatabase().lookup)

@@ -1,5 +1,5 @@
-// Accounts is a webhook service for many Official Accounts: a shop system reports each order, and the buyer is tagged in
-// the account of that shop.
+// Accounts is a webhook service for many Official Accounts: a shop system reports each order, and the buyer is tagged
+// in the account of that shop.
 //
 //	go run ./examples/accounts
 //
@@ -54,7 +54,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "curl -d '{\"openid\":%q}' http://%s/shops/tea/orders\n", wechatusertest.OpenID(0), listener.Addr())
+	fmt.Fprintf(stdout, "curl -d '{\"openid\":%q}' http://%s/shops/tea/orders\n",
+		wechatusertest.OpenID(0), listener.Addr())
 	srv := &http.Server{Handler: routes(registry), ReadHeaderTimeout: 5 * time.Second}
 	stopped := make(chan error, 1)
 	context.AfterFunc(ctx, func() { stopped <- srv.Shutdown(context.WithoutCancel(ctx)) })
@@ -96,7 +97,8 @@ func routes(registry *accounts.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /shops/{shop}/orders", func(w http.ResponseWriter, req *http.Request) {
 		var order struct{ OpenID string }
-		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<16)).Decode(&order); err != nil || order.OpenID == "" {
+		err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<16)).Decode(&order)
+		if err != nil || order.OpenID == "" {
 			http.Error(w, "the order has no openid", http.StatusBadRequest)
 			return
 		}
