@@ -112,6 +112,7 @@ func (r *Registry) lookUp(ctx context.Context, key string, f *flight) (again boo
 		r.fail(key, f, fmt.Errorf("accounts: looking up %q took longer than %v: %w", key, r.lookupTimeout,
 			context.DeadlineExceeded), false)
 	})
+	defer stop() // before cancel, also if the lookup panics
 	account, err := r.lookup(timed, key)
 	stop()
 	if err == nil {
@@ -164,9 +165,7 @@ func (r *Registry) install(key string, f *flight, began uint64, account Account)
 			if a != nil {
 				before, limiter = a.weak, a.limiter
 			}
-			r.mu.Unlock() // loggers and limiters are code of others
 			client, limiter, err = r.newClient(settings, limiter)
-			r.mu.Lock()
 			switch current := r.clients.apps[account.AppID]; {
 			case err != nil:
 				return false, err
@@ -263,8 +262,11 @@ func (r *Registry) complete(key string, f *flight) {
 	close(f.done)
 }
 
-// newClient returns a client with these settings, and its limiter: the given one, or a new one if that is nil.
+// newClient returns a client with these settings, and its limiter: the given one, or a new one if that is nil. It is
+// called with the lock, and releases it meanwhile: options and limiters are code of others.
 func (r *Registry) newClient(a Account, limiter wechatuser.Limiter) (*wechatuser.Client, wechatuser.Limiter, error) {
+	r.mu.Unlock()
+	defer r.mu.Lock()
 	opts := append(make([]wechatuser.Option, 0, len(r.clientOptions)+len(a.Options)+3), r.clientOptions...)
 	switch {
 	case a.TokenSource != nil:

@@ -769,6 +769,55 @@ func TestLookupThatPanics(t *testing.T) {
 	assert.Empty(t, r.flights)
 }
 
+// So can a function that makes limiters. The registry works after that.
+func TestLimiterThatPanics(t *testing.T) {
+	r := newRegistry(t, newDatabase("a", "b").lookup, WithLimiter(func(appID string) wechatuser.Limiter {
+		if appID == "wxa" {
+			panic("no limiter")
+		}
+		return nil
+	}))
+	for range 2 {
+		require.Panics(t, func() { _, _ = r.Client(t.Context(), "a") })
+	}
+	get(t, r, "b")
+	assert.Equal(t, 1, r.Len())
+}
+
+// A program may use the registry in its log handler, options and limiters.
+func TestRegistryIsUsedByWhatItCalls(t *testing.T) {
+	var r *Registry
+	db := newDatabase("a")
+	option := func() wechatuser.Option { return wechatuser.WithLogger(slog.New(usingHandler{func() { _ = r.Len() }})) }
+	r = newRegistry(t, db.lookup, WithLogger(slog.New(usingHandler{func() { r.Forget("b") }})),
+		WithClientOptions(option(), wechatuser.WithBaseURL("http://proxy"), wechatuser.WithPlainHTTP()), // it logs a warning
+		WithLimiter(func(string) wechatuser.Limiter { r.Forget("b"); return nil }))
+	a := get(t, r, "a")
+	db.set("a", Account{AppID: "wxa", Secret: "s2"})
+	require.NoError(t, r.Refresh(t.Context(), "a"))
+	assert.NotSame(t, a, get(t, r, "a"))
+}
+
+// usingHandler is a log handler that uses the registry.
+type usingHandler struct{ use func() }
+
+func (usingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h usingHandler) Handle(context.Context, slog.Record) error {
+	h.use()
+	return nil
+}
+
+func (h usingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h usingHandler) WithGroup(string) slog.Handler { return h }
+
+func TestHitAllocatesNothing(t *testing.T) {
+	r := newRegistry(t, newDatabase("a").lookup, WithMaxAge(time.Hour))
+	get(t, r, "a")
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = r.Client(context.Background(), "a") }))
+}
+
 func TestLookupThatEndsItsGoroutine(t *testing.T) {
 	r := newRegistry(t, func(context.Context, string) (Account, error) {
 		runtime.Goexit()
