@@ -3,7 +3,6 @@ package browser
 import (
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/wechatuser/wechatuser"
 )
 
 var screenshots = flag.String("screenshots", "", "write screenshots of the page to this `folder`")
@@ -41,20 +38,7 @@ func TestScreenWidths(t *testing.T) {
 
 // What matters first is at hand on a phone and on a desktop, in both languages. With -screenshots, so it looks.
 func TestScreenshots(t *testing.T) {
-	base, _ := startSandbox(t, "-appid", "wx0123456789abcdef")
-	c, err := wechatuser.New("wx0123456789abcdef", secret, wechatuser.WithBaseURL(base),
-		wechatuser.WithTransport(&http.Transport{DisableKeepAlives: true}))
-	require.NoError(t, err)
-	fans, err := c.GetFans(t.Context(), "")
-	require.NoError(t, err)
-	tag, err := c.CreateTag(t.Context(), "会员")
-	require.NoError(t, err)
-	require.NoError(t, c.BatchTagging(t.Context(), tag.ID, fans.OpenIDs[1:4]))
-	require.NoError(t, c.UpdateRemark(t.Context(), fans.OpenIDs[1], "老客户"))
-	require.NoError(t, c.BatchBlacklist(t.Context(), fans.OpenIDs[5:6]))
-	_, err = c.GetUserInfo(t.Context(), "oFAKEnobody")
-	require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
-
+	base, fans := startScene(t)
 	b := openTab(t)
 	for language, accept := range map[string]string{"en": "en-US,en;q=0.9", "zh": "zh-CN,zh;q=0.9"} {
 		b.setLanguage(accept)
@@ -64,9 +48,12 @@ func TestScreenshots(t *testing.T) {
 			b.assertControlsFirst(width)
 			b.assertDangerIsVisible()
 			b.save("sandbox", language, width)
-			b.open(base + "/?user=" + fans.OpenIDs[1] + "#profile")
+			b.saveImage(base+"/", fmt.Sprintf("sandbox-%s-%d", language, width), width)
+			profile := base + "/?user=" + fans[1] + "#profile"
+			b.open(profile)
 			assert.Less(t, b.top("#profile"), 844, "the profile is in view")
 			b.save("profile", language, width)
+			b.saveImage(profile, fmt.Sprintf("profile-%s-%d", language, width), width)
 		}
 	}
 	b.assertNoErrors(base)

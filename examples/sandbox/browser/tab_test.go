@@ -17,10 +17,13 @@ func (b *tab) setLanguage(accept string) {
 }
 
 // setWidth makes the tab a phone, or a window if it is wide.
-func (b *tab) setWidth(width int) {
+func (b *tab) setWidth(width int) { b.setScreen(width, 844, 1) }
+
+// setScreen sets the size of the tab in CSS pixels, and how many pixels of the screen one of them is wide.
+func (b *tab) setScreen(width, height int, scale float64) {
 	b.t.Helper()
 	b.must(nil, "Emulation.setDeviceMetricsOverride",
-		map[string]any{"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500})
+		map[string]any{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500})
 }
 
 // screenshot returns what the tab shows, as PNG.
