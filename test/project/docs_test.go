@@ -141,7 +141,6 @@ var (
 	list                  iter.Seq2[string, error]
 	report                *wechatuser.BulkReport
 	err                   error
-	oa                    interface{ GetAccessTokenContext(context.Context) (string, error) }
 )
 `
 
@@ -171,7 +170,11 @@ var nested = map[string]struct {
 	},
 }
 
-// TestGoBlocksOfTheDocs compiles each Go block of the documents. A block is a file, or declarations, or
+// ofPeers finds the imports of other SDKs, which only the module that compares them requires.
+var ofPeers = regexp.MustCompile(`"(github\.com/(?:silenceper|chanxuehong)/[^"]+)"`)
+
+// TestGoBlocksOfTheDocs compiles each Go block of the documents. Code for a module that cannot be had is fenced with
+// golang and not compiled. A block is a file, or declarations, or
 // what is inside a function that returns an error; there, a variable may be left unused.
 func TestGoBlocksOfTheDocs(t *testing.T) {
 	t.Parallel()
@@ -230,6 +233,10 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 					b.module = dir
 					b.imports = append(b.imports, used(module.packages, b.text+module.given)...)
 				}
+			}
+			for _, path := range ofPeers.FindAllStringSubmatch(b.text, -1) {
+				b.module = "benchmarks/peers"
+				b.imports = append(b.imports, path[1])
 			}
 			blocks = append(blocks, b)
 		}
