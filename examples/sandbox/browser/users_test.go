@@ -27,6 +27,7 @@ func TestUsers(t *testing.T) {
 	b.waitFor("#selected", "已选 49 人：")
 	b.click("#choose button:not([formaction])")
 	b.waitFor("#failed", "没有选择标签：请选择标签，或先创建标签")
+	b.waitFor("#selected", "已选 49 人：") // they are still selected
 	b.forgetInvalidForms(2)
 	b.click("#all")
 	b.waitFor("#selected", "整个列表：")
@@ -36,6 +37,14 @@ func TestUsers(t *testing.T) {
 	fans, err := c.GetTagFans(t.Context(), tag.ID, "")
 	require.NoError(t, err)
 	assert.Len(t, fans.OpenIDs, 120)
+
+	b.setWidth(390)
+	b.click("#choose tbody tr:nth-child(3) label")
+	assert.Less(t, b.top("#choose .actions"), 844, "what can be done is in view")
+	b.fill("#choose select[name=tag]", fmt.Sprint(tag.ID))
+	b.click(`#choose [formaction="/sandbox/untag"]`)
+	b.waitFor("#done", "已取消标签 会员："+fans.OpenIDs[2])
+	b.setWidth(1280)
 
 	b.click("#choose tbody tr:nth-child(2) a")
 	b.waitFor("#profile", fans.OpenIDs[1])
