@@ -78,8 +78,8 @@
 //	err := srv.WaitPushes(t.Context()) // each has been answered, or given up after three attempts
 //
 // [Server.Pushes] returns the pushes with their results, and [Server.VerifyPushURL] does what the console does when a
-// URL is saved. Some [Quirks] repeat and delay pushes. [Server.AddUsers], [WithFans] and [Server.Load] push nothing, and
-// [Server.Save] saves no pushes.
+// URL is saved. Some [Quirks] repeat and delay pushes. [Server.AddUsers], [WithFans] and [Server.Load] push nothing,
+// and [Server.Save] saves no pushes.
 //
 // # Inspect the result
 //
@@ -132,8 +132,8 @@
 //   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
 //     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
 //   - Signature, encryption, modes and XML of pushes, and the verification of the URL. Follows without a QR code have
-//     an empty EventKey. A push is repeated if there is no response within five seconds, at most three times. A response
-//     is empty, "success" or a reply, which must be encrypted in [PushSafe] mode.
+//     an empty EventKey. A push is repeated if there is no response within five seconds, at most three times. A
+//     response is empty, "success" or a reply, which must be encrypted in [PushSafe] mode.
 //
 // # What is assumed
 //

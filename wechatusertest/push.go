@@ -31,9 +31,9 @@ const (
 // PushConfig says where an account sends its pushes: the server configuration (服务器配置) of the platform's console.
 type PushConfig struct {
 	// URL receives the pushes. With Handler it is never dialed, and only its host, path and query are used.
-	URL string
+	URL string `json:"-"` // its query may have a secret
 	// Handler receives the pushes in the process, without a socket, as tests with testing/synctest require.
-	Handler http.Handler
+	Handler http.Handler `json:"-"`
 	// Transport sends the requests to URL; nil stands for one that is as http.DefaultTransport.
 	Transport http.RoundTripper `json:"-"`
 
@@ -138,8 +138,8 @@ func mustTarget(method string, c PushConfig) *pushTarget {
 }
 
 // WithPushes makes the account push events to a URL or a handler: when users follow, leave or scan a QR code, and what
-// [Server.PushEvent] and its like are called for. [NewServer] panics on an invalid configuration. Call [Server.Close] at
-// the end.
+// [Server.PushEvent] and its like are called for. [NewServer] panics on an invalid configuration. Call [Server.Close]
+// at the end.
 //
 // The server sends pushes in the background, and calls to it do not wait for them: see [Server.WaitPushes]. A push is
 // tried three times, five seconds apart by the account's clock. An attempt succeeds if the response comes within five
@@ -161,8 +161,8 @@ func (s *Server) SetPushes(c PushConfig) {
 	s.setTarget(t)
 }
 
-// ChangeAESKey changes the EncodingAESKey. With [Quirks].OldAESKey, some pushes are still encrypted with the old one. It
-// panics on an invalid key, and if pushes are not encrypted.
+// ChangeAESKey changes the EncodingAESKey. With [Quirks].OldAESKey, some pushes are still encrypted with the old one.
+// It panics on an invalid key, and if pushes are not encrypted.
 func (s *Server) ChangeAESKey(encodingAESKey string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,8 +251,8 @@ func (s *Server) FollowByScan(scene string, openIDs ...string) {
 	}
 }
 
-// Scan makes followers scan a QR code with a scene. It changes nothing, and pushes SCAN. It panics on an empty scene, on
-// an openid that does not follow, and without [WithPushes].
+// Scan makes followers scan a QR code with a scene. It changes nothing, and pushes SCAN. It panics on an empty scene,
+// on an openid that does not follow, and without [WithPushes].
 func (s *Server) Scan(scene string, openIDs ...string) {
 	mustHaveScene("Scan", scene)
 	s.mu.Lock()

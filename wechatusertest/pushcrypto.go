@@ -16,8 +16,8 @@ import (
 // This file has the platform's signatures and encryption of pushes. It shares no code with package wechatuserpush.
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Technical_Plan.html
 
-// pushSignature returns the signature of a push: the SHA-1 of the sorted parts. It is called "signature" with the Token,
-// timestamp and nonce, and "msg_signature" with Encrypt too.
+// pushSignature returns the signature of a push: the SHA-1 of the sorted parts. It is called "signature" with the
+// Token, timestamp and nonce, and "msg_signature" with Encrypt too.
 func pushSignature(parts ...string) string {
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, "")))

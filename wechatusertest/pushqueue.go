@@ -161,8 +161,8 @@ func (s *Server) send(ctx context.Context, sender *pushSender) {
 	}
 }
 
-// startAttempts starts those that are due. It returns how long to wait for the next one, or 0 to wait for those that are
-// running, and false if there are no more pushes. s.mu is held.
+// startAttempts starts those that are due. It returns how long to wait for the next one, or 0 to wait for those that
+// are running, and false if there are no more pushes. s.mu is held.
 func (s *Server) startAttempts(ctx context.Context) (wait time.Duration, more bool) {
 	now := s.now()
 	if s.waiters > 0 && s.running == 0 && (len(s.waiting) == 0 || s.waiting[0].due.After(now)) {
@@ -271,8 +271,8 @@ func (s *Server) settle(p *push, status PushStatus) {
 // WaitPushes waits until no push is pending: each has been answered, or given up. It returns an error if ctx ends
 // earlier. A handler of pushes must not call it.
 //
-// Retries wait for the account's clock. If that stands still, call [Server.Advance] with ten seconds before, for the two
-// retries of a push.
+// Retries wait for the account's clock. If that stands still, call [Server.Advance] with ten seconds before, for the
+// two retries of a push.
 func (s *Server) WaitPushes(ctx context.Context) error {
 	s.mu.Lock()
 	sender := s.sender

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -123,26 +124,39 @@ func (r *pushRequest) send(ctx context.Context, method, query string, body []byt
 	}
 	resp, err := r.target.client.Do(req)
 	if err != nil {
-		return 0, "", withoutURL(err)
+		return 0, "", withoutURL(err, query)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	switch {
 	case err != nil:
-		return 0, "", withoutURL(err)
+		return 0, "", withoutURL(err, query)
 	case len(text) > maxReply:
 		return resp.StatusCode, "", errLongReply
 	}
 	return resp.StatusCode, string(text), nil
 }
 
-// withoutURL returns the cause of an error of an HTTP client, which begins with the URL and its signature.
-func withoutURL(err error) error {
+// withoutURL returns why a request failed, without the URL, which has a signature and perhaps a secret. The error of an
+// HTTP client begins with it, and that of a transport may quote it or refer to the request.
+func withoutURL(err error, query string) error {
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return ended
+		}
+	}
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return withURL.Err
+		err = withURL.Err
 	}
-	return err
+	text := err.Error()
+	plain, _ := url.QueryUnescape(query) // without an error for a query that a URL has had
+	for part := range strings.SplitSeq(query+"&"+plain, "&") {
+		if _, value, _ := strings.Cut(part, "="); value != "" && strings.Contains(text, value) {
+			return errNoPushResponse
+		}
+	}
+	return errors.New(text)
 }
 
 // serve calls the handler. It does not wait for the handler longer than ctx, as a client does.
@@ -202,8 +216,8 @@ func (w *responseBuffer) Write(p []byte) (int, error) {
 }
 
 // VerifyPushURL verifies the URL of pushes, as the platform's console does before it saves the form: it sends a signed
-// GET request with an echostr, which the response must repeat. It returns an error otherwise, or if there is no response
-// within five seconds. It panics without [WithPushes].
+// GET request with an echostr, which the response must repeat. It returns an error otherwise, or if there is no
+// response within five seconds. It panics without [WithPushes].
 //
 // https://developers.weixin.qq.com/doc/oplatform/developers/dev/push
 func (s *Server) VerifyPushURL(ctx context.Context) error {

@@ -26,8 +26,8 @@ func (w *xmlWriter) number(name string, n int64) {
 	w.lit("</" + name + ">\n")
 }
 
-// pushXML returns the XML of an event. Developers have published follows without a QR code with an empty EventKey, which
-// the documentation does not have.
+// pushXML returns the XML of an event. Developers have published follows without a QR code with an empty EventKey,
+// which the documentation does not have.
 func pushXML(to string, e *pushEvent) []byte {
 	if e.xml != "" {
 		return []byte(e.xml)
