@@ -223,7 +223,8 @@ func TestPushes(t *testing.T) {
 
 			user := func(event string, more ...string) map[string]string {
 				fields := map[string]string{
-					"ToUserName": "gh_fa4e00000000", "FromUserName": id, "CreateTime": "1773115200", "MsgType": "event", "Event": event,
+					"ToUserName": "gh_fa4e00000000", "FromUserName": id, "CreateTime": "1773115200",
+					"MsgType": "event", "Event": event,
 				}
 				for i := 0; i < len(more); i += 2 {
 					fields[more[i]] = more[i+1]

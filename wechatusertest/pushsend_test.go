@@ -93,7 +93,8 @@ func TestAnswersToPushes(t *testing.T) {
 
 func shortReply() string {
 	const encrypted = "AAAAAAAAAAAAAAAAAAAAAA=="
-	return fmt.Sprintf(`<xml><Encrypt>%s</Encrypt><MsgSignature>%s</MsgSignature><TimeStamp>1</TimeStamp><Nonce>2</Nonce></xml>`,
+	return fmt.Sprintf(`<xml><Encrypt>%s</Encrypt><MsgSignature>%s</MsgSignature>`+
+		`<TimeStamp>1</TimeStamp><Nonce>2</Nonce></xml>`,
 		encrypted, sign(pushToken, "1", "2", encrypted))
 }
 
@@ -138,7 +139,9 @@ func TestUnreachableURL(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(nil)
 	web.Close()
-	a := newAccount(t, wechatusertest.WithPushes(wechatusertest.PushConfig{URL: web.URL + "/?key=hidden", Token: pushToken}))
+	a := newAccount(t, wechatusertest.WithPushes(wechatusertest.PushConfig{
+		URL: web.URL + "/?key=hidden", Token: pushToken,
+	}))
 	defer a.Close()
 	err := a.VerifyPushURL(t.Context())
 	require.ErrorContains(t, err, "wechatusertest: VerifyPushURL: dial tcp")
