@@ -190,6 +190,28 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
+// A push of a user waits for the one before, and those of others do not.
+func TestOrderOfAUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := newReceiver(t)
+		rec.then = func(_ http.ResponseWriter, _ *http.Request, d delivery, _ int) {
+			if d.key() == "subscribe oFAKE1" {
+				time.Sleep(time.Second)
+			}
+		}
+		srv := newBubble(rec, func(c *wechatusertest.PushConfig) { c.Concurrency = 4 })
+		srv.Follow("oFAKE1")
+		srv.Unfollow("oFAKE1")
+		synctest.Wait()
+		srv.Follow("oFAKE2")
+		synctest.Wait()
+		assert.Equal(t, []string{"subscribe oFAKE1", "subscribe oFAKE2"}, rec.keysOfDeliveries())
+		require.NoError(t, srv.WaitPushes(t.Context()))
+		assert.Equal(t, "unsubscribe oFAKE1", rec.keysOfDeliveries()[2])
+	})
+}
+
 // The quirks of pushes do not change what is told, and the same seed has the same effect.
 func TestQuirksOfPushes(t *testing.T) {
 	t.Parallel()
@@ -265,19 +287,19 @@ func TestCloseEndsPushes(t *testing.T) {
 			time.Sleep(time.Second)
 			returned.Add(1)
 		}
-		srv := newBubble(rec, func(c *wechatusertest.PushConfig) { c.Concurrency = 2 })
+		srv := newBubble(rec, func(c *wechatusertest.PushConfig) { c.Concurrency = 4 })
 		srv.Follow("oFAKE1", "oFAKE2", "oFAKE3")
 		srv.Unfollow("oFAKE1")
 		synctest.Wait()
 		assert.Equal(t, 4, srv.PushTotals().Pending)
 		srv.Close()
-		assert.EqualValues(t, 2, returned.Load())
-		assert.Equal(t, wechatusertest.PushTotals{Dropped: 4, Attempts: 2}, srv.PushTotals())
+		assert.EqualValues(t, 3, returned.Load())
+		assert.Equal(t, wechatusertest.PushTotals{Dropped: 4, Attempts: 3}, srv.PushTotals())
 		srv.Close()
 		srv.Follow("oFAKE4")
 		srv.PushEvent("oFAKE4", "CLICK")
 		require.NoError(t, srv.WaitPushes(t.Context()))
-		assert.Len(t, rec.deliveries(), 2)
+		assert.Len(t, rec.deliveries(), 3)
 		assert.Equal(t, wechatusertest.PushDropped, srv.Pushes()[0].Status)
 	})
 }
