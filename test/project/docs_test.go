@@ -28,39 +28,6 @@ import (
 // moduleRoot is the folder of the module, as seen from this one.
 const moduleRoot = "../.."
 
-// The two READMEs have the same sections and, except for comments, the same code.
-func TestREADMEsAreInStep(t *testing.T) {
-	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
-
-	assert.Equal(t, english.headings, chinese.headings)
-	assert.Equal(t, english.code, chinese.code)
-	assert.NotEmpty(t, english.code)
-}
-
-type parts struct {
-	headings []int // their levels
-	code     []string
-}
-
-func readme(t *testing.T, name string) (p parts) {
-	t.Helper()
-	comment := regexp.MustCompile(`\s*(//|# ).*`)
-	text, err := os.ReadFile(filepath.Join(moduleRoot, name))
-	require.NoError(t, err)
-	for i, part := range strings.Split(string(text), "```") {
-		if i%2 == 1 {
-			p.code = append(p.code, comment.ReplaceAllString(part, ""))
-			continue
-		}
-		for line := range strings.Lines(part) {
-			if level := len(line) - len(strings.TrimLeft(line, "#")); level > 0 {
-				p.headings = append(p.headings, level)
-			}
-		}
-	}
-	return p
-}
-
 // All links within the repository lead to a file, and to a heading if they name one.
 func TestLinksOfTheDocs(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
