@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// write writes all modules that users may require, and prints their paths.
+// write writes all modules that users may require. For each it prints the path, and the packages to import.
 func write(root, proxy, version string) error {
 	all, err := modules.All(root)
 	if err != nil {
@@ -51,7 +51,11 @@ func write(root, proxy, version string) error {
 		if err := release(root, proxy, m, version); err != nil {
 			return fmt.Errorf("%s: %w", m.Path, err)
 		}
-		fmt.Println(m.Path)
+		packages, err := m.Packages(root)
+		if err != nil {
+			return err
+		}
+		fmt.Println(strings.Join(append([]string{m.Path}, packages...), " "))
 	}
 	return nil
 }

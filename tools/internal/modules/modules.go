@@ -25,10 +25,28 @@ type Module struct {
 	Requires []string // the modules of the repository that it requires, by path
 }
 
-// Released reports whether users may require the module. The folders of the others are in docs/versioning.md.
+// ours are the folders that are not for users: docs/versioning.md.
+var ours = []string{"benchmarks", "examples", "internal", "test", "tools"}
+
+// Released reports whether users may require the module.
 func (m Module) Released() bool {
-	top, _, _ := strings.Cut(m.Dir, "/")
-	return !slices.Contains([]string{"benchmarks", "examples", "internal", "test", "tools"}, top)
+	return !slices.ContainsFunc(strings.Split(m.Dir, "/"), func(name string) bool { return slices.Contains(ours, name) })
+}
+
+// Packages returns the packages of the module that users may import, by path. A program has none.
+func (m Module) Packages(root string) (paths []string, err error) {
+	list, err := run(filepath.Join(root, filepath.FromSlash(m.Dir)), "list", "-f",
+		`{{if ne .Name "main"}}{{.ImportPath}}{{end}}`, "./...")
+	if err != nil {
+		return nil, err
+	}
+	for path := range strings.FieldsSeq(string(list)) {
+		below := strings.Split(strings.TrimPrefix(path, Root), "/")
+		if !slices.ContainsFunc(below, func(name string) bool { return slices.Contains(ours, name) }) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
 }
 
 // Tag returns the tag of a release of the module.
@@ -54,7 +72,7 @@ func All(root string) (all []Module, err error) {
 			Module  struct{ Path string }
 			Require []struct{ Path string }
 		}
-		if err := edit(root, &mod, "mod", "edit", "-json", file); err != nil {
+		if err := read(root, &mod, "mod", "edit", "-json", file); err != nil {
 			return nil, err
 		}
 		m.Path = mod.Module.Path
@@ -115,7 +133,7 @@ func SetVersion(root string, m Module, version string) error {
 		for _, p := range m.Requires {
 			args = append(args, "-require="+p+"@"+version)
 		}
-		if err := edit(dir, nil, append(args, "go.mod")...); err != nil {
+		if _, err := run(dir, append(args, "go.mod")...); err != nil {
 			return err
 		}
 	}
@@ -127,7 +145,7 @@ func SetVersion(root string, m Module, version string) error {
 			Old, New struct{ Path, Version string }
 		}
 	}
-	if err := edit(dir, &work, "work", "edit", "-json", "go.work"); err != nil {
+	if err := read(dir, &work, "work", "edit", "-json", "go.work"); err != nil {
 		return err
 	}
 	args := []string{"work", "edit"}
@@ -140,21 +158,29 @@ func SetVersion(root string, m Module, version string) error {
 	if len(args) == 2 {
 		return nil
 	}
-	return edit(dir, nil, append(args, "go.work")...)
+	_, err := run(dir, append(args, "go.work")...)
+	return err
 }
 
 func own(module string) bool { return module == Root || strings.HasPrefix(module, Root+"/") }
 
-// edit runs a go command in the folder, and decodes what it prints.
-func edit(dir string, printed any, args ...string) error {
+// read decodes the JSON that a go command prints.
+func read(dir string, printed any, args ...string) error {
+	out, err := run(dir, args...)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(out, printed)
+}
+
+// run returns what a go command prints.
+func run(dir string, args ...string) ([]byte, error) {
 	cmd := exec.Command("go", args...)
-	var out, complaint bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go %s in %s: %w: %s", strings.Join(args, " "), dir, err, complaint.String())
+	var complaint bytes.Buffer
+	cmd.Dir, cmd.Stderr = dir, &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go %s in %s: %w: %s", strings.Join(args, " "), dir, err, complaint.String())
 	}
-	if printed == nil {
-		return nil
-	}
-	return json.Unmarshal(out.Bytes(), printed)
+	return out, nil
 }
