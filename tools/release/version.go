@@ -12,7 +12,8 @@ func (v version) String() string { return fmt.Sprintf("v%d.%d.%d", v[0], v[1], v
 
 // parseVersion accepts no pre-releases: "go get" would not find them.
 func parseVersion(name string) (v version, err error) {
-	if _, err := fmt.Sscanf(name, "v%d.%d.%d", &v[0], &v[1], &v[2]); err != nil || v.String() != name {
+	if _, err := fmt.Sscanf(name, "v%d.%d.%d", &v[0], &v[1], &v[2]); err != nil || v.String() != name ||
+		slices.Min(v[:]) < 0 {
 		return v, fmt.Errorf("%q is not a version such as v0.2.0", name)
 	}
 	if v[0] > 1 {
