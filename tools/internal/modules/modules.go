@@ -124,8 +124,9 @@ func Files(dir string) (files []string, err error) {
 	return files, nil
 }
 
-// SetVersion makes a module require this version of all modules of the repository. Replacements stay: only a main
-// module has any, and they are how the modules are developed together. Those of a go.work have a version, which follows.
+// SetVersion makes a module require this version of all modules of the repository. Replacements stay: they count only
+// in the main module, and they are how the modules are developed together. Those of a go.work have a version, which
+// follows.
 func SetVersion(root string, m Module, version string) error {
 	dir := filepath.Join(root, filepath.FromSlash(m.Dir))
 	if len(m.Requires) > 0 {
