@@ -173,16 +173,19 @@ func TestVersionsFollow(t *testing.T) {
 }
 
 func TestCheckChangelog(t *testing.T) {
+	const unreleased = "# Changelog\n\n## [Unreleased]\n"
 	for want, text := range map[string]string{
-		"": "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n\n### Added\n\n- A\n\n## [0.1.0] - 2026-01-01\n",
-		"the first two headings are to be ## [Unreleased] and that of the version": "# Changelog\n\n## [Unreleased]\n",
-		"the first heading is [0.2.0] instead of [Unreleased]":                     "## [0.2.0] - 2026-11-28\n\n- A\n\n## [0.1.0]",
-		"[Unreleased] is not empty: move it below a heading ## [0.2.0] - 2026-11-28": "## [Unreleased]\n- A\n" +
+		"": unreleased + "\n## [0.2.0] - 2026-11-28\n\n### Added\n\n- A\n\n## [0.1.0] - 2026-01-01\n",
+		"the first two headings are to be ## [Unreleased] and that of the version": unreleased,
+		"the first heading is [0.2.0] instead of [Unreleased]": "## [0.2.0] - 2026-11-28\n" +
+			"- A\n## [0.1.0]\n",
+		"[Unreleased] is not empty: move it below a heading ## [0.2.0] - 2026-11-28": unreleased +
+			"- A\n## [0.1.0] - 2026-01-01\n- A\n",
+		"the heading after [Unreleased] is [0.1.0] instead of [0.2.0]": unreleased +
 			"## [0.1.0] - 2026-01-01\n- A\n",
-		"the heading after [Unreleased] is [0.1.0] instead of [0.2.0]": "## [Unreleased]\n\n## [0.1.0] - 2026-01-01\n- A\n",
-		"v0.2.0 has no date": "## [Unreleased]\n\n## [0.2.0]\n- A\n",
-		"the date of v0.2.0 is 2026-12-28, which is to come": "## [Unreleased]\n\n## [0.2.0] - 2026-12-28\n- A\n",
-		"v0.2.0 has no lines":                                "## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
+		"v0.2.0 has no date": unreleased + "## [0.2.0]\n- A\n",
+		"the date of v0.2.0 is 2026-12-28, which is to come": unreleased + "## [0.2.0] - 2026-12-28\n- A\n",
+		"v0.2.0 has no lines":                                unreleased + "## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
 	} {
 		err := checkChangelog(text, version{0, 2, 0}, today)
 		if want == "" {
@@ -224,8 +227,8 @@ func smallRepository(t *testing.T) string {
 		"version.go":        read(t, filepath.Join(repository, "version.go")),
 		"tools/codes.go":    "package tools\n",
 		"redisstore/go.mod": mod("/redisstore", require+" v0.0.0", "replace "+modules.Root+" => ../"),
-		"redisstore/store.go": fmt.Sprintf("package redisstore\n\nimport %q\n\n// V is a string.\nvar V = wechatuser.Version\n",
-			modules.Root),
+		"redisstore/store.go": fmt.Sprintf(
+			"package redisstore\n\nimport %q\n\n// V is a string.\nvar V = wechatuser.Version\n", modules.Root),
 		"cmd/wechatuser/go.mod":  mod("/cmd/wechatuser", require+" v0.0.1"),
 		"cmd/wechatuser/go.work": "go 1.25.0\n\nuse (\n\t.\n\t../..\n)\n\nreplace " + modules.Root + " v0.0.1 => ../..\n",
 		"cmd/wechatuser/main.go": program,
