@@ -169,6 +169,30 @@ func TestFailedEventIsHandledAgain(t *testing.T) {
 	}
 }
 
+// A failure frees the event at once, for all processes.
+func TestFailedEventIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newSharedStore()
+		failing := newReceiver(t, with(store), func(context.Context, wechatuserpush.Event) error { return errDatabase })
+		m := platform.safe(event("subscribe", time.Now().Unix()))
+		start := time.Now()
+		assert.Equal(t, http.StatusInternalServerError, send(failing, m).Code)
+		assert.Equal(t, http.StatusOK, send(newReceiver(t, with(store), nil), m).Code)
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// What a store holds can only be computed with the token.
+func TestKeysAreKeyed(t *testing.T) {
+	store := newSharedStore()
+	text := event("subscribe", time.Now().Unix())
+	for _, name := range []string{token, "another"} {
+		r := newReceiver(t, func(c *wechatuserpush.Config) { c.Deduplicator, c.Token = store, name }, nil)
+		require.Equal(t, http.StatusOK, send(r, sender{appID, name, aesKey}.safe(text)).Code)
+	}
+	assert.Len(t, store.keys, 2)
+}
+
 // The function's context ends before the platform hangs up, and the platform has a response by then.
 func TestTimeOfTheFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
