@@ -70,7 +70,7 @@ func openDB(t *testing.T, driver, dsn string) *sql.DB {
 	return db
 }
 
-// databaseServer is a server on a Unix socket in a temporary folder. All tests share it, each with a database of its own.
+// databaseServer is a server on a Unix socket in a temporary folder. All tests share it, each with tables of its own.
 type databaseServer struct {
 	dir  string
 	done chan struct{} // closed when it has ended
@@ -83,18 +83,25 @@ var (
 	servers      []*databaseServer
 	postgreSQL   = sync.OnceValues(startPostgreSQL)
 	mariaDB      = sync.OnceValues(startMariaDB)
-	serverBinary = map[string]string{"postgres": "/usr/lib/postgresql/*/bin/postgres", "initdb": "/usr/lib/postgresql/*/bin/initdb",
-		"mariadbd": "/usr/sbin/mariadbd", "mariadb-install-db": "/usr/bin/mariadb-install-db"}
+	serverBinary = map[string]string{
+		"postgres": "/usr/lib/postgresql/*/bin/postgres", "initdb": "/usr/lib/postgresql/*/bin/initdb",
+		"mariadbd": "/usr/sbin/mariadbd", "mariadb-install-db": "/usr/bin/mariadb-install-db",
+	}
 )
 
 func openPostgreSQL(t *testing.T) *sql.DB {
 	t.Helper()
 	s := needServer(t, postgreSQL)
-	dsn := func(name string) string {
-		return "postgres:///" + name + "?" + url.Values{"host": {s.dir}, "user": {"postgres"}, "sslmode": {"disable"}}.Encode()
-	}
-	name := s.newDatabase(t, openDB(t, "pgx", dsn("postgres")))
-	return openDB(t, "pgx", dsn(name))
+	db := openDB(t, "pgx", s.postgresDSN(url.Values{}))
+	name := s.create(t, db, "SCHEMA") // a database takes longer
+	return openDB(t, "pgx", s.postgresDSN(url.Values{"search_path": {name}}))
+}
+
+func (s *databaseServer) postgresDSN(params url.Values) string {
+	params.Set("host", s.dir)
+	params.Set("user", "postgres")
+	params.Set("sslmode", "disable")
+	return "postgres:///postgres?" + params.Encode()
 }
 
 func openMariaDB(t *testing.T) *sql.DB {
@@ -102,7 +109,7 @@ func openMariaDB(t *testing.T) *sql.DB {
 	s := needServer(t, mariaDB)
 	// The character set of the connection is that of the driver; the tables have their own.
 	dsn := func(name string) string { return "root@unix(" + filepath.Join(s.dir, "sock") + ")/" + name }
-	name := s.newDatabase(t, openDB(t, "mysql", dsn("")))
+	name := s.create(t, openDB(t, "mysql", dsn("")), "DATABASE")
 	return openDB(t, "mysql", dsn(name))
 }
 
@@ -116,10 +123,10 @@ func needServer(t *testing.T, start func() (*databaseServer, error)) *databaseSe
 	return s
 }
 
-func (s *databaseServer) newDatabase(t *testing.T, admin *sql.DB) string {
+func (s *databaseServer) create(t *testing.T, admin *sql.DB, what string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.next.Add(1))
-	_, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name)
+	_, err := admin.ExecContext(t.Context(), "CREATE "+what+" "+name)
 	require.NoError(t, err)
 	return name
 }
@@ -139,12 +146,12 @@ func startPostgreSQL() (*databaseServer, error) {
 		return nil, err
 	}
 	data := filepath.Join(s.dir, "data")
-	if err := s.run(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
+	err = s.run(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	if err != nil {
 		return nil, err
 	}
 	// A time zone and a date style that would be wrong if the store relied on them.
-	return s, s.start("pgx", "postgres:///postgres?user=postgres&sslmode=disable&host="+url.QueryEscape(s.dir),
-		postgres, "-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off",
+	return s, s.start("pgx", s.postgresDSN(url.Values{}), postgres, "-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off",
 		"-c", "full_page_writes=off", "-c", "timezone=Asia/Shanghai", "-c", "datestyle=SQL, DMY")
 }
 
@@ -170,7 +177,8 @@ func startMariaDB() (*databaseServer, error) {
 	// Its default character set cannot hold Chinese: the tables have to say theirs.
 	return s, s.start("mysql", "root@unix("+socket+")/", mariadbd, "--no-defaults", "--datadir="+data, "--socket="+socket,
 		"--pid-file="+filepath.Join(s.dir, "pid"), "--skip-networking", "--character-set-server=latin1",
-		"--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--default-time-zone=+08:00", "--max-connections=500")
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--default-time-zone=+08:00",
+		"--max-connections=500")
 }
 
 func find(name, install string) (string, error) {
