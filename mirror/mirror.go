@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"slices"
@@ -111,27 +110,24 @@ func (m *Mirror) Apply(ctx context.Context, e wechatuserpush.Event) error {
 // push is what a push says that concerns a mirror.
 type push struct {
 	openID string    // empty if it does not concern a mirror
-	leftAt time.Time // zero unless it says that the user has left
+	leftAt time.Time // zero unless it says that the user has left, or has closed the WeChat account
 }
 
 func readPush(e wechatuserpush.Event) push {
 	if e == nil {
 		return push{}
 	}
-	h := e.PushHeader()
-	switch e.(type) {
-	case *wechatuserpush.Subscribe, wechatuserpush.Subscribe:
-		return push{openID: h.FromUserName}
-	case *wechatuserpush.Unsubscribe, wechatuserpush.Unsubscribe:
-		return push{openID: h.FromUserName, leftAt: h.CreateTime}
-	}
-	switch h.Event {
-	case "user_info_modified", "user_authorization_revoke", "user_authorization_cancellation":
-		// The platform sends these in its own name; the user is in a field of the push.
-		var body struct{ OpenID string }
-		if xml.Unmarshal(h.XML, &body) == nil {
-			return push{openID: body.OpenID}
-		}
+	switch e := e.(type) {
+	case *wechatuserpush.Subscribe:
+		return push{openID: e.FromUserName}
+	case *wechatuserpush.Unsubscribe:
+		return push{openID: e.FromUserName, leftAt: e.CreateTime}
+	case *wechatuserpush.AuthorizationCancellation: // the user has closed the WeChat account
+		return push{openID: e.OpenID, leftAt: e.CreateTime}
+	case *wechatuserpush.UserInfoModified:
+		return push{openID: e.OpenID}
+	case *wechatuserpush.AuthorizationRevoke:
+		return push{openID: e.OpenID}
 	}
 	return push{}
 }

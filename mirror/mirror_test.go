@@ -182,20 +182,28 @@ func TestApplyOtherEvents(t *testing.T) {
 	f := newFixture(t, 1)
 	id := wechatusertest.OpenID(0)
 	must(t)(f.mirror.Full(t.Context()))
-	push := func(event string) wechatuserpush.Event {
-		h := f.header("gh_0")
-		h.Event = event
-		h.XML = []byte("<xml><Event><![CDATA[" + event + "]]></Event><OpenID><![CDATA[" + id + "]]></OpenID></xml>")
-		return &wechatuserpush.Raw{Header: h}
+	apply := func(e wechatuserpush.Event) {
+		t.Helper()
+		require.NoError(t, f.mirror.Apply(t.Context(), e))
 	}
 	f.SetRemark(id, "remark")
-	require.NoError(t, f.mirror.Apply(t.Context(), push("user_info_modified")))
+	apply(&wechatuserpush.UserInfoModified{Header: f.header("gh_0"), OpenID: id})
 	assert.Equal(t, "remark", f.store.Followers()[0].Remark)
-	require.NoError(t, f.mirror.Apply(t.Context(), push("user_authorization_revoke")))
-	assert.NotEmpty(t, f.openIDs(), "the user still follows")
+	f.SetRemark(id, "remark 2")
+	apply(&wechatuserpush.AuthorizationRevoke{Header: f.header("gh_0"), OpenID: id})
+	assert.Equal(t, "remark 2", f.store.Followers()[0].Remark)
+	apply(&wechatuserpush.UserInfoModified{Header: f.header("gh_0")}) // some have no openid
+	assert.NotEmpty(t, f.openIDs())
+
+	f.clock = f.clock.Add(time.Second)
+	closed := &wechatuserpush.AuthorizationCancellation{Header: f.header("gh_0"), OpenID: id}
+	apply(closed)
+	assert.Empty(t, f.openIDs())
+	must(t)(f.mirror.Reconcile(t.Context()))
+	assert.NotEmpty(t, f.openIDs(), "the list still has the user")
 	f.RefuseProfiles(wechatuser.CodeInvalidOpenID, id)
-	require.NoError(t, f.mirror.Apply(t.Context(), push("user_authorization_cancellation")))
-	assert.Empty(t, f.openIDs(), "the WeChat account does not exist anymore")
+	apply(&wechatuserpush.UserInfoModified{Header: f.header("gh_0"), OpenID: id})
+	assert.Empty(t, f.openIDs(), "there is no such user anymore")
 }
 
 // The data of a user who has left is deleted even if the platform cannot be asked, or the time for the push is over.
