@@ -20,7 +20,8 @@
 //  1. A push only says whom to ask about. [Mirror.Apply] asks the platform for that user and stores what it says.
 //  2. Before the platform is asked anything, a ticket is drawn: a number from the store that is larger than all before.
 //     The answer has that ticket. All of a walk over the list has the ticket from before its first page.
-//  3. Each row has the ticket of what it says. An answer with a smaller ticket is dropped.
+//  3. Each row has the ticket of what it says. An answer with a smaller ticket is dropped. The profile in a row has a
+//     ticket of its own, because a list only says that the user follows.
 //
 // So what counts is when the question was asked, not when the answer or the push arrived. A user's last change causes a
 // push, which causes a question after that change; what was asked before it has a smaller ticket, and what was asked

@@ -26,6 +26,8 @@ type memoryRow struct {
 	leftAt    time.Time
 	profile   *wechatuser.UserInfo
 	profileAt time.Time
+	// profileTicket is at most the ticket, and equal to it for a former follower.
+	profileTicket int64
 }
 
 // Open implements [Store].
@@ -59,16 +61,15 @@ func (s *MemoryStore) Put(_ context.Context, statements []Statement) error {
 	defer s.mu.Unlock()
 	for _, st := range statements {
 		row := s.rows[st.OpenID]
-		if row.ticket > st.Ticket {
-			continue
+		if st.Ticket >= row.ticket {
+			row.ticket, row.at, row.leftAt = st.Ticket, st.At, st.LeftAt
+			if !st.Follows() {
+				row.profile, row.profileAt, row.profileTicket = nil, time.Time{}, st.Ticket
+			}
 		}
-		row.ticket, row.at, row.leftAt = st.Ticket, st.At, st.LeftAt
-		switch {
-		case !st.Follows():
-			row.profile, row.profileAt = nil, time.Time{}
-		case st.Profile != nil:
+		if st.Profile != nil && st.Follows() && st.Ticket >= row.profileTicket {
 			profile := *st.Profile
-			row.profile, row.profileAt = &profile, st.At
+			row.profile, row.profileAt, row.profileTicket = &profile, st.At, st.Ticket
 		}
 		s.rows[strings.Clone(st.OpenID)] = row
 	}

@@ -368,7 +368,8 @@ func TestAnotherAccount(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 3)
 	must(t)(f.mirror.Full(t.Context()))
-	other := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithAccount("wx0000000000000009", "0"))
+	other := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithAccount("wx0000000000000009", "0"))
 	m, err := mirror.New(other.Client(), f.store)
 	require.NoError(t, err)
 	_, err = m.Full(t.Context())
@@ -514,7 +515,7 @@ func TestNothingIsKeptOfAFormerFollower(t *testing.T) {
 			require.NoError(t, rows.Err())
 			return values
 		}
-		assert.Equal(t, []string{"hash", "left_at", "seen_at", "ticket"}, row())
+		assert.Equal(t, []string{"hash", "left_at", "seen_at", "profile_ticket", "ticket"}, row())
 		clock = clock.Add(100 * time.Hour)
 		_, err = m.Reconcile(t.Context())
 		require.NoError(t, err)

@@ -30,9 +30,9 @@ func TestScale(t *testing.T) {
 	peak := &peakTransport{RoundTripper: srv.Transport()}
 	m, err := mirror.New(srv.Client(wechatuser.WithTransport(peak)), newSQLStore(t, db, d.dialect))
 	require.NoError(t, err)
-	run := func(what string, f func() (*mirror.Report, error)) *mirror.Report {
+	run := func(what string, f func() (*mirror.Report, error), calls int) *mirror.Report {
 		t.Helper()
-		peak.start()
+		peak.start(calls / 20)
 		began := time.Now()
 		report, err := f()
 		require.NoError(t, err)
@@ -44,17 +44,17 @@ func TestScale(t *testing.T) {
 	full := func() (*mirror.Report, error) { return m.Full(t.Context()) }
 	reconcile := func() (*mirror.Report, error) { return m.Reconcile(t.Context()) }
 
-	report := run("First Full", full)
+	report := run("First Full", full, n/100)
 	pages := (n+9999)/10_000 + 2
 	assert.Equal(t, mirror.Report{Listed: n, Added: n, Profiles: n, Calls: pages + n/100}, *report)
-	report = run("Reconcile", reconcile)
+	report = run("Reconcile", reconcile, n/10_000)
 	assert.Equal(t, mirror.Report{Listed: n, Calls: pages}, *report)
 	for i := range n / 100 {
 		srv.Unfollow(wechatusertest.OpenID(i * 100))
 	}
-	report = run("Reconcile after 1 % have left", reconcile)
+	report = run("Reconcile after 1 % have left", reconcile, n/10_000)
 	assert.Equal(t, n/100, report.Removed)
-	report = run("Full", full)
+	report = run("Full", full, n/10_000)
 	assert.Zero(t, report.Profiles)
 	var followers int
 	require.NoError(t, db.QueryRowContext(t.Context(),
@@ -65,11 +65,13 @@ func TestScale(t *testing.T) {
 // peakTransport measures the live heap before some of the requests.
 type peakTransport struct {
 	http.RoundTripper
-	n          atomic.Int64
+	n, every   atomic.Int64
 	base, heap atomic.Uint64
 }
 
-func (p *peakTransport) start() {
+// start begins to measure before each of every calls: a collection takes as long as the simulator is large.
+func (p *peakTransport) start(every int) {
+	p.every.Store(int64(max(1, every)))
 	p.base.Store(liveHeap())
 	p.heap.Store(0)
 }
@@ -82,8 +84,7 @@ func liveHeap() uint64 {
 }
 
 func (p *peakTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	// A collection takes as long as the simulator is large.
-	if every := max(1, int64(*followersOfScale/5000)); p.n.Add(1)%every == 0 {
+	if p.n.Add(1)%p.every.Load() == 0 {
 		if heap, base := liveHeap(), p.base.Load(); heap > base {
 			p.heap.Store(max(p.heap.Load(), heap-base))
 		}

@@ -170,7 +170,8 @@ func startMariaDB() (*databaseServer, error) {
 		return nil, err
 	}
 	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "sock")
-	err = s.run(installDB, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	err = s.run(installDB, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+		"--skip-test-db")
 	if err != nil {
 		return nil, err
 	}

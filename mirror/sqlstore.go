@@ -142,7 +142,7 @@ func (s *SQLStore) migrate(ctx context.Context, appID string) (err error) {
 		exec("SELECT pg_advisory_xact_lock(hashtext($1))", lock)
 	case MySQL:
 		var locked sql.NullInt64
-		err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT(DATABASE(), ?), 60)", lock).Scan(&locked)
+		err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(SHA1(CONCAT(DATABASE(), ?)), 60)", lock).Scan(&locked)
 		if err == nil && locked.Int64 != 1 {
 			err = errors.New("the tables are being migrated by another process")
 		}
@@ -156,7 +156,7 @@ func (s *SQLStore) migrate(ctx context.Context, appID string) (err error) {
 	defer func() {
 		switch {
 		case s.dialect == MySQL:
-			finish("DO RELEASE_LOCK(CONCAT(DATABASE(), ?))", lock)
+			finish("DO RELEASE_LOCK(SHA1(CONCAT(DATABASE(), ?)))", lock)
 		case err != nil:
 			finish("ROLLBACK")
 		default:
@@ -209,23 +209,25 @@ func (s *SQLStore) Put(ctx context.Context, statements []Statement) error {
 		hash string
 		Statement
 	}
-	var bare, whole []entry
+	var lists [left + 1][]entry
 	for _, st := range statements {
-		if e := (entry{hashOf(st.OpenID), st}); st.Follows() && st.Profile == nil {
-			bare = append(bare, e)
-		} else {
-			whole = append(whole, e)
+		k := left
+		switch {
+		case st.Follows() && st.Profile == nil:
+			k = bare
+		case st.Follows():
+			k = profile
 		}
+		lists[k] = append(lists[k], entry{hashOf(st.OpenID), st})
 	}
-	for i, list := range [][]entry{bare, whole} {
+	for k, list := range lists {
 		slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.hash, b.hash) })
 		for part := range slices.Chunk(list, rowsAtOnce) {
 			args := make([]any, 0, len(part)*len(columns))
 			for _, e := range part {
-				args = s.appendRow(args, e.hash, e.Statement)
+				args = s.appendRow(args, e.hash, e.Statement, kind(k))
 			}
-			query := s.dialect.upsert(s.followers, len(part), i == 1)
-			if err := s.exec(ctx, query, args...); err != nil {
+			if err := s.exec(ctx, s.dialect.upsert(s.followers, len(part), kind(k)), args...); err != nil {
 				return err
 			}
 		}
@@ -234,19 +236,23 @@ func (s *SQLStore) Put(ctx context.Context, statements []Statement) error {
 }
 
 // appendRow appends the values of the columns.
-func (s *SQLStore) appendRow(args []any, hash string, st Statement) []any {
+func (s *SQLStore) appendRow(args []any, hash string, st Statement, k kind) []any {
 	var openID, profileAt any
 	var u wechatuser.UserInfo
-	if st.Follows() {
+	profileTicket := st.Ticket
+	if k != left {
 		openID = st.OpenID
-		if st.Profile != nil {
-			u, profileAt = *st.Profile, s.dialect.time(st.At)
-		}
+	}
+	switch k {
+	case bare:
+		profileTicket = 0
+	case profile:
+		u, profileAt = *st.Profile, s.dialect.time(st.At)
 	}
 	tags := strings.ReplaceAll(fmt.Sprint(u.TagIDList), " ", ",")
 	return append(args, hash, openID, s.dialect.time(st.LeftAt), s.dialect.time(st.At),
 		text(u.UnionID), text(u.Remark), tags, text(string(u.SubscribeScene)), u.QRScene, text(u.QRSceneStr),
-		s.dialect.time(u.SubscribedAt()), profileAt, st.Ticket)
+		s.dialect.time(u.SubscribedAt()), profileAt, profileTicket, st.Ticket)
 }
 
 // text returns a text as databases accept it.

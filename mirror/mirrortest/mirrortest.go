@@ -45,6 +45,7 @@ func Run(t *testing.T, cfg Config) {
 		{"tickets", (*fixture).tickets},
 		{"newer wins", (*fixture).newerWins},
 		{"bare statement", (*fixture).bareStatement},
+		{"late profile", (*fixture).lateProfile},
 		{"case", (*fixture).letterCase},
 		{"listed", (*fixture).listed},
 		{"stale profiles", (*fixture).staleProfiles},
@@ -255,6 +256,33 @@ func (f *fixture) bareStatement() {
 	if users, ok := f.profiles(); ok {
 		f.equal("profiles", []wechatuser.UserInfo{{OpenID: "oFAKE1"}}, users)
 	}
+}
+
+// A list has said that the user follows after the profile was asked for, and before it is stored.
+func (f *fixture) lateProfile() {
+	is := func(step string, ticket int64) {
+		f.Helper()
+		if users, ok := f.profiles(); ok {
+			f.equal(step, []wechatuser.UserInfo{*follows(ticket, "oFAKE1").Profile}, users)
+		}
+	}
+	f.put(follows(1, "oFAKE1"))
+	_, _, err := f.Listed(f.ctx, mirror.Listing{Ticket: 10, At: start, OpenIDs: []string{"oFAKE1"}})
+	f.must(err)
+	f.put(follows(5, "oFAKE1"))
+	is("newer than the profile in the row", 5)
+	f.put(follows(3, "oFAKE1"))
+	is("older than the profile in the row", 5)
+	f.put(left(9, "oFAKE1"))
+	is("the row still has the ticket of the list", 5)
+	f.put(left(11, "oFAKE1"))
+	f.put(follows(10, "oFAKE1"))
+	f.equal("followers", 0, len(f.followers()))
+	f.put(bare(12, "oFAKE1"))
+	f.put(follows(10, "oFAKE1"))
+	_, stale, err := f.Listed(f.ctx, mirror.Listing{Ticket: 12, At: start, OpenIDs: []string{"oFAKE1"}})
+	f.must(err)
+	f.equal("a profile from before the user left", []string{"oFAKE1"}, stale)
 }
 
 func (f *fixture) letterCase() {
