@@ -375,7 +375,7 @@ func TestModel(t *testing.T) {
 func TestModelSQLite(t *testing.T) {
 	t.Parallel()
 	d := databases[0]
-	for seed := range uint64(seeds(300)) {
+	for seed := range uint64(seeds(200)) {
 		db := openDB(t, "sqlite", sqliteDSN(filepath.Join(t.TempDir(), fmt.Sprint(seed))))
 		w := newWorld(seed, newSQLStore(t, db, d.dialect))
 		diff := w.run(t, func() []wechatuser.UserInfo { return followersIn(t, db, d) })

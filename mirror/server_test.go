@@ -151,8 +151,9 @@ func startPostgreSQL() (*databaseServer, error) {
 		return nil, err
 	}
 	// A time zone and a date style that would be wrong if the store relied on them.
-	return s, s.start("pgx", s.postgresDSN(url.Values{}), postgres, "-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off",
-		"-c", "full_page_writes=off", "-c", "timezone=Asia/Shanghai", "-c", "datestyle=SQL, DMY")
+	return s, s.start("pgx", s.postgresDSN(url.Values{}), postgres, "-D", data, "-k", s.dir,
+		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
+		"-c", "timezone=Asia/Shanghai", "-c", "datestyle=SQL, DMY")
 }
 
 func startMariaDB() (*databaseServer, error) {
