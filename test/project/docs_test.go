@@ -169,6 +169,13 @@ var nested = map[string]struct {
 	"otelwechatuser": {
 		[]string{"go.opentelemetry.io/otel", "github.com/wechatuser/wechatuser/otelwechatuser"}, "",
 	},
+	"mirror": {
+		[]string{
+			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
+			"github.com/wechatuser/wechatuser/wechatuserpush",
+		},
+		"var m *mirror.Mirror\nvar token, aesKey string\n",
+	},
 }
 
 // ofPeers finds the imports of other SDKs, which only the module that compares them requires.
