@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,13 +27,15 @@ type app struct {
 	yes      bool // do not ask
 	anyway   bool // go ahead with a plan that today's quota cannot hold
 
+	secretLimit time.Duration // how long a secret_command may take
+
 	interrupted   chan struct{}
 	interruptOnce sync.Once
 	sandboxed     *sandboxAccount // nil without --sandbox
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
-	return &app{in: in, out: out, err: err, env: env, interrupted: make(chan struct{})}
+	return &app{in: in, out: out, err: err, env: env, secretLimit: secretLimit, interrupted: make(chan struct{})}
 }
 
 // interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
@@ -185,6 +188,11 @@ func (a *app) explain(err error) string {
 		text += "（rid " + e.RID + "）"
 	}
 	return text
+}
+
+// warn prints a warning.
+func (a *app) warn(text string) {
+	fmt.Fprintln(a.err, a.tr("warning: ", "警告：")+text)
 }
 
 // tr returns the text in the language of the user.

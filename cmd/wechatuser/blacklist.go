@@ -18,7 +18,7 @@ func (a *app) blacklistCommand() *cobra.Command {
 		Example: "  wechatuser blacklist --count\n  wechatuser blacklist add oABC…",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}

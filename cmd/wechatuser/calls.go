@@ -32,7 +32,7 @@ func (a *app) quotaCommand() *cobra.Command {
 			"查看当日剩余调用额度：默认为本工具用到的接口，也可指定路径。"),
 		Example: "  wechatuser quota\n  wechatuser quota /cgi-bin/message/custom/send",
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ func (a *app) ridCommand() *cobra.Command {
 		Example: "  wechatuser rid 61725984-6126f6f9-040f19c4",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -146,7 +146,7 @@ first, whatever the call changes.`,
 				}
 				req.Body = body
 			}
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -54,11 +54,10 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 				r.since = time.Now().AddDate(0, 0, -days)
 			}
 			if r.scene != "" && !slices.Contains(knownScenes, wechatuser.SubscribeScene(r.scene)) {
-				fmt.Fprintf(a.err, a.tr("warning: the scene %s is unknown and may match nobody; known scenes: %s\n",
-					"警告：未知的渠道 %s，可能没有用户符合；已知渠道：%s\n"), r.scene,
-					strings.Trim(fmt.Sprint(knownScenes), "[]"))
+				a.warn(fmt.Sprintf(a.tr("the scene %s is unknown and may match nobody; known scenes: %s",
+					"未知的渠道 %s，可能没有用户符合；已知渠道：%s"), r.scene, strings.Trim(fmt.Sprint(knownScenes), "[]")))
 			}
-			c, err := a.client()
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}

@@ -113,7 +113,7 @@ type exportJSON struct {
 // runExport runs an export, and prints its result.
 func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 	calls, count := countCalls()
-	c, err := a.client(count)
+	c, err := a.client(ctx, count)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 		if err := a.skipTo(list, after); err != nil {
 			return err
 		}
-		c, err := a.client()
+		c, err := a.client(ctx)
 		if err != nil {
 			return err
 		}

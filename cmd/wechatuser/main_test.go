@@ -341,7 +341,7 @@ func TestSecrets(t *testing.T) {
 		account("two", fmt.Sprintf("secret = %q\nsecret_file = %q", secret, secretFile))+
 		account("none", "")), 0o644))
 	for name, want := range map[string]int{
-		"": exitOK, "file": exitOK, "command": exitOK, "plain": exitOK, "wrong": exitFailed, "failing": exitFailed,
+		"": exitOK, "file": exitOK, "command": exitOK, "plain": exitOK, "wrong": exitFailed, "failing": exitUsage,
 		"two": exitUsage, "none": exitUsage, "nope": exitUsage,
 	} {
 		for _, args := range [][]string{{"fans", "--count"}, {"config"}, {"fans", "--count", "--json"}} {

@@ -46,7 +46,7 @@ removed only with --force.`,
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (a *app) tagsCommand() *cobra.Command {
   wechatuser tags add vip -f openids.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (a *app) createTagCommand() *cobra.Command {
 		Example: "  wechatuser tags create vip",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func (a *app) onTag(
 	change func(context.Context, *wechatuser.Client, wechatuser.Tag, []string) error,
 ) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, err := a.client()
+		c, err := a.client(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (a *app) serveToken(ctx context.Context, set tokenService) error {
 		return usageError(a.tr("--cert and --cert-key go together", "--cert 和 --cert-key 必须同时设置"))
 	}
 	log := slog.New(slog.NewJSONHandler(a.err, nil))
-	c, err := a.client(wechatuser.WithLogger(log))
+	c, err := a.client(ctx, wechatuser.WithLogger(log))
 	if err != nil {
 		return err
 	}
