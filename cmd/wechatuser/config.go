@@ -222,7 +222,8 @@ The file is in TOML:
   appid = "wx0000000000000000"
   secret_command = ["pass", "wechat/shop"]   # 或 secret_file = "…"，或 secret = "…"
   base_url = "https://api.weixin.qq.com"     # 可省略`),
-		Args: cobra.NoArgs,
+		Example: "  wechatuser config\n  wechatuser --config shops.toml config --json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			file, path, err := a.readConfig()
 			if err != nil {

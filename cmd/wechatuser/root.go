@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/export"
 )
 
 // rootCommand returns the command line, in the language of the user.
@@ -61,8 +64,33 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 		a.exportCommand(), a.doctorCommand(), a.sandboxCommand(), a.tokenCommand(),
 		a.configCommand(),
 	)
+	a.completeFlags(root)
 	a.translate(root)
 	return root
+}
+
+// completeFlags adds the values of flags to the shell completion.
+func (a *app) completeFlags(root *cobra.Command) {
+	values := map[string][]string{"lang": {"en", "zh"}, "format": export.Formats, "method": {"GET", "POST"}, "quirks": {"strict", "wild"}}
+	for _, scene := range knownScenes {
+		values["scene"] = append(values["scene"], string(scene))
+	}
+	var each func(*cobra.Command)
+	each = func(cmd *cobra.Command) {
+		for name, list := range values {
+			if cmd.LocalNonPersistentFlags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			each(sub)
+		}
+	}
+	each(root)
+	_ = root.RegisterFlagCompletionFunc("account", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		file, _, _ := a.readConfig() // without a config file there is nothing to complete
+		return slices.Sorted(maps.Keys(file.Accounts)), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // checkFlags checks what would otherwise be ignored without a word. An option of the account in memory must not lead to

@@ -21,10 +21,11 @@ import (
 
 func (a *app) tokenCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
-		Use:   "token",
-		Short: a.tr("Hand out the access token to other programs", "向其他程序提供 access_token"),
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "token",
+		Short:   a.tr("Hand out the access token to other programs", "向其他程序提供 access_token"),
+		Example: "  wechatuser token serve",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
 	cmd.AddCommand(a.tokenServeCommand())
 	return cmd
