@@ -145,7 +145,7 @@ func (a *app) callCommand() *cobra.Command {
 printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
 first, whatever the call changes.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
-带数据的调用只发送一次；如果重复发送无妨，请加 --idempotent。无论调用会修改什么，都不再询问。`),
+带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。`),
 		Example: `  wechatuser call /cgi-bin/get_current_selfmenu_info
   wechatuser call /cgi-bin/qrcode/create -d '{"action_name":"QR_STR_SCENE","action_info":{"scene":{"scene_str":"shop-7"}}}'`,
 		Args: cobra.ExactArgs(1),
@@ -190,7 +190,7 @@ first, whatever the call changes.`,
 	flags.StringVarP(&data, "data", "d", "", a.tr("`JSON` to send, @file, or - for stdin", "要发送的 `JSON`，或 @文件，- 表示标准输入"))
 	flags.StringArrayVarP(&query, "query", "q", nil, a.tr("`name=value` in the query; may be repeated", "查询参数 `name=value`，可重复"))
 	flags.StringVarP(&method, "method", "X", "", a.tr("`GET` or POST; default: POST with data, GET without", "`GET` 或 POST；默认有数据时为 POST，否则为 GET"))
-	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "重复发送无妨，允许重试"))
+	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "可以重复发送，允许重试"))
 	return cmd
 }
 

@@ -91,7 +91,7 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 	flags.IntVar(&days, "days", 0, a.tr("who followed in the last `n` days; 0: at any time", "最近 `n` 天内关注的用户；0 表示不限"))
 	flags.StringVar(&r.scene, "scene", "", a.tr("who followed through this `scene`, such as ADD_SCENE_QR_CODE",
 		"通过此`渠道`关注的用户，例如 ADD_SCENE_QR_CODE"))
-	flags.StringVar(&r.qr, "qr", "", a.tr("who scanned the QR code with this scene `string`", "扫描了带此场景`值`的二维码的用户"))
+	flags.StringVar(&r.qr, "qr", "", a.tr("who scanned the QR code with this scene `string`", "扫描带此场景`值`的二维码关注的用户"))
 	a.afterFlag(cmd, &after)
 	flags.BoolVar(&dryRun, "dry-run", false, a.tr("list who would be tagged, change nothing", "只列出将打标签的用户，不做修改"))
 	a.byNameFlag(cmd, &byName)

@@ -140,7 +140,8 @@ func (a *app) fansCommand() *cobra.Command {
 	})
 	a.listFlags(cmd, &f)
 	cmd.Flags().StringVar(&tag, "tag", "", a.tr("followers who have this tag, by `name` or ID", "只列出有此标签的用户（标签`名`或 ID）"))
-	a.byNameFlag(cmd, &byName)
+	cmd.Flags().BoolVar(&byName, "name", false, a.tr("the value of --tag is a name, even if it is a number",
+		"--tag 的值即使是数字，也视为标签名而不是 ID"))
 	return cmd
 }
 

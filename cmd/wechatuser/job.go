@@ -62,7 +62,7 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 // afterFlag adds the flag for where a stopped run goes on.
 func (a *app) afterFlag(cmd *cobra.Command, after *string) {
 	cmd.Flags().StringVar(after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
-		"从此 `openid` 之后继续（中断时会给出）"))
+		"从此 `openid` 之后继续（停止时会给出）"))
 }
 
 // runJob asks, runs a job and prints its report.
@@ -167,7 +167,7 @@ func (a *app) printUnknown(unknown []wechatuser.OpenIDError, list *openIDs) {
 	}
 	a.printRejected(a.out, a.tr("unknown", "个结果未知"), unknown, list)
 	fmt.Fprintln(a.out, a.tr("Unknown: no response says whether it was done. To do it again does no harm.",
-		"结果未知：没有响应说明是否已执行。重复执行不会有影响。"))
+		"结果未知：没有收到明确的响应，不确定是否已执行；可放心重复执行。"))
 }
 
 // short returns the error of a job without the openids that the report has named already.

@@ -74,17 +74,17 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 	switch {
 	case tooMany && !a.anyway:
 		return a.declined(a.tr("today's quota is too small: wait until midnight (UTC+8), or use --over-quota to stop where it ends",
-			"当日额度不足：请等到次日零点，或使用 --over-quota，额度用尽时停止，之后可继续"))
+			"当日额度不足：请等到次日零点（北京时间），或使用 --over-quota：额度用尽时停止，之后可继续"))
 	case a.yes, a.settings.sandbox && a.settings.state == "":
 		return nil
 	case !a.isTerminal(a.in):
-		return a.declined(a.tr("to go on without a question, use --yes", "如需不经询问直接执行，请使用 --yes"))
+		return a.declined(a.tr("to go on without a question, use --yes", "如需跳过确认直接执行，请使用 --yes"))
 	case !a.ask(a.tr("Go on?", "是否继续？")):
 		if a.isInterrupted() {
 			fmt.Fprintln(a.err)
 			return a.declined(a.tr("interrupted", "已中断"))
 		}
-		return a.declined(a.tr("you did not say yes", "你没有确认"))
+		return a.declined(a.tr("you did not say yes", "未确认"))
 	}
 	return nil
 }

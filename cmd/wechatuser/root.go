@@ -33,7 +33,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
   wechatuser doctor                          # why do calls fail from this machine
   wechatuser tags add vip -f openids.txt     # tag them`,
 			`  wechatuser --sandbox fans --limit 3        # 内存中模拟账号的前几个用户
-  wechatuser doctor                          # 检查本机为何调用失败
+  wechatuser doctor                          # 诊断本机调用失败的原因
   wechatuser tags add vip -f openids.txt     # 为文件中的用户打标签`),
 		Version: version(),
 		Args:    cobra.NoArgs,
@@ -54,7 +54,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	flags.StringVar(&set.state, "sandbox-state", "", a.tr("`file` that keeps the sandbox from one command to the next",
 		"保存模拟账号状态的`文件`，供下一条命令继续使用"))
 	flags.BoolVar(&a.json, "json", false, a.tr("print results as JSON", "以 JSON 输出结果"))
-	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再询问"))
+	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再确认"))
 	flags.BoolVar(&a.anyway, "over-quota", false, a.tr("go ahead with more calls than today's quota holds",
 		"调用次数超过当日剩余额度时仍继续"))
 	flags.String("lang", "", a.tr("`language` of messages: en or zh; default: the locale", "消息`语言`：en 或 zh，默认取自系统区域设置"))

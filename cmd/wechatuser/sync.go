@@ -36,7 +36,7 @@ func (a *app) syncCommand() *cobra.Command {
 file is removed. The plan is shown first. Nobody is removed if adding was stopped, and more than half of a list is
 removed only with --force.`,
 			`使标签下的用户或黑名单与 openid 文件一致：缺少的加入，文件中没有的移除。执行前先显示计划。
-加入过程中断时不会移除任何人；移除超过一半的用户必须加 --force。`),
+加入过程中断时不会移除任何用户；移除超过一半的用户必须加 --force。`),
 		Example: `  wechatuser sync vip members.txt --dry-run
   wechatuser sync vip members.txt
   wechatuser sync blacklist blocked.csv --yes`,
@@ -88,7 +88,7 @@ removed only with --force.`,
 		},
 	})
 	flags := cmd.Flags()
-	flags.BoolVar(&keep, "keep", false, a.tr("remove nobody", "不移除任何人"))
+	flags.BoolVar(&keep, "keep", false, a.tr("remove nobody", "不移除任何用户"))
 	flags.BoolVar(&force, "force", false, a.tr("allow removing more than half", "允许移除超过一半的用户"))
 	a.byNameFlag(cmd, &byName)
 	flags.BoolVar(&dryRun, "dry-run", false, a.tr("show the plan, change nothing", "只显示计划，不做修改"))

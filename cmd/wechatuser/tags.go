@@ -25,7 +25,7 @@ func (r tagRef) isID() bool {
 
 // byNameFlag adds the flag for a tag whose name is a number.
 func (a *app) byNameFlag(cmd *cobra.Command, byName *bool) {
-	cmd.Flags().BoolVar(byName, "name", false, a.tr("the tag is a name, even if it is a number", "即使是数字，也视为标签名而不是 ID"))
+	cmd.Flags().BoolVar(byName, "name", false, a.tr("TAG is a name, even if it is a number", "TAG 即使是数字，也视为标签名而不是 ID"))
 }
 
 // checkTag checks the name of a tag, if it is one: that of a new tag as the SDK does.
@@ -56,7 +56,7 @@ func (a *app) findTag(ctx context.Context, c *wechatuser.Client, r tagRef) (wech
 		}
 		text := fmt.Sprintf(a.tr("no tag has the ID %s; see: wechatuser tags", "没有 ID 为 %s 的标签；查看全部标签：wechatuser tags"), r.text)
 		if named >= 0 {
-			text += fmt.Sprintf(a.tr("; for the tag named %q, add --name", "；如指名为 %q 的标签，请加 --name"), r.text)
+			text += fmt.Sprintf(a.tr("; for the tag named %q, add --name", "；如需使用名为 %q 的标签，请加 --name"), r.text)
 		} else {
 			text += a.tr("; if it is a name, add --name", "；如果它是标签名，请加 --name")
 		}
