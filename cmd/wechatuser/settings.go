@@ -44,7 +44,7 @@ func (a *app) client(ctx context.Context, opts ...wechatuser.Option) (*wechatuse
 	if _, err := wechatuser.New(acc.AppID, secret); err != nil { // a source would be checked by the first call
 		return nil, &exitError{exitUsage, err}
 	}
-	opts = append(opts, wechatuser.WithSecretSource(later), wechatuser.WithUserAgent("wechatuser-cli/"+version()))
+	opts = append(opts, wechatuser.WithSecretSource(later), wechatuser.WithUserAgent("wechatuser-cli/"+wechatuser.Version))
 	if acc.BaseURL != "" {
 		opts = append(opts, wechatuser.WithBaseURL(acc.BaseURL))
 	}
