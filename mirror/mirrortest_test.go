@@ -2,6 +2,7 @@ package mirror_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,6 +23,7 @@ var brokenStores = map[string]struct {
 	"the last write wins":   {func() mirror.Store { return lastWriteWins{new(mirror.MemoryStore)} }, "newer_wins"},
 	"openids ignore case":   {func() mirror.Store { return lowerCase{new(mirror.MemoryStore)} }, "case"},
 	"rows are just deleted": {func() mirror.Store { return noDepartures{new(mirror.MemoryStore)} }, "newer_wins"},
+	"places are kept":       {func() mirror.Store { return keepsPlaces{new(mirror.MemoryStore)} }, "walks"},
 	"walks are overwritten": {func() mirror.Store { return anyWalk{new(mirror.MemoryStore)} }, "walks"},
 }
 
@@ -43,6 +45,21 @@ func (s noDepartures) Put(ctx context.Context, statements []mirror.Statement) er
 		return err
 	}
 	return s.Purge(ctx, 1<<62, time.Now().Add(1<<62))
+}
+
+// keepsPlaces stores walks apart from the rest, and forgets no place.
+type keepsPlaces struct{ *mirror.MemoryStore }
+
+func (s keepsPlaces) Put(ctx context.Context, statements []mirror.Statement) error {
+	var walks [2]mirror.Walk
+	for i, kind := range []string{"full", "reconcile"} {
+		walks[i], _ = s.LoadWalk(ctx, kind)
+	}
+	err := s.MemoryStore.Put(ctx, statements)
+	for i, kind := range []string{"full", "reconcile"} {
+		err = errors.Join(err, s.SaveWalk(ctx, kind, walks[i].Ticket, walks[i]))
+	}
+	return err
 }
 
 type anyWalk struct{ *mirror.MemoryStore }
