@@ -163,7 +163,7 @@ func (s *MemoryStore) LoadWalk(_ context.Context, kind string) (Walk, error) {
 func (s *MemoryStore) SaveWalk(_ context.Context, kind string, ticket int64, w Walk) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.walks[kind].Ticket == ticket {
+	if s.walks[kind].Ticket == ticket && s.rows[w.Place].leftAt.IsZero() {
 		s.walks[kind] = w
 	}
 	return nil

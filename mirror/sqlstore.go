@@ -444,7 +444,9 @@ func (s *SQLStore) SaveWalk(ctx context.Context, kind string, ticket int64, w Wa
 	}
 	p := s.dialect.param
 	return s.exec(ctx, "UPDATE "+s.walks+" SET ticket = "+p(1)+", started_at = "+p(2)+", place = "+p(3)+", listed = "+p(4)+
-		" WHERE kind = "+p(5)+" AND ticket = "+p(6), w.Ticket, started, w.Place, w.Listed, kind, ticket)
+		" WHERE kind = "+p(5)+" AND ticket = "+p(6)+
+		" AND NOT EXISTS (SELECT 1 FROM "+s.followers+" WHERE hash = "+p(7)+" AND left_at IS NOT NULL)",
+		w.Ticket, started, w.Place, w.Listed, kind, ticket, hashOf(w.Place))
 }
 
 func (s *SQLStore) exec(ctx context.Context, query string, args ...any) error {

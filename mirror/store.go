@@ -40,7 +40,8 @@ type Store interface {
 	Purge(ctx context.Context, ticket int64, before time.Time) error
 	// LoadWalk returns how far the walk of a kind, "full" or "reconcile", has come; a zero Walk if there is none.
 	LoadWalk(ctx context.Context, kind string) (Walk, error)
-	// SaveWalk replaces the walk of a kind if its ticket is this one, 0 for none. Otherwise it does nothing.
+	// SaveWalk replaces the walk of a kind if its ticket is this one, 0 for none. Otherwise it does nothing, and so it
+	// does if the place is a user who has left meanwhile: then the walk resumes at the place before.
 	SaveWalk(ctx context.Context, kind string, ticket int64, w Walk) error
 }
 
