@@ -148,13 +148,13 @@ var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wec
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
-	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
+	"cmp", "context", "encoding/json", "encoding/xml", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
 	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
 	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/accounts",
-	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatusertest",
-	"go.uber.org/goleak",
+	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatuserpush",
+	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
 }
 
 // nested are the packages of other modules, by the folder of the module, and what is given there.
@@ -172,7 +172,6 @@ var nested = map[string]struct {
 	"mirror": {
 		[]string{
 			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
-			"github.com/wechatuser/wechatuser/wechatuserpush",
 		},
 		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},

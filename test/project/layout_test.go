@@ -108,6 +108,17 @@ func TestImportsOfInternalPackages(t *testing.T) {
 	assert.Len(t, seen, len(imports))
 }
 
+// A handler of pushes needs no client and no dependency, and shares no code with the simulator.
+func TestImportsOfPushes(t *testing.T) {
+	packages := goList(t, "./wechatuserpush")
+	require.Len(t, packages, 1)
+	for _, imp := range packages[0].Imports {
+		if host, _, _ := strings.Cut(imp, "/"); strings.Contains(host, ".") {
+			assert.Contains(t, []string{module + "/internal/guard", module + "/internal/redact"}, imp)
+		}
+	}
+}
+
 func TestFilesUseOnlyFloorsBelow(t *testing.T) {
 	floorOf := map[string]int{}
 	for i, names := range floors {
