@@ -124,12 +124,14 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/wechatuser/wechatuser"
 )
 
 var (
+	handler               http.Handler
 	ctx                   context.Context
 	t                     *testing.T
 	logger                *slog.Logger
@@ -144,7 +146,7 @@ var (
 )
 `
 
-var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser"}
+var ofGiven = []string{"context", "iter", "log/slog", "net/http", "testing", "github.com/wechatuser/wechatuser"}
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
