@@ -247,6 +247,8 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 				b.module = "benchmarks/peers"
 				b.imports = append(b.imports, path[1])
 			}
+			slices.Sort(b.imports)
+			b.imports = slices.Compact(b.imports) // a package may be in two of the lists
 			blocks = append(blocks, b)
 		}
 	}
