@@ -77,6 +77,8 @@ type Error struct {
 	// FailedOpenIDs are the openids that were not processed, if Code is [CodeSomeOpenIDsFailed].
 	FailedOpenIDs []string
 
+	withoutToken bool // the request had no access token
+
 	mark
 }
 
@@ -138,7 +140,8 @@ func (e *Error) Is(target error) bool {
 func (e *Error) class() class {
 	set := e.Code.class()
 	// A request with the app secret gets 40001 for a wrong secret, and any other request for a rejected token.
-	if e.Code == CodeInvalidCredential && (isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api) {
+	ofSecret := e.withoutToken || isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api
+	if e.Code == CodeInvalidCredential && ofSecret {
 		set = classCredential
 	}
 	return set | e.mark.class()
@@ -204,8 +207,9 @@ type ResponseError struct {
 	StatusCode int
 	// ContentType is the Content-Type of the response, without parameters for a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold
-	// a token, it is only the length of the body and the title of an HTML page.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request and one with
+	// [Request.Secrets], whose response may hold a token, it is only the length of the body and the title of an HTML
+	// page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error
@@ -213,6 +217,8 @@ type ResponseError struct {
 	Attempts int
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
+
+	described bool // Snippet describes the body
 
 	unfit    bool // the platform's JSON, which does not fit the out of [Client.Do]
 	broken   bool // a list that is broken JSON: a part of it may be sound
@@ -242,7 +248,7 @@ func (e *ResponseError) Error() string {
 	}
 	switch {
 	case e.Snippet == "":
-	case isTokenAPI(e.API):
+	case e.described || isTokenAPI(e.API):
 		b.WriteString(": " + e.Snippet)
 	default:
 		fmt.Fprintf(&b, ": %q", e.Snippet)
