@@ -627,7 +627,7 @@ var codeTable = map[Code]struct {
 		text: "code is expired",
 		en:   "the authorization_code was used before, or is an hour old",
 		zh:   "授权码已使用或已过期",
-		remedy: "take the authorization_code of the latest push or callback, complete with its prefix queryauthcode@@@; " +
+		remedy: "take the authorization_code of the latest push or callback, complete with what is before its @@@; " +
 			"if there is none, ask the account's administrator to authorize again",
 		class: classInvalidArgument,
 		doc:   "https://developers.weixin.qq.com/community/develop/doc/0002cec7a6c6b81e0befa61b956400",

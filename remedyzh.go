@@ -92,7 +92,7 @@ var remediesZH = map[Code]string{
 	CodeAuthorizationVoided:     zhAuthorize,
 	CodeTicketExpired:           zhTicket,
 	CodeInvalidTicket:           zhTicket,
-	CodeAuthCodeExpired:         "使用最近一次推送或回调中的授权码，并保留 queryauthcode@@@ 前缀；如已失效，请账号管理员重新授权",
+	CodeAuthCodeExpired:         "使用最近一次推送或回调中的授权码，并保留 @@@ 及其前面的部分；如已失效，请账号管理员重新授权",
 	CodeInvalidComponent:        "使用第三方平台的 AppID 和 AppSecret，而不是公众号的",
 	CodeInvalidRefreshToken:     "通过 getAuthorizerList 重新获取（authorizer 包会自动完成）；如没有新的，" + zhAuthorize,
 	CodeAPICategoryUnconfirmed:  "在第三方平台确认该权限集，并完成账号的微信认证",

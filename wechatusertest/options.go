@@ -35,6 +35,8 @@ type config struct {
 	cloudPaths   []string
 	frozenSecret bool
 
+	rotateRefresh bool
+
 	logSize int
 	hook    func(Request)
 }
