@@ -69,7 +69,9 @@ func WithConnectTimeout(d time.Duration) Option {
 }
 
 // WithKeyPrefix sets a prefix for all keys. They are "wechatuser:token:stable:" or "wechatuser:token:legacy:" followed
-// by the app ID, and the same with the suffix ":lock" or ":forced". For [New].
+// by the app ID, and the same with the suffix ":lock" or ":forced". Those of a third-party platform begin with
+// "wechatuser:token:component:", "wechatuser:token:authorizer:", "wechatuser:ticket:" and "wechatuser:refresh:". For
+// [New].
 //
 // In Redis Cluster the prefix may be a hash tag, such as "{wechat}:", but need not be one.
 func WithKeyPrefix(prefix string) Option {
