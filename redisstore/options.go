@@ -14,8 +14,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Option configures [New] or [NewLimiter]. Both return an error for an invalid value. The order of options is
-// irrelevant.
+// Option configures [New], [NewLimiter] or [NewDeduplicator]. They return an error for an invalid value. The order of
+// options is irrelevant.
 type Option struct {
 	name string
 	apis []string // the functions that accept it
@@ -25,7 +25,12 @@ type Option struct {
 const (
 	apiNew        = "redisstore.New"
 	apiNewLimiter = "redisstore.NewLimiter"
+
+	apiNewDeduplicator = "redisstore.NewDeduplicator"
 )
+
+// everywhere are all functions that accept options.
+var everywhere = []string{apiNew, apiNewLimiter, apiNewDeduplicator}
 
 // config holds the values of the options.
 type config struct {
@@ -43,14 +48,14 @@ type config struct {
 
 // WithTimeout limits the time of each round trip to Redis on an existing connection. It defaults to 300 milliseconds
 // and must be at least 1 millisecond. Set it to several times the round-trip time that you measure; a command takes one
-// round trip, the first use of a script two, each with this timeout. For [New] and [NewLimiter].
+// round trip, the first use of a script two, each with this timeout. For [New], [NewLimiter] and [NewDeduplicator].
 //
 // After a failed round trip Redis is not used for 1 second at first and for up to 10 seconds if it keeps failing.
 // Meanwhile operations that need Redis fail at once, except those for legacy tokens: see [Store].
 //
 // Time during which this process is suspended or gets no CPU does not count.
 func WithTimeout(d time.Duration) Option {
-	return Option{"WithTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
+	return Option{"WithTimeout", everywhere, func(c *config) error {
 		c.timeout = d
 		return atLeast(time.Millisecond, d)
 	}}
@@ -58,24 +63,24 @@ func WithTimeout(d time.Duration) Option {
 
 // WithConnectTimeout sets the extra time that a round trip may take if the client has to open a connection for it. It
 // defaults to 3 seconds and must be at least 1 millisecond. A connection takes 4 to 6 round trips, and a Cluster
-// client's first command twice that. For [New] and [NewLimiter].
+// client's first command twice that. For [New], [NewLimiter] and [NewDeduplicator].
 //
 // If a caller stops waiting before the connection is open, it is completed in the background for the next caller.
 func WithConnectTimeout(d time.Duration) Option {
-	return Option{"WithConnectTimeout", []string{apiNew, apiNewLimiter}, func(c *config) error {
+	return Option{"WithConnectTimeout", everywhere, func(c *config) error {
 		c.connectTimeout = d
 		return atLeast(time.Millisecond, d)
 	}}
 }
 
 // WithKeyPrefix sets a prefix for all keys. They are "wechatuser:token:stable:" or "wechatuser:token:legacy:" followed
-// by the app ID, and the same with the suffix ":lock" or ":forced". Those of a third-party platform begin with
-// "wechatuser:token:component:", "wechatuser:token:authorizer:", "wechatuser:ticket:" and "wechatuser:refresh:". For
-// [New].
+// by the app ID, and the same with the suffix ":lock" or ":forced"; for pushes "wechatuser:push:", the app ID and a
+// hash; and for a third-party platform those that begin with "wechatuser:token:component:",
+// "wechatuser:token:authorizer:", "wechatuser:ticket:" and "wechatuser:refresh:". For [New] and [NewDeduplicator].
 //
 // In Redis Cluster the prefix may be a hash tag, such as "{wechat}:", but need not be one.
 func WithKeyPrefix(prefix string) Option {
-	return Option{"WithKeyPrefix", []string{apiNew}, func(c *config) error {
+	return Option{"WithKeyPrefix", []string{apiNew, apiNewDeduplicator}, func(c *config) error {
 		c.prefix = prefix
 		return nil
 	}}

@@ -41,4 +41,9 @@ func TestInvalidOptionsAreReported(t *testing.T) {
 	} {
 		assert.ErrorContains(t, err, text)
 	}
+
+	_, err = redisstore.NewDeduplicator(nil, redisstore.WithTimeout(0), redisstore.WithLease(time.Minute))
+	for _, text := range []string{"nil client", "WithTimeout: 0s is too short", "WithLease: not an option of"} {
+		assert.ErrorContains(t, err, text)
+	}
 }

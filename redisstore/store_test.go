@@ -221,6 +221,9 @@ func TestPermissionsOfREADMEAreSufficient(t *testing.T) {
 		redisstore.WithFailClosed(), redisstore.WithTimeout(patientTimeout))
 	require.NoError(t, err)
 	require.NoError(t, l.Wait(t.Context()))
+	d := newDeduplicator(t, rdb)
+	require.NoError(t, d.Check(t.Context()))
+	require.NoError(t, d.Done(t.Context(), pushKey, time.Hour))
 
 	_, err = s.Load(t.Context(), "elsewhere")
 	assert.ErrorContains(t, err, "NOPERM")
@@ -234,7 +237,8 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 	require.NoError(t, err)
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
-	for _, v := range []any{s, l, *s, *l, redisstore.WithEncryption([]byte("SENTINELSENTINEL"))} {
+	d := newDeduplicator(t, rdb)
+	for _, v := range []any{s, l, d, *s, *l, *d, redisstore.WithEncryption([]byte("SENTINELSENTINEL"))} {
 		logger.Info("printed", "value", v)
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 			fmt.Fprintf(&log, verb, v)
@@ -245,5 +249,7 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 	assert.Equal(t, `redisstore.Store("")`, fmt.Sprintf("%+v", s))
 	assert.Equal(t, `redisstore.Limiter("limit:`+appID+`", 600 in 1m0s)`, fmt.Sprintf("%#v", l))
 	assert.Equal(t, "redisstore.Store(nil)", (*redisstore.Store)(nil).String())
+	assert.Equal(t, `redisstore.Deduplicator("")`, fmt.Sprintf("%d", d))
+	assert.Equal(t, "redisstore.Deduplicator(nil)", (*redisstore.Deduplicator)(nil).String())
 	assert.Equal(t, "redisstore.Limiter(nil)", (*redisstore.Limiter)(nil).String())
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/redisstore"
+	"github.com/wechatuser/wechatuser/wechatuserpush"
 )
 
 // The account of the tests. The secret must never be sent to Redis.
@@ -55,13 +58,16 @@ type workerConfig struct {
 
 // order is one line of a worker's input.
 type order struct {
-	// In a worker of a platform, Do is "accounts" for a call of each account, or "die" for a process that ends just before
-	// it saves its next refresh token. In others, it is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to
-	// wait for the limiter in each goroutine until Count calls are allowed. With an empty Do a worker only reports
-	// its counters.
+	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to
+	// wait for the limiter in each goroutine until Count calls are allowed; "push" to receive a push, with a function
+	// that hangs or not. With an empty Do a worker only reports its counters. In a worker of a platform it is "accounts"
+	// for a call of each account, or "die" to end just before the next refresh token is saved.
 	Do         string
 	Goroutines int
 	Count      int
+	Query      string // of the push
+	Body       string
+	Hang       bool
 }
 
 // outcome is a worker's response to an order.
@@ -74,6 +80,8 @@ type outcome struct {
 	Commands      int         // Redis commands of the store and the limiter, sent or tried
 	Taken         []time.Time // when the limiter allowed a call
 	Leaked        string      // how a secret begins that was in a log line or an error
+	Status        int         // of the response to a push
+	Handled       int         // pushes that were handled
 }
 
 // worker is a process as its parent sees it.
@@ -148,6 +156,8 @@ func (o *outcome) add(other outcome) {
 	o.StoreCalls += other.StoreCalls
 	o.StoreErrors += other.StoreErrors
 	o.Commands += other.Commands
+	o.Status += other.Status
+	o.Handled += other.Handled
 	o.Slowest = max(o.Slowest, other.Slowest)
 	o.Taken = append(o.Taken, other.Taken...)
 	if o.Error == "" {
@@ -210,6 +220,9 @@ func runWorker() int {
 	c, err := wechatuser.New(appID, secret, options...)
 	check(err)
 
+	pushes, err := redisstore.NewDeduplicator(rdb, append(timeout, redisstore.WithKeyPrefix(cfg.Prefix))...)
+	check(err)
+
 	out := json.NewEncoder(os.Stdout)
 	check(out.Encode(outcome{})) // ready
 	var running *calls
@@ -229,6 +242,8 @@ func runWorker() int {
 			got = running.stop()
 		case "take":
 			got.Taken = take(limiter, o.Goroutines, o.Count)
+		case "push":
+			got.Status, got.Handled = receive(pushes, o)
 		}
 		got.StoreCalls, got.StoreErrors = int(counted.calls.Swap(0)), int(counted.errors.Swap(0))
 		got.Commands = int(commands.n.Swap(0))
@@ -312,6 +327,23 @@ func take(l *redisstore.Limiter, goroutines, count int) (taken []time.Time) {
 	}
 	wg.Wait()
 	return taken
+}
+
+// receive receives a push as a handler of its own, and returns the status and how often the push was handled.
+func receive(pushes *redisstore.Deduplicator, o order) (status, handled int) {
+	h, err := wechatuserpush.NewHandler(wechatuserpush.Config{
+		AppID: appID, Token: pushToken, AllowPlain: true, Deduplicator: pushes,
+	}, func(context.Context, wechatuserpush.Event) error {
+		if o.Hang {
+			select {}
+		}
+		handled++
+		return nil
+	})
+	check(err)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/?"+o.Query, strings.NewReader(o.Body)))
+	return w.Code, handled
 }
 
 // countingStore counts the calls of a store's methods, and those that failed although their caller had time.

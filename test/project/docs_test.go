@@ -28,39 +28,6 @@ import (
 // moduleRoot is the folder of the module, as seen from this one.
 const moduleRoot = "../.."
 
-// The two READMEs have the same sections and, except for comments, the same code.
-func TestREADMEsAreInStep(t *testing.T) {
-	english, chinese := readme(t, "README.md"), readme(t, "README.zh-CN.md")
-
-	assert.Equal(t, english.headings, chinese.headings)
-	assert.Equal(t, english.code, chinese.code)
-	assert.NotEmpty(t, english.code)
-}
-
-type parts struct {
-	headings []int // their levels
-	code     []string
-}
-
-func readme(t *testing.T, name string) (p parts) {
-	t.Helper()
-	comment := regexp.MustCompile(`\s*(//|# ).*`)
-	text, err := os.ReadFile(filepath.Join(moduleRoot, name))
-	require.NoError(t, err)
-	for i, part := range strings.Split(string(text), "```") {
-		if i%2 == 1 {
-			p.code = append(p.code, comment.ReplaceAllString(part, ""))
-			continue
-		}
-		for line := range strings.Lines(part) {
-			if level := len(line) - len(strings.TrimLeft(line, "#")); level > 0 {
-				p.headings = append(p.headings, level)
-			}
-		}
-	}
-	return p
-}
-
 // All links within the repository lead to a file, and to a heading if they name one.
 func TestLinksOfTheDocs(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
@@ -174,7 +141,6 @@ var (
 	list                  iter.Seq2[string, error]
 	report                *wechatuser.BulkReport
 	err                   error
-	oa                    interface{ GetAccessTokenContext(context.Context) (string, error) }
 )
 `
 
@@ -204,7 +170,11 @@ var nested = map[string]struct {
 	},
 }
 
-// TestGoBlocksOfTheDocs compiles each Go block of the documents. A block is a file, or declarations, or
+// ofPeers finds the imports of other SDKs, which only the module that compares them requires.
+var ofPeers = regexp.MustCompile(`"(github\.com/(?:silenceper|chanxuehong)/[^"]+)"`)
+
+// TestGoBlocksOfTheDocs compiles each Go block of the documents. Code for a module that cannot be had is fenced with
+// golang and not compiled. A block is a file, or declarations, or
 // what is inside a function that returns an error; there, a variable may be left unused.
 func TestGoBlocksOfTheDocs(t *testing.T) {
 	t.Parallel()
@@ -263,6 +233,10 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 					b.module = dir
 					b.imports = append(b.imports, used(module.packages, b.text+module.given)...)
 				}
+			}
+			for _, path := range ofPeers.FindAllStringSubmatch(b.text, -1) {
+				b.module = "benchmarks/peers"
+				b.imports = append(b.imports, path[1])
 			}
 			blocks = append(blocks, b)
 		}

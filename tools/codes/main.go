@@ -1,6 +1,6 @@
-// Command codes generates the table of errcodes in docs/errors.md from codes.go.
+// Command codes generates the tables of errcodes in docs/errors.md and docs/errors.zh-CN.md from codes.go.
 //
-//go:generate go run . ../../codes.go ../../docs/errors.md
+//go:generate go run . ../../codes.go ../../docs/errors.md ../../docs/errors.zh-CN.md
 package main
 
 import (
@@ -32,30 +32,36 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: codes codes.go errors.md")
+	if len(args) != 3 {
+		return errors.New("usage: codes codes.go errors.md errors.zh-CN.md")
 	}
 	groups, err := readGroups(args[0])
 	if err != nil {
 		return err
 	}
-	document, err := os.ReadFile(args[1])
-	if err != nil {
-		return err
+	for i, lang := range []language{english, chinese} {
+		name := args[1+i]
+		document, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if document, err = update(document, groups, lang); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, document, 0o644); err != nil {
+			return err
+		}
 	}
-	if document, err = update(document, groups); err != nil {
-		return err
-	}
-	return os.WriteFile(args[1], document, 0o644)
+	return nil
 }
 
 // update returns the document with everything below the marker generated anew.
-func update(document []byte, groups []group) ([]byte, error) {
+func update(document []byte, groups []group, lang language) ([]byte, error) {
 	at := marker.FindIndex(document)
 	if at == nil {
 		return nil, fmt.Errorf("the document has no line that matches %q", marker)
 	}
-	return slices.Concat(document[:at[1]], tables(groups)), nil
+	return slices.Concat(document[:at[1]], tables(groups, lang)), nil
 }
 
 // group is a block of constants in codes.go. The texts of a code come from the package itself; only its name and its
@@ -127,28 +133,26 @@ var classes = []struct {
 }
 
 // tables returns a Markdown table for each group.
-func tables(groups []group) []byte {
+func tables(groups []group, lang language) []byte {
 	var b bytes.Buffer
 	for _, g := range groups {
-		fmt.Fprintf(&b, "\n### %s\n\n", g.title)
-		fmt.Fprintln(&b, "| errcode | errmsg, meaning, 含义 | what to do | class |")
-		fmt.Fprintln(&b, "|---|---|---|---|")
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n|---|---|---|---|\n", lang.title(g.title), lang.header)
 		for _, c := range g.codes {
 			n := strconv.Itoa(int(c.code))
 			fmt.Fprintf(&b, "| <a id=%q></a>[%s](%s)<br>`%s` | %s | %s | %s |\n",
-				n, n, c.code.DocURL(), c.name, meaning(c.code), cell(c.code.Remedy()), classesOf(c.code))
+				n, n, c.code.DocURL(), c.name, meaning(c.code, lang), cell(lang.remedy(c.code)), classesOf(c.code))
 		}
 	}
 	return b.Bytes()
 }
 
-// meaning returns the errmsg of a code, if known, and its meaning in English and Chinese.
-func meaning(c wechatuser.Code) string {
-	parts := []string{cell(c.Meaning()), cell(c.MeaningZH())}
+// meaning returns the errmsg of a code, if known, and its meaning.
+func meaning(c wechatuser.Code, lang language) string {
+	meaning := cell(lang.meaning(c))
 	if text := c.Text(); text != "" {
-		parts = append([]string{"`" + strings.ReplaceAll(text, "|", `\|`) + "`"}, parts...)
+		return "`" + strings.ReplaceAll(text, "|", `\|`) + "`<br>" + meaning
 	}
-	return strings.Join(parts, "<br>")
+	return meaning
 }
 
 // classesOf returns the names of the error classes that a code belongs to.
