@@ -122,7 +122,8 @@ func (s *Source) take(ctx context.Context, g *grant) error {
 	return cacheError(err)
 }
 
-// Remove deletes the tokens of an account that has withdrawn its authorization, as the push unauthorized says.
+// Remove deletes the tokens of an account that has withdrawn its authorization, as the push unauthorized says. Calls of
+// clients that have its token in memory fail with 61003.
 //
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html
 func (p *Platform) Remove(ctx context.Context, appID string) error {
