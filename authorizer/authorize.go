@@ -187,6 +187,46 @@ func (p *Platform) Authorizers(ctx context.Context) iter.Seq2[Authorizer, error]
 	}
 }
 
+// Restore saves the refresh tokens of getAuthorizerList for accounts of which the store has none, such as after the store
+// was lost, and returns how many it saved. Without it, each account reads the list by itself at its next refresh.
+func (p *Platform) Restore(ctx context.Context) (saved int, err error) {
+	for a, err := range p.Authorizers(ctx) {
+		if err != nil {
+			return saved, err
+		}
+		if a.refreshToken == "" {
+			continue
+		}
+		ok, err := p.Source(a.AppID).restore(ctx, a.refreshToken)
+		if err != nil {
+			return saved, err
+		}
+		if ok {
+			saved++
+		}
+	}
+	return saved, nil
+}
+
+// restore saves a refresh token if the store has none. It takes the lock of the account's token, since a process that
+// is refreshing it may save a newer one.
+func (s *Source) restore(ctx context.Context, refresh string) (saved bool, err error) {
+	if stored, err := s.loadRefreshToken(ctx); err != nil || stored != "" {
+		return false, err
+	}
+	unlock, err := tokenStore{s.p.tokens, s.tokenKey()}.Lock(ctx)
+	if err != nil {
+		return false, fmt.Errorf("authorizer: the lock of %s: %w", s.appID, err)
+	}
+	if unlock != nil {
+		defer unlock()
+	}
+	if stored, err := s.loadRefreshToken(ctx); err != nil || stored != "" {
+		return false, err
+	}
+	return true, s.p.saveSecret(ctx, s.refreshTokenKey(), refresh, "the refresh token of "+s.appID, 0)
+}
+
 type authorizerListRequest struct {
 	ComponentAppID string `json:"component_appid"`
 	Offset         int    `json:"offset"`

@@ -419,6 +419,46 @@ func TestManyAuthorizers(t *testing.T) {
 	})
 }
 
+func TestRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 4)
+		last := w.codes[3]
+		w.codes = w.codes[:3]
+		p := w.ready()
+		for i := range 2 {
+			require.NoError(t, w.store.DeleteSecret(t.Context(), w.refreshKey(i)))
+		}
+		n, err := p.Restore(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 2, n)
+		w.wechat.ExpireAuthorizerTokens()
+		for i := range 3 {
+			_, err := w.client(p, i).GetFans(t.Context(), "")
+			require.NoError(t, err)
+		}
+		assert.Equal(t, 1, w.wechat.Calls(pathList))
+
+		require.NoError(t, w.store.DeleteSecret(t.Context(), w.refreshKey(0)))
+		w.store.fail(errors.New("disk full"), nil)
+		_, err = p.Restore(t.Context())
+		require.ErrorContains(t, err, "saving the refresh token")
+		assertCleanError(t, err)
+		w.store.fail(nil, errors.New("unreachable"))
+		_, err = p.Restore(t.Context())
+		require.ErrorContains(t, err, "reading the refresh token")
+		w.store.fail(nil, nil)
+		w.wechat.FailNext(pathList, wechatuser.CodeDailyQuotaExceeded, 1)
+		_, err = p.Restore(t.Context())
+		require.ErrorIs(t, err, wechatuser.CodeDailyQuotaExceeded)
+
+		// An account whose code was not exchanged has no refresh token yet.
+		_, err = w.client(p, 3).GetFans(t.Context(), "")
+		require.ErrorContains(t, err, "pass the authorization_code of the latest push to ExchangeCode")
+		_, err = p.ExchangeCode(t.Context(), last)
+		require.NoError(t, err)
+	})
+}
+
 // What an operator has to do is in the error, and nothing is asked again and again meanwhile.
 func TestAuthorizationEnds(t *testing.T) {
 	for name, tt := range map[string]struct {

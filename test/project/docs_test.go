@@ -127,6 +127,7 @@ import (
 	"testing"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/authorizer"
 )
 
 var (
@@ -141,10 +142,13 @@ var (
 	list                  iter.Seq2[string, error]
 	report                *wechatuser.BulkReport
 	err                   error
+
+	platform      *authorizer.Platform
+	account, code string // of an account that authorizes it
 )
 `
 
-var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser"}
+var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/authorizer"}
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
@@ -152,7 +156,8 @@ var packages = []string{
 	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
-	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/examples/newcomers",
+	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/authorizer",
+	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatuserpush",
 	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
 }
 
