@@ -108,10 +108,13 @@ func (f Fault) String() string {
 	if f.Delay > 0 {
 		text += " after " + f.Delay.String()
 	}
-	if f.Times > 0 {
-		text += fmt.Sprintf(" to %d calls", f.Times)
-	} else {
+	switch f.Times {
+	case 0:
 		text += " to all calls"
+	case 1:
+		text += " to 1 call"
+	default:
+		text += fmt.Sprintf(" to %d calls", f.Times)
 	}
 	if !isAnyPath(f.Path) {
 		text += " of " + f.Path

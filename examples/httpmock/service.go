@@ -1,5 +1,7 @@
 // Package welcome is a small backend service that uses the SDK to give new followers a tag and a remark. Its tests show
 // the three usual ways to test such a service: with httpmock, with the simulator and with a hand-written fake.
+//
+//	go test ./examples/httpmock
 package welcome
 
 import (

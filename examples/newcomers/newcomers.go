@@ -1,4 +1,7 @@
-// Package newcomers is a nightly job that tags the users who started following yesterday. docs/testing.md tests it.
+// Package newcomers is a nightly job that tags the users who started following yesterday. docs/testing.md explains its
+// tests: with a fake, with httpmock, and with the simulator, its faults and its clock.
+//
+//	go test ./examples/newcomers
 package newcomers
 
 import (

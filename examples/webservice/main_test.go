@@ -8,14 +8,11 @@ import (
 	"flag"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,200 +74,6 @@ func (f *fixture) do(t *testing.T, method, path string) response {
 	return res
 }
 
-func TestFollower(t *testing.T) {
-	f := newFixture(t)
-
-	res := f.do(t, "GET", "/followers/"+openID)
-
-	assert.Equal(t, http.StatusOK, res.status)
-	assert.Equal(t, openID, res.body["openid"])
-	assert.EqualValues(t, 1, res.body["subscribe"])
-}
-
-func TestTag(t *testing.T) {
-	f := newFixture(t)
-	vip := f.account.AddTag("会员")
-	path := "/followers/" + openID + "/tags/" + url.PathEscape("会员")
-
-	for range 3 {
-		assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status)
-	}
-
-	assert.Equal(t, []string{openID}, f.account.TagFans(vip))
-	assert.Equal(t, 1, f.account.Calls("/cgi-bin/tags/get"), "tag IDs are cached")
-
-	require.NoError(t, f.wechat.DeleteTag(t.Context(), vip))
-	assert.Equal(t, http.StatusNotFound, f.do(t, "PUT", path).status)
-	recreated := f.account.AddTag("会员")
-	assert.Equal(t, http.StatusOK, f.do(t, "PUT", path).status, "a wrong ID is dropped from the cache")
-	assert.Equal(t, []string{openID}, f.account.TagFans(recreated))
-}
-
-func TestNotFound(t *testing.T) {
-	f := newFixture(t)
-	f.account.AddTag("vip")
-	f.account.Unfollow(wechatusertest.OpenID(1))
-	for _, request := range []string{
-		"GET /followers/" + wechatusertest.OpenID(1),               // former follower
-		"GET /followers/oFAKEnobody",                               // 40003
-		"PUT /followers/" + wechatusertest.OpenID(1) + "/tags/vip", // 50005
-		"PUT /followers/" + wechatusertest.ForeignOpenID(0) + "/tags/vip",
-		"PUT /followers/" + openID + "/tags/nothing",
-	} {
-		method, path, _ := strings.Cut(request, " ")
-		assert.Equal(t, http.StatusNotFound, f.do(t, method, path).status, request)
-	}
-	assert.Empty(t, grep(f.log, "request failed"), "these are the caller's errors")
-	assert.Equal(t, "ok", f.do(t, "GET", "/healthz").body["wechat"])
-}
-
-func grep(log *bytes.Buffer, what string) string {
-	for line := range strings.Lines(log.String()) {
-		if strings.Contains(line, what) {
-			return line
-		}
-	}
-	return ""
-}
-
-// failNext makes the next call fail with an errcode.
-func failNext(code wechatuser.Code) func(*wechatusertest.Server) {
-	return func(s *wechatusertest.Server) { s.FailNext("*", code, 1) }
-}
-
-func TestErrorResponses(t *testing.T) {
-	for name, c := range map[string]struct {
-		setup      func(*wechatusertest.Server)
-		status     int
-		retryAfter string
-		errcode    wechatuser.Code
-		health     string
-	}{
-		"minute quota": {failNext(wechatuser.CodeMinuteQuotaExceeded), 429, "61", 45011, "quota"},
-		"daily quota":  {failNext(wechatuser.CodeDailyQuotaExceeded), 503, "3601", 45009, "quota"},
-		"busy":         {failNext(wechatuser.CodeSystemBusy), 502, "", -1, "unreachable"},
-		"no right":     {failNext(wechatuser.CodeAPIUnauthorized), 502, "", 48001, "refused"},
-		"unknown code": {failNext(99999), 502, "", 99999, "refused"},
-		"whitelist": {func(s *wechatusertest.Server) {
-			s.FailNext("/cgi-bin/stable_token", wechatuser.CodeIPNotAllowed, 1)
-		}, 502, "", 40164, "refused"},
-		"gateway": {func(s *wechatusertest.Server) {
-			s.FailNextHTTP("*", 502, "<html>"+secret, 1)
-		}, 502, "", 0, "unreachable"},
-		"no response": {func(s *wechatusertest.Server) { s.DropAnswers("*", 1) }, 502, "", 0, "unreachable"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.now = func() time.Time { return time.Date(2026, 1, 1, 15, 0, 0, 0, time.UTC) } // 23:00 in Beijing
-			c.setup(f.account)
-
-			res := f.do(t, "GET", "/followers/"+openID)
-
-			assert.Equal(t, c.status, res.status)
-			assert.Equal(t, c.retryAfter, res.header.Get("Retry-After"))
-			assert.NotEmpty(t, res.body["error"])
-			if c.errcode != 0 {
-				assert.EqualValues(t, c.errcode, res.body["errcode"])
-				assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, res.body["rid"])
-			}
-			assert.Equal(t, c.status >= 500, grep(f.log, "request failed") != "")
-			assert.Equal(t, c.health, f.do(t, "GET", "/healthz").body["wechat"])
-		})
-	}
-}
-
-func TestHealthMakesNoCalls(t *testing.T) {
-	f := newFixture(t)
-
-	res := f.do(t, "GET", "/healthz")
-
-	assert.Equal(t, http.StatusOK, res.status)
-	assert.Equal(t, "not called yet", res.body["wechat"])
-	assert.Zero(t, f.account.Calls("*"))
-	assert.Zero(t, f.account.Calls("/cgi-bin/stable_token"))
-}
-
-// gate is an interceptor that blocks calls until it is opened, and signals that a call has reached it.
-type gate struct{ reached, open chan struct{} }
-
-func newGate() *gate { return &gate{make(chan struct{}, 1), make(chan struct{})} }
-
-func (g *gate) intercept(
-	ctx context.Context, call wechatuser.Call, next func(context.Context) (wechatuser.Result, error),
-) (wechatuser.Result, error) {
-	if call.API == "userInfo" {
-		g.reached <- struct{}{}
-		select {
-		case <-g.open:
-		case <-ctx.Done():
-		}
-	}
-	return next(ctx)
-}
-
-// start serves the fixture on a port, and sends one request to it.
-func (f *fixture) start(
-	t *testing.T, grace time.Duration,
-) (addr string, stop func(), served, sent chan error, status chan int) {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	addr = listener.Addr().String()
-	served, sent, status = make(chan error, 1), make(chan error, 1), make(chan int, 1)
-	go func() { served <- serve(ctx, listener, f.routes(), grace) }()
-	go func() {
-		hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		req, err := http.NewRequest("GET", "http://"+addr+"/followers/"+openID, nil)
-		if err != nil {
-			sent <- err
-			return
-		}
-		resp, err := hc.Do(req)
-		if err == nil {
-			status <- resp.StatusCode
-			err = resp.Body.Close()
-		}
-		sent <- err
-	}()
-	return addr, stop, served, sent, status
-}
-
-func TestShutdownWaitsForRequests(t *testing.T) {
-	g := newGate()
-	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
-	addr, stop, served, sent, status := f.start(t, time.Minute)
-	<-g.reached
-
-	stop()
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err != nil
-	}, 10*time.Second, time.Millisecond, "no new connections are accepted")
-	close(g.open)
-
-	assert.NoError(t, <-served)
-	assert.NoError(t, <-sent)
-	assert.Equal(t, http.StatusOK, <-status)
-}
-
-func TestShutdownCancelsSlowRequests(t *testing.T) {
-	g := newGate()
-	f := newFixture(t, wechatuser.WithInterceptor(g.intercept))
-	_, stop, served, sent, status := f.start(t, time.Millisecond)
-	<-g.reached
-
-	stop() // the gate stays closed
-
-	assert.ErrorContains(t, <-served, "requests in flight were canceled after 1ms")
-	assert.NoError(t, <-sent)
-	assert.Equal(t, http.StatusServiceUnavailable, <-status, "the client gets a response")
-	assert.Zero(t, f.account.Calls("/cgi-bin/user/info"))
-}
-
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
@@ -319,14 +122,4 @@ func TestIncompleteCredential(t *testing.T) {
 	t.Setenv("WECHAT_APPID", "")
 	t.Setenv("WECHAT_SECRET", "SENTINEL")
 	assert.ErrorContains(t, run(t.Context(), nil, io.Discard, io.Discard), "WECHAT_APPID is not")
-}
-
-func TestPaths(t *testing.T) {
-	f := newFixture(t)
-
-	res := f.do(t, "GET", "/")
-
-	assert.Equal(t, http.StatusOK, res.status)
-	want := []any{"GET /followers/{openid}", "PUT /followers/{openid}/tags/{name}", "GET /healthz"}
-	assert.Equal(t, want, res.body["paths"])
 }

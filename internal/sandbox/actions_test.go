@@ -105,8 +105,10 @@ func TestTags(t *testing.T) {
 		assert.Contains(t, failed, "no tag selected")
 	}
 	s.account.Unfollow(id(9))
-	failed, _ := s.doFails(t, "tag", url.Values{"openid": {id(8), id(9)}, "tag": {"100"}})
+	failed, page := s.doFails(t, "tag", url.Values{"openid": {id(8), id(9)}, "tag": {"100"}})
 	assert.Equal(t, id(9)+" is not a follower", failed)
+	assert.Contains(t, page, `value="`+id(8)+`" checked`, "the selection is kept")
+	assert.Contains(t, page, `<option value="100" selected>`)
 	for i := range 20 {
 		s.account.AddTag("tag"+strconv.Itoa(i), id(10))
 	}

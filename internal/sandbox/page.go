@@ -66,6 +66,11 @@ type page struct {
 	Codes []wechatuser.Code
 }
 
+// Ticked reports whether a user was selected in a form that has failed, so that the selection is not lost.
+func (p *page) Ticked(openID string) bool {
+	return slices.Contains(p.Form["openid"], openID) && openID != p.People.User
+}
+
 type people struct {
 	filter
 	List  []person

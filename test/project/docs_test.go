@@ -156,9 +156,10 @@ var packages = []string{
 	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
-	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/authorizer",
-	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatuserpush",
-	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
+	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/accounts",
+	"github.com/wechatuser/wechatuser/authorizer", "github.com/wechatuser/wechatuser/examples/newcomers",
+	"github.com/wechatuser/wechatuser/wechatuserpush", "github.com/wechatuser/wechatuser/wechatusertest",
+	"go.uber.org/goleak",
 }
 
 // nested are the packages of other modules, by the folder of the module, and what is given there.
