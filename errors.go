@@ -151,6 +151,23 @@ func isTokenAPI(api string) bool {
 	return api == endpoints[accessToken].api || api == endpoints[stableToken].api
 }
 
+// isAuthorizerAPI reports whether a call is a token request of package authorizer.
+func isAuthorizerAPI(api string) bool {
+	return api == "getAuthorizerAccessToken" || api == "getComponentAccessToken"
+}
+
+// isOfAPI reports whether err is the error of such a call.
+func isOfAPI(err error, is func(api string) bool) bool {
+	var (
+		refusal   *Error
+		transport *TransportError
+		response  *ResponseError
+	)
+	return errors.As(err, &refusal) && is(refusal.API) ||
+		errors.As(err, &transport) && is(transport.API) ||
+		errors.As(err, &response) && is(response.API)
+}
+
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
 //
 // It unwraps to its cause: errors.Is finds [context.DeadlineExceeded] and [context.Canceled], and errors.As
@@ -347,6 +364,8 @@ func rebuildError(r redact.Redactor, err error) (error, bool) {
 	case *ArgumentError:
 		return &ArgumentError{API: r.Text(e.API), Field: r.Text(e.Field), Reason: r.Text(e.Reason)}, true
 	case *tokenLimitError:
+		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
+	case *tokencache.LimitError: // of package authorizer
 		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
 	}
 	return nil, false

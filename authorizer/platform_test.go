@@ -761,6 +761,46 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// A job with patience persists while no token can be fetched, as it does if it fetches its tokens itself.
+func TestJobOutlastsATokenOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, path := range []string{pathComponentToken, pathToken} {
+			w := newWorld(t, 1)
+			p := w.ready()
+			tag := w.accounts[0].AddTag("vip")
+			c := w.client(p, 0)
+			w.wechat.ExpireTokens()
+			w.wechat.ExpireAuthorizerTokens()
+			w.wechat.FailNext(path, wechatuser.CodeSystemBusy, 5)
+			patience := wechatuser.WithPatience(time.Hour)
+			report, err := c.BulkTagging(t.Context(), tag, c.AllFans(t.Context(), patience), patience)
+			require.NoError(t, err, path)
+			assert.Equal(t, 3, report.Applied)
+			assert.Len(t, w.accounts[0].TagFans(tag), 3)
+		}
+	})
+}
+
+// So many token requests in a minute are an error that says when to go on, which a job waits for.
+func TestTokenRequestsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		c := w.client(w.ready(), 0)
+		w.wechat.ExpireAuthorizerTokens()
+		w.wechat.FailNextHTTP(pathToken, 403, "blocked", 1000)
+		var err error
+		for range 30 {
+			_, err = c.GetFans(t.Context(), "")
+			require.Error(t, err)
+		}
+		require.ErrorIs(t, err, wechatuser.ErrRateLimited)
+		require.ErrorIs(t, err, wechatuser.ErrTemporary)
+		assert.ErrorContains(t, err, "no more token requests for now")
+		assertCleanError(t, err)
+		assert.LessOrEqual(t, w.wechat.Calls(pathToken), 10)
+	})
+}
+
 // A transport that does not return, and ignores its context, stops nobody for good.
 func TestStuckTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
