@@ -78,7 +78,7 @@ func (a *app) target() (target doctor.Target, closeTarget func(), err error) {
 		}
 		return doctor.Target{
 			AppID: acc.AppID, Secret: secret, BaseURL: cmp.Or(acc.BaseURL, wechatuser.BaseURL), PlainHTTP: acc.PlainHTTP,
-			Options: []wechatuser.Option{wechatuser.WithUserAgent("wechatuser-cli/" + version())},
+			Options: []wechatuser.Option{wechatuser.WithUserAgent("wechatuser-cli/" + wechatuser.Version)},
 		}, func() {}, nil
 	}
 	if _, err := a.openSandbox(); err != nil {

@@ -390,7 +390,7 @@ func TestSandboxState(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	assert.Contains(t, run(t, "--version").stdout, "wechatuser "+wechatuser.Version)
+	assert.Equal(t, "wechatuser v"+wechatuser.Version+"\n", run(t, "--version").stdout)
 }
 
 func TestCompletion(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 			`  wechatuser --sandbox fans --limit 3        # 内存中模拟账号的前几个用户
   wechatuser doctor                          # 检查本机为何调用失败
   wechatuser tags add vip -f openids.txt     # 为文件中的用户打标签`),
-		Version: version(),
+		Version: "v" + wechatuser.Version, // they are released together
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
@@ -166,15 +165,6 @@ func (a *app) explainUsage(err error) string {
 		for _, t := range usageTexts {
 			text = t.english.ReplaceAllString(text, t.chinese)
 		}
-	}
-	return text
-}
-
-// version returns the version that the tool was installed with, or that of the library.
-func version() string {
-	text := wechatuser.Version
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		text = info.Main.Version
 	}
 	return text
 }

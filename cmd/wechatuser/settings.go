@@ -56,7 +56,7 @@ func (a *app) client(opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts = append(opts, wechatuser.WithSecretSource(source), wechatuser.WithUserAgent("wechatuser-cli/"+version()))
+	opts = append(opts, wechatuser.WithSecretSource(source), wechatuser.WithUserAgent("wechatuser-cli/"+wechatuser.Version))
 	if acc.BaseURL != "" {
 		opts = append(opts, wechatuser.WithBaseURL(acc.BaseURL))
 	}

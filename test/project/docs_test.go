@@ -152,7 +152,7 @@ var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wec
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
-	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
+	"cmp", "context", "encoding/json", "encoding/xml", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
 	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",

@@ -18,7 +18,7 @@ import (
 const module = "github.com/wechatuser/wechatuser"
 
 // public are the packages that users import.
-var public = []string{".", "accounts", "wechatusertest", "redisstore", "otelwechatuser"}
+var public = []string{".", "accounts", "wechatuserpush", "wechatusertest", "redisstore", "otelwechatuser"}
 
 // Each exported name of the public packages has a doc comment.
 func TestEveryExportedNameHasAComment(t *testing.T) {
