@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +78,8 @@ const (
 func WithRotatingRefreshTokens() Option { return func(c *config) { c.rotateRefresh = true } }
 
 // NewPlatform starts a platform, as [NewServer] does. The options of NewServer apply, [WithAccount] sets app ID and
-// secret of the platform, and [WithIPWhitelist] also limits calls with the tokens of accounts.
+// secret of the platform, and [WithIPWhitelist] also limits calls with the tokens of accounts. With [WithPushes] it
+// pushes tickets, and the authorizations that accounts grant, change and withdraw.
 func NewPlatform(opts ...Option) *Platform {
 	s := newServer(append([]Option{WithAccount(defaultPlatformAppID, defaultPlatformSecret)}, opts...))
 	p := &Platform{
@@ -97,6 +99,9 @@ func NewPlatform(opts ...Option) *Platform {
 		s.routes[componentPath+name] = &route{endpoint: &e, path: componentPath + name}
 	}
 	s.serve(p)
+	if s.target != nil {
+		p.Ticket()
+	}
 	return p
 }
 
@@ -132,8 +137,24 @@ func (p *Platform) ticket() string {
 		p.pushed = n
 		p.lastTicket = "ticket@@@" + p.randomText(86, len(tokenAlphabet))
 		p.tickets[p.lastTicket] = p.now()
+		p.pushInfo("component_verify_ticket", pushField{"ComponentVerifyTicket", p.lastTicket})
 	}
 	return p.lastTicket
+}
+
+// pushInfo pushes an event of the platform, if there is a URL for pushes. p.mu is held.
+// https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html
+func (p *Platform) pushInfo(infoType string, fields ...pushField) {
+	w := new(xmlWriter)
+	w.lit("<xml>")
+	w.text("AppId", p.AppID)
+	w.number("CreateTime", p.now().Unix())
+	w.text("InfoType", infoType)
+	for _, f := range fields {
+		w.text(f.name, f.value)
+	}
+	w.lit("</xml>")
+	p.push(pushEvent{event: infoType, xml: string(w.b)})
 }
 
 // OnTicket calls push with the latest ticket, and with each new one while [Platform.Advance] moves the clock.
@@ -180,8 +201,11 @@ func (p *Platform) Authorize(account *Server, permissions ...int) (code string) 
 	account.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
+	now, infoType := p.now(), "updateauthorized"
 	a := p.byAppID[account.AppID]
+	if a == nil || a.ended != 0 {
+		infoType = "authorized"
+	}
 	if a == nil {
 		a = &authorization{account: account}
 		p.byAppID[account.AppID] = a
@@ -193,6 +217,8 @@ func (p *Platform) Authorize(account *Server, permissions ...int) (code string) 
 	a.at, a.permissions, a.ended, a.refresh = now, slices.Clone(permissions), 0, p.newRefreshToken()
 	code = "queryauthcode@@@" + p.randomText(86, len(tokenAlphabet))
 	p.codes[code] = &authorizationCode{a, now.Add(codeLife)}
+	p.pushInfo(infoType, pushField{"AuthorizerAppid", account.AppID}, pushField{"AuthorizationCode", code},
+		pushField{"AuthorizationCodeExpiredTime", strconv.Itoa(int(codeLife / time.Second))})
 	return code
 }
 
@@ -222,6 +248,9 @@ func (p *Platform) end(method, appID string, code wechatuser.Code) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mustHave(method, appID).ended = code
+	if code == wechatuser.CodeComponentUnauthorized {
+		p.pushInfo("unauthorized", pushField{"AuthorizerAppid", appID})
+	}
 }
 
 // ReplaceRefreshToken replaces the refresh token of an account: the old one fails with 61023, and getAuthorizerList has
