@@ -468,7 +468,8 @@ func TestDoTokenParam(t *testing.T) {
 // 40001 of a request without a token is about a credential in its body.
 func TestDoWithoutTokenIsRejected(t *testing.T) {
 	s := testutil.Play(testutil.RespondJSON(`{"errcode":40001,"errmsg":"invalid credential"}`))
-	err := testutil.NewClient(t, s).Do(t.Context(), wechatuser.Request{Path: "/x", Body: struct{}{}, WithoutToken: true}, nil)
+	req := wechatuser.Request{Path: "/x", Body: struct{}{}, WithoutToken: true}
+	err := testutil.NewClient(t, s).Do(t.Context(), req, nil)
 	assert.ErrorIs(t, err, wechatuser.ErrCredential)
 	assert.NotErrorIs(t, err, wechatuser.ErrInvalidToken)
 	assert.Equal(t, 1, s.Count())
@@ -485,7 +486,9 @@ func TestDoShowsNoSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				req := wechatuser.Request{Path: "/x", Body: map[string]string{"r": secret}, Secrets: []string{secret}, Idempotent: true}
+				req := wechatuser.Request{
+					Path: "/x", Body: map[string]string{"r": secret}, Secrets: []string{secret}, Idempotent: true,
+				}
 				err := testutil.NewClient(t, testutil.Play(respond)).Do(t.Context(), req, &struct {
 					ExpiresIn int `json:"expires_in"`
 				}{})

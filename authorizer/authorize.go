@@ -27,8 +27,8 @@ func (p *Platform) StartTicketPush(ctx context.Context) error {
 
 // AuthorizationURL returns the address of the page on which the administrator of an Official Account authorizes the
 // platform. It is valid for one authorization within 30 minutes. A browser has to come to it by a link on a page of the
-// domain that is set in the platform's console. WeChat then sends the browser to redirect, with the parameters auth_code
-// and expires_in: pass the first to [Platform.ExchangeCode].
+// domain that is set in the platform's console. WeChat then sends the browser to redirect, with the parameters
+// auth_code and expires_in: pass the first to [Platform.ExchangeCode].
 //
 // https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getpreauthcode
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Authorization_Process_Technical_Description.html
@@ -63,14 +63,14 @@ type Authorization struct {
 	Permissions []int
 }
 
-// ExchangeCode exchanges the authorization_code of an account that has authorized the platform, or has done so again. It
-// stores the tokens of the account. The code is the auth_code of the redirect, or the AuthorizationCode of the push
+// ExchangeCode exchanges the authorization_code of an account that has authorized the platform, or has done so again.
+// It stores the tokens of the account. The code is the auth_code of the redirect, or the AuthorizationCode of the push
 // authorized or updateauthorized; it is valid for an hour and once.
 //
 // The authorization is not lost if ExchangeCode fails after WeChat has accepted the code. If no response arrived, the
 // error matches [wechatuser.ErrAmbiguous], and the [Source] of the account reads the refresh token with
-// getAuthorizerList. If the store is unavailable, the Source keeps the tokens and saves them later; the Authorization is
-// returned together with the error then.
+// getAuthorizerList. If the store is unavailable, the Source keeps the tokens and saves them later; the Authorization
+// is returned together with the error then.
 //
 // https://developers.weixin.qq.com/doc/oplatform/OpenApiDoc/thirdparty/ticket-token/api_query_auth.html
 func (p *Platform) ExchangeCode(ctx context.Context, code string) (Authorization, error) {
@@ -187,8 +187,8 @@ func (p *Platform) Authorizers(ctx context.Context) iter.Seq2[Authorizer, error]
 	}
 }
 
-// Restore saves the refresh tokens of getAuthorizerList for accounts of which the store has none, such as after the store
-// was lost, and returns how many it saved. Without it, each account reads the list by itself at its next refresh.
+// Restore saves the refresh tokens of getAuthorizerList for accounts of which the store has none, such as after the
+// store was lost, and returns how many it saved. Without it, each account reads the list by itself at its next refresh.
 func (p *Platform) Restore(ctx context.Context) (saved int, err error) {
 	for a, err := range p.Authorizers(ctx) {
 		if err != nil {

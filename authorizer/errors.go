@@ -8,8 +8,8 @@ import (
 )
 
 // ErrNoTicket reports that there is no component_verify_ticket yet, so that the platform has no token.
-var ErrNoTicket = errors.New("authorizer: there is no component_verify_ticket: WeChat pushes one every 10 minutes to the " +
-	"event URL of the third-party platform; check that the pushes arrive there, or call StartTicketPush")
+var ErrNoTicket = errors.New("authorizer: there is no component_verify_ticket: WeChat pushes one every 10 minutes " +
+	"to the event URL of the third-party platform; check that the pushes arrive there, or call StartTicketPush")
 
 // ErrNotAuthorized reports that WeChat does not list an account among those that have authorized the platform.
 var ErrNotAuthorized = errors.New("authorizer: the account has not authorized the third-party platform, or does not " +

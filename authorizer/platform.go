@@ -93,7 +93,9 @@ func WithClientOptions(opts ...wechatuser.Option) Option {
 //
 // If arguments or options are wrong it returns one error, which wraps a [*wechatuser.ArgumentError] for each of them.
 func New(appID, secret string, store Store, opts ...Option) (*Platform, error) {
-	cfg := &config{appID: appID, secret: func() string { return secret }, store: store, logger: slog.New(slog.DiscardHandler)}
+	cfg := &config{
+		appID: appID, secret: func() string { return secret }, store: store, logger: slog.New(slog.DiscardHandler),
+	}
 	var errs []error
 	for i, opt := range opts {
 		if opt == nil {
@@ -117,7 +119,7 @@ func New(appID, secret string, store Store, opts ...Option) (*Platform, error) {
 // check checks what wechatuser.New does not, and sets the default of tokens.
 func (c *config) check() (errs []error) {
 	if c.secretSource == nil && c.secret() == "" {
-		errs = append(errs, argumentError("secret", "empty: pass the app secret of the third-party platform, or WithSecretSource"))
+		errs = append(errs, argumentError("secret", "empty: pass that of the third-party platform, or WithSecretSource"))
 	}
 	if isNil(c.store) {
 		return append(errs, argumentError("store", "nil store: pass NewMemoryStore() for a single process"))

@@ -104,7 +104,8 @@ func (w *world) ready() *authorizer.Platform {
 }
 
 func (w *world) client(p *authorizer.Platform, account int) *wechatuser.Client {
-	c, err := wechatuser.New(w.accounts[account].AppID, "", wechatuser.WithTokenSource(p.Source(w.accounts[account].AppID)),
+	appID := w.accounts[account].AppID
+	c, err := wechatuser.New(appID, "", wechatuser.WithTokenSource(p.Source(appID)),
 		wechatuser.WithTransport(w.wechat.Transport()))
 	require.NoError(w.t, err)
 	return c
@@ -635,13 +636,14 @@ func TestSecretSource(t *testing.T) {
 		w := newWorld(t, 1)
 		secrets, calls := []string{"SENTINEL-old-secret", platformSecret}, 0
 		var failure error
-		p, err := authorizer.New(platformAppID, "", w.store, authorizer.WithSecretSource(func(context.Context) (string, error) {
+		source := func(context.Context) (string, error) {
 			if failure != nil {
 				return platformSecret, failure
 			}
 			calls++
 			return secrets[min(calls-1, 1)], nil
-		}), authorizer.WithClientOptions(wechatuser.WithTransport(w.wechat.Transport())))
+		}
+		p, err := authorizer.New(platformAppID, "", w.store, authorizer.WithSecretSource(source), authorizer.WithClientOptions(wechatuser.WithTransport(w.wechat.Transport())))
 		require.NoError(t, err)
 		require.NoError(t, p.SaveTicket(t.Context(), w.wechat.Ticket()))
 		_, err = p.ExchangeCode(t.Context(), w.codes[0])
@@ -670,7 +672,9 @@ func TestNewChecksItsArguments(t *testing.T) {
 	_, err := authorizer.New("", "", nil, nil, authorizer.WithTokenStore(nil), authorizer.WithSecretSource(nil),
 		authorizer.WithLogger(nil))
 	require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
-	for _, field := range []string{"appID", "secret", "store", "opts", "WithTokenStore", "WithSecretSource", "WithLogger"} {
+	for _, field := range []string{
+		"appID", "secret", "store", "opts", "WithTokenStore", "WithSecretSource", "WithLogger",
+	} {
 		assert.ErrorContains(t, err, field)
 	}
 	_, err = authorizer.New("wx1", "s", secretsOnly{})
@@ -709,24 +713,34 @@ func TestFaults(t *testing.T) {
 			return fmt.Sprintf(format, w.wechat.RefreshToken(w.accounts[0].AppID))
 		}
 	}
+	errcode := func(code wechatuser.Code, times int) wechatusertest.Fault {
+		return wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: code, Times: times}
+	}
+	fault := func(kind wechatusertest.FaultKind, times int) wechatusertest.Fault {
+		return wechatusertest.Fault{Kind: kind, Times: times}
+	}
+	status := func(status int) wechatusertest.Fault {
+		return wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: status, Times: 1}
+	}
+	garbage := fault(wechatusertest.FaultGarbage, 1)
 	for name, tt := range map[string]struct {
 		fault wechatusertest.Fault
 		body  func(*world) string
 		fails bool
 	}{
-		"busy":             {fault: wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeSystemBusy, Times: 1}},
-		"busy for long":    {fault: wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeSystemBusy, Times: 3}, fails: true},
-		"502":              {fault: wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 502, Times: 1}},
-		"lost request":     {fault: wechatusertest.Fault{Kind: wechatusertest.FaultDropRequest, Times: 1}},
-		"lost response":    {fault: wechatusertest.Fault{Kind: wechatusertest.FaultDropAnswer, Times: 1}},
-		"cut response":     {fault: wechatusertest.Fault{Kind: wechatusertest.FaultCutBody, Times: 1}},
-		"garbage":          {fault: wechatusertest.Fault{Kind: wechatusertest.FaultGarbage, Times: 1}},
-		"lost for long":    {fault: wechatusertest.Fault{Kind: wechatusertest.FaultDropAnswer, Times: 3}, fails: true},
-		"quota":            {fault: wechatusertest.Fault{Kind: wechatusertest.FaultErrcode, Code: wechatuser.CodeDailyQuotaExceeded, Times: 1}, fails: true},
-		"HTML with tokens": {fault: wechatusertest.Fault{Kind: wechatusertest.FaultHTTP, Status: 403, Times: 1}, body: quote("<p>%s"), fails: true},
-		"no access token":  {fault: wechatusertest.Fault{Kind: wechatusertest.FaultGarbage, Times: 1}, body: quote(`{"authorizer_refresh_token":%q,"expires_in":7200}`), fails: true},
-		"no expiry":        {fault: wechatusertest.Fault{Kind: wechatusertest.FaultGarbage, Times: 1}, body: quote(`{"authorizer_access_token":%q}`), fails: true},
-		"another form":     {fault: wechatusertest.Fault{Kind: wechatusertest.FaultGarbage, Times: 1}, body: quote(`{"expires_in":%q}`), fails: true},
+		"busy":             {errcode(wechatuser.CodeSystemBusy, 1), nil, false},
+		"busy for long":    {errcode(wechatuser.CodeSystemBusy, 3), nil, true},
+		"quota":            {errcode(wechatuser.CodeDailyQuotaExceeded, 1), nil, true},
+		"502":              {status(502), nil, false},
+		"lost request":     {fault(wechatusertest.FaultDropRequest, 1), nil, false},
+		"lost response":    {fault(wechatusertest.FaultDropAnswer, 1), nil, false},
+		"lost for long":    {fault(wechatusertest.FaultDropAnswer, 3), nil, true},
+		"cut response":     {fault(wechatusertest.FaultCutBody, 1), nil, false},
+		"garbage":          {garbage, nil, false},
+		"HTML with tokens": {status(403), quote("<p>%s"), true},
+		"no access token":  {garbage, quote(`{"authorizer_refresh_token":%q,"expires_in":7200}`), true},
+		"no expiry":        {garbage, quote(`{"authorizer_access_token":%q}`), true},
+		"another form":     {garbage, quote(`{"expires_in":%q}`), true},
 	} {
 		for _, path := range []string{pathComponentToken, pathToken} {
 			t.Run(name+path[strings.LastIndex(path, "/"):], func(t *testing.T) {

@@ -75,7 +75,8 @@ func (s *Source) Token(ctx context.Context) (wechatuser.Token, error) {
 // Invalidate replaces a token that WeChat rejected, for all processes. If new tokens are rejected too, it replaces one
 // only after a pause, so that an account whose tokens are rejected for another reason does not use up the daily quota.
 func (s *Source) Invalidate(ctx context.Context, rejected wechatuser.Token) error {
-	if seen := s.seen.Load(); seen != nil && seen.token == rejected.AccessToken && time.Since(seen.since) >= acceptedAfter {
+	seen := s.seen.Load()
+	if seen != nil && seen.token == rejected.AccessToken && time.Since(seen.since) >= acceptedAfter {
 		s.cache.Accepted(rejected.AccessToken)
 	}
 	return invalidate(ctx, s.cache, rejected)
@@ -148,7 +149,8 @@ func (s *Source) exchangeOnce(ctx context.Context, stored, refresh string, allow
 }
 
 // errListLimit reports that getAuthorizerList was called for the account not long ago.
-var errListLimit = errors.New("authorizer: getAuthorizerList is called for an account at most every 30 s and 20 times a day")
+var errListLimit = errors.New(
+	"authorizer: getAuthorizerList is called for an account at most every 30 s and 20 times a day")
 
 // readAgain returns the account's refresh token from getAuthorizerList. It fails if that is the known one.
 func (s *Source) readAgain(ctx context.Context, known string) (string, error) {

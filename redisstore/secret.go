@@ -93,5 +93,6 @@ func (c codec) openSecret(name string, encrypted []byte) (string, error) {
 			return string(plain), nil
 		}
 	}
-	return "", fmt.Errorf("redisstore: invalid secret under %q: encrypted with another key or for another name, or modified", name)
+	return "", fmt.Errorf(
+		"redisstore: invalid secret under %q: encrypted with another key or for another name, or modified", name)
 }

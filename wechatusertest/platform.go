@@ -261,8 +261,8 @@ func (p *Platform) ReplaceRefreshToken(appID string) {
 	p.mustHave("ReplaceRefreshToken", appID).refresh = p.newRefreshToken()
 }
 
-// SetCategoryConfirmed says whether the function category of an account is confirmed, as it is by default. If not, calls
-// with its tokens fail with 61016.
+// SetCategoryConfirmed says whether the function category of an account is confirmed, as it is by default. If not,
+// calls with its tokens fail with 61016.
 func (p *Platform) SetCategoryConfirmed(appID string, confirmed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -104,5 +104,7 @@ func newSimulated(ctx context.Context, out io.Writer, log *slog.Logger) (*servic
 	}
 	fmt.Fprintf(out, "Using a simulated platform. Set PLATFORM_APPID and others to use your own.\n"+
 		"/fans?appid=%s counts the followers of an account that has authorized it.\n", account.AppID)
-	return &service{platform: platform, push: http.NotFoundHandler(), log: log, options: []wechatuser.Option{simulated}}, nil
+	return &service{
+		platform: platform, push: http.NotFoundHandler(), log: log, options: []wechatuser.Option{simulated},
+	}, nil
 }

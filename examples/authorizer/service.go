@@ -29,8 +29,8 @@ func (s *service) routes() http.Handler {
 	return mux
 }
 
-// handle answers with the text of f, which is HTML, or with a status for its error. The error itself goes to the log: it
-// says what to do.
+// handle answers with the text of f, which is HTML, or with a status for its error. The error itself goes to the log:
+// it says what to do.
 func (s *service) handle(f func(*http.Request) (string, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text, err := f(r)
