@@ -124,6 +124,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/wechatuser/wechatuser"
@@ -131,6 +132,7 @@ import (
 )
 
 var (
+	handler               http.Handler
 	ctx                   context.Context
 	t                     *testing.T
 	logger                *slog.Logger
@@ -148,7 +150,10 @@ var (
 )
 `
 
-var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/authorizer"}
+var ofGiven = []string{
+	"context", "iter", "log/slog", "net/http", "testing", "github.com/wechatuser/wechatuser",
+	"github.com/wechatuser/wechatuser/authorizer",
+}
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
@@ -173,6 +178,13 @@ var nested = map[string]struct {
 	},
 	"otelwechatuser": {
 		[]string{"go.opentelemetry.io/otel", "github.com/wechatuser/wechatuser/otelwechatuser"}, "",
+	},
+	"mirror": {
+		[]string{
+			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
+			"github.com/wechatuser/wechatuser/wechatuserpush",
+		},
+		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},
 }
 
@@ -244,6 +256,8 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 				b.module = "benchmarks/peers"
 				b.imports = append(b.imports, path[1])
 			}
+			slices.Sort(b.imports)
+			b.imports = slices.Compact(b.imports) // a package may be in two of the lists
 			blocks = append(blocks, b)
 		}
 	}
