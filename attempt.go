@@ -280,7 +280,7 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 		verdict: v,
 		err: &Error{
 			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
-			Attempts: res.Attempts, FailedOpenIDs: failed, withoutToken: req.ep.noAuth,
+			Attempts: res.Attempts, FailedOpenIDs: failed, withoutToken: req.ep.noAuth && !needsSecret(req.ep.api),
 		},
 		// Without a list of those that failed, nobody knows to whom it was applied.
 		mayBeApplied: v == unknown || v == partial && req.ep.max > 0 && len(failed) == 0,
@@ -327,7 +327,7 @@ func newResponseError(
 		ContentType: resp.Header.Get("Content-Type"),
 		Err:         secrets.Error(cause),
 	}
-	if e.described = isTokenAPI(req.ep.api) || len(req.secrets) > 0; e.described {
+	if e.described = len(req.secrets) > 0; e.described || isTokenAPI(req.ep.api) {
 		e.ContentType, _, _ = mime.ParseMediaType(e.ContentType)
 		e.Snippet = describeBody(resp.Body, secrets)
 	} else {

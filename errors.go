@@ -77,7 +77,7 @@ type Error struct {
 	// FailedOpenIDs are the openids that were not processed, if Code is [CodeSomeOpenIDsFailed].
 	FailedOpenIDs []string
 
-	withoutToken bool // the request had no access token
+	withoutToken bool // a request of Do that had no access token
 
 	mark
 }
@@ -140,11 +140,15 @@ func (e *Error) Is(target error) bool {
 func (e *Error) class() class {
 	set := e.Code.class()
 	// A request with the app secret gets 40001 for a wrong secret, and any other request for a rejected token.
-	ofSecret := e.withoutToken || isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api
-	if e.Code == CodeInvalidCredential && ofSecret {
+	if e.Code == CodeInvalidCredential && (e.withoutToken || needsSecret(e.API)) {
 		set = classCredential
 	}
 	return set | e.mark.class()
+}
+
+// needsSecret reports whether a request has the app secret and no access token.
+func needsSecret(api string) bool {
+	return isTokenAPI(api) || api == endpoints[clearQuotaByAppSecret].api
 }
 
 func isTokenAPI(api string) bool {
@@ -235,7 +239,7 @@ type ResponseError struct {
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
 
-	described bool // Snippet describes the body
+	described bool // Snippet describes the body, because of Request.Secrets
 
 	unfit    bool // the platform's JSON, which does not fit the out of [Client.Do]
 	broken   bool // a list that is broken JSON: a part of it may be sound
