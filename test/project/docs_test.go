@@ -182,7 +182,6 @@ var nested = map[string]struct {
 	"mirror": {
 		[]string{
 			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
-			"github.com/wechatuser/wechatuser/wechatuserpush",
 		},
 		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},
