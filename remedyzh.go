@@ -13,6 +13,8 @@ const (
 	zhAdmin     = "请账号管理员在微信中确认本次调用，然后重试"
 	zhOpenID    = "确认该 openid 属于本账号"
 	zhSkip      = "先跳过该用户，待其关注后再处理"
+	zhAuthorize = "请账号管理员重新授权该第三方平台"
+	zhTicket    = "确认第三方平台的授权事件接收 URL 每 10 分钟能收到一次推送，并使用最新的 ticket"
 	zhSource    = "确认 TokenSource 返回的是本账号的 access_token"
 )
 
@@ -84,9 +86,15 @@ var remediesZH = map[Code]string{
 	CodeUserUnauthorized:        "请账号所有者授权使用该接口",
 	CodeAccountLimited:          zhNotices,
 	CodeUserUnexpected:          "在" + zhConsole + "确认该账号是否已获得此接口权限",
-	CodeComponentUnauthorized:   "请账号管理员授权该第三方平台",
+	CodeComponentUnauthorized:   "请账号管理员授权该第三方平台，并检查 AppID 是否正确",
 	CodeClientIPNotRegistered:   "将本机的出口 IP 加入第三方平台或该账号的 IP 白名单",
 	CodeAPINotGranted:           "请账号管理员将权限集 2 或 100 授权给第三方平台",
+	CodeAuthorizationVoided:     zhAuthorize,
+	CodeTicketExpired:           zhTicket,
+	CodeInvalidTicket:           zhTicket,
+	CodeAuthCodeExpired:         "使用最近一次推送或回调中的授权码，并保留 @@@ 及其前面的部分；如已失效，请账号管理员重新授权",
+	CodeInvalidComponent:        "使用第三方平台的 AppID 和 AppSecret，而不是公众号的",
+	CodeInvalidRefreshToken:     "通过 getAuthorizerList 重新获取（authorizer 包会自动完成）；如没有新的，" + zhAuthorize,
 	CodeAPICategoryUnconfirmed:  "在第三方平台确认该权限集，并完成账号的微信认证",
 	CodeMigrationInvalidAppID:   "检查原账号的 AppID，并确认迁移已完成",
 	CodeMigrationTooManyOpenIDs: "减少 openid 的数量，或改用 BulkChangeOpenID",
