@@ -11,9 +11,6 @@ import (
 	"github.com/wechatuser/wechatuser/internal/transport"
 )
 
-// Version is the version of this module.
-const Version = "0.1.0"
-
 // Client calls the API of one Official Account.
 //
 // It is immutable and safe for concurrent use. Create one per account and reuse it; it needs no Close.

@@ -46,3 +46,6 @@ func CurrentToken(c *Client) Token {
 
 // RefreshLimit returns how long a token refresh may stand still.
 func RefreshLimit(c *Client) time.Duration { return c.refreshLimit() }
+
+// BuildVersion returns the version that [Version] has in a program with this build info.
+var BuildVersion = buildVersion

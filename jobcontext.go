@@ -29,6 +29,20 @@ func jobStateOf(ctx context.Context) jobState {
 	return jobState{}
 }
 
+// CountCalls returns a context that counts the requests of all calls, lists and jobs that use it, and a function that
+// returns how many were sent so far. Retries count; requests for tokens do not. A context inside another one counts for
+// both. The lists and [Client.BulkUserInfo] have no report, so this tells what they cost:
+//
+//	ctx, calls := wechatuser.CountCalls(ctx)
+//	for user, err := range c.BulkUserInfo(ctx, openIDs) {
+//		// ...
+//	}
+//	log.Print(calls(), " calls")
+func CountCalls(ctx context.Context) (counted context.Context, calls func() int) {
+	ctx, n := countCalls(ctx)
+	return ctx, func() int { return int(n.sent.Load()) }
+}
+
 // countCalls returns a context whose requests are counted.
 func countCalls(ctx context.Context) (context.Context, *callCount) {
 	j := jobStateOf(ctx)

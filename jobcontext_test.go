@@ -289,3 +289,20 @@ func TestPanicOfATransportIsThatOfTheJob(t *testing.T) {
 		}()
 	}
 }
+
+func TestCountCalls(t *testing.T) {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(), wechatusertest.WithFans(250))
+	c := srv.Client(wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2}))
+	outerCtx, outer := wechatuser.CountCalls(t.Context())
+	ctx, calls := wechatuser.CountCalls(outerCtx)
+
+	_, errs := seq.Collect(c.BulkUserInfo(ctx, c.AllFans(ctx)))
+	require.Empty(t, errs)
+	assert.Equal(t, 2+3, calls(), "two pages and three batches, without the request for the token")
+
+	srv.FailNext("getTags", wechatuser.CodeSystemBusy, 1)
+	_, err := c.GetTags(outerCtx)
+	require.NoError(t, err)
+	assert.Equal(t, 5, calls())
+	assert.Equal(t, 5+2, outer(), "a retry counts")
+}

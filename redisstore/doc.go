@@ -1,4 +1,5 @@
-// Package redisstore shares the access token and the quota of an account among many processes, in Redis.
+// Package redisstore shares the access token and the quota of an account among many processes, in Redis. A
+// [Deduplicator] lets them recognize repeats of the pushes that they receive.
 //
 //	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
 //		Addrs: []string{"127.0.0.1:6379"}, ContextTimeoutEnabled: true,

@@ -17,13 +17,13 @@ type Config struct {
 	AppID string
 
 	// Token is the 令牌 that was set beside the URL.
-	Token string
+	Token string `json:"-"`
 
 	// EncodingAESKey is the 消息加解密密钥 of 43 characters that was set beside the URL. It may be empty with AllowPlain.
-	EncodingAESKey string
+	EncodingAESKey string `json:"-"`
 
 	// PreviousEncodingAESKey is the key before the last change. Pushes encrypted with it still arrive for a while.
-	PreviousEncodingAESKey string
+	PreviousEncodingAESKey string `json:"-"`
 
 	// AllowPlain accepts pushes that are not encrypted (明文模式). Their signature does not cover their content: whoever
 	// has seen one push can send any other for as long as MaxAge. With an EncodingAESKey both kinds are accepted, as is

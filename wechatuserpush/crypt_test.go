@@ -1,6 +1,11 @@
 package wechatuserpush
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -49,5 +54,62 @@ func TestKeys(t *testing.T) {
 		key, err := parseKey(strings.Repeat("A", 42) + string(last))
 		require.NoError(t, err)
 		assert.Len(t, key, 32)
+	}
+}
+
+// Each of these differs from a right text in one thing.
+func TestPadding(t *testing.T) {
+	const appID = "wxFAKE000000000000"
+	key := bytes.Repeat([]byte{7}, 32)
+	block, err := aes.NewCipher(key)
+	require.NoError(t, err)
+	// With 10 bytes of text, the padding has 16 bytes.
+	frame := func(text string) []byte {
+		plain := binary.BigEndian.AppendUint32(make([]byte, 16), uint32(len(text)))
+		return append(append(plain, text...), appID...)
+	}
+	right := append(frame("0123456789"), bytes.Repeat([]byte{16}, 16)...)
+	require.Len(t, right, 64)
+	change := func(at int, value byte) []byte {
+		plain := bytes.Clone(right)
+		plain[at] = value
+		return plain
+	}
+	for name, c := range map[string]struct {
+		plain []byte
+		want  string // empty for an error
+	}{
+		"right":        {right, "0123456789"},
+		"random bytes": {change(0, 9), "0123456789"},
+		"empty text":   {append(frame(""), bytes.Repeat([]byte{26}, 26)...), ""},
+		"1 byte":       {append(frame(strings.Repeat("a", 25)), 1), strings.Repeat("a", 25)},
+		"32 bytes": {
+			append(frame(strings.Repeat("a", 26)), bytes.Repeat([]byte{32}, 32)...), strings.Repeat("a", 26),
+		},
+		"33 bytes":           {append(frame(strings.Repeat("a", 25)), bytes.Repeat([]byte{33}, 33)...), ""},
+		"0":                  {frame(strings.Repeat("a", 26)), ""},
+		"its first byte":     {change(48, 15), ""},
+		"its middle":         {change(56, 15), ""},
+		"its last but one":   {change(62, 15), ""},
+		"its last, shorter":  {change(63, 15), ""},
+		"its last, longer":   {change(63, 17), ""},
+		"length one longer":  {change(19, 11), ""},
+		"length of all":      {change(19, 44), ""},
+		"length beyond all":  {change(19, 45), ""},
+		"length of 2 GB":     {change(16, 0x80), ""},
+		"the AppID's last":   {change(47, '1'), ""},
+		"only padding":       {bytes.Repeat([]byte{32}, 32), ""},
+		"no room for length": {append(make([]byte, 16), bytes.Repeat([]byte{16}, 16)...), ""},
+	} {
+		data := make([]byte, len(c.plain))
+		cipher.NewCBCEncrypter(block, key[:16]).CryptBlocks(data, c.plain)
+		text, err := decrypt(base64.StdEncoding.EncodeToString(data), [][]byte{key}, appID)
+		if c.want == "" && name != "empty text" {
+			assert.Equal(t, errDecrypt, err, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		assert.Equal(t, c.want, string(text), name)
+		assert.Equal(t, len(text), cap(text), "nothing can be appended to what follows")
 	}
 }

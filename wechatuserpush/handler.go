@@ -24,8 +24,8 @@ import (
 // is genuine and new. It returns an error that names each invalid field of cfg.
 //
 // If handle returns nil, the platform is told that the push is done. If it returns an error, panics, or its time is up,
-// the platform is told that the push failed, and sends it again, up to three times in all, 5 s apart. So handle may be
-// called again for an event that it has handled in part. It must be safe for concurrent use.
+// the response has status 500, and the push is handled again when the platform repeats it, at most three times in all.
+// So handle may be called again for an event that it has handled in part. It must be safe for concurrent use.
 //
 // The context of handle ends after [Config.Timeout], and not when the platform hangs up: what handle does then would be
 // lost, and has to be done again for the repeat. A repeat that arrives meanwhile waits for the result of that call.

@@ -20,7 +20,7 @@ type runs struct {
 	appID  string
 
 	timeout time.Duration // of the function
-	wait    time.Duration // of a request: long enough for a function that ends with its context
+	wait    time.Duration // of a request
 	keep    time.Duration // how long a push is remembered
 
 	mu     sync.Mutex
@@ -35,9 +35,14 @@ type run struct {
 }
 
 const (
-	// lease is how long a claim outlives a process that was killed. It is short enough for the platform's last try,
-	// 10 s after the first one, whenever that happens.
-	lease = 4 * time.Second
+	// lease is how long a claim outlives a process that was killed. It is shorter than a repeat waits for the claim
+	// to end, even with the pause between two questions to the store.
+	lease     = 4 * time.Second
+	claimWait = 4500 * time.Millisecond
+
+	// minWait is how long a request waits at least. It is long enough for a function that takes all of its time,
+	// and for a claim to end.
+	minWait = 4750 * time.Millisecond
 
 	// maxRenewals ends the renewals for a function that never returns. The platform has given up long before.
 	maxRenewals = time.Minute
@@ -55,7 +60,7 @@ func newRuns(cfg Config, log *limitedLog, handle func(context.Context, Event) er
 	keep := 2*cfg.MaxAge + time.Minute
 	return &runs{
 		handle: handle, store: cfg.Deduplicator, log: log, appID: cfg.AppID,
-		timeout: cfg.Timeout, wait: cfg.Timeout + (platformTimeout-cfg.Timeout)/2, keep: keep,
+		timeout: cfg.Timeout, wait: max(minWait, cfg.Timeout+(platformTimeout-cfg.Timeout)/2), keep: keep,
 		window: newWindow(keep, windowSize), active: map[string]*run{},
 	}
 }
@@ -151,7 +156,7 @@ func (rs *runs) claim(ctx context.Context, p push, owner string) (bool, error) {
 	if rs.store == nil {
 		return true, nil
 	}
-	for end, pause := time.Now().Add(rs.timeout), claimPollMin; ; pause = min(2*pause, claimPollMax) {
+	for end, pause := time.Now().Add(claimWait), claimPollMin; ; pause = min(2*pause, claimPollMax) {
 		state, err := rs.ask(ctx, p, owner)
 		switch {
 		case err != nil:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -51,6 +53,32 @@ func ExampleWithoutListener() {
 	user, _ := srv.User(wechatusertest.OpenID(0))
 	fmt.Println(user.Remark)
 	// Output: vip
+}
+
+// A program that is pushed who follows and who leaves.
+func ExampleWithPushes() {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println("pushed:", r.URL.Query().Get("openid")) // package wechatuserpush verifies and decrypts pushes
+		_, _ = io.WriteString(w, "success")
+	})
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener(),
+		wechatusertest.WithPushes(wechatusertest.PushConfig{Handler: handler, Token: "fakeToken"}))
+	defer srv.Close()
+
+	srv.FollowByScan("shop-7", "oFAKE1")
+	srv.Unfollow("oFAKE1")
+	if err := srv.WaitPushes(context.Background()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range srv.Pushes() {
+		fmt.Println(p.Event, p.Key, p.Status)
+	}
+	// Output:
+	// pushed: oFAKE1
+	// pushed: oFAKE1
+	// subscribe qrscene_shop-7 delivered
+	// unsubscribe  delivered
 }
 
 // A bulk job that succeeds although the platform fails at random.

@@ -35,6 +35,8 @@ type config struct {
 	cloudPaths   []string
 	frozenSecret bool
 
+	pushes *pushTarget // nil for none
+
 	logSize int
 	hook    func(Request)
 }
@@ -64,7 +66,8 @@ func WithAccount(appID, secret string) Option {
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
 
 // WithoutListener makes [NewServer] open no socket and start no goroutine. Use it in tests with testing/synctest, and
-// in programs that serve the [Server] as an http.Handler. [Server.Client] then uses [Server.Transport].
+// in programs that serve the [Server] as an http.Handler. [Server.Client] then uses [Server.Transport]. Only pushes
+// start goroutines, which end with them: see [WithPushes].
 func WithoutListener() Option { return func(c *config) { c.noListener = true } }
 
 // WithPageSize limits the pages of all lists to n openids, so that a small account has many pages. By default pages
@@ -151,7 +154,8 @@ func WithCloudHosting(paths ...string) Option {
 // WithFrozenSecret freezes the app secret: calls that need the secret fail with 40243.
 func WithFrozenSecret() Option { return func(c *config) { c.frozenSecret = true } }
 
-// WithRequestLog sets how many requests are kept for [Server.Requests]. The default is 1,000; 0 keeps none.
+// WithRequestLog sets how many requests are kept for [Server.Requests], and how many pushes for [Server.Pushes]. The
+// default is 1,000; 0 keeps none.
 func WithRequestLog(n int) Option { return func(c *config) { c.logSize = max(n, 0) } }
 
 // WithRequestHook calls hook once for each request, with the same value that [Server.Requests] returns. Use it to write

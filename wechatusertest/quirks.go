@@ -98,6 +98,21 @@ type Quirks struct {
 	// UnusedQuota makes quota/get report that nothing is used, even while calls fail with 45009.
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
+
+	// RepeatedPushes sends a push again although it was answered, with the same CreateTime. Its record says so. The
+	// platform's documentation asks developers to expect it.
+	// https://developers.weixin.qq.com/doc/service/en/guide/product/message/Passive_user_reply_message.html
+	RepeatedPushes float64
+	// ReorderedPushes holds a push back until another one has been sent, for at most five seconds by the account's clock.
+	// [Server.WaitPushes] does not wait for these five seconds.
+	ReorderedPushes float64
+	// PushDelay delays each push by a random time up to this value, by the account's clock, so that pushes come late and
+	// in another order.
+	PushDelay time.Duration
+	// OldAESKey is the time after [Server.ChangeAESKey] during which about every second push is still encrypted with the
+	// old key, in all its attempts.
+	// https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Technical_Plan.html
+	OldAESKey time.Duration
 }
 
 // Strict returns the zero Quirks: the documented behavior, as without [WithQuirks].
@@ -116,6 +131,7 @@ func Wild(seed uint64) Quirks {
 		ShortPages: 0.3, MaxBatch: 99, ReorderedBatch: 0.3, ShortBatch: true, MixedUnionIDs: true, BareEmptyTag: true,
 		TagCountLag: 10 * time.Hour, FalseInvalidTag: 0.05, ConcurrentTagging: true, PartialTagging: 0.05,
 		DeletableTags: true, NoTokenOverlap: true, TokenOutlivesForce: true, UnusedQuota: true,
+		RepeatedPushes: 0.1, ReorderedPushes: 0.1, PushDelay: 20 * time.Millisecond, OldAESKey: 5 * time.Minute,
 	}
 }
 

@@ -22,7 +22,11 @@ func (s *Server) rngFor(c *call) rng {
 	query.Del("access_token") // a retry may have another one
 	_, _ = io.WriteString(h, "?"+query.Encode()+"\n")
 	_, _ = h.Write(c.body)
-	key := h.Sum64()
+	return s.rngOf(h.Sum64())
+}
+
+// rngOf returns the rng of the next call, or push, whose content has this hash. s.mu is held.
+func (s *Server) rngOf(key uint64) rng {
 	if s.callCounts == nil || len(s.callCounts) >= maxCallCounts {
 		s.callCounts = make(map[uint64]uint64)
 	}
@@ -66,4 +70,10 @@ func (s *Server) randomText(n, alphabet int) string {
 		b[i] = tokenAlphabet[s.rand.IntN(alphabet)]
 	}
 	return string(b)
+}
+
+func hashOf(text string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, text) // a hash never fails
+	return h.Sum64()
 }

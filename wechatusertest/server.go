@@ -40,6 +40,7 @@ type Server struct {
 	callCounts    map[uint64]uint64 // number of identical calls, by hash
 	lockedOpenIDs map[string]bool   // openids of tagging calls in progress
 	page          []int             // buffer for indexes in users
+	pushQueue
 }
 
 // NewServer starts a server on a free port of the loopback address. Call [Server.Close] to stop it. Like
@@ -63,6 +64,7 @@ func NewServer(opts ...Option) *Server {
 		s.routes[path] = &route{endpoint: e, path: path}
 	}
 	s.cfg.setQuotas(s.routes)
+	s.target = s.cfg.pushes
 	s.addFans(s.cfg.fans, s.now())
 	if s.cfg.noListener {
 		s.URL = "http://127.0.0.1"
@@ -88,7 +90,11 @@ func (s *Server) listen() {
 
 // Close closes the listener and all connections immediately. It can be called more than once. The account remains
 // usable through [Server.Transport] and ServeHTTP.
+//
+// It also ends the pushes of [WithPushes]: it cancels those that are being sent, waits for the handlers of them to
+// return, and drops the others. Later changes of the account push nothing.
 func (s *Server) Close() {
+	s.closePushes()
 	if s.server == nil {
 		return
 	}
@@ -169,11 +175,13 @@ var errNoResponse = fmt.Errorf("wechatusertest: no response: %w", io.ErrUnexpect
 // now returns the account's time. s.mu is held, or the server is not shared yet.
 func (s *Server) now() time.Time { return s.cfg.clock().Add(s.advanced) }
 
-// Advance moves the account's clock forward by d, for example to expire tokens or to start a new quota period.
+// Advance moves the account's clock forward by d, for example to expire tokens or to start a new quota period. Pushes
+// that are due then are sent.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advanced += d
+	s.wakeSender()
 }
 
 // String returns the app ID and the address of the server, and no secret.

@@ -11,7 +11,7 @@ import (
 // The users follow, whatever Subscribe says; use [Server.Unfollow] to make them leave. Zero fields get the platform's
 // defaults: SubscribeTime is the account's time, SubscribeScene is [wechatuser.SceneSearch], Language is "zh_CN", and
 // GroupID is the first tag. Unknown tags in TagIDList are created; 0 and 1 are ignored, as no follower can have these
-// tags. It panics on an empty OpenID.
+// tags. It pushes nothing, unlike [Server.Follow]. It panics on an empty OpenID.
 func (s *Server) AddUsers(users ...wechatuser.UserInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,20 +24,25 @@ func (s *Server) AddUsers(users ...wechatuser.UserInfo) {
 }
 
 // Follow makes users follow the account, for the first time or again. Returning users keep their remark and their
-// position in the list, but have no tags. It does not change users who follow already.
+// position in the list, but have no tags. It does not change users who follow already. With [WithPushes] it pushes
+// subscribe for the others.
 func (s *Server) Follow(openIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range openIDs {
-		s.follow(id, s.now())
+		s.followAndPush(id, noScene)
 	}
 }
 
-// Unfollow makes followers leave. It panics on an openid that never followed.
+// Unfollow makes followers leave. It panics on an openid that never followed. With [WithPushes] it pushes unsubscribe
+// for those who did follow.
 func (s *Server) Unfollow(openIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range s.mustResolve("Unfollow", openIDs) {
+		if s.following.has(u) {
+			s.push(pushEvent{event: eventUnsubscribe, openID: s.users[u].openID, fields: noScene})
+		}
 		s.unfollow(u)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,13 +27,16 @@ type app struct {
 	yes      bool // do not ask
 	anyway   bool // go ahead with a plan that today's quota cannot hold
 
+	secretLimit time.Duration // how long a secret_command may take
+	isTerminal  func(stream any) bool
+
 	interrupted   chan struct{}
 	interruptOnce sync.Once
 	sandboxed     *sandboxAccount // nil without --sandbox
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
-	return &app{in: in, out: out, err: err, env: env, interrupted: make(chan struct{})}
+	return &app{in: in, out: out, err: err, env: env, secretLimit: secretLimit, isTerminal: isTerminal, interrupted: make(chan struct{})}
 }
 
 // interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
@@ -109,7 +113,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(a.err, "wechatuser: "+a.explain(err))
+	fmt.Fprintln(a.err, a.paint(a.err, red, "wechatuser: ")+visibleLines(a.explain(err)))
 	return exitCode(err)
 }
 
@@ -165,26 +169,9 @@ func exitCode(err error) int {
 	}
 }
 
-// explain returns an error as a text with what to do, in the language of the user.
-func (a *app) explain(err error) string {
-	if hint := (*hintError)(nil); errors.As(err, &hint) {
-		return a.explain(hint.err) + "\n" + hint.hint
-	}
-	if a.isInterrupted() && (errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled)) {
-		return a.tr("interrupted", "已中断")
-	}
-	e := (*wechatuser.Error)(nil)
-	if !a.chinese || !errors.As(err, &e) || e.Code.MeaningZH() == "" {
-		return strings.ReplaceAll(err.Error(), "wechatuser: ", "")
-	}
-	text := fmt.Sprintf("%s：%d %s", e.API, e.Code, e.Code.MeaningZH())
-	if remedy := e.Code.RemedyZH(); remedy != "" {
-		text += "：" + remedy
-	}
-	if e.RID != "" {
-		text += "（rid " + e.RID + "）"
-	}
-	return text
+// warn prints a warning.
+func (a *app) warn(text string) {
+	fmt.Fprintln(a.err, a.paint(a.err, yellow, a.tr("warning: ", "警告："))+visibleLines(text))
 }
 
 // tr returns the text in the language of the user.
@@ -215,7 +202,11 @@ func isChinese(args []string, env func(string) string) bool {
 	return false
 }
 
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
+	if r, ok := stream.(*results); ok {
+		stream = r.Writer
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

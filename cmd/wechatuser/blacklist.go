@@ -18,14 +18,17 @@ func (a *app) blacklistCommand() *cobra.Command {
 		Example: "  wechatuser blacklist --count\n  wechatuser blacklist add oABC…",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			ctx, stop := a.interruptible(cmd.Context())
+			defer stop()
+			if err := a.checkList(f); err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
-			return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return c.GetBlacklist(cmd.Context(), "") },
-				func(opts ...wechatuser.ListOption) iter.Seq2[string, error] {
-					return c.AllBlacklist(cmd.Context(), opts...)
-				})
+			return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return c.GetBlacklist(ctx, "") },
+				func(opts ...wechatuser.ListOption) iter.Seq2[string, error] { return c.AllBlacklist(ctx, opts...) })
 		},
 	})
 	a.listFlags(cmd, &f)
@@ -36,9 +39,9 @@ func (a *app) blacklistCommand() *cobra.Command {
 			Example: "  wechatuser blacklist add -f openids.txt",
 		}, job{
 			path: "/cgi-bin/tags/members/batchblacklist", batch: wechatuser.MaxBlacklistBatch,
-			describe: func(_ []string, people string) string { return fmt.Sprintf(a.tr("Block %s.", "拉黑 %s。"), people) },
-			prepare: func(ctx context.Context, c *wechatuser.Client, _ []string) (bulkJob, error) {
-				return func(ids openIDSeq, opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+			prepare: func(ctx context.Context, c *wechatuser.Client, _ []string) (describer, bulkJob, error) {
+				describe := func(people string) string { return fmt.Sprintf(a.tr("Block %s.", "拉黑 %s。"), people) }
+				return describe, func(ids openIDSeq, opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
 					return c.BulkBlacklist(ctx, ids, opts...)
 				}, nil
 			},
@@ -49,11 +52,9 @@ func (a *app) blacklistCommand() *cobra.Command {
 			Example: "  wechatuser blacklist remove oABC…",
 		}, job{
 			path: "/cgi-bin/tags/members/batchunblacklist", batch: wechatuser.MaxBlacklistBatch,
-			describe: func(_ []string, people string) string {
-				return fmt.Sprintf(a.tr("Unblock %s.", "取消拉黑 %s。"), people)
-			},
-			prepare: func(ctx context.Context, c *wechatuser.Client, _ []string) (bulkJob, error) {
-				return func(ids openIDSeq, opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
+			prepare: func(ctx context.Context, c *wechatuser.Client, _ []string) (describer, bulkJob, error) {
+				describe := func(people string) string { return fmt.Sprintf(a.tr("Unblock %s.", "取消拉黑 %s。"), people) }
+				return describe, func(ids openIDSeq, opts ...wechatuser.BulkOption) (*wechatuser.BulkReport, error) {
 					return c.BulkUnblacklist(ctx, ids, opts...)
 				}, nil
 			},

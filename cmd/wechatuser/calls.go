@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -32,13 +35,25 @@ func (a *app) quotaCommand() *cobra.Command {
 			"查看当日剩余调用额度：默认为本工具用到的接口，也可指定路径。"),
 		Example: "  wechatuser quota\n  wechatuser quota /cgi-bin/message/custom/send",
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			c, err := a.client()
+			ctx, stop := a.interruptible(cmd.Context())
+			defer stop()
+			for _, path := range paths {
+				if err := rehearse(ctx, func(ctx context.Context, c *wechatuser.Client) error {
+					_, err := c.GetAPIQuota(ctx, path)
+					return err
+				}); err != nil {
+					return err
+				}
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
 			if len(paths) == 0 {
 				paths = quotaPaths
 			}
+			bar := a.newProgress(a.tr("Quotas", "额度"), len(paths))
+			defer bar.finish()
 			type row struct {
 				Path  string `json:"path"`
 				Limit int    `json:"limit"`
@@ -49,7 +64,7 @@ func (a *app) quotaCommand() *cobra.Command {
 			rows, failed := []row{}, 0
 			for _, path := range paths {
 				r := row{Path: path}
-				q, err := c.GetAPIQuota(cmd.Context(), path)
+				q, err := c.GetAPIQuota(ctx, path)
 				if e := (*wechatuser.Error)(nil); errors.As(err, &e) && !errors.Is(err, wechatuser.ErrCredential) {
 					r.Error = a.explain(err)
 					failed++
@@ -59,7 +74,9 @@ func (a *app) quotaCommand() *cobra.Command {
 					r.Limit, r.Used, r.Left = q.DailyLimit, q.Used, q.Remain
 				}
 				rows = append(rows, r)
+				bar.set(len(rows))
 			}
+			bar.finish()
 			if a.json {
 				err = a.printJSON(rows)
 			} else {
@@ -89,11 +106,13 @@ func (a *app) ridCommand() *cobra.Command {
 		Example: "  wechatuser rid 61725984-6126f6f9-040f19c4",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			ctx, stop := a.interruptible(cmd.Context())
+			defer stop()
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
-			info, err := c.GetRIDInfo(cmd.Context(), args[0])
+			info, err := c.GetRIDInfo(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -126,7 +145,7 @@ func (a *app) callCommand() *cobra.Command {
 printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
 first, whatever the call changes.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
-带数据的调用只发送一次；如果重复发送无妨，请加 --idempotent。无论调用会修改什么，都不再询问。`),
+带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。`),
 		Example: `  wechatuser call /cgi-bin/get_current_selfmenu_info
   wechatuser call /cgi-bin/qrcode/create -d '{"action_name":"QR_STR_SCENE","action_info":{"scene":{"scene_str":"shop-7"}}}'`,
 		Args: cobra.ExactArgs(1),
@@ -146,12 +165,18 @@ first, whatever the call changes.`,
 				}
 				req.Body = body
 			}
-			c, err := a.client()
+			ctx := cmd.Context()
+			if req.Body == nil && req.Method != http.MethodPost || idempotent { // nothing to settle
+				var stop context.CancelFunc
+				ctx, stop = a.interruptible(ctx)
+				defer stop()
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
 			var out []byte
-			if err := c.Do(cmd.Context(), req, &out); err != nil {
+			if err := c.Do(ctx, req, &out); err != nil {
 				return err
 			}
 			if json.Valid(out) && len(out) > 0 && out[len(out)-1] != '\n' {
@@ -165,7 +190,7 @@ first, whatever the call changes.`,
 	flags.StringVarP(&data, "data", "d", "", a.tr("`JSON` to send, @file, or - for stdin", "要发送的 `JSON`，或 @文件，- 表示标准输入"))
 	flags.StringArrayVarP(&query, "query", "q", nil, a.tr("`name=value` in the query; may be repeated", "查询参数 `name=value`，可重复"))
 	flags.StringVarP(&method, "method", "X", "", a.tr("`GET` or POST; default: POST with data, GET without", "`GET` 或 POST；默认有数据时为 POST，否则为 GET"))
-	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "重复发送无妨，允许重试"))
+	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "可以重复发送，允许重试"))
 	return cmd
 }
 
@@ -183,6 +208,7 @@ func (a *app) readData(data string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if !json.Valid(text) {
 		return nil, usageError(a.tr("--data is not JSON; nothing was sent", "--data 不是 JSON；没有发送任何请求"))
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +36,7 @@ func (a *app) campaignCommand() *cobra.Command {
 	var r rule
 	var days int
 	var after string
-	var dryRun bool
+	var dryRun, byName bool
 	cmd := &cobra.Command{
 		Use:   "campaign TAG",
 		Short: a.tr("Tag the followers whom a rule selects", "为符合条件的用户打标签"),
@@ -46,7 +48,10 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
   wechatuser campaign shop-7 --qr shop-7`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
+			ctx, ref := cmd.Context(), tagRef{args[0], byName}
+			if err := errors.Join(a.checkTag(ctx, ref, true), a.checkAfter(after)); err != nil {
+				return err
+			}
 			if days < 0 {
 				return usageError(a.tr("--days must not be negative", "--days 不能为负数"))
 			}
@@ -54,17 +59,16 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 				r.since = time.Now().AddDate(0, 0, -days)
 			}
 			if r.scene != "" && !slices.Contains(knownScenes, wechatuser.SubscribeScene(r.scene)) {
-				fmt.Fprintf(a.err, a.tr("warning: the scene %s is unknown and may match nobody; known scenes: %s\n",
-					"警告：未知的渠道 %s，可能没有用户符合；已知渠道：%s\n"), r.scene,
-					strings.Trim(fmt.Sprint(knownScenes), "[]"))
+				a.warn(fmt.Sprintf(a.tr("the scene %s is unknown and may match nobody; known scenes: %s",
+					"未知的渠道 %s，可能没有用户符合；已知渠道：%s"), r.scene, strings.Trim(fmt.Sprint(knownScenes), "[]")))
 			}
-			c, err := a.client()
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
-			found, err := a.segment(cmd, c, args[0], r, after)
+			found, err := a.segment(ctx, c, ref, r, after)
 			if err != nil {
-				return err
+				return a.beforeChange(err)
 			}
 			if dryRun {
 				return a.printSegment(found)
@@ -74,9 +78,12 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 				found.Selected, found.Read, found.Tagged, found.NoProfile)
 			if len(found.ToTag) == 0 {
 				fmt.Fprintln(a.err, a.tr("Nothing to do.", "无需修改。"))
+				if a.json {
+					return a.printReport(new(wechatuser.BulkReport), nil, &openIDs{}, "")
+				}
 				return nil
 			}
-			j := a.tagJob()
+			j := a.tagJob(&byName)
 			return a.runJob(ctx, c, j, args, &openIDs{ids: found.ToTag}, after)
 		},
 	}
@@ -84,9 +91,10 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 	flags.IntVar(&days, "days", 0, a.tr("who followed in the last `n` days; 0: at any time", "最近 `n` 天内关注的用户；0 表示不限"))
 	flags.StringVar(&r.scene, "scene", "", a.tr("who followed through this `scene`, such as ADD_SCENE_QR_CODE",
 		"通过此`渠道`关注的用户，例如 ADD_SCENE_QR_CODE"))
-	flags.StringVar(&r.qr, "qr", "", a.tr("who scanned the QR code with this scene `string`", "扫描了带此场景`值`的二维码的用户"))
-	flags.StringVar(&after, "after", "", a.tr("go on after this `openid`, as a stopped run said", "从此 `openid` 之后继续（中断时会给出）"))
+	flags.StringVar(&r.qr, "qr", "", a.tr("who scanned the QR code with this scene `string`", "扫描带此场景`值`的二维码关注的用户"))
+	a.afterFlag(cmd, &after)
 	flags.BoolVar(&dryRun, "dry-run", false, a.tr("list who would be tagged, change nothing", "只列出将打标签的用户，不做修改"))
+	a.byNameFlag(cmd, &byName)
 	return a.command(cmd)
 }
 
@@ -99,13 +107,14 @@ type segment struct {
 	ToTag     []string `json:"to_tag"` // in the order of the account's list, so that the last one tagged is a cursor
 }
 
-func (a *app) segment(cmd *cobra.Command, c *wechatuser.Client, name string, r rule, after string) (*segment, error) {
-	ctx := cmd.Context()
+func (a *app) segment(ctx context.Context, c *wechatuser.Client, ref tagRef, r rule, after string) (*segment, error) {
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
 	page, err := c.GetFans(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	tag, err := a.findTag(ctx, c, name)
+	tag, err := a.findTag(ctx, c, ref)
 	if err != nil && !isNoTag(err) {
 		return nil, err
 	}
@@ -144,7 +153,7 @@ func (a *app) printSegment(found *segment) error {
 		fmt.Fprintln(a.out, id)
 	}
 	fmt.Fprintf(a.err, a.tr("Dry run: %d of %d followers match, %d of them have the tag already, %d have no profile.\n",
-		"仅演练：%[2]d 个用户中有 %[1]d 个符合条件，其中 %[3]d 个已有该标签；%[4]d 个没有用户信息。\n"),
+		"预览：%[2]d 个用户中有 %[1]d 个符合条件，其中 %[3]d 个已有该标签；%[4]d 个没有用户信息。\n"),
 		found.Selected, found.Read, found.Tagged, found.NoProfile)
 	return nil
 }

@@ -25,12 +25,14 @@ func (a *app) doctorCommand() *cobra.Command {
 and secret, the IP whitelist, the quotas and the account's rights.
 
 It makes one token request and 12 API calls, and changes nothing: the token that it fetches is the stable one that is
-in use already, and legacy tokens are not affected. The exit code is 1 if a check fails.`,
+in use already, and legacy tokens are not affected. The exit code is 1 if a check fails. It checks no token store: Check
+of package redisstore says what is wrong with Redis.`,
 			`诊断本机调用接口失败的原因并给出处理办法：DNS、TCP、TLS、时钟、AppID 和 AppSecret、IP 白名单、接口额度、
 账号的接口权限。
 
 只发送 1 次 access_token 请求和 12 次接口调用，不做任何修改：获取的是正在使用的稳定版 access_token，
-也不影响普通 access_token。有检查项失败时，退出码为 1。`),
+也不影响普通 access_token。有检查项失败时，退出码为 1。
+不检查 access_token 的共享存储：Redis 的问题可用 redisstore 包的 Check 查明。`),
 		Example: "  wechatuser doctor\n  wechatuser doctor --json\n  wechatuser --sandbox doctor",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,8 +46,11 @@ in use already, and legacy tokens are not affected. The exit code is 1 if a chec
 				return err
 			}
 			defer closeTarget()
-			target.Timeout, target.Chinese = timeout, a.chinese
+			calls, count := countCalls()
+			target.Timeout, target.Chinese, target.Options = timeout, a.chinese, append(target.Options, count)
+			bar := a.newWait(a.tr("Checking", "正在检查"), calls)
 			d, err := doctor.Diagnose(ctx, target)
+			bar.finish()
 			switch {
 			case ctx.Err() != nil:
 				return &exitError{exitStopped, errors.New(a.tr("interrupted: run it again", "已中断：请重新执行"))}
@@ -78,7 +83,7 @@ func (a *app) target() (target doctor.Target, closeTarget func(), err error) {
 		}
 		return doctor.Target{
 			AppID: acc.AppID, Secret: secret, BaseURL: cmp.Or(acc.BaseURL, wechatuser.BaseURL), PlainHTTP: acc.PlainHTTP,
-			Options: []wechatuser.Option{wechatuser.WithUserAgent("wechatuser-cli/" + version())},
+			Options: []wechatuser.Option{wechatuser.WithUserAgent("wechatuser-cli/" + wechatuser.Version)},
 		}, func() {}, nil
 	}
 	if _, err := a.openSandbox(); err != nil {
@@ -116,8 +121,9 @@ func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 			doctor.OK: "正常", doctor.Warn: "警告", doctor.Fail: "失败", doctor.Skipped: "跳过",
 		}
 	}
-	line := func(status, label, text string) {
-		fmt.Fprintln(a.out, padRight(status, 7)+"  "+padRight(label, 33)+" "+text)
+	colors := map[doctor.Status]color{doctor.OK: green, doctor.Warn: yellow, doctor.Fail: red, doctor.Skipped: gray}
+	line := func(s doctor.Status, label, text string) {
+		fmt.Fprintln(a.out, a.paint(a.out, colors[s], padRight(status[s], 7))+"  "+padRight(label, 33)+" "+visible(text))
 	}
 	rids := ""
 	for _, f := range d.Findings {
@@ -126,7 +132,7 @@ func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 				"\nrid 在 7 天内可查询：wechatuser rid RID，或 ") +
 				"https://developers.weixin.qq.com/console/devtools/debug?tab=errorDiag\n"
 		}
-		line(status[f.Status], d.Label(f.Check), f.Text)
+		line(f.Status, d.Label(f.Check), f.Text)
 		if f.Remedy != "" {
 			line("", "", "-> "+f.Remedy)
 		}

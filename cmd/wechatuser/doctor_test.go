@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -89,10 +90,10 @@ func TestDoctorJSON(t *testing.T) {
 
 // A secret that its command does not print is the finding.
 func TestDoctorOfASecretCommand(t *testing.T) {
-	a := testApp(t, wechatusertest.NewServer())
-	file := t.TempDir() + "/config.toml"
-	require.NoError(t, os.WriteFile(file, []byte(
-		"[accounts.shop]\nappid = \"wx0000000000000000\"\nsecret_command = [\"false\"]\n"), 0o600))
+	srv := wechatusertest.NewServer()
+	a := testApp(t, srv)
+	file := writeConfig(t, fmt.Sprintf(
+		"[accounts.shop]\nappid = \"wx0000000000000000\"\nbase_url = %q\nsecret_command = [\"false\"]\n", srv.URL))
 
 	got := inProcess(t, a, "--config", file, "--account", "shop", "doctor")
 

@@ -43,7 +43,7 @@ complete, the file is named FILE.part, and FILE.part.json beside it says what it
 
 用户信息被平台拒绝的用户只有 openid 和 "error"。
 
-导出可以随时中断，进程被强制结束也无妨：以相同的参数重新执行即可继续。完成之前文件名为 FILE.part，
+导出可以随时中断，进程被强制结束也不受影响：以相同的参数重新执行即可继续。完成之前文件名为 FILE.part，
 旁边的 FILE.part.json 记录其内容所属的账号和格式。`),
 		Example: a.tr(`  wechatuser export followers.csv
   wechatuser export followers.csv --excel      # a CSV file that Excel opens
@@ -82,7 +82,7 @@ func (a *app) checkExport(cfg *export.Config) error {
 	cfg.Format = cmp.Or(asked, export.FormatOf(cfg.File))
 	switch {
 	case cfg.File == "-":
-		return usageError(a.tr("an export needs a file, to resume; for stdout: ", "导出需要写入文件才能继续；如需标准输出：") +
+		return usageError(a.tr("an export needs a file, to resume; for stdout: ", "导出必须写入文件，以便中断后继续；如需写到标准输出，请使用：") +
 			"wechatuser fans | wechatuser user -f - --json")
 	case cfg.Format == "":
 		return usageError(fmt.Sprintf(a.tr("%s: unknown extension: use .csv, .jsonl or .db, or set --format",
@@ -113,7 +113,7 @@ type exportJSON struct {
 // runExport runs an export, and prints its result.
 func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 	calls, count := countCalls()
-	c, err := a.client(count)
+	c, err := a.client(ctx, count)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -28,14 +30,27 @@ func (a *app) listFlags(cmd *cobra.Command, f *listFlags) {
 	flags.StringVar(&f.after, "after", "", a.tr("begin after this `openid`", "从此 `openid` 之后开始"))
 }
 
+// checkList checks the flags of a list.
+func (a *app) checkList(f listFlags) error {
+	if f.limit < 0 {
+		return usageError(a.tr("--limit must not be negative", "--limit 不能为负数"))
+	}
+	return a.checkAfter(f.after)
+}
+
+// hint adds to an error where to go on, if anything was printed.
+func (a *app) hint(err error, last string) error {
+	if last == "" {
+		return err
+	}
+	return &hintError{err, fmt.Sprintf(a.tr("To go on, add: --after %s", "如需继续，请添加：--after %s"), last)}
+}
+
 // page is how the first page of a list is fetched; it has the total.
 type page func() (*wechatuser.OpenIDPage, error)
 
 // printList prints a list of openids, one per line.
 func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOption) iter.Seq2[string, error]) error {
-	if f.limit < 0 {
-		return usageError(a.tr("--limit must not be negative", "--limit 不能为负数"))
-	}
 	if f.count {
 		p, err := first()
 		if err != nil {
@@ -49,15 +64,23 @@ func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOpti
 	}
 	out := bufio.NewWriter(a.out)
 	defer out.Flush()
-	bar := a.newProgress(a.tr("Openids", "openid"), -1)
+	total := f.limit
+	if total == 0 {
+		total = -1
+	}
+	if total < 0 && f.after == "" && a.isTerminal(a.err) && !a.isTerminal(a.out) { // one call more, for the time left
+		p, err := first()
+		if err != nil {
+			return err
+		}
+		total = p.Total
+	}
+	bar := a.listProgress(a.tr("Openids", "openid"), total)
 	defer bar.finish()
 	n, last := 0, ""
 	for id, err := range untilInterrupted(a, all(wechatuser.StartAfter(f.after))) {
 		if err != nil {
-			if n > 0 {
-				err = &hintError{err, fmt.Sprintf(a.tr("To go on, add: --after %s", "如需继续，请添加：--after %s"), last)}
-			}
-			return err
+			return a.hint(err, last)
 		}
 		line := id
 		if a.json {
@@ -79,6 +102,7 @@ func (a *app) printList(f listFlags, first page, all func(...wechatuser.ListOpti
 func (a *app) fansCommand() *cobra.Command {
 	var f listFlags
 	var tag string
+	var byName bool
 	cmd := a.command(&cobra.Command{
 		Use:   "fans",
 		Short: a.tr("List or count followers", "列出或统计用户"),
@@ -88,8 +112,17 @@ func (a *app) fansCommand() *cobra.Command {
   wechatuser fans --tag vip > vip.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			c, err := a.client()
+			ctx, stop := a.interruptible(cmd.Context())
+			defer stop()
+			ref := tagRef{tag, byName}
+			err := a.checkList(f)
+			if cmd.Flags().Changed("tag") {
+				err = errors.Join(err, a.checkTag(ctx, ref, false))
+			}
+			if err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
@@ -97,7 +130,7 @@ func (a *app) fansCommand() *cobra.Command {
 				return a.printList(f, func() (*wechatuser.OpenIDPage, error) { return c.GetFans(ctx, "") },
 					func(opts ...wechatuser.ListOption) iter.Seq2[string, error] { return c.AllFans(ctx, opts...) })
 			}
-			t, err := a.findTag(ctx, c, tag)
+			t, err := a.findTag(ctx, c, ref)
 			if err != nil {
 				return err
 			}
@@ -107,62 +140,87 @@ func (a *app) fansCommand() *cobra.Command {
 	})
 	a.listFlags(cmd, &f)
 	cmd.Flags().StringVar(&tag, "tag", "", a.tr("followers who have this tag, by `name` or ID", "只列出有此标签的用户（标签`名`或 ID）"))
+	cmd.Flags().BoolVar(&byName, "name", false, a.tr("the value of --tag is a name, even if it is a number",
+		"--tag 的值即使是数字，也视为标签名而不是 ID"))
 	return cmd
 }
 
 func (a *app) userCommand() *cobra.Command {
-	var file string
+	var file, after string
 	cmd := a.command(&cobra.Command{
 		Use:   "user OPENID…",
 		Short: a.tr("Show profiles, set a remark", "查看用户信息，设置备注名"),
 		Example: `  wechatuser user oABC…
   wechatuser fans --tag vip | wechatuser user -f - --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := a.interruptible(cmd.Context())
+			defer stop()
 			list, err := a.readOpenIDs(args, file)
 			if err != nil {
 				return err
 			}
-			c, err := a.client()
+			if err := a.skipTo(list, after); err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
-			return a.printUsers(c.BulkUserInfo(cmd.Context(), untilInterrupted(a, wechatuser.OpenIDs(list.ids...))))
+			bar := a.listProgress(a.tr("Profiles", "用户信息"), len(list.ids))
+			defer bar.finish()
+			return a.printUsers(c.BulkUserInfo(ctx, untilInterrupted(a, wechatuser.OpenIDs(list.ids...))), bar)
 		},
 	})
 	a.openIDFlag(cmd, &file)
+	a.afterFlag(cmd, &after)
 	cmd.AddCommand(a.command(&cobra.Command{
 		Use:     "remark OPENID TEXT",
 		Short:   a.tr("Set the remark of a follower", "设置用户备注名"),
 		Example: `  wechatuser user remark oABC… "Room 7"`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			ctx := cmd.Context()
+			if _, err := a.readOpenIDs(args[:1], ""); err != nil {
+				return err
+			}
+			err := rehearse(ctx, func(ctx context.Context, c *wechatuser.Client) error { return c.UpdateRemark(ctx, args[0], args[1]) })
+			if err != nil {
+				return err
+			}
+			c, err := a.client(ctx)
 			if err != nil {
 				return err
 			}
 			p := plan{fmt.Sprintf(a.tr("Set the remark of %s to %q.", "将 %s 的备注名设为 %q。"), args[0], args[1]),
-				"/cgi-bin/user/info/updateremark", 1}
-			if err := a.confirm(cmd.Context(), c, p); err != nil {
+				"/cgi-bin/user/info/updateremark", oneCall}
+			if err := a.confirm(ctx, c, p); err != nil {
 				return err
 			}
-			return c.UpdateRemark(cmd.Context(), args[0], args[1])
+			if err := c.UpdateRemark(ctx, args[0], args[1]); err != nil || !a.json {
+				return err
+			}
+			return a.printJSON(map[string]string{"openid": args[0], "remark": args[1]})
 		},
 	}))
 	return cmd
 }
 
 // printUsers prints profiles as they come. Openids that the platform rejects are named at the end.
-func (a *app) printUsers(users iter.Seq2[wechatuser.UserInfo, error]) error {
-	rejected := 0
+func (a *app) printUsers(users iter.Seq2[wechatuser.UserInfo, error], bar *progress) error {
+	rejected, done, last := 0, 0, ""
 	for user, err := range users {
-		if one := (*wechatuser.OpenIDError)(nil); asOpenIDError(err, &one) {
+		done++
+		bar.set(done)
+		if one := (*wechatuser.OpenIDError)(nil); errors.As(err, &one) {
 			rejected++
-			fmt.Fprintf(a.err, "%s: %s\n", one.OpenID, a.explain(one.Err))
+			last = one.OpenID
+			fmt.Fprintf(a.err, "%s: %s\n", visible(one.OpenID), visible(a.explain(one.Err)))
 			continue
 		}
 		if err != nil {
-			return err
+			return a.hint(err, last)
 		}
+		last = user.OpenID
 		if a.json {
 			err = a.printJSON(user)
 		} else {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -80,3 +83,47 @@ func TestLostResult(t *testing.T) {
 type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// Ctrl-C ends a command that only reads at once, even in a call that hangs, and says what is so.
+func TestInterruptWhileACallHangs(t *testing.T) {
+	for _, c := range []struct{ args, path, want string }{
+		{"fans", "/cgi-bin/user/get", "interrupted\n"},
+		{"fans --count", "/cgi-bin/user/get", "interrupted\n"},
+		{"user " + wechatusertest.OpenID(0), "/cgi-bin/user/info/batchget", "interrupted\n"},
+		{"tags", "/cgi-bin/tags/get", "interrupted\n"},
+		{"blacklist", "/cgi-bin/tags/members/getblacklist", "interrupted\n"},
+		{"quota", "/cgi-bin/openapi/quota/get", "interrupted\n"},
+		{"rid 61725984-6126f6f9-040f19c4", "/cgi-bin/openapi/rid/get", "interrupted\n"},
+		{"call /cgi-bin/tags/get", "/cgi-bin/tags/get", "interrupted\n"},
+		{"campaign vip", "/cgi-bin/user/get", "Nothing was changed. To go on, run it again.\n"},
+		{"campaign vip", "/cgi-bin/user/info/batchget", "Nothing was changed. To go on, run it again.\n"},
+		{"sync vip /dev/null --force", "/cgi-bin/user/tag/get", "Nothing was changed. To go on, run it again.\n"},
+	} {
+		t.Run(c.args+" "+c.path, func(t *testing.T) {
+			srv := wechatusertest.NewServer(wechatusertest.WithFans(3))
+			srv.AddTag("vip")
+			a := testApp(t, srv)
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != c.path {
+					srv.ServeHTTP(w, r)
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that the client is gone
+				a.interrupt()
+				<-r.Context().Done()
+			}))
+			defer front.Close()
+			env := a.env
+			a.env = func(name string) string {
+				if name == "WECHAT_BASE_URL" {
+					return front.URL
+				}
+				return env(name)
+			}
+			got := inProcess(t, a, append(strings.Fields(c.args), "--yes")...)
+			assert.Equal(t, exitStopped, got.code, got.stderr)
+			assert.Contains(t, got.stderr, c.want)
+			assert.Empty(t, got.stdout)
+		})
+	}
+}

@@ -17,17 +17,18 @@ import (
 )
 
 type (
+	describer func(people string) string
 	openIDSeq = iter.Seq2[string, error]
 	bulkJob   func(openIDSeq, ...wechatuser.BulkOption) (*wechatuser.BulkReport, error)
 )
 
 // job is a command that changes any number of followers.
 type job struct {
-	words    int // arguments before the openids
-	path     string
-	batch    int
-	describe func(args []string, people string) string
-	prepare  func(context.Context, *wechatuser.Client, []string) (bulkJob, error)
+	words   int // arguments before the openids
+	path    string
+	batch   int
+	check   func(ctx context.Context, args []string) error // of the arguments; nil if there is nothing to check
+	prepare func(ctx context.Context, c *wechatuser.Client, args []string) (describer, bulkJob, error)
 }
 
 // jobCommand completes the command of a job: it reads the openids, asks, runs the job and prints its report.
@@ -35,6 +36,11 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 	var file, after string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
+		if j.check != nil {
+			if err := j.check(ctx, args); err != nil {
+				return err
+			}
+		}
 		list, err := a.readOpenIDs(args[j.words:], file)
 		if err != nil {
 			return err
@@ -42,26 +48,31 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 		if err := a.skipTo(list, after); err != nil {
 			return err
 		}
-		c, err := a.client()
+		c, err := a.client(ctx)
 		if err != nil {
 			return err
 		}
 		return a.runJob(ctx, c, j, args, list, after)
 	}
 	a.openIDFlag(cmd, &file)
-	cmd.Flags().StringVar(&after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
-		"从此 `openid` 之后继续（中断时会给出）"))
+	a.afterFlag(cmd, &after)
 	return a.command(cmd)
+}
+
+// afterFlag adds the flag for where a stopped run goes on.
+func (a *app) afterFlag(cmd *cobra.Command, after *string) {
+	cmd.Flags().StringVar(after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
+		"从此 `openid` 之后继续（停止时会给出）"))
 }
 
 // runJob asks, runs a job and prints its report.
 func (a *app) runJob(ctx context.Context, c *wechatuser.Client, j job, args []string, list *openIDs, after string) error {
-	people := a.count(len(list.ids), "follower", "followers", "个用户")
-	if err := a.confirm(ctx, c, plan{j.describe(args, people), j.path, calls(len(list.ids), j.batch)}); err != nil {
+	describe, work, err := j.prepare(ctx, c, args)
+	if err != nil {
 		return err
 	}
-	work, err := j.prepare(ctx, c, args)
-	if err != nil {
+	text := describe(a.count(len(list.ids), "follower", "followers", "个用户"))
+	if err := a.confirm(ctx, c, plan{text, j.path, callsFor(len(list.ids), j.batch)}); err != nil {
 		return err
 	}
 	bar := a.newProgress(a.tr("Openids", "openid"), len(list.ids))
@@ -114,15 +125,19 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	if stopped {
 		resume = cmp.Or(report.ResumeAfter, after)
 	}
+	rejected, unknown := splitFailed(report.Failed)
+	left := len(list.ids) - report.Total
 	if a.json {
 		printErr := a.printJSON(map[string]any{
-			"applied": report.Applied, "rejected": a.rejectedJSON(report.Failed), "calls": report.Calls, "stopped": stopped, "after": resume,
+			"applied": report.Applied, "rejected": a.rejectedJSON(rejected), "unknown": a.rejectedJSON(unknown), "not_reached": left,
+			"calls": report.Calls, "stopped": stopped, "after": resume,
 		})
 		return errors.Join(printErr, a.short(err, be))
 	}
-	fmt.Fprintf(a.out, a.tr("%d done, %d rejected. API calls: %d.\n", "成功 %d 个，被拒绝 %d 个。接口调用 %d 次。\n"),
-		report.Applied, len(report.Failed), report.Calls)
-	a.printRejected(a.out, a.tr("rejected", "个被拒绝"), report.Failed, list)
+	fmt.Fprintf(a.out, a.tr("%d done, %d rejected%s. API calls: %d.\n", "成功 %d 个，被拒绝 %d 个%s。接口调用 %d 次。\n"),
+		report.Applied, len(rejected), a.unsettled(len(unknown), left), report.Calls)
+	a.printRejected(a.out, a.tr("rejected", "个被拒绝"), rejected, list)
+	a.printUnknown(unknown, list)
 	if stopped {
 		if resume == "" {
 			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; who is done already stays so.",
@@ -134,6 +149,27 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	return a.short(err, be)
 }
 
+// unsettled returns how many openids have an unknown outcome and how many were not reached, if any.
+func (a *app) unsettled(unknown, left int) (text string) {
+	if unknown > 0 {
+		text += fmt.Sprintf(a.tr(", %d unknown", "，结果未知 %d 个"), unknown)
+	}
+	if left > 0 {
+		text += fmt.Sprintf(a.tr(", %d not reached", "，未处理 %d 个"), left)
+	}
+	return text
+}
+
+// printUnknown prints the openids of which no response says whether the change was made.
+func (a *app) printUnknown(unknown []wechatuser.OpenIDError, list *openIDs) {
+	if len(unknown) == 0 {
+		return
+	}
+	a.printRejected(a.out, a.tr("unknown", "个结果未知"), unknown, list)
+	fmt.Fprintln(a.out, a.tr("Unknown: no response says whether it was done. To do it again does no harm.",
+		"结果未知：没有收到明确的响应，不确定是否已执行；可放心重复执行。"))
+}
+
 // short returns the error of a job without the openids that the report has named already.
 func (a *app) short(err error, be *wechatuser.BulkError) error {
 	switch {
@@ -142,7 +178,11 @@ func (a *app) short(err error, be *wechatuser.BulkError) error {
 	case be.Stopped():
 		return &exitError{exitStopped, be.Err}
 	default:
-		return &exitError{exitRejected, errors.New(a.tr("some openids were rejected", "部分 openid 被拒绝"))}
+		text := a.tr("some openids were rejected", "部分 openid 被拒绝")
+		if slices.ContainsFunc(be.Report.Failed, func(f wechatuser.OpenIDError) bool { return isUnknown(f.Err) }) {
+			text = a.tr("not all openids are done", "部分 openid 未成功")
+		}
+		return &exitError{exitRejected, errors.New(text)}
 	}
 }
 
@@ -154,14 +194,14 @@ func (a *app) printRejected(out io.Writer, what string, failed []wechatuser.Open
 	}
 	groups := make(map[reason][]string)
 	for _, f := range failed {
-		key := reason{text: f.Err.Error()}
+		key := reason{text: a.explain(f.Err)}
 		if e := (*wechatuser.Error)(nil); errors.As(f.Err, &e) {
 			key = reason{e.Code, fmt.Sprintf("%d, %s: %s", e.Code, e.Code.Meaning(), e.Code.Remedy())}
 			if a.chinese {
 				key.text = fmt.Sprintf("%d，%s：%s", e.Code, e.Code.MeaningZH(), e.Code.RemedyZH())
 			}
 		}
-		id := f.OpenID
+		id := visible(f.OpenID)
 		if line := list.lines[id]; line > 0 {
 			id += fmt.Sprintf(a.tr("  line %d", "  第 %d 行"), line)
 		}
@@ -170,6 +210,6 @@ func (a *app) printRejected(out io.Writer, what string, failed []wechatuser.Open
 	byCode := func(x, y reason) int { return cmp.Or(cmp.Compare(x.code, y.code), cmp.Compare(x.text, y.text)) }
 	for _, key := range slices.SortedFunc(maps.Keys(groups), byCode) {
 		fmt.Fprintf(out, a.tr("%d %s: %s\n  %s\n", "%d %s：%s\n  %s\n"),
-			len(groups[key]), what, key.text, strings.Join(groups[key], "\n  "))
+			len(groups[key]), what, visible(key.text), strings.Join(groups[key], "\n  "))
 	}
 }

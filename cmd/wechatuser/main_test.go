@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -119,8 +120,22 @@ func ids(from, to int) (list []string) {
 // What changes from run to run in an output.
 var (
 	moments = regexp.MustCompile(`(?:"subscribe_time":\d+)|20\d\d-\d\d-\d\d \d\d:\d\d:\d\d( [+-]\d{4})?`)
+	tooks   = regexp.MustCompile(`(time: |用时 )[^。\n]+`)
+	ports   = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	skews   = regexp.MustCompile(`(ahead of|behind) WeChat's|(比微信)[快慢]`)
+	seconds = regexp.MustCompile(`\b[01]s\b`)
 	rids    = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}`)
 )
+
+// normalized returns an output without what changes from run to run.
+func normalized(text string) string {
+	text = rids.ReplaceAllString(moments.ReplaceAllString(text, "<time>"), "<rid>")
+	text = tooks.ReplaceAllString(ports.ReplaceAllString(text, "127.0.0.1:<port>"), "${1}<time>")
+	if m := skews.FindString(text); m != "" {
+		text = strings.Replace(seconds.ReplaceAllString(text, "<skew>"), m, "<off>", 1)
+	}
+	return text
+}
 
 // TestOutputs compares each command's output on the sandbox with testdata, in both languages. Run it with -update to
 // accept a change.
@@ -161,6 +176,15 @@ func TestOutputs(t *testing.T) {
 		"call":              {args: []string{"call", "/cgi-bin/user/info", "-q", "openid=" + wechatusertest.OpenID(0)}},
 		"call-bad-data":     {args: []string{"call", "/cgi-bin/tags/create", "-d", "{"}},
 		"call-bad-path":     {args: []string{"call", "https://example.com/"}},
+		"tags-add-id":       {args: []string{"tags", "add", "100", wechatusertest.OpenID(20)}},
+		"tags-add-no-id":    {args: []string{"tags", "add", "9999", wechatusertest.OpenID(20)}},
+		"tags-add-long":     {args: []string{"tags", "add", "a name of more than thirty bytes", wechatusertest.OpenID(20)}},
+		"user-remark-long":  {args: []string{"user", "remark", wechatusertest.OpenID(0), "太长太长太长太长太长太长"}},
+		"export":            {args: []string{"export", "followers.csv"}},
+		"export-excel-json": {args: []string{"export", "followers.csv", "--excel", "--json"}},
+		"doctor":            {args: []string{"doctor"}},
+		"config":            {args: []string{"--config", "none.toml", "config"}},
+		"no-file":           {args: []string{"sync", "vip", "none.txt"}},
 		"no-openids":        {args: []string{"tags", "add", "gold"}},
 		"unknown-command":   {args: []string{"nope"}},
 		"unknown-flag":      {args: []string{"fans", "--nope"}},
@@ -172,7 +196,7 @@ func TestOutputs(t *testing.T) {
 				in.args = append([]string{"--sandbox", "--lang", lang}, in.args...)
 				got := in.run(t)
 				text := fmt.Sprintf("exit code %d\n--- stdout\n%s--- stderr\n%s", got.code, got.stdout, got.stderr)
-				text = rids.ReplaceAllString(moments.ReplaceAllString(text, "<time>"), "<rid>")
+				text = normalized(text)
 				file := filepath.Join("testdata", name+"."+lang+".txt")
 				if *update {
 					require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -187,6 +211,15 @@ func TestOutputs(t *testing.T) {
 
 // Everything that prints data prints JSON with --json, and nothing else on stdout.
 func TestJSON(t *testing.T) {
+	covered := map[string]bool{ // by tests of their own
+		"wechatuser sandbox": true, "wechatuser token serve": true, "wechatuser rid": true,
+		"wechatuser": true, "wechatuser token": true, // print help
+	}
+	defer func() {
+		for _, cmd := range allCommands(testApp(t, nil).rootCommand()) {
+			assert.True(t, covered[cmd.CommandPath()] || !cmd.Runnable(), "%s --json is not tried", cmd.CommandPath())
+		}
+	}()
 	members := strings.Join(ids(4, 12), "\n")
 	for _, in := range []invocation{
 		{args: []string{"fans", "--limit", "2"}},
@@ -205,7 +238,16 @@ func TestJSON(t *testing.T) {
 		{args: []string{"quota"}},
 		{args: []string{"call", "/cgi-bin/tags/get"}},
 		{args: []string{"config"}},
+		{args: []string{"tags", "rename", "vip", "gold"}},
+		{args: []string{"tags", "delete", "vip"}},
+		{args: []string{"user", "remark", wechatusertest.OpenID(0), "Room 7"}},
+		{args: []string{"blacklist", "remove", wechatusertest.OpenID(1)}},
+		{args: []string{"--sandbox-fans", "10", "campaign", "vip"}},                                         // nothing to do
+		{args: []string{"--sandbox-fans", "10", "sync", "vip", "-"}, stdin: strings.Join(ids(0, 10), "\n")}, // nothing to do
+		{args: []string{"doctor"}},
+		{args: []string{"export", "followers.csv"}},
 	} {
+		covered[commandOf(t, in.args)] = true
 		t.Run(strings.Join(in.args, " "), func(t *testing.T) {
 			t.Parallel()
 			in.args = append([]string{"--sandbox", "--json"}, in.args...)
@@ -224,6 +266,74 @@ func TestJSON(t *testing.T) {
 			assert.NotZero(t, values)
 		})
 	}
+}
+
+// commandOf returns the path of the command that arguments name.
+func commandOf(t *testing.T, args []string) string {
+	t.Helper()
+	cmd, _, err := testApp(t, nil).rootCommand().Find(args)
+	require.NoError(t, err)
+	return cmd.CommandPath()
+}
+
+// allCommands returns a command and all below it, without those of cobra.
+func allCommands(cmd *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{cmd}
+	for _, sub := range cmd.Commands() {
+		if sub.Name() != "help" && sub.Name() != "completion" {
+			list = append(list, allCommands(sub)...)
+		}
+	}
+	return list
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	for _, chinese := range []bool{false, true} {
+		a := testApp(t, nil)
+		a.chinese = chinese
+		for _, cmd := range allCommands(a.rootCommand()) {
+			assert.NotEmpty(t, cmd.Example, cmd.CommandPath())
+			assert.Equal(t, chinese, regexp.MustCompile(`\p{Han}`).MatchString(cmd.Short), cmd.CommandPath())
+		}
+	}
+}
+
+// A rid of a failed call is explained, as text and as JSON.
+func TestRID(t *testing.T) {
+	srv := newServer(t, wechatusertest.WithFans(3))
+	failed := onServer(t, srv, "user", wechatusertest.ForeignOpenID(1))
+	require.Equal(t, exitRejected, failed.code)
+	rid := rids.FindString(failed.stderr)
+	got := onServer(t, srv, "rid", rid)
+	assert.Zero(t, got.code, got.stderr)
+	assert.Contains(t, got.stdout, "40003")
+
+	got = onServer(t, srv, "rid", rid, "--json")
+	var info map[string]any
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &info))
+	assert.Contains(t, info["response_body"], "40003")
+}
+
+// Each exit code that is documented occurs as documented.
+func TestExitCodes(t *testing.T) {
+	srv := newServer(t, wechatusertest.WithFans(200), wechatusertest.WithQuota("/cgi-bin/tags/members/batchuntagging", 2, 0))
+	srv.AddTag("vip", srv.OpenIDs()...)
+	srv.Unfollow(wechatusertest.OpenID(199))
+	all := strings.Join(srv.OpenIDs(), "\n")
+	for code, in := range map[int]invocation{
+		exitOK:       {args: []string{"tags"}},
+		exitFailed:   {args: []string{"tags", "delete", "nope"}},
+		exitUsage:    {args: []string{"tags", "nope"}},
+		exitRejected: {args: []string{"tags", "add", "vip", wechatusertest.ForeignOpenID(0), wechatusertest.OpenID(0), "--yes"}},
+		exitStopped:  {args: []string{"tags", "remove", "vip", "-f", "-", "--yes", "--over-quota"}, stdin: all},
+		exitDeclined: {args: []string{"tags", "delete", "vip"}},
+	} {
+		in.env = credentials(srv)
+		got := in.run(t)
+		assert.Equal(t, code, got.code, "%v %s", in.args, got.stderr)
+		assert.Contains(t, referenceHead, fmt.Sprintf("\n| %d | ", code))
+	}
+	assert.NotContains(t, referenceHead, "| 6 |")
 }
 
 // The tool works on a served account as on the sandbox, and changes it only after --yes where nobody can be asked.
@@ -341,7 +451,7 @@ func TestSecrets(t *testing.T) {
 		account("two", fmt.Sprintf("secret = %q\nsecret_file = %q", secret, secretFile))+
 		account("none", "")), 0o644))
 	for name, want := range map[string]int{
-		"": exitOK, "file": exitOK, "command": exitOK, "plain": exitOK, "wrong": exitFailed, "failing": exitFailed,
+		"": exitOK, "file": exitOK, "command": exitOK, "plain": exitOK, "wrong": exitFailed, "failing": exitUsage,
 		"two": exitUsage, "none": exitUsage, "nope": exitUsage,
 	} {
 		for _, args := range [][]string{{"fans", "--count"}, {"config"}, {"fans", "--count", "--json"}} {
@@ -390,7 +500,7 @@ func TestSandboxState(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	assert.Contains(t, run(t, "--version").stdout, "wechatuser "+wechatuser.Version)
+	assert.Equal(t, "wechatuser v"+wechatuser.Version+"\n", run(t, "--version").stdout)
 }
 
 func TestCompletion(t *testing.T) {

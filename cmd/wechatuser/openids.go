@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 )
@@ -56,7 +59,11 @@ var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 // parseOpenIDs reads a list of openids or a CSV file. The error lists the invalid lines.
 func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 	list := &openIDs{name: name, lines: make(map[string]int)}
-	in := csv.NewReader(skipByteOrderMark(r))
+	text, err := a.utf8Text(r)
+	if err != nil {
+		return nil, a.unreadable(name, err)
+	}
+	in := csv.NewReader(text)
 	in.Comment, in.FieldsPerRecord, in.TrimLeadingSpace, in.ReuseRecord = '#', -1, true, true
 	var bad []string
 	for first := true; ; first = false {
@@ -69,11 +76,8 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 				parseErr.StartLine))
 			continue
 		}
-		if errors.Is(err, errInterrupted) {
-			return nil, err
-		}
 		if err != nil {
-			return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", name, err)}
+			return nil, a.unreadable(name, err)
 		}
 		line, _ := in.FieldPos(0)
 		switch id := strings.Clone(strings.TrimSpace(record[0])); {
@@ -94,12 +98,45 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 	return list, nil
 }
 
-func skipByteOrderMark(r io.Reader) io.Reader {
-	b := bufio.NewReader(r)
-	if begin, _ := b.Peek(3); string(begin) == "\ufeff" {
-		_, _ = b.Discard(3)
+// unreadable is the error of a file that cannot be read, unless the user has ended that.
+func (a *app) unreadable(name string, err error) error {
+	if errors.Is(err, errInterrupted) {
+		return err
 	}
-	return b
+	return &exitError{exitUsage, fmt.Errorf("%s: %w", name, err)}
+}
+
+// utf8Text returns a text in UTF-8 without a byte order mark. A text in UTF-16, as some programs for Windows save it, is
+// converted if it has a byte order mark.
+func (a *app) utf8Text(r io.Reader) (io.Reader, error) {
+	b := bufio.NewReader(r)
+	begin, err := b.Peek(3)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(begin, []byte("\ufeff")):
+		_, _ = b.Discard(3)
+		return b, nil
+	case bytes.HasPrefix(begin, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(begin, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	case len(begin) > 1 && (begin[0] == 0 || begin[1] == 0): // UTF-16 without one
+		return nil, errors.New(a.tr("not a text in UTF-8; save it as UTF-8 or as CSV", "不是 UTF-8 文本：请另存为 UTF-8 或 CSV"))
+	default:
+		return b, nil
+	}
+	text, err := io.ReadAll(b)
+	if err != nil {
+		return nil, err
+	}
+	units := make([]uint16, 0, len(text)/2)
+	for pair := text[2:]; len(pair) > 1; pair = pair[2:] {
+		units = append(units, order.Uint16(pair))
+	}
+	return strings.NewReader(string(utf16.Decode(units))), nil
 }
 
 // firstN returns the first n elements of a list, and an element that says how many more there are.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,4 +84,31 @@ func TestReadError(t *testing.T) {
 	_, err := testApp(t, nil).parseOpenIDs("members.txt", io.MultiReader(text, iotest.ErrReader(broken)))
 
 	assert.ErrorIs(t, err, broken)
+}
+
+// Files of programs for Windows are read: UTF-8 and UTF-16 with a byte order mark. UTF-16 without one is said to be that.
+func TestEncodings(t *testing.T) {
+	text := "openid,备注\r\n" + wechatusertest.OpenID(1) + ",张三\r\n"
+	encoded := func(mark []byte, order binary.AppendByteOrder) string {
+		for _, unit := range utf16.Encode([]rune(text)) {
+			mark = order.AppendUint16(mark, unit)
+		}
+		return string(mark)
+	}
+	for name, file := range map[string]string{
+		"UTF-8":                text,
+		"UTF-8 with a mark":    "\ufeff" + text,
+		"UTF-16 little endian": encoded([]byte{0xff, 0xfe}, binary.LittleEndian),
+		"UTF-16 big endian":    encoded([]byte{0xfe, 0xff}, binary.BigEndian),
+		"half a character":     encoded([]byte{0xff, 0xfe}, binary.LittleEndian) + "\n",
+	} {
+		list, err := testApp(t, nil).parseOpenIDs("members.csv", strings.NewReader(file))
+		require.NoError(t, err, name)
+		assert.Equal(t, []string{wechatusertest.OpenID(1)}, list.ids, name)
+	}
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		_, err := testApp(t, nil).parseOpenIDs("members.csv", strings.NewReader(encoded(nil, order)))
+		require.ErrorContains(t, err, "members.csv: not a text in UTF-8; save it as UTF-8")
+		assert.Equal(t, exitUsage, exitCode(err))
+	}
 }

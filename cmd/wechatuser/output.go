@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
-
-	"github.com/schollz/progressbar/v3"
 )
 
 // results keeps the first error of writing, so that a lost result is never exit code 0.
@@ -72,7 +69,12 @@ func (a *app) table(header ...string) *table {
 	return t
 }
 
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) row(cells ...string) {
+	for i := range cells {
+		cells[i] = visible(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
 
 // flush prints the rows. Columns are aligned by the width of their characters; the last cell of a row may be long.
 func (t *table) flush() error {
@@ -98,51 +100,6 @@ func (t *table) flush() error {
 	}
 	_, err := io.WriteString(t.w, out.String())
 	return err
-}
-
-// barDelay is how long something takes before it gets a progress bar.
-const barDelay = 2 * time.Second
-
-// progress is a progress bar on a terminal, for work that takes longer than a moment.
-type progress struct {
-	w     io.Writer // nil for none
-	text  string
-	total int // -1 if it is not known
-	start time.Time
-	bar   *progressbar.ProgressBar
-}
-
-// newProgress returns a progress bar for stderr. It shows nothing if stderr is no terminal.
-func (a *app) newProgress(text string, total int) *progress {
-	p := &progress{text: text, total: total, start: time.Now()}
-	if isTerminal(a.err) {
-		p.w = a.err
-	}
-	return p
-}
-
-func (p *progress) set(done int) {
-	if p.w == nil || time.Since(p.start) < barDelay {
-		return
-	}
-	if p.bar == nil {
-		p.bar = progressbar.NewOptions(p.total,
-			progressbar.OptionSetWriter(p.w),
-			progressbar.OptionSetDescription(p.text),
-			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetPredictTime(p.total > 0),
-			progressbar.OptionThrottle(100*time.Millisecond),
-		)
-	}
-	_ = p.bar.Set(done)
-}
-
-func (p *progress) finish() {
-	if p.bar != nil {
-		_ = p.bar.Exit()
-		fmt.Fprintln(p.w)
-	}
 }
 
 // ask asks a question on stderr, and reports whether the answer is yes.

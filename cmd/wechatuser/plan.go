@@ -12,21 +12,58 @@ import (
 type plan struct {
 	text  string // what it does
 	path  string // the endpoint of its calls
-	calls int
+	calls callRange
 }
 
-// confirm prints plans, with the calls that they take and that are left today, and asks whether to go on.
+// callRange is how many calls a change takes.
+type callRange struct {
+	least int // if no openid is rejected
+	most  int // if all are, without retries
+}
+
+var oneCall = callRange{1, 1}
+
+// callsFor returns how many calls a job makes for a number of openids. It bisects a chunk with a rejected openid, which
+// takes up to 2n-1 calls for n of them.
+func callsFor(openIDs, batch int) callRange {
+	chunks := (openIDs + batch - 1) / batch
+	return callRange{chunks, 2*openIDs - chunks}
+}
+
+// describeCalls returns the calls of a plan in words.
+func (a *app) describeCalls(r callRange) string {
+	text := a.count(r.least, "API call", "API calls", "次接口调用")
+	if r.most > r.least {
+		text += fmt.Sprintf(a.tr(" (at most %d if openids are rejected)", "（如有 openid 被拒绝，最多 %d 次）"), r.most)
+	}
+	return text
+}
+
+// confirm prints plans, with the calls that they take and that are left today, and asks whether to go on. A plan whose
+// fewest calls are not left is not begun. That most of a list is rejected is rare, so that the most calls only get a
+// warning; the job stops where the quota ends.
 func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) error {
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
 	tooMany := false
 	for _, p := range plans {
 		fmt.Fprintln(a.err, p.text)
 		quota, err := c.GetAPIQuota(ctx, p.path)
-		n := a.count(p.calls, "API call", "API calls", "次接口调用")
+		n := a.describeCalls(p.calls)
 		switch {
-		case err == nil:
+		case a.isInterrupted():
+			return a.declined(a.tr("interrupted", "已中断"))
+		case err == nil && quota.DailyLimit > 0:
 			fmt.Fprintf(a.err, a.tr("It takes %s; %d of %d are left today.\n", "需要 %s；当日额度 %[3]d 次，剩余 %[2]d 次。\n"),
 				n, quota.Remain, quota.DailyLimit)
-			tooMany = tooMany || p.calls > quota.Remain
+			if p.calls.least > quota.Remain {
+				tooMany = true
+			} else if p.calls.most > quota.Remain {
+				a.warn(a.tr("if many openids are rejected, today's quota ends first; the run then says where to go on",
+					"如果大量 openid 被拒绝，当日额度会提前用尽；届时将停止，并给出继续的位置"))
+			}
+		case err == nil:
+			fmt.Fprintf(a.err, a.tr("It takes %s; the platform reports no limit.\n", "需要 %s；平台未返回额度上限。\n"), n)
 		case errors.Is(err, wechatuser.ErrCredential):
 			return err
 		default:
@@ -35,21 +72,19 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 		}
 	}
 	switch {
-	case a.isInterrupted():
-		return a.declined(a.tr("interrupted", "已中断"))
 	case tooMany && !a.anyway:
 		return a.declined(a.tr("today's quota is too small: wait until midnight (UTC+8), or use --over-quota to stop where it ends",
-			"当日额度不足：请等到次日零点，或使用 --over-quota，额度用尽时停止，之后可继续"))
+			"当日额度不足：请等到次日零点（北京时间），或使用 --over-quota：额度用尽时停止，之后可继续"))
 	case a.yes, a.settings.sandbox && a.settings.state == "":
 		return nil
-	case !isTerminal(a.in):
-		return a.declined(a.tr("to go on without a question, use --yes", "如需不经询问直接执行，请使用 --yes"))
+	case !a.isTerminal(a.in):
+		return a.declined(a.tr("to go on without a question, use --yes", "如需跳过确认直接执行，请使用 --yes"))
 	case !a.ask(a.tr("Go on?", "是否继续？")):
 		if a.isInterrupted() {
 			fmt.Fprintln(a.err)
 			return a.declined(a.tr("interrupted", "已中断"))
 		}
-		return a.declined(a.tr("you did not say yes", "你没有确认"))
+		return a.declined(a.tr("you did not say yes", "未确认"))
 	}
 	return nil
 }
@@ -57,6 +92,3 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 func (a *app) declined(reason string) error {
 	return &exitError{exitDeclined, errors.New(a.tr("nothing was changed: ", "未做任何修改：") + reason)}
 }
-
-// calls returns how many calls a number of openids take.
-func calls(openIDs, batch int) int { return (openIDs + batch - 1) / batch }

@@ -23,17 +23,24 @@ const referenceHead = `# Command line
 
 The account comes from ` + "`WECHAT_APPID`, `WECHAT_SECRET` and `WECHAT_BASE_URL`" + `, or from a config file with several
 accounts, of which ` + "`--account`" + ` chooses one; ` + "`wechatuser config --help`" + ` shows the file. The app secret can
-come from a file or from the output of a program. It is never an argument, so that no list of processes shows it, and it
-is printed nowhere. With ` + "`--sandbox`" + ` each command runs on an account in memory, without WeChat.
+come from a file or from the output of a program, which has 30 seconds. It is never an argument, so that no list of
+processes shows it, and it is printed nowhere. ` + "`WECHAT_SECRET` and `WECHAT_BASE_URL` belong to `WECHAT_APPID`" + `: they
+complete no account of the config file. With ` + "`--sandbox`" + ` each command runs on an account in memory, without WeChat.
+
+TAG is the name of a tag, or its ID: a number is an ID unless ` + "`--name`" + ` is given.
 
 ## Output
 
 Results go to stdout, everything else to stderr. ` + "`--json`" + ` prints results as JSON, lists as one value per line.
-Messages are in Chinese if the locale is, or with ` + "`--lang zh`" + `. ` + "`-`" + ` in place of a file is stdin.
+Messages are in Chinese if the locale is, or with ` + "`--lang zh`" + `. ` + "`-`" + ` in place of a file is stdin. On a terminal
+there are colors, unless ` + "`NO_COLOR`" + ` is set. Control characters in names and remarks are shown as escapes such as
+` + "`\\x1b`" + `, but not in JSON.
 
 A command that changes the account, other than ` + "`call`" + `, prints its plan first: how many, how many calls, and how
 many are left today. It asks before it begins, unless ` + "`--yes`" + ` is given or the account is in memory only. It begins
-nothing that today's quota cannot hold, unless ` + "`--over-quota`" + ` is given. After Ctrl-C or SIGTERM it settles what is in
+nothing that today's quota cannot hold, unless ` + "`--over-quota`" + ` is given. That counts the calls if no openid is
+rejected; the plan has the most calls too, and there is a warning if the quota cannot hold those. An openid is "unknown",
+not rejected, if no response says whether the change was made. After Ctrl-C or SIGTERM it settles what is in
 flight, and says where to go on; a second one ends it at once.
 
 ## Exit codes
@@ -43,8 +50,8 @@ flight, and says where to go on; a second one ends it at once.
 | 0 | done |
 | 1 | failed |
 | 2 | wrong arguments or settings; nothing was changed |
-| 3 | done, but for some openids that were rejected |
-| 4 | stopped before the end; the output says where to go on |
+| 3 | done, but for some openids that were rejected or have an unknown outcome |
+| 4 | stopped before the end, such as by Ctrl-C; the output of a job says where to go on |
 | 5 | nothing was changed: not confirmed, or today's quota is too small |
 `
 

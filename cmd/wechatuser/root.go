@@ -3,13 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
-	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/export"
 )
 
 // rootCommand returns the command line, in the language of the user.
@@ -30,9 +32,9 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
   wechatuser doctor                          # why do calls fail from this machine
   wechatuser tags add vip -f openids.txt     # tag them`,
 			`  wechatuser --sandbox fans --limit 3        # 内存中模拟账号的前几个用户
-  wechatuser doctor                          # 检查本机为何调用失败
+  wechatuser doctor                          # 诊断本机调用失败的原因
   wechatuser tags add vip -f openids.txt     # 为文件中的用户打标签`),
-		Version: version(),
+		Version: "v" + wechatuser.Version, // they are released together
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
@@ -51,7 +53,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	flags.StringVar(&set.state, "sandbox-state", "", a.tr("`file` that keeps the sandbox from one command to the next",
 		"保存模拟账号状态的`文件`，供下一条命令继续使用"))
 	flags.BoolVar(&a.json, "json", false, a.tr("print results as JSON", "以 JSON 输出结果"))
-	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再询问"))
+	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再确认"))
 	flags.BoolVar(&a.anyway, "over-quota", false, a.tr("go ahead with more calls than today's quota holds",
 		"调用次数超过当日剩余额度时仍继续"))
 	flags.String("lang", "", a.tr("`language` of messages: en or zh; default: the locale", "消息`语言`：en 或 zh，默认取自系统区域设置"))
@@ -61,8 +63,33 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 		a.exportCommand(), a.doctorCommand(), a.sandboxCommand(), a.tokenCommand(),
 		a.configCommand(),
 	)
+	a.completeFlags(root)
 	a.translate(root)
 	return root
+}
+
+// completeFlags adds the values of flags to the shell completion.
+func (a *app) completeFlags(root *cobra.Command) {
+	values := map[string][]string{"lang": {"en", "zh"}, "format": export.Formats, "method": {"GET", "POST"}, "quirks": {"strict", "wild"}}
+	for _, scene := range knownScenes {
+		values["scene"] = append(values["scene"], string(scene))
+	}
+	var each func(*cobra.Command)
+	each = func(cmd *cobra.Command) {
+		for name, list := range values {
+			if cmd.LocalNonPersistentFlags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			each(sub)
+		}
+	}
+	each(root)
+	_ = root.RegisterFlagCompletionFunc("account", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		file, _, _ := a.readConfig() // without a config file there is nothing to complete
+		return slices.Sorted(maps.Keys(file.Accounts)), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // checkFlags checks what would otherwise be ignored without a word. An option of the account in memory must not lead to
@@ -166,15 +193,6 @@ func (a *app) explainUsage(err error) string {
 		for _, t := range usageTexts {
 			text = t.english.ReplaceAllString(text, t.chinese)
 		}
-	}
-	return text
-}
-
-// version returns the version that the tool was installed with, or that of the library.
-func version() string {
-	text := wechatuser.Version
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		text = info.Main.Version
 	}
 	return text
 }

@@ -68,3 +68,17 @@ func TestOneFollower(t *testing.T) {
 	assert.Contains(t, got.stdout, "1 follower in one.csv")
 	assert.Contains(t, got.stderr, "with 1 follower.")
 }
+
+// The shell completes the values of flags, and the accounts of the config file.
+func TestCompletionOfFlags(t *testing.T) {
+	file := writeConfig(t, "[accounts.shop]\n[accounts.bar]\n")
+	for args, want := range map[string]string{
+		"fans --lang ":                          "en\nzh\n:4\n",
+		"export a --format ":                    "csv\njsonl\nsqlite\n:4\n",
+		"campaign x --scene ADD_SCENE_QR":       "ADD_SCENE_QR_CODE\n",
+		"fans --config " + file + " --account ": "bar\nshop\n:4\n",
+	} {
+		got := run(t, append([]string{"__complete"}, strings.Split(args, " ")...)...)
+		assert.Contains(t, got.stdout, want, args)
+	}
+}

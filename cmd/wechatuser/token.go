@@ -21,10 +21,11 @@ import (
 
 func (a *app) tokenCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
-		Use:   "token",
-		Short: a.tr("Hand out the access token to other programs", "向其他程序提供 access_token"),
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "token",
+		Short:   a.tr("Hand out the access token to other programs", "向其他程序提供 access_token"),
+		Example: "  wechatuser token serve",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
 	cmd.AddCommand(a.tokenServeCommand())
 	return cmd
@@ -89,7 +90,7 @@ func (a *app) serveToken(ctx context.Context, set tokenService) error {
 		return usageError(a.tr("--cert and --cert-key go together", "--cert 和 --cert-key 必须同时设置"))
 	}
 	log := slog.New(slog.NewJSONHandler(a.err, nil))
-	c, err := a.client(wechatuser.WithLogger(log))
+	c, err := a.client(ctx, wechatuser.WithLogger(log))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/stretchr/testify v1.12.1
 	github.com/wechatuser/wechatuser v0.0.0
+	github.com/wechatuser/wechatuser/mirror v0.0.0
 	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.59.0
 )
@@ -24,4 +25,7 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/wechatuser/wechatuser => ../..
+replace (
+	github.com/wechatuser/wechatuser => ../..
+	github.com/wechatuser/wechatuser/mirror => ../../mirror
+)

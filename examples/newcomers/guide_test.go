@@ -22,7 +22,7 @@ func TestGuideQuotesFiles(t *testing.T) {
 	text := string(content)
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	assert.Len(t, files, 8)
+	assert.Len(t, files, 9)
 	for _, name := range files {
 		if name == "guide_test.go" {
 			continue

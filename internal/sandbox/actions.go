@@ -35,6 +35,8 @@ var actions = map[string]action{
 	"clear":    (*sandbox).clear,
 	"advance":  (*sandbox).advance,
 	"save":     (*sandbox).save,
+	"pushurl":  (*sandbox).pushURL,
+	"push":     (*sandbox).pushEvent,
 }
 
 // maxForm is the maximum size of a form, far above that of a typed list of openids.

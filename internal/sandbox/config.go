@@ -24,7 +24,8 @@ type Config struct {
 	seed                uint64
 	quirks              wechatusertest.Quirks
 	log                 bool
-	options             []wechatusertest.Option // for -whitelist and -quotas
+	push                wechatusertest.PushConfig // without the secrets of the environment
+	options             []wechatusertest.Option   // for -whitelist and -quotas
 	lang                language
 }
 
@@ -46,6 +47,7 @@ func Flags(flags *flag.FlagSet, inChinese bool) *Config {
 		"`seed` of the random numbers, for what happens with a probability", "随机数`种子`，用于按概率发生的事件"))
 	flags.IntVar(&c.pageSize, "pagesize", 0, tr(
 		"`number` of openids per page of a list; 0 means that of the platform", "列表每页的 openid `数`；0 表示与平台相同"))
+	c.pushFlags(flags)
 	flags.BoolVar(&c.log, "log", false, tr("log each call to stderr", "把每次接口调用记录到 stderr"))
 	flags.Func("quirks", tr(
 		"`quirks` of the platform: strict, wild, or wild:7 for wild with seed 7 (default strict)",
@@ -87,6 +89,9 @@ func (c *Config) Check() error {
 	case c.fans < 0 || c.pageSize < 0 || c.latency < 0:
 		return Localize(say("fans, pagesize and latency must not be negative", "fans、pagesize 和 latency 不能为负数"),
 			bool(c.lang))
+	}
+	if p := c.pushConfig(); p.URL != "" {
+		return Localize(checkPushes(p), bool(c.lang))
 	}
 	return nil
 }

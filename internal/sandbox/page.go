@@ -32,8 +32,10 @@ func parsePage(l language) *template.Template {
 		"t": l.tr, "number": number, "moment": moment, "tagLink": tagLink,
 		"describe": func(f wechatusertest.Fault) string { return describe(f, l) },
 		"kind":     func(k wechatusertest.FaultKind) string { return kindName(k, l) },
+		"mode":     func(m wechatusertest.PushMode) string { return modeName(m, l) },
+		"status":   func(s wechatusertest.PushStatus) string { return statusName(s, l) },
 		"meaning":  func(c wechatuser.Code) string { return meaning(c, l) },
-	}).ParseFS(files, "templates/page.html"))
+	}).ParseFS(files, "templates/*.html"))
 }
 
 // page holds the data of the template.
@@ -59,6 +61,7 @@ type page struct {
 	Quotas []wechatusertest.QuotaState // of the APIs with calls or a limit
 	Faults []wechatusertest.Fault
 	Last   []call // newest first
+	Pushes pushes
 
 	Form  url.Values // values of the fields: those of a failed form, or the defaults
 	Paths []wechatusertest.QuotaState
@@ -150,6 +153,7 @@ func (s *sandbox) page(f filter, l language) *page {
 		Lang: l.tag(), Self: f.link(), Query: f.query(), AppID: a.AppID, State: s.state.Path,
 		Now: moment(a.Now()), Totals: a.Totals(), Quirks: quirkNames(s.quirks),
 		Tags: s.tags(), Tokens: tokens(a.Tokens()), Faults: a.Faults(), Paths: a.Quotas(),
+		Pushes: s.pushPart(),
 		Form: url.Values{
 			"path": {"*"}, "kind": {"errcode"}, "code": {"-1"}, "status": {"502"},
 			"times": {"1"}, "probability": {"1"}, "after": {"0"}, "count": {"10"},

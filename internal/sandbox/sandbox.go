@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/wechatusertest"
@@ -22,6 +23,7 @@ type sandbox struct {
 	quirks  wechatusertest.Quirks
 	state   *StateFile
 	guard   *guard
+	push    atomic.Pointer[wechatusertest.PushConfig] // nil until there is a URL
 
 	mu sync.Mutex // one action at a time
 }
@@ -39,6 +41,7 @@ func run(ctx context.Context, c *Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer account.Close()
 	state := &StateFile{Path: c.state, Account: account}
 	if err := state.Open(); err != nil {
 		return err
@@ -48,6 +51,9 @@ func run(ctx context.Context, c *Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	sb := &sandbox{account: account, quirks: c.quirks, state: state, guard: newGuard(c.addr, listener.Addr())}
+	if p := c.pushConfig(); p.URL != "" {
+		sb.setPushes(p)
+	}
 	if sb.guard.exposed {
 		fmt.Fprintln(stderr, exposedWarning.in(c.lang))
 	}

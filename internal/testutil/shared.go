@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,14 +165,21 @@ func Reach(v any) (texts []string) {
 // cleanTexts are the texts that were found clean: most come many times.
 var cleanTexts sync.Map
 
+// checkout is the folder of the module, as stack traces show it. Its name is not a secret, whatever it ends with.
+var checkout = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return strings.TrimSuffix(file, "/internal/testutil/shared.go")
+}()
+
 // AssertClean fails if a text shares 8 characters in a row with the token or the secret, in any encoding.
 func AssertClean(t testing.TB, text string) {
 	t.Helper()
 	if _, ok := cleanTexts.Load(text); ok {
 		return
 	}
+	shown := strings.ReplaceAll(text, checkout, "")
 	for _, secret := range []string{Token, Secret} {
-		if part := sharedPart(text, secret); part != "" {
+		if part := sharedPart(shown, secret); part != "" {
 			assert.Fail(t, "a secret is shown", "%q is in %s", part, text)
 			return
 		}

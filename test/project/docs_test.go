@@ -124,12 +124,14 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/wechatuser/wechatuser"
 )
 
 var (
+	handler               http.Handler
 	ctx                   context.Context
 	t                     *testing.T
 	logger                *slog.Logger
@@ -144,15 +146,16 @@ var (
 )
 `
 
-var ofGiven = []string{"context", "iter", "log/slog", "testing", "github.com/wechatuser/wechatuser"}
+var ofGiven = []string{"context", "iter", "log/slog", "net/http", "testing", "github.com/wechatuser/wechatuser"}
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
-	"cmp", "context", "encoding/json", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
+	"cmp", "context", "encoding/json", "encoding/xml", "errors", "fmt", "io", "iter", "log", "log/slog", "net/http",
 	"net/http/httptest",
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
-	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/examples/newcomers",
+	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/accounts",
+	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatuserpush",
 	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
 }
 
@@ -167,6 +170,13 @@ var nested = map[string]struct {
 	},
 	"otelwechatuser": {
 		[]string{"go.opentelemetry.io/otel", "github.com/wechatuser/wechatuser/otelwechatuser"}, "",
+	},
+	"mirror": {
+		[]string{
+			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
+			"github.com/wechatuser/wechatuser/wechatuserpush",
+		},
+		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},
 }
 
@@ -238,6 +248,8 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 				b.module = "benchmarks/peers"
 				b.imports = append(b.imports, path[1])
 			}
+			slices.Sort(b.imports)
+			b.imports = slices.Compact(b.imports) // a package may be in two of the lists
 			blocks = append(blocks, b)
 		}
 	}

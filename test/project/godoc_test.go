@@ -18,7 +18,9 @@ import (
 const module = "github.com/wechatuser/wechatuser"
 
 // public are the packages that users import.
-var public = []string{".", "wechatusertest", "redisstore", "otelwechatuser"}
+var public = []string{
+	".", "accounts", "wechatuserpush", "wechatusertest", "redisstore", "otelwechatuser", "mirror",
+}
 
 // Each exported name of the public packages has a doc comment.
 func TestEveryExportedNameHasAComment(t *testing.T) {

@@ -37,7 +37,7 @@ var floors = [][]string{
 	{"options.go", "joboptions.go", "validate.go", "profiles.go", "secret.go", "cloud.go"},
 	{"errors.go"},
 	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go", "tokenhook.go", "jobcontext.go"},
-	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go"},
+	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go", "version.go"},
 	{"doc.go"},
 }
 
@@ -106,6 +106,17 @@ func TestImportsOfInternalPackages(t *testing.T) {
 		}
 	}
 	assert.Len(t, seen, len(imports))
+}
+
+// A handler of pushes needs no client and no dependency, and shares no code with the simulator.
+func TestImportsOfPushes(t *testing.T) {
+	packages := goList(t, "./wechatuserpush")
+	require.Len(t, packages, 1)
+	for _, imp := range packages[0].Imports {
+		if host, _, _ := strings.Cut(imp, "/"); strings.Contains(host, ".") {
+			assert.Contains(t, []string{module + "/internal/guard", module + "/internal/redact"}, imp)
+		}
+	}
 }
 
 func TestFilesUseOnlyFloorsBelow(t *testing.T) {

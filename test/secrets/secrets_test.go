@@ -30,6 +30,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/accounts"
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
@@ -865,4 +866,59 @@ func TestNoSecretLeaksFromSockets(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Settings, a registry, and the errors and log lines of a lookup that returns settings and an error.
+func TestNoSecretOfARegistryLeaks(t *testing.T) {
+	account := accounts.Account{
+		AppID: testutil.AppID, Secret: testutil.Secret, TokenSource: wechatuser.StaticTokenSource(testutil.Token),
+	}
+	// fmt shows the fields of a struct with %p, whatever its methods; go vet finds that. A pointer is safe with it too.
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		testutil.AssertClean(t, fmt.Sprintf(verb, account))
+	}
+	assertCleanValue(t, &account)
+	assertCleanValue(t, []accounts.Account{account})
+	assertCleanValue(t, map[string]any{"account": account})
+
+	for name, lookupErr := range map[string]error{
+		"none":    nil,
+		"text":    fmt.Errorf("row {%s}: %w", testutil.Secret, io.EOF),
+		"unknown": fmt.Errorf("%w: %s", accounts.ErrUnknownAccount, testutil.Secret[3:]),
+		"deep":    &sentError{&http.Request{URL: &url.URL{RawQuery: testutil.Secret}}},
+		"quiet":   &quietError{errors.New(testutil.Secret)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var (
+					log  bytes.Buffer
+					fail error
+				)
+				r, err := accounts.New(func(context.Context, string) (accounts.Account, error) { return account, fail },
+					accounts.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+				require.NoError(t, err)
+				_, err = r.Client(t.Context(), "a")
+				require.NoError(t, err)
+				fail = lookupErr
+				err = r.Refresh(t.Context(), "a")
+				require.Equal(t, lookupErr != nil, err != nil)
+				require.ErrorIs(t, err, lookupErr)
+				if err != nil {
+					assertCleanError(t, err)
+				}
+				assertCleanValue(t, r)
+				assertCleanValue(t, struct{ Registry *accounts.Registry }{r})
+				synctest.Wait() // for the log
+				testutil.AssertClean(t, log.String())
+			})
+		})
+	}
+
+	wrong := account
+	wrong.AppID = "wx 1"
+	r, err := accounts.New(func(context.Context, string) (accounts.Account, error) { return wrong, nil })
+	require.NoError(t, err)
+	_, err = r.Client(t.Context(), "a")
+	require.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+	assertCleanError(t, err)
 }

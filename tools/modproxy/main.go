@@ -1,10 +1,11 @@
-// Modproxy writes the modules of this repository into a folder that serves as a module proxy, as if they were released.
-// So "go get" and "go install" can be tried before a release.
+// Modproxy writes the modules of this repository into a folder that serves as a module proxy, as if they were released
+// with this version. So "go get" and "go install" can be tried before a release.
 //
-//	go run ./tools/modproxy -version v0.1.0 folder . redisstore cmd/wechatuser
-//	GOPROXY=file:///folder,direct GONOSUMDB=github.com/wechatuser GOFLAGS=-mod=mod go install …/cmd/wechatuser@v0.1.0
+//	go run ./tools/modproxy -version v0.1.0 folder
+//	GOPROXY=file:///folder,… GONOSUMDB=github.com/wechatuser go install …/cmd/wechatuser@v0.1.0
 //
-// A module is what git knows of its folder, without nested modules; uncommitted changes count.
+// A module is what git knows of its folder, without nested modules; uncommitted changes count. What the modules require
+// of each other becomes the version.
 package main
 
 import (
@@ -14,45 +15,59 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
+
+	"github.com/wechatuser/wechatuser/tools/internal/modules"
 )
 
 func main() {
 	version := flag.String("version", "", "`version` of all modules, such as v0.1.0")
+	root := flag.String("root", ".", "`folder` of the repository")
 	flag.Parse()
-	if *version == "" || flag.NArg() < 2 {
+	if *version == "" || flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	for _, dir := range flag.Args()[1:] {
-		if err := release(flag.Arg(0), dir, *version); err != nil {
-			fmt.Fprintln(os.Stderr, "modproxy:", err)
-			os.Exit(1)
-		}
+	if err := write(*root, flag.Arg(0), *version); err != nil {
+		fmt.Fprintln(os.Stderr, "modproxy:", err)
+		os.Exit(1)
 	}
 }
 
-var moduleLine = regexp.MustCompile(`(?m)^module (\S+)$`)
-
-// release writes a module into the proxy.
-func release(proxy, dir, version string) error {
-	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+// write writes all modules that users may require. For each it prints the path, and the packages to import.
+func write(root, proxy, version string) error {
+	all, err := modules.All(root)
 	if err != nil {
 		return err
 	}
-	found := moduleLine.FindSubmatch(mod)
-	if found == nil {
-		return fmt.Errorf("%s: no module line", dir)
+	for _, m := range all {
+		if !m.Released() {
+			continue
+		}
+		if err := release(root, proxy, m, version); err != nil {
+			return fmt.Errorf("%s: %w", m.Path, err)
+		}
+		packages, err := m.Packages(root)
+		if err != nil {
+			return err
+		}
+		fmt.Println(strings.Join(append([]string{m.Path}, packages...), " "))
 	}
-	module := string(found[1])
-	content, err := pack(dir, module+"@"+version)
+	return nil
+}
+
+// release writes a module into the proxy: https://go.dev/ref/mod#goproxy-protocol.
+func release(root, proxy string, m modules.Module, version string) error {
+	dir := filepath.Join(root, filepath.FromSlash(m.Dir))
+	mod, err := releasedMod(dir, m, version)
+	if err != nil {
+		return err
+	}
+	content, err := pack(dir, m.Path+"@"+version, mod)
 	if err != nil {
 		return err
 	}
@@ -60,7 +75,7 @@ func release(proxy, dir, version string) error {
 	if err != nil {
 		return err
 	}
-	at := filepath.Join(proxy, filepath.FromSlash(module), "@v")
+	at := filepath.Join(proxy, filepath.FromSlash(m.Path), "@v")
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return err
 	}
@@ -72,15 +87,32 @@ func release(proxy, dir, version string) error {
 	)
 }
 
-// pack returns the zip file of a module: https://go.dev/ref/mod#zip-files.
-func pack(dir, prefix string) ([]byte, error) {
-	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	list, err := cmd.Output()
+// releasedMod returns the go.mod that the module has in a release.
+func releasedMod(dir string, m modules.Module, version string) ([]byte, error) {
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
 		return nil, err
 	}
-	files := strings.Split(strings.TrimSuffix(string(list), "\x00"), "\x00")
+	copied, err := os.MkdirTemp("", "modproxy")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(copied) }()
+	if err := os.WriteFile(filepath.Join(copied, "go.mod"), mod, 0o600); err != nil {
+		return nil, err
+	}
+	if err := modules.SetVersion(copied, modules.Module{Dir: ".", Requires: m.Requires}, version); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(copied, "go.mod"))
+}
+
+// pack returns the zip file of a module with this go.mod: https://go.dev/ref/mod#zip-files.
+func pack(dir, prefix string, mod []byte) ([]byte, error) {
+	files, err := modules.Files(dir)
+	if err != nil {
+		return nil, err
+	}
 	nested := map[string]bool{}
 	for _, file := range files {
 		if folder, name := path.Split(file); name == "go.mod" && folder != "" {
@@ -93,12 +125,11 @@ func pack(dir, prefix string) ([]byte, error) {
 		if inNested(nested, file) {
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(file)))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed, and not committed yet
-		}
-		if err != nil {
-			return nil, err
+		content := mod
+		if file != "go.mod" {
+			if content, err = os.ReadFile(filepath.Join(dir, filepath.FromSlash(file))); err != nil {
+				return nil, err
+			}
 		}
 		f, err := w.Create(prefix + "/" + file)
 		if err != nil {

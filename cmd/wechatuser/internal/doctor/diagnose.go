@@ -109,7 +109,7 @@ func (d *Diagnosis) network(ctx context.Context, p Target) bool {
 
 	ips, err := p.lookup(ctx, host)
 	if err != nil {
-		d.add("DNS", Fail, fmt.Sprintf(d.tr("%s has no address: %v", "%s 没有解析到地址：%v"), host, err),
+		d.add("DNS", Fail, fmt.Sprintf(d.tr("%s has no address: %v", "%s 没有解析到地址：%v"), host, d.said(err)),
 			d.tr("check the DNS resolver of this machine or container", "检查本机或容器的 DNS 解析配置"))
 		d.skip(d.tr("no address", "没有地址"), "TCP", "TLS")
 		return false
@@ -118,7 +118,7 @@ func (d *Diagnosis) network(ctx context.Context, p Target) bool {
 
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		d.add("TCP", Fail, err.Error(), fmt.Sprintf(d.tr(
+		d.add("TCP", Fail, d.said(err), fmt.Sprintf(d.tr(
 			"allow this machine to connect to %s: check firewalls, proxy settings and that the address is right",
 			"允许本机连接 %s：检查防火墙、代理设置，以及地址是否正确"), addr))
 		d.skip(d.tr("no connection", "没有连接"), "TLS")
@@ -142,7 +142,7 @@ func (d *Diagnosis) network(ctx context.Context, p Target) bool {
 	cfg.ServerName, cfg.Time = host, p.now
 	tlsConn := tls.Client(conn, cfg)
 	if err := tlsConn.HandshakeContext(ctx); err != nil {
-		d.add("TLS", Fail, err.Error(), d.tlsRemedy(err))
+		d.add("TLS", Fail, d.said(err), d.tlsRemedy(err))
 		return false
 	}
 	cert := tlsConn.ConnectionState().PeerCertificates[0]
@@ -350,7 +350,7 @@ func (d *Diagnosis) tokenStore(ctx context.Context, p Target) {
 	}
 	if checker, ok := p.Store.(interface{ Check(context.Context) error }); ok {
 		if err := withTimeout(checker.Check); err != nil {
-			d.add("store", Fail, err.Error(), remedy)
+			d.add("store", Fail, d.said(err), remedy)
 			d.skip(d.tr("the store cannot be used", "存储不可用"), "lock")
 			return
 		}
@@ -374,7 +374,7 @@ func (d *Diagnosis) tokenStore(ctx context.Context, p Target) {
 		return nil
 	})
 	if err != nil {
-		d.add("store", Fail, err.Error(), remedy)
+		d.add("store", Fail, d.said(err), remedy)
 	} else {
 		d.add("store", OK, d.tr("a token was saved, loaded and deleted", "已成功保存、读取并删除一个 token"), "")
 	}
@@ -400,7 +400,7 @@ func (d *Diagnosis) tokenStore(ctx context.Context, p Target) {
 				"does not release the lock",
 				"半分钟后重试：届时已退出的持有者的租约已过期；如仍如此，说明有程序没有释放锁"))
 	case err != nil:
-		d.add("lock", Fail, err.Error(), remedy)
+		d.add("lock", Fail, d.said(err), remedy)
 	default:
 		d.add("lock", OK, d.tr("it was taken and released", "已成功加锁并释放"), "")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/chinese"
 )
 
 // Status is the result of a check.
@@ -88,7 +89,7 @@ func (d *Diagnosis) skip(reason string, checks ...string) {
 func (d *Diagnosis) noSecret(err error) {
 	text := d.tr("the app secret is empty", "AppSecret 为空")
 	if err != nil {
-		text = fmt.Sprintf(d.tr("the app secret cannot be read: %v", "无法读取 AppSecret：%v"), err)
+		text = fmt.Sprintf(d.tr("the app secret cannot be read: %v", "无法读取 AppSecret：%v"), d.said(err))
 	}
 	d.skip(d.tr("unknown without a token", "没有 access_token，无法判断"), clockCheck)
 	d.add(credentialCheck, Fail, text, d.tr("check the command or the file that the secret comes from",
@@ -98,7 +99,7 @@ func (d *Diagnosis) noSecret(err error) {
 
 // addError adds a check that failed with an error of the SDK.
 func (d *Diagnosis) addError(check string, err error) {
-	s, text, rid := Fail, err.Error(), ""
+	s, text, rid := Fail, d.said(err), ""
 	remedy := d.tr("check what is between this machine and WeChat: a proxy, a firewall or a gateway",
 		"检查本机与微信之间的代理、防火墙或网关")
 	if errors.Is(err, wechatuser.ErrTemporary) {
@@ -108,6 +109,16 @@ func (d *Diagnosis) addError(check string, err error) {
 		text, remedy, rid = d.explain(e), d.remedy(e), e.RID
 	}
 	d.Findings = append(d.Findings, Finding{check, s, text, remedy, rid})
+}
+
+// said returns the text of an error, in Chinese with the original text.
+func (d *Diagnosis) said(err error) string {
+	if d.chinese {
+		if cause, text := chinese.Explain(err); cause != nil {
+			return strings.Replace(err.Error(), cause.Error(), text, 1)
+		}
+	}
+	return err.Error()
 }
 
 // explain describes an error of the platform. The English text has the Chinese meaning too, which the platform's pages

@@ -85,12 +85,13 @@ func (s *server) replace(ctx context.Context, rejected string) (wechatuser.Token
 	return t, err
 }
 
-// authorized rejects requests without the key.
+// authorized rejects requests without the key. As RFC 9110 has it, the scheme is written in any case.
 func (s *server) authorized(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		sum := sha256.Sum256([]byte(key))
-		if !found || subtle.ConstantTimeCompare(sum[:], s.key[:]) != 1 {
+		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		sum := sha256.Sum256([]byte(strings.TrimLeft(key, " ")))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], s.key[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeError(w, http.StatusUnauthorized, "wrong key")
 			return
 		}

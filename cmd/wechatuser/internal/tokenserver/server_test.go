@@ -153,7 +153,7 @@ func (c *company) do(t *testing.T, method, path, bearer, body string) (int, map[
 
 func TestKeyIsRequired(t *testing.T) {
 	c := newCompany(t)
-	for _, bearer := range []string{"", "Bearer ", "Bearer wrong", key, "Bearer " + key + "x"} {
+	for _, bearer := range []string{"", "Bearer ", "Bearer wrong", key, "Bearer " + key + "x", "Basic " + key, "Bearer" + key} {
 		for _, request := range []string{"GET /token", "POST /token/refused", "GET /elsewhere"} {
 			method, path, _ := strings.Cut(request, " ")
 			status, out := c.do(t, method, path, bearer, "")
@@ -163,6 +163,10 @@ func TestKeyIsRequired(t *testing.T) {
 	}
 	assert.Zero(t, c.account.Calls(stableToken))
 
+	for _, scheme := range []string{"bearer ", "BEARER ", "Bearer  "} { // RFC 9110
+		status, _ := c.do(t, "GET", "/token", scheme+key, "")
+		assert.Equal(t, http.StatusOK, status, scheme)
+	}
 	status, out := c.do(t, "GET", "/token", "Bearer "+key, "")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, c.account.AccessToken(), out["access_token"])

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/chinese"
+)
+
+// explain returns an error as a text with what to do, in the language of the user. In Chinese, the original text
+// follows, which can be searched for.
+func (a *app) explain(err error) string {
+	if hint := (*hintError)(nil); errors.As(err, &hint) {
+		return a.explain(hint.err) + "\n" + hint.hint
+	}
+	if a.isInterrupted() && (errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled)) {
+		return a.tr("interrupted", "已中断")
+	}
+	text := strings.ReplaceAll(err.Error(), "wechatuser: ", "")
+	if !a.chinese {
+		return text
+	}
+	cause, explained := chinese.Explain(err)
+	if cause == nil {
+		return text
+	}
+	said := strings.ReplaceAll(cause.Error(), "wechatuser: ", "")
+	if before, after, found := strings.Cut(text, said); found {
+		return before + explained + after // with what the tool says around it
+	}
+	return explained
+}
