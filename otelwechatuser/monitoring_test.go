@@ -129,7 +129,7 @@ func rowsOf(text string) map[string][][]string {
 	return tables
 }
 
-var inCode = regexp.MustCompile("`([^`]+)`")
+var inCode = regexp.MustCompile("`([^`\n]+)`")
 
 // inBackquotes returns what stands between backquotes.
 func inBackquotes(text string) (all []string) {
@@ -258,8 +258,9 @@ func checkQuery(t *testing.T, all map[string]map[string]map[string]bool, query s
 		}
 	}
 	rest := window.ReplaceAllString(grouping.ReplaceAllString(query, ""), "")
-	if inner, label, ok := strings.Cut(strings.TrimSuffix(rest, ")"), ", "); ok && strings.HasPrefix(rest, "label_values(") {
-		rest, grouped[label] = inner, true
+	if of, ok := strings.CutPrefix(rest, "label_values("); ok {
+		selected, label, _ := strings.Cut(strings.TrimSuffix(of, ")"), ", ")
+		rest, grouped[label] = selected, true
 	}
 	used := 0
 	for _, match := range selector.FindAllStringSubmatch(rest, -1) {
@@ -388,6 +389,37 @@ func TestAlerts(t *testing.T) {
 			assert.True(t, seen[name], "the guide names %s", name)
 		}
 	}
+}
+
+// The guide names only metrics, labels and attributes that exist.
+func TestNamesOfTheGuide(t *testing.T) {
+	guide, err := os.ReadFile("../docs/monitoring.md")
+	require.NoError(t, err)
+	known := map[string]bool{}
+	for name, labels := range series(t) {
+		known[name] = true
+		for label := range labels {
+			known[label] = true
+		}
+		known[regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")] = true
+	}
+	for name, i := range everything(t).instruments(t) {
+		known[name] = true
+		for key := range i.attrs {
+			known[key] = true
+		}
+	}
+	seen := 0
+	for _, text := range inBackquotes(string(guide)) {
+		if name := regexp.MustCompile(`^(wechat|rpc|error)[._]\w[\w.]*`).FindString(text); name != "" && text != "errors.md" {
+			seen++
+			assert.True(t, known[name], "the guide names %s", name)
+		}
+		if m := matcher.FindStringSubmatch(text); m != nil {
+			assert.True(t, isValue(m[1], m[3]), "the guide names %s", text)
+		}
+	}
+	assert.Greater(t, seen, 10)
 }
 
 // Each code for which a person is needed is in an alert.
