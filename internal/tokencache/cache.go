@@ -169,10 +169,8 @@ func errWaiting(ctx context.Context) error {
 
 // await waits for a flight, reports the wait, and returns false if ctx ends first.
 func (c *Cache) await(ctx context.Context, f *flight) bool {
-	select {
-	case <-f.done:
+	if f.reason == "" { // it was completed before it began: the token was cached
 		return true
-	default:
 	}
 	start := time.Now()
 	done, err := true, error(nil)
