@@ -143,9 +143,11 @@ func (a *app) callCommand() *cobra.Command {
 		Short: a.tr("Call any endpoint of the platform", "调用平台的任意接口"),
 		Long: a.tr(`Call any endpoint of the platform, with the token, retries and errors of all other commands. The response is
 printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
-first, whatever the call changes.`,
+first, whatever the call changes. The account of --sandbox has only the endpoints of this tool, and answers 40066 to
+others.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
-带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。`),
+带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。
+--sandbox 的公众号只有本工具用到的接口，其他接口返回 40066。`),
 		Example: `  wechatuser call /cgi-bin/get_current_selfmenu_info
   wechatuser call /cgi-bin/qrcode/create -d '{"action_name":"QR_STR_SCENE","action_info":{"scene":{"scene_str":"shop-7"}}}'`,
 		Args: cobra.ExactArgs(1),

@@ -244,6 +244,10 @@ The file is in TOML:
 				return a.printJSON(map[string]any{"file": path, "accounts": accounts})
 			}
 			fmt.Fprintln(a.out, path)
+			if len(accounts) == 0 {
+				fmt.Fprintln(a.err, a.tr("It has no accounts, or does not exist; wechatuser config --help shows what to write.",
+					"该文件不存在，或其中没有账号；写法见 wechatuser config --help。"))
+			}
 			t := a.table()
 			for _, acc := range accounts {
 				mark := ""

@@ -474,6 +474,14 @@ func TestSecrets(t *testing.T) {
 	assert.NotContains(t, got.stdout+got.stderr, secret[:8])
 }
 
+// Without a config file, config names the place for one, and says that nothing is there.
+func TestConfigWithoutAccounts(t *testing.T) {
+	got := invocation{args: []string{"config"}, dir: t.TempDir()}.run(t)
+	assert.Equal(t, exitOK, got.code)
+	assert.Contains(t, got.stdout, "config.toml")
+	assert.Contains(t, got.stderr, "--help")
+}
+
 func TestWithoutAnAccount(t *testing.T) {
 	got := run(t, "fans")
 	assert.Equal(t, exitUsage, got.code)
