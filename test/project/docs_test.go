@@ -174,7 +174,6 @@ var nested = map[string]struct {
 	"mirror": {
 		[]string{
 			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
-			"github.com/wechatuser/wechatuser/wechatuserpush",
 		},
 		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},
@@ -248,6 +247,8 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 				b.module = "benchmarks/peers"
 				b.imports = append(b.imports, path[1])
 			}
+			slices.Sort(b.imports)
+			b.imports = slices.Compact(b.imports) // a package may be in two of the lists
 			blocks = append(blocks, b)
 		}
 	}
