@@ -314,8 +314,8 @@ func TestProcessesShareAStore(t *testing.T) {
 	})
 }
 
-// A process that was killed holds a push no longer than its lease, so that the platform's next attempt succeeds, whenever
-// it comes.
+// A process that was killed holds a push no longer than its lease, so that the platform's next attempt succeeds,
+// whenever it comes.
 func TestClaimOfAKilledProcessEnds(t *testing.T) {
 	brief := func(c *wechatuserpush.Config) { c.Timeout = time.Second }
 	for killed := 250 * time.Millisecond; killed < 4500*time.Millisecond; killed += 250 * time.Millisecond {
