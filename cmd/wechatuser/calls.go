@@ -19,7 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// quotaPaths are the endpoints of which quota shows the rest of the day.
+// quotaPaths has the endpoints whose quotas the command quota shows by default.
 var quotaPaths = []string{
 	"/cgi-bin/user/get", "/cgi-bin/user/info", "/cgi-bin/user/info/batchget", "/cgi-bin/user/info/updateremark",
 	"/cgi-bin/tags/get", "/cgi-bin/tags/create", "/cgi-bin/tags/update", "/cgi-bin/tags/delete", "/cgi-bin/user/tag/get",
@@ -194,7 +194,7 @@ first, whatever the call changes.`,
 	return cmd
 }
 
-// readData returns the JSON of --data.
+// readData returns the JSON that --data passes.
 func (a *app) readData(data string) (json.RawMessage, error) {
 	text, err := []byte(data), error(nil)
 	if data == "-" {

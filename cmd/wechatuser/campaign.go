@@ -13,13 +13,13 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// rule selects followers. A zero field matches all of them.
+// rule selects followers. A field with its zero value matches all of them.
 type rule struct {
 	since     time.Time
 	scene, qr string
 }
 
-// knownScenes are the scenes that the SDK knows. The platform may have others.
+// knownScenes has the scenes that the SDK knows. The platform may have others.
 var knownScenes = []wechatuser.SubscribeScene{
 	wechatuser.SceneSearch, wechatuser.SceneAccountMigration, wechatuser.SceneProfileCard, wechatuser.SceneQRCode,
 	wechatuser.SceneProfileLink, wechatuser.SceneProfileItem, wechatuser.ScenePaid, wechatuser.SceneWechatAdvertisement,
@@ -98,7 +98,7 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 	return a.command(cmd)
 }
 
-// segment is whom a rule selects.
+// segment holds the followers that a rule selects.
 type segment struct {
 	Read      int      `json:"read"`
 	Selected  int      `json:"selected"`
@@ -144,7 +144,7 @@ func (a *app) segment(ctx context.Context, c *wechatuser.Client, ref tagRef, r r
 	return found, nil
 }
 
-// printSegment prints whom a campaign would tag.
+// printSegment prints the followers that a campaign would tag.
 func (a *app) printSegment(found *segment) error {
 	if a.json {
 		return a.printJSON(found)

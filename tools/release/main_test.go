@@ -185,7 +185,7 @@ func TestCheckChangelog(t *testing.T) {
 			"## [0.1.0] - 2026-01-01\n- A\n",
 		"v0.2.0 has no date": unreleased + "## [0.2.0]\n- A\n",
 		"the date of v0.2.0 is 2026-12-28, which is in the future": unreleased + "## [0.2.0] - 2026-12-28\n- A\n",
-		"v0.2.0 has no lines":                                unreleased + "## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
+		"v0.2.0 has no lines": unreleased + "## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
 	} {
 		err := checkChangelog(text, version{0, 2, 0}, today)
 		if want == "" {
