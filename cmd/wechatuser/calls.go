@@ -31,7 +31,7 @@ func (a *app) quotaCommand() *cobra.Command {
 	return a.command(&cobra.Command{
 		Use:   "quota [PATH…]",
 		Short: a.tr("Show what is left of today's quotas", "查看当日剩余调用额度"),
-		Long: a.tr("Show what is left of today's quotas: of the endpoints of this tool, or of the paths that are named.",
+		Long: a.tr("Show what is left of today's quotas, for the endpoints of this tool or for the given paths.",
 			"查看当日剩余调用额度：默认为本工具用到的接口，也可指定路径。"),
 		Example: "  wechatuser quota\n  wechatuser quota /cgi-bin/message/custom/send",
 		RunE: func(cmd *cobra.Command, paths []string) error {
@@ -142,8 +142,8 @@ func (a *app) callCommand() *cobra.Command {
 		Use:   "call PATH",
 		Short: a.tr("Call any endpoint of the platform", "调用平台的任意接口"),
 		Long: a.tr(`Call any endpoint of the platform, with the token, retries and errors of all other commands. The response is
-printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
-first, whatever the call changes.`,
+printed unchanged. A call with data is sent only once, unless --idempotent allows retries. The command does not ask for
+confirmation, whatever the call changes.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
 带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。`),
 		Example: `  wechatuser call /cgi-bin/get_current_selfmenu_info
@@ -190,7 +190,7 @@ first, whatever the call changes.`,
 	flags.StringVarP(&data, "data", "d", "", a.tr("`JSON` to send, @file, or - for stdin", "要发送的 `JSON`，或 @文件，- 表示标准输入"))
 	flags.StringArrayVarP(&query, "query", "q", nil, a.tr("`name=value` in the query; may be repeated", "查询参数 `name=value`，可重复"))
 	flags.StringVarP(&method, "method", "X", "", a.tr("`GET` or POST; default: POST with data, GET without", "`GET` 或 POST；默认有数据时为 POST，否则为 GET"))
-	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "可以重复发送，允许重试"))
+	flags.BoolVar(&idempotent, "idempotent", false, a.tr("the call may be sent twice, so retry it after a failure", "可以重复发送，允许重试"))
 	return cmd
 }
 

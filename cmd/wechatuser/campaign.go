@@ -40,8 +40,8 @@ func (a *app) campaignCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "campaign TAG",
 		Short: a.tr("Tag the followers whom a rule selects", "为符合条件的用户打标签"),
-		Long: a.tr(`Tag the followers whom a rule selects, such as those who followed by a QR code in the last 30 days. All profiles are
-read, 100 per call, to find them; who has the tag already is left alone.`,
+		Long: a.tr(`Tag the followers whom a rule selects, such as those who followed through a QR code in the last 30 days. To find them,
+all profiles are read, 100 per call. Followers who already have the tag are left unchanged.`,
 			`为符合条件的用户打标签，例如最近 30 天内扫码关注的用户。需要读取全部用户信息（每次调用 100 个）；
 已有该标签的用户不再处理。`),
 		Example: `  wechatuser campaign new --days 30 --scene ADD_SCENE_QR_CODE --dry-run

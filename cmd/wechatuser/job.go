@@ -141,7 +141,7 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	a.printUnknown(unknown, list)
 	if stopped {
 		if resume == "" {
-			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; who is done already stays so.",
+			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; what is done already stays done.",
 				"已停止。重新执行即可继续，已完成的不受影响。"))
 		} else {
 			fmt.Fprintf(a.out, a.tr("Stopped. To go on, add: --after %s\n", "已停止。如需继续，请添加：--after %s\n"), resume)

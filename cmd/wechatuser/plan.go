@@ -59,7 +59,7 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 			if p.calls.least > quota.Remain {
 				tooMany = true
 			} else if p.calls.most > quota.Remain {
-				a.warn(a.tr("if many openids are rejected, today's quota ends first; the run then says where to go on",
+				a.warn(a.tr("if many openids are rejected, today's quota may not be enough; the run then says how to go on",
 					"如果大量 openid 被拒绝，当日额度会提前用尽；届时将停止，并给出继续的位置"))
 			}
 		case err == nil:
@@ -78,7 +78,7 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 	case a.yes, a.settings.sandbox && a.settings.state == "":
 		return nil
 	case !a.isTerminal(a.in):
-		return a.declined(a.tr("to go on without a question, use --yes", "如需跳过确认直接执行，请使用 --yes"))
+		return a.declined(a.tr("to go on without confirmation, use --yes", "如需跳过确认直接执行，请使用 --yes"))
 	case !a.ask(a.tr("Go on?", "是否继续？")):
 		if a.isInterrupted() {
 			fmt.Fprintln(a.err)

@@ -234,7 +234,7 @@ func (a *app) printSyncReport(report *wechatuser.SyncReport, err error, be *wech
 	a.printRejected(a.out, a.tr("could not be removed", "个无法移除"), removed, list)
 	a.printUnknown(unknown, list)
 	if be != nil && be.Stopped() {
-		fmt.Fprintln(a.out, a.tr("Stopped. Run it again: it does what is left.", "已停止。重新执行即可完成剩余部分。"))
+		fmt.Fprintln(a.out, a.tr("Stopped. Run it again to do the rest.", "已停止。重新执行即可完成剩余部分。"))
 	}
 	return a.short(err, be)
 }
