@@ -23,7 +23,9 @@ type Store interface {
 	// Put stores the statements. It ignores a statement if the row of the openid has a larger ticket. A row has a
 	// second ticket for its profile, and a statement with a profile replaces the profile unless that ticket is larger.
 	// A statement that a user has left sets both tickets; one without a profile sets only the first. Put must compare
-	// and store in one step. The statements of a call have different openids.
+	// and store in one step. The statements of a call have different openids. If
+	// the cursor of a saved walk is a user who has left, Put deletes the cursor, so that the walk resumes at the
+	// beginning.
 	Put(ctx context.Context, statements []Statement) error
 	// Listed records that these openids are in the list of followers: it sets the ticket and the time of each row of a
 	// follower whose ticket is smaller. It creates no rows. It returns as unknown the openids that have no row, or have
@@ -42,7 +44,8 @@ type Store interface {
 	// LoadWalk returns the saved walk of a kind, which is "full" or "reconcile", or the zero Walk if there is none.
 	LoadWalk(ctx context.Context, kind string) (Walk, error)
 	// SaveWalk replaces the saved walk of a kind if that has the given ticket, or if there is none and ticket is 0.
-	// Otherwise it does nothing and returns nil. The zero Walk deletes it.
+	// Otherwise it does nothing and returns nil. It also does nothing if the cursor of w is a user who has left
+	// meanwhile; the walk then resumes at the cursor before. The zero Walk deletes the saved one.
 	SaveWalk(ctx context.Context, kind string, ticket int64, w Walk) error
 }
 

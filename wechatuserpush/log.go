@@ -28,7 +28,8 @@ func newLimitedLog(logger *slog.Logger) *limitedLog {
 	return &limitedLog{logger: logger, reasons: map[string]*reason{}}
 }
 
-// log writes a line, unless the period has already had limit lines with this text.
+// log writes a line, unless the period has already had limit lines with this text. If the log handler panics, only the
+// line is lost.
 func (l *limitedLog) log(ctx context.Context, level slog.Level, limit int, text string, attrs ...slog.Attr) {
 	omitted, ok := l.take(text, limit, time.Now())
 	if !ok {
@@ -37,6 +38,7 @@ func (l *limitedLog) log(ctx context.Context, level slog.Level, limit int, text 
 	if omitted > 0 {
 		attrs = append(attrs, slog.Int("omitted", omitted))
 	}
+	defer func() { _ = recover() }()
 	l.logger.LogAttrs(ctx, level, text, attrs...) // without the lock, since a log handler may block
 }
 
