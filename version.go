@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// release is the version of this code, or of the last release before it. tools/release sets it.
+// release is the version of the last release up to this code. tools/release sets it.
 const release = "0.1.0"
 
-// Version is the version of this module, without a "v": the one that the program was built with, as "go version -m"
-// shows it, or that of the last release where the program does not know it. It is not meant to be set.
+// Version is the version of this module that the program was built with, without the "v", as shown by "go version -m".
+// If the program has no record of it, Version is that of the last release. Do not set it.
 var Version = buildVersion(debug.ReadBuildInfo())
 
-// buildVersion returns the version of this module in a program that requires it.
+// buildVersion returns the version of this module that the build info of a program has, or release if it has none.
 func buildVersion(info *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return release
@@ -22,7 +22,7 @@ func buildVersion(info *debug.BuildInfo, ok bool) string {
 			continue
 		}
 		if m.Replace != nil {
-			m = m.Replace // a fork with a version, or a folder without one
+			m = m.Replace // a fork, which has a version, or a folder, which has none
 		}
 		if version, ok := strings.CutPrefix(m.Version, "v"); ok {
 			return version

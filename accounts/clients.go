@@ -9,14 +9,14 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// clients holds the clients that a registry keeps, by key and by app ID. Its owner locks it.
+// clients holds the clients that a registry keeps, by key and by app ID. The lock of the registry guards it.
 type clients struct {
 	keys map[string]*entry
 	apps map[string]*app
 	used *list.List // of *entry, the most recently used first
 }
 
-// entry is a key.
+// entry is a key that the registry keeps.
 type entry struct {
 	key     string
 	app     *app
@@ -25,13 +25,13 @@ type entry struct {
 	element *list.Element
 }
 
-// app is an account, and what its keys share.
+// app is an account, with what its keys share.
 type app struct {
 	account Account
-	began   uint64 // number of the lookup that returned account
+	began   uint64 // the number of the lookup that returned account
 	limiter wechatuser.Limiter
 	entries []*entry
-	// client is nil if no key is kept. The client then lives only as long as somebody uses it, and weak still finds it.
+	// client is nil if no key is kept. The client then lives only as long as it is in use, and weak still points to it.
 	client *wechatuser.Client
 	weak   weak.Pointer[wechatuser.Client]
 }
@@ -40,7 +40,7 @@ func newClients() clients {
 	return clients{keys: make(map[string]*entry), apps: make(map[string]*app), used: list.New()}
 }
 
-// use returns a key, and marks it as used now.
+// use returns the entry of a key, and marks it as used now.
 func (c *clients) use(key string, now time.Time) *entry {
 	e := c.keys[key]
 	if e != nil {
@@ -50,7 +50,7 @@ func (c *clients) use(key string, now time.Time) *entry {
 	return e
 }
 
-// attach makes a key one of a. The key is new, or was one of another app.
+// attach adds a key to an app. If the key belongs to another app, it is removed from that one.
 func (c *clients) attach(key string, a *app, now time.Time) *entry {
 	e := c.keys[key]
 	switch {
@@ -98,7 +98,7 @@ func (c *clients) dropOldest() {
 	}
 }
 
-// idleAt returns when the least recently used key has been idle for d. ok is false if there is no key.
+// idleAt returns the time at which the least recently used key will have been idle for d. ok is false if there is none.
 func (c *clients) idleAt(d time.Duration) (at time.Time, ok bool) {
 	last := c.used.Back()
 	if last == nil {
@@ -119,7 +119,7 @@ func (c *clients) forget(appID string) {
 	}
 }
 
-// collected removes an app whose client nobody uses any more.
+// collected removes an app whose client was garbage collected.
 func (c *clients) collected(appID string) {
 	if a := c.apps[appID]; a != nil && a.weak.Value() == nil {
 		delete(c.apps, appID)
@@ -131,10 +131,10 @@ const (
 	maxUnknownKey = 256
 )
 
-// unknown remembers keys without an account. Its owner locks it.
+// unknown remembers keys that have no account. The lock of the registry guards it.
 type unknown struct {
 	keys  map[string]*list.Element
-	order *list.List // of unknownKey, in the order in which they are forgotten
+	order *list.List // of unknownKey, in the order in which they expire
 }
 
 type unknownKey struct {
@@ -147,7 +147,7 @@ func newUnknown() unknown {
 	return unknown{keys: make(map[string]*list.Element), order: list.New()}
 }
 
-// get returns the error of a key, or nil if it has none.
+// get returns the error that is remembered for a key, or nil.
 func (u *unknown) get(key string, now time.Time) error {
 	u.expire(now)
 	if e := u.keys[key]; e != nil {

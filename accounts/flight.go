@@ -16,13 +16,13 @@ import (
 	"github.com/wechatuser/wechatuser/internal/redact"
 )
 
-// flight is a lookup of one key, for all callers that wait for it. The lock of the registry guards it until done is
-// closed; then it does not change any more.
+// flight is the lookup of one key, for all callers that wait for it. The lock of the registry guards it until done is
+// closed; after that it does not change.
 type flight struct {
 	done    chan struct{}
 	waiters int
-	// again is whether to look up once more, because the result may be older than a Forget or Refresh of its key.
-	// forgotten are the app IDs for which it would be.
+	// again is set to look the key up once more, because the result may be older than a call of Forget or Refresh.
+	// forgotten has the app IDs that were forgotten since the lookup began: with one of them the result is as old.
 	again     bool
 	forgotten map[string]bool
 	lookups   int // begun so far
@@ -32,7 +32,7 @@ type flight struct {
 
 	ctx    context.Context // of the lookups
 	final  bool
-	client *wechatuser.Client // may be there in spite of an error, if it was there before
+	client *wechatuser.Client // set in spite of an error if the key had a client before
 	err    error
 }
 
@@ -43,12 +43,12 @@ func (f *flight) forget(appID string) {
 	f.forgotten[appID] = true
 }
 
-// isInside reports whether ctx is that of the lookup of f.
+// isInside reports whether ctx is the context of the lookup of f.
 func (f *flight) isInside(ctx context.Context) bool {
 	return f != nil && ctx.Value(flightKey{}) == f.done
 }
 
-// isOutdated reports whether to look up once more.
+// isOutdated reports whether the key must be looked up once more.
 func (f *flight) isOutdated(appID string) bool { return f.again || f.forgotten[appID] }
 
 // flightKey marks the context of a lookup.
@@ -108,7 +108,7 @@ func (r *Registry) run(key string, f *flight) {
 	})
 }
 
-// lookUp makes one lookup, and reports whether there must be another one.
+// lookUp calls the lookup function once, and reports whether it must be called again.
 func (r *Registry) lookUp(key string, f *flight) (again bool) {
 	r.mu.Lock()
 	if f.final {
@@ -148,7 +148,7 @@ func (r *Registry) lookUp(key string, f *flight) (again bool) {
 	return r.fail(key, f, err, true)
 }
 
-// install puts the settings into effect.
+// install applies the settings, and reports whether they must be looked up again.
 func (r *Registry) install(key string, f *flight, began uint64, account Account) (again bool, err error) {
 	var replaced bool
 	defer func() {
@@ -202,7 +202,7 @@ func (r *Registry) install(key string, f *flight, began uint64, account Account)
 	}
 }
 
-// attach makes a key one of an app, and completes its flight.
+// attach adds a key to an app, and completes its flight.
 func (r *Registry) attach(key string, a *app, f *flight) {
 	now := time.Now()
 	e := r.clients.attach(key, a, now)
@@ -218,7 +218,8 @@ func (r *Registry) attach(key string, a *app, f *flight) {
 	r.complete(key, f)
 }
 
-// another reports whether an outdated flight makes another lookup: not if nobody waits for it.
+// another reports whether an outdated flight looks its key up again. If nobody waits for it, it completes the flight
+// instead.
 func (r *Registry) another(key string, f *flight) bool {
 	if f.waiters > 0 {
 		return true
@@ -228,11 +229,11 @@ func (r *Registry) another(key string, f *flight) bool {
 	return false
 }
 
-// retryAfter is how long after a failed lookup the settings of a client are looked up again.
+// retryAfter is the time after which settings are looked up again if the lookup failed, unless WithMaxAge is shorter.
 const retryAfter = 10 * time.Second
 
-// fail completes a flight that failed. If it is outdated and its goroutine may look up once more, fail reports that
-// instead.
+// fail completes a flight that failed. If the flight is outdated and mayRepeat is set, it reports that the key must be
+// looked up again instead.
 func (r *Registry) fail(key string, f *flight, err error, mayRepeat bool) (again bool) {
 	var warn, kept bool
 	defer func() {
@@ -280,8 +281,8 @@ func (r *Registry) complete(key string, f *flight) {
 	}
 }
 
-// newClient returns a client with these settings, and its limiter: the given one, or a new one if that is nil. It is
-// called with the lock, and releases it meanwhile: options and limiters are code of others.
+// newClient returns a client with these settings, and its limiter: the given one, or a new one if that is nil. The
+// caller has the lock; newClient releases it while user code runs, such as options and the limiter's function.
 func (r *Registry) newClient(a Account, limiter wechatuser.Limiter) (*wechatuser.Client, wechatuser.Limiter, error) {
 	r.mu.Unlock()
 	defer r.mu.Lock()
@@ -305,8 +306,8 @@ func (r *Registry) newClient(a Account, limiter wechatuser.Limiter) (*wechatuser
 	return c, limiter, err
 }
 
-// dropped names an app whose client was garbage collected. It must not keep the registry alive, which could keep the
-// client alive.
+// dropped identifies an app whose client was garbage collected. It has a weak pointer, because the registry may keep
+// the client alive.
 type dropped struct {
 	registry weak.Pointer[Registry]
 	appID    string

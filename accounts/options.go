@@ -29,9 +29,9 @@ const (
 	defaultLookupTimeout = 10 * time.Second
 )
 
-// WithClientOptions makes all clients with these options. Leave out [wechatuser.WithTokenStore] and
-// [wechatuser.WithLimiter]: the registry has options of its own for them. Without a transport here, all clients share
-// the connection pool of package wechatuser.
+// WithClientOptions creates all clients with these options. Use [WithTokenStore] and [WithLimiter] of this package
+// instead of those of package wechatuser. Unless an option sets a transport, all clients share the connection pool of
+// package wechatuser.
 func WithClientOptions(opts ...wechatuser.Option) Option {
 	return func(c *config) error {
 		c.clientOptions = append(c.clientOptions, opts...)
@@ -40,10 +40,11 @@ func WithClientOptions(opts ...wechatuser.Option) Option {
 }
 
 // WithTokenStore shares the tokens of all accounts with other processes; see [wechatuser.WithTokenStore]. One store
-// serves all accounts, since its keys contain the app ID. Accounts with a TokenSource do not use it.
+// serves all accounts, since its keys contain the app ID. Accounts with a TokenSource do not use it. By default there
+// is no store.
 //
-// With a store, a client that is made again does not fetch a token again. Accounts that use
-// [wechatuser.WithLegacyToken] need one: each fetch invalidates their previous token.
+// With a store, a client that is created again does not fetch a new token. Accounts that use
+// [wechatuser.WithLegacyToken] need a store, because each fetch invalidates their previous token.
 func WithTokenStore(store wechatuser.TokenStore) Option {
 	return func(c *config) error {
 		if store == nil {
@@ -54,9 +55,9 @@ func WithTokenStore(store wechatuser.TokenStore) Option {
 	}
 }
 
-// WithLimiter gives each account the limiter that f returns, or none if f returns nil; see [wechatuser.WithLimiter]. An
-// account keeps its limiter when its client is replaced because its settings have changed. f must be safe for
-// concurrent use.
+// WithLimiter limits the calls of each account with the limiter that f returns, or not at all if f returns nil; see
+// [wechatuser.WithLimiter]. An account keeps its limiter when its client is replaced because its settings have changed.
+// f must be safe for concurrent use. By default there is no limiter.
 func WithLimiter(f func(appID string) wechatuser.Limiter) Option {
 	return func(c *config) error {
 		if f == nil {
@@ -67,8 +68,9 @@ func WithLimiter(f func(appID string) wechatuser.Limiter) Option {
 	}
 }
 
-// WithLogger logs what callers of [Registry.Client] are not told: at Info that a client was replaced, and at Warn that
-// a lookup failed, so that the client stays. No line contains a secret. The clients do not use this logger.
+// WithLogger logs what callers of [Registry.Client] are not told: at level Info that a client was replaced, and at
+// level Warn that a lookup failed although the client is kept or nobody waits. No line contains a secret. The clients
+// do not use this logger; see [wechatuser.WithLogger]. By default nothing is logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l == nil {
@@ -79,20 +81,20 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithCapacity limits how many keys are kept. It defaults to 10,000. Beyond it the least recently used key is dropped,
-// and looked up again when it is needed.
+// WithCapacity sets the maximum number of keys that are kept. It defaults to 10,000. Beyond that the least recently
+// used key is dropped, and looked up again when it is needed.
 func WithCapacity(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
-			return optionError("WithCapacity", "%d is not a capacity: it must be above zero", n)
+			return optionError("WithCapacity", "%d is not a capacity: it must be at least 1", n)
 		}
 		c.capacity = n
 		return nil
 	}
 }
 
-// WithIdle drops a key that [Registry.Client] was not asked for during d. It defaults to two hours, after which the
-// token has expired anyway.
+// WithIdle drops a key when [Registry.Client] has not been called with it for d. It defaults to two hours, after which
+// the token has expired anyway.
 func WithIdle(d time.Duration) Option {
 	return func(c *config) error {
 		c.idle = d
@@ -100,13 +102,13 @@ func WithIdle(d time.Duration) Option {
 	}
 }
 
-// WithMaxAge looks the settings of a key up again after d, when its client is asked for. By default they are not looked
-// up again.
+// WithMaxAge makes [Registry.Client] look the settings of a key up again if they are older than d. By default they are
+// not looked up again.
 //
-// The lookup runs in the background while callers receive the current client; only if the settings are older than 2d
-// because nobody asked for them, do callers wait for it. If the lookup fails, the current client stays, a warning is
-// logged, and the next lookup starts after d or 10 seconds, whichever is less. If the account is unknown, the key is
-// dropped.
+// The lookup runs in the background, and callers receive the current client. Callers wait for the lookup only if the
+// settings are older than 2d, because nobody has asked for the client since. If the lookup fails, the current client is
+// kept, a warning is logged, and the settings are looked up again after d or 10 seconds, whichever is less. If the
+// account is unknown, the key is dropped.
 func WithMaxAge(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxAge = d
@@ -114,12 +116,12 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithUnknownFor remembers for d that a key is unknown, so that requests with wrong keys do not each reach the
-// database. By default each of them does. Refresh and Forget forget it.
+// WithUnknownFor remembers for d that a key has no account ([ErrUnknownAccount]), so that not every request with a
+// wrong key reaches the database. By default it is not remembered. [Registry.Refresh] and [Registry.Forget] forget it.
+// Other failures are never remembered.
 //
-// At most 10,000 keys of at most 256 bytes are remembered, apart from those that are known, which they do not displace.
-// It does not help against requests that each have another key: authenticate these before they come here. Failures
-// other than [ErrUnknownAccount] are never remembered.
+// At most 10,000 such keys are remembered, of at most 256 bytes each. They do not count towards [WithCapacity]. This
+// does not help against a flood of requests with different keys: authenticate requests before you look their keys up.
 func WithUnknownFor(d time.Duration) Option {
 	return func(c *config) error {
 		c.unknownFor = d
@@ -127,8 +129,8 @@ func WithUnknownFor(d time.Duration) Option {
 	}
 }
 
-// WithLookupTimeout limits a lookup. It defaults to 10 seconds. Then its context ends and its callers receive an error
-// that matches [context.DeadlineExceeded], even if it does not return.
+// WithLookupTimeout limits the duration of a lookup. It defaults to 10 seconds. After that its context ends, and its
+// callers receive an error that matches [context.DeadlineExceeded], even if the lookup does not return.
 func WithLookupTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		c.lookupTimeout = d
@@ -138,7 +140,7 @@ func WithLookupTimeout(d time.Duration) Option {
 
 func positive(option string, d time.Duration) error {
 	if d <= 0 {
-		return optionError(option, "%v is not a duration that works: it must be above zero", d)
+		return optionError(option, "%v: the duration must be positive", d)
 	}
 	return nil
 }

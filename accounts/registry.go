@@ -12,12 +12,12 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Registry returns the clients of accounts by key. It is safe for concurrent use and needs no Close.
+// Registry creates and keeps the clients of accounts, by key. It is safe for concurrent use and needs no Close.
 type Registry struct {
 	config
 	lookup Lookup
 
-	mu      sync.Mutex // guards the fields below; never held while code of others runs
+	mu      sync.Mutex // guards the fields below; not held while user code runs
 	clients clients
 	unknown unknown
 	flights map[string]*flight // running lookups by key
@@ -26,9 +26,9 @@ type Registry struct {
 	armed   bool               // whether timer runs
 }
 
-// New returns a registry that finds accounts with lookup.
+// New returns a registry that looks accounts up with lookup.
 //
-// If arguments or options are wrong it returns one error, which wraps a [*wechatuser.ArgumentError] for each of them.
+// If arguments or options are invalid, the error wraps a [*wechatuser.ArgumentError] for each of them.
 func New(lookup Lookup, opts ...Option) (*Registry, error) {
 	r := &Registry{
 		config: config{
@@ -57,13 +57,13 @@ func New(lookup Lookup, opts ...Option) (*Registry, error) {
 	return r, nil
 }
 
-// Client returns the client of the account with this key, the same one each time until its settings change. If it has
-// none, it looks the account up, once for all callers that wait. A caller that does not wait any longer does not end
-// the lookup for the others.
+// Client returns the client of the account with this key. It returns the same client until the settings change. If the
+// registry has no client for the key, it looks the account up, once for all callers that wait. A caller whose context
+// ends does not end the lookup for the others.
 //
-// It returns the error of the lookup, or of [wechatuser.New] if the settings are wrong, or wraps the error of ctx if
-// that ended during the wait. A failure is not remembered, except with [WithUnknownFor]. If the lookup panics, so do
-// all callers that wait for it.
+// The error wraps that of the lookup, that of [wechatuser.New] if the settings are invalid, or that of ctx if ctx ends
+// while it waits. Failures are not remembered, except with [WithUnknownFor]. If the lookup panics, Client panics in all
+// callers that wait for it.
 func (r *Registry) Client(ctx context.Context, key string) (*wechatuser.Client, error) {
 	if err := checkContext("Client", ctx); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (r *Registry) Client(ctx context.Context, key string) (*wechatuser.Client, 
 	return f.client, nil
 }
 
-// client returns the client that is there, or the lookup to wait for, or a remembered error.
+// client returns the client if there is one, otherwise the lookup to wait for or a remembered error.
 func (r *Registry) client(ctx context.Context, key string) (*wechatuser.Client, *flight, error) {
 	now := time.Now() // before the lock, which all callers need
 	r.mu.Lock()
@@ -117,11 +117,11 @@ func (r *Registry) await(ctx context.Context, key string) (*flight, error) {
 	return f, nil
 }
 
-// Refresh looks the settings of an account up, and returns when they are in effect for the next call of Client. The
-// client is replaced only if they differ from those it was made with. Use it when a program knows that settings have
-// changed. It always waits for a lookup that began after the call.
+// Refresh looks the settings of an account up again. When it returns, the next call of [Registry.Client] uses them. The
+// client is replaced only if the settings have changed. Call it when the program knows that settings have changed: it
+// never uses the result of a lookup that began before the call.
 //
-// Its errors are those of Client. After an error the client stays, unless the account is unknown.
+// Its errors are those of Client. After an error the client is kept, unless the account is unknown.
 func (r *Registry) Refresh(ctx context.Context, key string) error {
 	if err := checkContext("Refresh", ctx); err != nil {
 		return err
@@ -150,13 +150,13 @@ func (r *Registry) refresh(ctx context.Context, key string) (*flight, error) {
 	}
 	f, err := r.await(ctx, key)
 	if err == nil && f == running {
-		f.again = true // what it has read may be older than this call
+		f.again = true // it may have read the settings before this call
 	}
 	return f, err
 }
 
-// Forget drops the client of the account with this key, with its token, for all keys of its app ID. The next call of
-// Client looks the account up and makes a new client. Clients that were returned before keep working.
+// Forget drops the client of the account with this key, and the token in it, for all keys of the account. The next call
+// of [Registry.Client] looks the account up and creates a new client. Clients that were returned before keep working.
 func (r *Registry) Forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,8 +169,8 @@ func (r *Registry) Forget(key string) {
 	}
 }
 
-// ForgetAppID is like Forget, for all keys of an app ID. Use it for events that name the app ID, such as one that says
-// that an account has withdrawn its authorization.
+// ForgetAppID is like [Registry.Forget] for an account whose app ID is known. Call it for events that have the app ID,
+// such as the one with which an account withdraws its authorization.
 func (r *Registry) ForgetAppID(appID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +184,7 @@ func (r *Registry) forget(appID string) {
 	r.clients.forget(appID)
 }
 
-// Len returns the number of keys that the registry keeps.
+// Len returns the number of keys that the registry keeps, without those that are known to have no account.
 func (r *Registry) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,10 +199,10 @@ func (r *Registry) String() string {
 	return fmt.Sprintf("accounts.Registry(%d keys)", r.Len())
 }
 
-// Format writes String, whatever the verb, so that none shows a secret.
+// Format writes String for all verbs, so that none of them shows a secret.
 func (r *Registry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
-// LogValue returns String.
+// LogValue returns String as a log value.
 func (r *Registry) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 func checkContext(function string, ctx context.Context) error { //nolint:revive // the context is what is checked
@@ -212,7 +212,7 @@ func checkContext(function string, ctx context.Context) error { //nolint:revive 
 	return nil
 }
 
-// armSweep sees to it that idle keys are dropped.
+// armSweep starts the timer of sweep if it does not run and there are keys.
 func (r *Registry) armSweep(now time.Time) {
 	due, ok := r.clients.idleAt(r.idle)
 	switch {
@@ -226,6 +226,7 @@ func (r *Registry) armSweep(now time.Time) {
 	r.armed = true
 }
 
+// sweep drops idle keys.
 func (r *Registry) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// Dialect is the SQL of a database.
+// Dialect is the SQL dialect of a database.
 type Dialect string
 
-// The dialects that [NewSQLStore] knows.
+// The dialects that [NewSQLStore] supports.
 const (
-	SQLite     Dialect = "SQLite"     // 3.24 or later
+	SQLite     Dialect = "SQLite"     // 3.35 or later
 	PostgreSQL Dialect = "PostgreSQL" // 12 or later
-	MySQL      Dialect = "MySQL"      // 8.0 or later, and MariaDB 10.6 or later
+	MySQL      Dialect = "MySQL"      // 8.0 or later; also MariaDB 10.6 or later
 )
 
-// columns are those of the table of followers. The tickets are last, because MySQL assigns from left to right and the
-// condition of an assignment needs the old ones.
+// columns has the columns of the table of followers. The tickets are last, because MySQL assigns from left to right,
+// and the conditions of the other assignments need the old tickets.
 var columns = []string{
 	"hash", "openid", "left_at", "seen_at",
 	"unionid", "remark", "tags", "scene", "qr_scene", "qr_scene_str", "subscribed_at", "profile_at",
 	"profile_ticket", "ticket",
 }
 
-// ofProfile are the columns that a statement without a profile does not change.
+// ofProfile has the columns that a statement without a profile does not change.
 var ofProfile = map[string]bool{
 	"unionid": true, "remark": true, "tags": true, "scene": true, "qr_scene": true, "qr_scene_str": true,
 	"subscribed_at": true, "profile_at": true, "profile_ticket": true,
 }
 
-// migrations returns the statements that lead from each version of the schema to the next. Once released, a version is
-// not changed; a new one is added. Statements may run twice, because in MySQL they are not part of a transaction.
+// migrations returns, for each version of the schema, the SQL statements that lead to the next one. Add a version; do
+// not change one that has been released. The SQL may run twice, because MySQL does not run it in a transaction.
 func (d Dialect) migrations(prefix string) [][]string {
 	followers, walks := prefix+"followers", prefix+"walks"
 	walkRows := "INSERT INTO " + walks + " (kind) SELECT kind FROM (SELECT 'full' AS kind UNION SELECT 'reconcile') AS k" +
@@ -40,7 +40,7 @@ func (d Dialect) migrations(prefix string) [][]string {
 	switch d {
 	case PostgreSQL:
 		return [][]string{{
-			// A walk updates the ticket of every row. No index has it, and pages have room, so no index is written.
+			// A walk updates the ticket of every row. Since no index has it and pages have room, no index is written.
 			`CREATE TABLE IF NOT EXISTS ` + followers + ` (
 	hash           char(32) COLLATE "C" PRIMARY KEY,
 	openid         varchar(128) COLLATE "C",
@@ -129,7 +129,8 @@ func (d Dialect) migrations(prefix string) [][]string {
 	}
 }
 
-// bootstrap returns the statements that make the table of the schema's version, the account and the last ticket.
+// bootstrap returns the SQL that creates the table with the version of the schema, the account and the last ticket, and
+// its only row.
 func (d Dialect) bootstrap(prefix string) (create, insert string) {
 	create = `CREATE TABLE IF NOT EXISTS ` + prefix + `mirror (
 	id      integer NOT NULL PRIMARY KEY,
@@ -154,7 +155,7 @@ func (d Dialect) param(n int) string {
 	return "?"
 }
 
-// params returns n placeholders, those from first on, in parentheses.
+// params returns n placeholders in parentheses, beginning with that of argument first.
 func (d Dialect) params(first, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -164,18 +165,18 @@ func (d Dialect) params(first, n int) string {
 	return "(" + b.String() + ")"
 }
 
-// kind is what a statement says.
+// kind is the kind of a [Statement].
 type kind int
 
 const (
-	bare    kind = iota // the user follows
-	profile             // the user follows, and has this profile
+	bare    kind = iota // the user follows; the profile is not known
+	profile             // the user follows and has this profile
 	left                // the user has left
 )
 
-// upsert returns the statement that stores n rows of a kind, unless the table has larger tickets. The ticket of a
-// profile is never larger than that of its row; in the row of a former follower they are equal. So a profile that is
-// newer than the one in the table is that of a follower, even if the row was seen later.
+// upsert returns the SQL that stores n statements of a kind, unless the table has larger tickets. The profile ticket of
+// a row is never larger than its ticket, and equal to it for a former follower. So if a profile in a statement is newer
+// than that of the row, the row is that of a follower or older than the statement.
 func (d Dialect) upsert(table string, n int, k kind) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
@@ -218,8 +219,8 @@ func (d Dialect) upsert(table string, n int, k kind) string {
 	return b.String()
 }
 
-// time returns a time as an argument, in UTC. Text does not depend on how the connection or the driver is set up, and
-// sorts as the times do.
+// time returns a time as an argument: a text in UTC, which does not depend on the configuration of the connection and
+// the driver. In SQLite, texts sort in the order of the times.
 func (d Dialect) time(t time.Time) any {
 	if t.IsZero() {
 		return nil

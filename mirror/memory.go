@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// MemoryStore is a [Store] in memory, for tests. The zero value is ready for use.
+// MemoryStore is a [Store] in memory, for tests. The zero value is ready to use.
 type MemoryStore struct {
 	mu     sync.Mutex
 	appID  string
@@ -26,7 +26,7 @@ type memoryRow struct {
 	leftAt    time.Time
 	profile   *wechatuser.UserInfo
 	profileAt time.Time
-	// profileTicket is at most the ticket, and equal to it for a former follower.
+	// profileTicket is never larger than ticket, and equal to it for a former follower.
 	profileTicket int64
 }
 
@@ -44,7 +44,7 @@ func (s *MemoryStore) Open(_ context.Context, appID string) error {
 }
 
 func otherAccount(owner, appID string) error {
-	return fmt.Errorf("the table is that of the account %s, not of %s", owner, appID)
+	return fmt.Errorf("the table belongs to the account %s, not to %s", owner, appID)
 }
 
 // Ticket implements [Store].
@@ -82,8 +82,8 @@ func (s *MemoryStore) Put(_ context.Context, statements []Statement) error {
 // forgetPlace makes walks that would resume after a user who has left resume at the beginning.
 func (s *MemoryStore) forgetPlace(openID string) {
 	for kind, w := range s.walks {
-		if w.Place == openID {
-			w.Place, w.Listed = "", 0
+		if w.Cursor == openID {
+			w.Cursor, w.Listed = "", 0
 			s.walks[kind] = w
 		}
 	}
@@ -163,13 +163,13 @@ func (s *MemoryStore) LoadWalk(_ context.Context, kind string) (Walk, error) {
 func (s *MemoryStore) SaveWalk(_ context.Context, kind string, ticket int64, w Walk) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.walks[kind].Ticket == ticket && s.rows[w.Place].leftAt.IsZero() {
+	if s.walks[kind].Ticket == ticket && s.rows[w.Cursor].leftAt.IsZero() {
 		s.walks[kind] = w
 	}
 	return nil
 }
 
-// Followers returns the followers, sorted by openid. A profile that was not read yet has only the openid.
+// Followers returns the profiles of the followers, sorted by openid. A follower without a profile has only the openid.
 func (s *MemoryStore) Followers() (users []wechatuser.UserInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatuserpush"
 )
 
-// Mirror keeps a table of an account's followers true. It is safe for concurrent use, by any number of processes.
+// Mirror keeps a table of an account's followers up to date. It is safe for concurrent use, also by several processes
+// that share the table.
 type Mirror struct {
 	client *wechatuser.Client
 	store  Store
@@ -23,13 +24,13 @@ type Mirror struct {
 	keepDepartures bool
 	bulk           []wechatuser.BulkOption
 	waits          []wechatuser.ListOption
-	batch          int // openids between two places where a walk can resume
+	batch          int // number of openids after which a walk saves its cursor
 
 	opening chan struct{} // has room for the one who opens the store
 	opened  atomic.Bool
 }
 
-// New returns a mirror of the client's account. It makes no call, and does not use the store yet.
+// New returns a mirror of the client's account. It makes no call and does not access the store.
 func New(client *wechatuser.Client, store Store, opts ...Option) (*Mirror, error) {
 	if client == nil || store == nil {
 		return nil, errors.New("mirror: New: the client and the store must not be nil")
@@ -48,7 +49,8 @@ func New(client *wechatuser.Client, store Store, opts ...Option) (*Mirror, error
 	return m, nil
 }
 
-// open opens the store once. A failure is not remembered. Nobody waits for others for longer than ctx allows.
+// open opens the store once. After a failure it tries again the next time. No caller waits for another one longer than
+// ctx allows.
 func (m *Mirror) open(ctx context.Context) error {
 	if m.opened.Load() {
 		return nil
@@ -69,12 +71,12 @@ func (m *Mirror) open(ctx context.Context) error {
 	return nil
 }
 
-// Apply brings the row of the user up to date that a push is about. It makes one call, since a push can be late, and
-// only the platform knows what is so now. Pushes that are not about following or about a user's data are ignored, with
-// a nil error, so all pushes can be passed to it.
+// Apply updates the row of the user that an event is about. It calls [wechatuser.Client.GetUserInfo], since a push may
+// be late and does not tell the current state. It ignores events that are not about following or about a user's data,
+// and returns nil for them, so all events can be passed to it.
 //
-// If an error is returned, let the platform send the push again, which a handler does that returns the error. Of a user
-// who has left, everything is deleted even if the call fails.
+// If Apply returns an error, return it from the function of the handler, so that the platform repeats the push. If the
+// event tells that the user has left, the user's data is deleted even if the call fails.
 func (m *Mirror) Apply(ctx context.Context, e wechatuserpush.Event) error {
 	p := readPush(e)
 	if p.openID == "" {
@@ -89,23 +91,23 @@ func (m *Mirror) Apply(ctx context.Context, e wechatuserpush.Event) error {
 		return fmt.Errorf("mirror: Apply: %w", err)
 	}
 	user, err := m.client.GetUserInfo(ctx, p.openID)
-	if errors.Is(err, wechatuser.CodeInvalidOpenID) { // the WeChat account does not exist anymore
+	if errors.Is(err, wechatuser.CodeInvalidOpenID) { // the user's WeChat account no longer exists
 		user, err = &wechatuser.UserInfo{OpenID: p.openID}, nil
 	}
 	switch {
 	case err != nil && p.leftAt.IsZero():
 		return fmt.Errorf("mirror: Apply: %w", err)
-	// A profile from before the user left is out of date. In the same second, the user may have come back. The zero time
-	// is before all others.
+	// If the user followed before the time of leaving, the profile is out of date. In the same second, the user may
+	// have come back. The zero time is before all others.
 	case err == nil && user.Subscribed() && user.SubscribeTime >= p.leftAt.Unix():
-		s.Profile = m.keep(*user)
+		s.Profile = m.filter(*user)
 	default:
 		s.LeftAt = p.leftAt
 		if s.LeftAt.IsZero() {
 			s.LeftAt = s.At
 		}
 	}
-	if err != nil && ctx.Err() != nil { // the call has used up the time of the push
+	if err != nil && ctx.Err() != nil { // the call has used up the time; the data must be deleted all the same
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
@@ -116,10 +118,10 @@ func (m *Mirror) Apply(ctx context.Context, e wechatuserpush.Event) error {
 	return nil
 }
 
-// push is what a push says that concerns a mirror.
+// push is the part of an event that matters to a mirror.
 type push struct {
-	openID string    // empty if it does not concern a mirror
-	leftAt time.Time // zero unless it says that the user has left, or has closed the WeChat account
+	openID string    // empty if the event is to be ignored
+	leftAt time.Time // when the user unfollowed or closed the WeChat account; otherwise zero
 }
 
 func readPush(e wechatuserpush.Event) push {
@@ -131,7 +133,7 @@ func readPush(e wechatuserpush.Event) push {
 		return push{openID: e.FromUserName}
 	case *wechatuserpush.Unsubscribe:
 		return push{openID: e.FromUserName, leftAt: e.CreateTime}
-	case *wechatuserpush.AuthorizationCancellation: // the user has closed the WeChat account
+	case *wechatuserpush.AuthorizationCancellation:
 		return push{openID: e.OpenID, leftAt: e.CreateTime}
 	case *wechatuserpush.UserInfoModified:
 		return push{openID: e.OpenID}
@@ -141,8 +143,8 @@ func readPush(e wechatuserpush.Event) push {
 	return push{}
 }
 
-// keep returns the part of a profile that is stored.
-func (m *Mirror) keep(u wechatuser.UserInfo) *wechatuser.UserInfo {
+// filter returns the fields of a profile that are stored.
+func (m *Mirror) filter(u wechatuser.UserInfo) *wechatuser.UserInfo {
 	kept := wechatuser.UserInfo{OpenID: u.OpenID, Subscribe: u.Subscribe, SubscribeTime: u.SubscribeTime}
 	if m.noProfiles {
 		return &kept

@@ -663,11 +663,11 @@ func TestPlaceOfAFormerFollower(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 20, place.Listed)
 
-	f.Unfollow(place.Place)
-	require.NoError(t, f.mirror.Apply(t.Context(), unsubscribe(f.header(place.Place))))
+	f.Unfollow(place.Cursor)
+	require.NoError(t, f.mirror.Apply(t.Context(), unsubscribe(f.header(place.Cursor))))
 	place, err = f.store.LoadWalk(t.Context(), "full")
 	require.NoError(t, err)
-	assert.Empty(t, place.Place)
+	assert.Empty(t, place.Cursor)
 
 	report := must(t)(f.mirror.Full(t.Context()))
 	assert.True(t, report.Resumed)

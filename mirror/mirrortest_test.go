@@ -61,8 +61,8 @@ func newOwnWalks(forgets bool) ownWalks {
 func (s ownWalks) Put(ctx context.Context, statements []mirror.Statement) error {
 	for _, st := range statements {
 		for kind, w := range s.walks {
-			if s.forgets && !st.Follows() && w.Place == st.OpenID {
-				w.Place, w.Listed = "", 0
+			if s.forgets && !st.Follows() && w.Cursor == st.OpenID {
+				w.Cursor, w.Listed = "", 0
 				s.walks[kind] = w
 			}
 		}

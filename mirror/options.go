@@ -15,19 +15,19 @@ type Option func(*Mirror) error
 // Field is a part of a profile.
 type Field string
 
-// The fields that a mirror can keep. When the user last followed the account is always kept.
+// The fields that a mirror can keep. The time when the user last followed the account is always kept.
 const (
 	FieldUnionID Field = "unionid"
 	FieldRemark  Field = "remark"
-	FieldTags    Field = "tags"
+	FieldTags    Field = "tags"     // the IDs of the user's tags
 	FieldScene   Field = "scene"    // how the follower came to the account
 	FieldQRScene Field = "qr_scene" // the scene of the QR code that was scanned
 )
 
 var allFields = []Field{FieldUnionID, FieldRemark, FieldTags, FieldScene, FieldQRScene}
 
-// WithFields keeps only these fields of a profile. By default all of them are kept. Keep no more than you need: what
-// the table does not have cannot leak.
+// WithFields keeps only these fields of a profile. By default all are kept. Keep no more than you need: data that is
+// not stored cannot leak.
 func WithFields(fields ...Field) Option {
 	return func(m *Mirror) error {
 		for _, f := range fields {
@@ -40,9 +40,9 @@ func WithFields(fields ...Field) Option {
 	}
 }
 
-// WithoutProfiles keeps openids and times only. [Mirror.Full] then reads no profile. [Mirror.Apply] still makes its one
-// call for each push, because the response says whether the user follows, and so do [Mirror.Full] and
-// [Mirror.Reconcile] before they remove anybody.
+// WithoutProfiles keeps only openids and times. [Mirror.Full] then does not read the profiles of new followers.
+// Profiles are still read, but not stored, to tell whether a user follows: by [Mirror.Apply] for each push, and by
+// [Mirror.Full] and [Mirror.Reconcile] before they remove a follower.
 func WithoutProfiles() Option {
 	return func(m *Mirror) error {
 		m.noProfiles = true
@@ -50,9 +50,9 @@ func WithoutProfiles() Option {
 	}
 }
 
-// WithDepartures keeps the rows of former followers for good. By default [Mirror.Full] and [Mirror.Reconcile] delete
-// those that are older than two days. In both cases the openid and the profile are deleted at once: such a row has only
-// a hash of the openid, when the user left, and when the row was written.
+// WithDepartures keeps the rows of former followers forever. By default [Mirror.Full] and [Mirror.Reconcile] delete
+// them after two days. The openid and the profile are deleted at once in both cases: such a row has only a hash of the
+// openid, the time when the user left, the time when the platform was asked, and the tickets.
 func WithDepartures() Option {
 	return func(m *Mirror) error {
 		m.keepDepartures = true
@@ -60,8 +60,8 @@ func WithDepartures() Option {
 	}
 }
 
-// WithPatience makes walks wait for the end of an outage for up to d, as [wechatuser.WithPatience] does. By default
-// they end, and the next one resumes.
+// WithPatience makes walks wait up to d for the end of an outage; see [wechatuser.WithPatience]. By default a walk
+// fails, and the next one resumes it.
 func WithPatience(d time.Duration) Option {
 	return func(m *Mirror) error {
 		if d < 0 {
@@ -73,12 +73,12 @@ func WithPatience(d time.Duration) Option {
 	}
 }
 
-// WithConcurrency lets a walk read profiles with up to n calls at a time, as [wechatuser.WithConcurrency] does.
-// Defaults to 4.
+// WithConcurrency sets the maximum number of calls with which a walk reads profiles at a time; see
+// [wechatuser.WithConcurrency]. It defaults to 4.
 func WithConcurrency(n int) Option {
 	return func(m *Mirror) error {
 		if n < 1 {
-			return fmt.Errorf("mirror: WithConcurrency: %d calls at a time: it must be at least 1", n)
+			return fmt.Errorf("mirror: WithConcurrency: %d: it must be at least 1", n)
 		}
 		m.bulk = append(m.bulk, wechatuser.WithConcurrency(n))
 		return nil
@@ -94,9 +94,9 @@ type walkConfig struct {
 	progress    func(Progress)
 }
 
-// WithProfilesOlderThan makes [Mirror.Full] read the profiles that were read longer than age ago too; 0 stands for all.
-// Pushes do not tell of a new remark or tag, so this is how the table learns of them. It costs one call for each 100
-// profiles. It has no effect on [Mirror.Reconcile].
+// WithProfilesOlderThan makes [Mirror.Full] also read profiles again that are older than age; 0 means all profiles. By
+// default it reads only missing ones. No push tells that a remark or the tags of a user have changed, so the table
+// needs this to be up to date. It costs one call for each 100 profiles. It has no effect on [Mirror.Reconcile].
 func WithProfilesOlderThan(age time.Duration) WalkOption {
 	return func(cfg *walkConfig) error {
 		if age < 0 {
@@ -107,7 +107,8 @@ func WithProfilesOlderThan(age time.Duration) WalkOption {
 	}
 }
 
-// WithMassRemoval allows a walk to remove more than half of the followers. Without it, that is [ErrMassRemoval].
+// WithMassRemoval allows a walk to remove more than half of the followers. Without it the walk fails with
+// [ErrMassRemoval].
 func WithMassRemoval() WalkOption {
 	return func(cfg *walkConfig) error {
 		cfg.massRemoval = true
@@ -115,7 +116,8 @@ func WithMassRemoval() WalkOption {
 	}
 }
 
-// WithProgress calls f after each step of a walk, in the goroutine that runs it.
+// WithProgress calls f after each step of a walk, up to 1,000 followers, in the goroutine that called [Mirror.Full] or
+// [Mirror.Reconcile].
 func WithProgress(f func(Progress)) WalkOption {
 	return func(cfg *walkConfig) error {
 		if f == nil {

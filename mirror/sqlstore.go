@@ -18,13 +18,14 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// SQLStore is a [Store] in a database. The package doc and docs/mirror.md describe its tables.
+// SQLStore is a [Store] in an SQL database. docs/mirror.md describes its tables. It is safe for concurrent use and
+// needs no Close; the caller closes the [sql.DB].
 type SQLStore struct {
 	db      *sql.DB
 	dialect Dialect
 	prefix  string
 
-	followers, walks, state string                    // names of the tables
+	followers, walks, state string                    // the names of the tables
 	migrations              [][]string                // replaced in tests
 	pause                   func(n int) time.Duration // before the n-th retry
 }
@@ -34,9 +35,9 @@ type SQLOption func(*SQLStore) error
 
 var prefixes = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// WithTablePrefix sets the beginning of the names of all tables and indexes. Defaults to "wechat_". Each account needs
-// tables of its own, so a database with several accounts needs a prefix for each. It has up to 40 lower-case letters,
-// digits and underscores.
+// WithTablePrefix sets the prefix of the names of all tables and indexes. It defaults to "wechat_". Each account needs
+// its own tables, so use one prefix for each account of a database. A prefix consists of up to 40 lower-case letters,
+// digits and underscores, and does not begin with a digit.
 func WithTablePrefix(prefix string) SQLOption {
 	return func(s *SQLStore) error {
 		if !prefixes.MatchString(prefix) {
@@ -47,13 +48,13 @@ func WithTablePrefix(prefix string) SQLOption {
 	}
 }
 
-// NewSQLStore returns a store in a database, in a dialect. It does not use the database yet; tables are created by the
-// first method of a [Mirror] that needs them. See [SQLStore.Schema] to create them by hand.
+// NewSQLStore returns a store in a database with this dialect. It does not access the database; the first method of a
+// [Mirror] that needs the tables creates them. To create them by hand, see [SQLStore.Schema].
 //
-// Any driver will do. An SQLite database needs a busy timeout, as in the DSN "file:f.db?_pragma=busy_timeout(1000)" of
-// modernc.org/sqlite, so that processes wait for each other. The driver may wait for as long even if the context has
-// ended, so keep it short: the store tries again. A MySQL connection must have the character set utf8mb4, as it has by
-// default.
+// The store works with any driver. For SQLite set a busy timeout, so that processes wait for each other: with
+// modernc.org/sqlite, use a DSN such as "file:f.db?_pragma=busy_timeout(1000)". The driver may wait that long even if
+// the context has ended, so keep it short; the store tries again. For MySQL the connection must have the character set
+// utf8mb4, which is the default.
 func NewSQLStore(db *sql.DB, dialect Dialect, opts ...SQLOption) (*SQLStore, error) {
 	if db == nil {
 		return nil, errors.New("mirror: NewSQLStore: the database must not be nil")
@@ -77,8 +78,8 @@ func NewSQLStore(db *sql.DB, dialect Dialect, opts ...SQLOption) (*SQLStore, err
 	return s, nil
 }
 
-// Schema returns the statements that create the tables, for an administrator who does not let programs do so. They end
-// with the one that notes the account and the version, so that Open creates nothing.
+// Schema returns the SQL statements that create the tables, for databases where programs may not create tables. The
+// last one stores the account and the version of the schema, so that Open creates nothing.
 func (s *SQLStore) Schema(appID string) []string {
 	create, _ := s.dialect.bootstrap(s.prefix)
 	list := slices.Concat(append([][]string{{create}}, s.migrations...)...)
@@ -86,8 +87,8 @@ func (s *SQLStore) Schema(appID string) []string {
 		s.state, len(s.migrations), strings.ReplaceAll(appID, "'", "''")))
 }
 
-// Open implements [Store]. It runs the migrations that the tables lack. Processes that start at once wait for each
-// other.
+// Open implements [Store]. It runs the migrations that are missing, under a lock, so that several processes may start
+// at once. It fails if the tables are those of another account or of a newer version of this package.
 func (s *SQLStore) Open(ctx context.Context, appID string) error {
 	if err := s.checkConnection(ctx); err != nil {
 		return err
@@ -99,7 +100,7 @@ func (s *SQLStore) Open(ctx context.Context, appID string) error {
 	return err
 }
 
-// checkConnection finds settings of a DSN with which writes would fail at the first emoji, or be lost.
+// checkConnection returns an error for settings of a DSN with which writes would fail at the first emoji, or be lost.
 func (s *SQLStore) checkConnection(ctx context.Context) error {
 	if s.dialect != MySQL {
 		return nil
@@ -119,7 +120,7 @@ func (s *SQLStore) checkConnection(ctx context.Context) error {
 	return nil
 }
 
-// schemaError says that the tables are not for this program.
+// schemaError reports tables that this program cannot use.
 type schemaError struct{ error }
 
 // version returns the version of the schema.
@@ -142,7 +143,7 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// migrate runs the migrations that the tables lack, under a lock.
+// migrate runs the migrations that are missing, under a lock.
 func (s *SQLStore) migrate(ctx context.Context, appID string) (err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -154,7 +155,7 @@ func (s *SQLStore) migrate(ctx context.Context, appID string) (err error) {
 			_, err = conn.ExecContext(ctx, query, args...)
 		}
 	}
-	finish := func(query string, args ...any) { // also if ctx has ended
+	finish := func(query string, args ...any) { // runs even if ctx has ended
 		_, finishErr := conn.ExecContext(context.WithoutCancel(ctx), query, args...)
 		err = errors.Join(err, finishErr)
 	}
@@ -224,7 +225,7 @@ func (s *SQLStore) Ticket(ctx context.Context) (ticket int64, err error) {
 	return ticket, err
 }
 
-// rowsAtOnce is how many rows a statement writes. SQLite takes 32,766 arguments, the others more.
+// rowsAtOnce is the number of rows that are written at a time. SQLite allows 32,766 arguments, the others more.
 const rowsAtOnce = 500
 
 // Put implements [Store].
@@ -268,13 +269,13 @@ func (s *SQLStore) Put(ctx context.Context, statements []Statement) error {
 	return nil
 }
 
-// forgetPlaces makes walks that would resume after a user who has left resume at the beginning: a place is an openid.
+// forgetPlaces deletes the cursors of walks that are users who have left, so that these walks resume at the beginning.
 func (s *SQLStore) forgetPlaces(ctx context.Context, openIDs []any) error {
 	return s.exec(ctx, "UPDATE "+s.walks+" SET place = '', listed = 0 WHERE place IN "+
 		s.dialect.params(1, len(openIDs)), openIDs...)
 }
 
-// appendRow appends the values of the columns.
+// appendRow appends the values of the columns for a statement.
 func (s *SQLStore) appendRow(args []any, hash string, st Statement, k kind) []any {
 	var openID, profileAt any
 	var u wechatuser.UserInfo
@@ -298,13 +299,14 @@ func (s *SQLStore) appendRow(args []any, hash string, st Statement, k kind) []an
 		u.QRScene, text(u.QRSceneStr, maxText), s.dialect.time(subscribedAt), profileAt, profileTicket, st.Ticket)
 }
 
-// The most characters that a column has room for. What the platform sends is far shorter.
+// The maximum number of characters in a column. The platform sends far shorter texts.
 const (
 	maxID   = 128
 	maxText = 16_000
 )
 
-// text returns a text as databases accept it, so that one odd profile does not stop a walk.
+// text returns a text that all databases accept: valid UTF-8 without NUL bytes, cut to a number of characters. So one
+// odd profile does not stop a walk.
 func text(s string, limit int) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 	if len(s) <= limit {
@@ -314,8 +316,8 @@ func text(s string, limit int) string {
 	return string(runes[:min(limit, len(runes))])
 }
 
-// hashOf is the key of a user. It remains when the openid is deleted. Openids are random, so the hash does not tell
-// them.
+// hashOf returns the key of a user's row, which remains when the openid is deleted. Openids are random, so nobody can
+// find an openid from its hash.
 func hashOf(openID string) string {
 	sum := sha256.Sum256([]byte(openID))
 	return hex.EncodeToString(sum[:16])
@@ -339,7 +341,7 @@ func (s *SQLStore) Listed(ctx context.Context, l Listing) (unknown, stale []stri
 		if err != nil {
 			return nil, nil, err
 		}
-		// A row is no answer if it says that the user has left and is older than the list.
+		// A row that says that the user has left does not count if it is older than the list.
 		args = append([]any{s.dialect.time(cmp.Or(l.StaleBefore, time.Unix(0, 0))), l.Ticket}, args[3:]...)
 		isStale, err := s.flags(ctx, "SELECT hash, CASE WHEN left_at IS NULL AND (profile_at IS NULL OR profile_at < "+p(1)+
 			") THEN 1 ELSE 0 END FROM "+s.followers+" WHERE (left_at IS NULL OR ticket >= "+p(2)+") AND hash IN "+
@@ -359,7 +361,7 @@ func (s *SQLStore) Listed(ctx context.Context, l Listing) (unknown, stale []stri
 	return unknown, stale, nil
 }
 
-// flags returns the rows of a query for a text and a number.
+// flags runs a query for a text and a number, and returns for each text whether the number is not zero.
 func (s *SQLStore) flags(ctx context.Context, query string, args ...any) (flags map[string]bool, err error) {
 	err = s.retry(ctx, func() error {
 		flags = make(map[string]bool)
@@ -428,7 +430,7 @@ func (s *SQLStore) LoadWalk(ctx context.Context, kind string) (w Walk, err error
 	var started int64
 	err = s.retry(ctx, func() error {
 		return s.db.QueryRowContext(ctx, "SELECT ticket, started_at, place, listed FROM "+s.walks+" WHERE kind = "+
-			s.dialect.param(1), kind).Scan(&w.Ticket, &started, &w.Place, &w.Listed)
+			s.dialect.param(1), kind).Scan(&w.Ticket, &started, &w.Cursor, &w.Listed)
 	})
 	if w.Ticket != 0 {
 		w.Started = time.UnixMicro(started)
@@ -446,7 +448,7 @@ func (s *SQLStore) SaveWalk(ctx context.Context, kind string, ticket int64, w Wa
 	return s.exec(ctx, "UPDATE "+s.walks+" SET ticket = "+p(1)+", started_at = "+p(2)+", place = "+p(3)+", listed = "+p(4)+
 		" WHERE kind = "+p(5)+" AND ticket = "+p(6)+
 		" AND NOT EXISTS (SELECT 1 FROM "+s.followers+" WHERE hash = "+p(7)+" AND left_at IS NOT NULL)",
-		w.Ticket, started, w.Place, w.Listed, kind, ticket, hashOf(w.Place))
+		w.Ticket, started, w.Cursor, w.Listed, kind, ticket, hashOf(w.Cursor))
 }
 
 func (s *SQLStore) exec(ctx context.Context, query string, args ...any) error {
@@ -458,8 +460,7 @@ func (s *SQLStore) exec(ctx context.Context, query string, args ...any) error {
 
 const maxTries = 20
 
-// retry runs f until it does not fail because of what others do at the same time. Everything that the store does may be
-// done twice.
+// retry runs f again if it fails because of other transactions. All operations of the store may be repeated.
 func (s *SQLStore) retry(ctx context.Context, f func() error) error {
 	for n := 1; ; n++ {
 		err := f()
@@ -476,8 +477,8 @@ func (s *SQLStore) retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// isTransient reports whether a database has refused a statement because of another one: a deadlock, a conflict of
-// transactions, or a lock that is held for too long. The package imports no driver, so it reads texts.
+// isTransient reports whether an operation failed because of another transaction: a deadlock, a conflict or a lock that
+// was held for too long. The package imports no driver, so it recognizes errors by their texts.
 func isTransient(err error) bool {
 	if pg := (interface{ SQLState() string })(nil); errors.As(err, &pg) {
 		return pg.SQLState() == "40001" || pg.SQLState() == "40P01"

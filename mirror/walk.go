@@ -10,33 +10,36 @@ import (
 )
 
 const (
-	// resumable is how old a walk may be that is resumed. The platform is known to return nothing for an old cursor.
-	resumable = 24 * time.Hour
-	// departed is how long the row of a former follower is kept, so that an older answer that is still on its way does
-	// not bring the user back. It is longer than any walk is resumed.
-	departed = 48 * time.Hour
-	// confirmed is how many of those who were not in the list are asked about at a time.
-	confirmed = 1000
-	// few followers may all leave at once; see ErrMassRemoval.
+	// maxWalkAge is the age up to which a walk is resumed. The platform may return nothing for an old cursor.
+	maxWalkAge = 24 * time.Hour
+	// purgeAfter is how long the row of a former follower is kept, so that a late response that is older does not add
+	// the user again. It is longer than maxWalkAge, since a resumed walk has an old ticket.
+	purgeAfter = 48 * time.Hour
+	// removalBatch is the number of followers missing from the list whose profiles are read at a time.
+	removalBatch = 1000
+	// few is a number of followers that may all leave or be missing at once; see ErrMassRemoval and ErrSuspectList.
 	few = 10
 )
 
-// Full makes the table equal to the account: it walks the list of all followers, reads the profiles of those whose
-// profile it lacks, and removes those who have left. [WithProfilesOlderThan] reads other profiles again.
+// Full brings the table in line with the account: it walks over the list of all followers
+// ([wechatuser.Client.AllFans]), reads missing profiles ([wechatuser.Client.BulkUserInfo]), and removes users who have
+// left. With [WithProfilesOlderThan] it also reads old profiles again.
 //
-// The list costs one call for each 10,000 openids and two more, and profiles one for each 100. Before anybody is
-// removed who is not in the list, the profile has to say so too, at one call for each 100. Memory does not grow with
-// the account.
+// It makes one call for each 10,000 openids of the list and two more, and one call for each 100 profiles. It reads the
+// profile of each follower who is missing from the list, and removes the user only if the profile says so too. Its
+// memory does not grow with the number of followers.
 //
-// If it fails or is killed, run it again: for 24 hours it resumes where it was, and reads at most 1,000 profiles twice.
-// If a list broke off or is suspect, or a quota is used up, nobody is removed. It returns a report even if it returns
-// an error: one that wraps [ErrSuspectList] or [ErrMassRemoval], one of the SDK or one of the store.
+// If it fails or is killed, run it again: for 24 hours it resumes where it stopped, and reads at most 1,000 profiles
+// twice. If it cannot read the whole list, it removes nobody who is missing from it.
+//
+// It returns a report even if it fails. Its error is one of package wechatuser or of the store, or matches
+// [ErrSuspectList] or [ErrMassRemoval].
 func (m *Mirror) Full(ctx context.Context, opts ...WalkOption) (*Report, error) {
 	return m.walk(ctx, "full", "Full", !m.noProfiles, opts)
 }
 
-// Reconcile is [Mirror.Full] without profiles: it adds the openids of those who are new, without a profile, and removes
-// those who have left. Run it once a day, for the pushes that were lost. Full reads the profiles of those it has added.
+// Reconcile is like [Mirror.Full], but adds new followers without their profiles, which the next Full reads. Run it
+// once a day, because pushes can be lost.
 func (m *Mirror) Reconcile(ctx context.Context, opts ...WalkOption) (*Report, error) {
 	return m.walk(ctx, "reconcile", "Reconcile", false, opts)
 }
@@ -47,7 +50,7 @@ type walker struct {
 	walkConfig
 	kind     string
 	profiles bool
-	place    Walk
+	current  Walk
 	report   *Report
 }
 
@@ -78,52 +81,52 @@ func (w *walker) run(ctx context.Context) error {
 		return err
 	}
 	total, err := w.list(ctx)
-	lostPlace := errors.Is(err, wechatuser.CodeInvalidOpenID) || err == nil && isSuspect(w.place.Listed, total)
-	if w.report.Resumed && lostPlace {
-		// The place may be that of somebody whose WeChat account does not exist anymore, or too old for the platform.
-		w.place.Place, w.place.Listed = "", 0
+	lostCursor := errors.Is(err, wechatuser.CodeInvalidOpenID) || err == nil && isSuspect(w.current.Listed, total)
+	if w.report.Resumed && lostCursor {
+		// The cursor may be a user whose WeChat account no longer exists, or may be too old for the platform.
+		w.current.Cursor, w.current.Listed = "", 0
 		total, err = w.list(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	switch err = w.removeUnlisted(ctx, total); {
-	case errors.Is(err, ErrSuspectList), errors.Is(err, ErrMassRemoval): // the next run begins anew
+	case errors.Is(err, ErrSuspectList), errors.Is(err, ErrMassRemoval): // the next run starts over
 	case err != nil:
 		return err
 	case !w.keepDepartures:
-		if err := w.store.Purge(ctx, w.place.Ticket, w.now().Add(-departed)); err != nil {
+		if err := w.store.Purge(ctx, w.current.Ticket, w.now().Add(-purgeAfter)); err != nil {
 			return err
 		}
 	}
-	return errors.Join(err, w.store.SaveWalk(ctx, w.kind, w.place.Ticket, Walk{}))
+	return errors.Join(err, w.store.SaveWalk(ctx, w.kind, w.current.Ticket, Walk{}))
 }
 
-// begin resumes a walk, or begins one.
+// begin resumes the saved walk, or begins a new one.
 func (w *walker) begin(ctx context.Context) error {
 	old, err := w.store.LoadWalk(ctx, w.kind)
 	if err != nil {
 		return err
 	}
 	age := w.now().Sub(old.Started)
-	if old.Ticket != 0 && age < resumable && age > -resumable {
-		w.place, w.report.Resumed = old, true
+	if old.Ticket != 0 && age < maxWalkAge && age > -maxWalkAge {
+		w.current, w.report.Resumed = old, true
 		return nil
 	}
-	w.place.Started = w.now()
-	if w.place.Ticket, err = w.store.Ticket(ctx); err != nil {
+	w.current.Started = w.now()
+	if w.current.Ticket, err = w.store.Ticket(ctx); err != nil {
 		return err
 	}
-	// If another process begins at the same time, only one of the two can be resumed.
-	return w.store.SaveWalk(ctx, w.kind, old.Ticket, w.place)
+	// If another process begins at the same time, only one of the two walks is saved and can be resumed.
+	return w.store.SaveWalk(ctx, w.kind, old.Ticket, w.current)
 }
 
-// list walks the list to its end and returns the platform's number of followers.
+// list walks over the list to its end, and returns the platform's number of followers.
 func (w *walker) list(ctx context.Context) (total int, err error) {
 	batch := make([]string, 0, w.batch)
 	for {
-		place := []wechatuser.ListOption{wechatuser.StartAfter(w.place.Place), wechatuser.WithPrefetch(0)}
-		for openID, err := range w.client.AllFans(ctx, append(place, w.waits...)...) {
+		opts := []wechatuser.ListOption{wechatuser.StartAfter(w.current.Cursor), wechatuser.WithPrefetch(0)}
+		for openID, err := range w.client.AllFans(ctx, append(opts, w.waits...)...) {
 			if err != nil {
 				return 0, err
 			}
@@ -140,22 +143,22 @@ func (w *walker) list(ctx context.Context) (total int, err error) {
 			}
 			batch = batch[:0]
 		}
-		// The end has to be one twice, and it has the number of all followers.
-		end, err := w.client.GetFans(ctx, w.place.Place)
+		// Read the empty page at the end once more: it confirms the end, and has the number of all followers.
+		end, err := w.client.GetFans(ctx, w.current.Cursor)
 		if err != nil {
 			return 0, err
 		}
-		if len(end.OpenIDs) == 0 || w.place.Listed > 2*end.Total+w.batch { // those who follow meanwhile are not endless
+		if len(end.OpenIDs) == 0 || w.current.Listed > 2*end.Total+w.batch { // never loop forever
 			return end.Total, nil
 		}
 	}
 }
 
-// take stores a part of the list.
+// take stores a part of the list and saves the cursor.
 func (w *walker) take(ctx context.Context, openIDs []string) error {
-	l := Listing{Ticket: w.place.Ticket, At: w.place.Started, OpenIDs: distinct(openIDs)}
+	l := Listing{Ticket: w.current.Ticket, At: w.current.Started, OpenIDs: distinct(openIDs)}
 	if w.profiles && w.olderThan != nil {
-		l.StaleBefore = w.place.Started.Add(-*w.olderThan)
+		l.StaleBefore = w.current.Started.Add(-*w.olderThan)
 	}
 	unknown, stale, err := w.store.Listed(ctx, l)
 	if err != nil {
@@ -170,10 +173,10 @@ func (w *walker) take(ctx context.Context, openIDs []string) error {
 	if err != nil {
 		return err
 	}
-	w.place.Place = openIDs[len(openIDs)-1]
-	w.place.Listed += len(openIDs)
-	w.report.Listed = w.place.Listed
-	if err := w.store.SaveWalk(ctx, w.kind, w.place.Ticket, w.place); err != nil {
+	w.current.Cursor = openIDs[len(openIDs)-1]
+	w.current.Listed += len(openIDs)
+	w.report.Listed = w.current.Listed
+	if err := w.store.SaveWalk(ctx, w.kind, w.current.Ticket, w.current); err != nil {
 		return err
 	}
 	w.showProgress()
@@ -190,12 +193,12 @@ func (w *walker) showProgress() {
 func (w *walker) bare(openIDs []string) []Statement {
 	statements := make([]Statement, len(openIDs))
 	for i, openID := range openIDs {
-		statements[i] = Statement{Ticket: w.place.Ticket, At: w.place.Started, OpenID: openID}
+		statements[i] = Statement{Ticket: w.current.Ticket, At: w.current.Started, OpenID: openID}
 	}
 	return statements
 }
 
-// readProfiles stores the profiles of users who are new, and of those whose profile is out of date.
+// readProfiles reads and stores the profiles of new followers and those that are stale.
 func (w *walker) readProfiles(ctx context.Context, unknown, stale []string) error {
 	isNew := make(map[string]bool, len(unknown))
 	for _, openID := range unknown {
@@ -204,12 +207,12 @@ func (w *walker) readProfiles(ctx context.Context, unknown, stale []string) erro
 	var statements []Statement
 	at := w.now()
 	err := w.askAbout(ctx, append(unknown, stale...), func(openID string, user *wechatuser.UserInfo, gone bool) {
-		s := Statement{Ticket: w.place.Ticket, At: at, OpenID: openID}
+		s := Statement{Ticket: w.current.Ticket, At: at, OpenID: openID}
 		switch {
 		case user != nil:
-			s.Profile = w.keep(*user)
+			s.Profile = w.filter(*user)
 			w.report.Profiles++
-		case gone: // since the list was read
+		case gone: // the user has left since the list was read
 			s.LeftAt = at
 			if isNew[openID] {
 				w.report.Added--
@@ -227,8 +230,8 @@ func (w *walker) readProfiles(ctx context.Context, unknown, stale []string) erro
 	return w.store.Put(ctx, statements)
 }
 
-// askAbout calls f with what the platform says about each openid: the profile of a follower, that the user does not
-// follow, or neither, if it returns no profile.
+// askAbout reads the profile of each openid and calls f with it. For a user who does not follow, user is nil and gone
+// is set. If the platform returns no profile, both are zero.
 func (w *walker) askAbout(
 	ctx context.Context, openIDs []string, f func(openID string, user *wechatuser.UserInfo, gone bool),
 ) error {
@@ -236,7 +239,7 @@ func (w *walker) askAbout(
 		return nil
 	}
 	for user, err := range w.client.BulkUserInfo(ctx, wechatuser.OpenIDs(openIDs...), w.bulk...) {
-		one, isOne := err.(*wechatuser.OpenIDError) //nolint:errorlint // one inside another error ends the list
+		one, isOne := err.(*wechatuser.OpenIDError) //nolint:errorlint // inside another error it ends the list
 		switch {
 		case isOne:
 			f(one.OpenID, nil, errors.Is(one, wechatuser.CodeInvalidOpenID))
@@ -251,12 +254,13 @@ func (w *walker) askAbout(
 	return nil
 }
 
-// removeUnlisted removes the followers in the table who were not in the list, if their profiles say so too.
+// removeUnlisted removes the followers in the table who are missing from the list and whose profiles say that they do
+// not follow.
 func (w *walker) removeUnlisted(ctx context.Context, total int) error {
-	if isSuspect(w.place.Listed, total) {
-		return fmt.Errorf("%w: it has %d openids of %d", ErrSuspectList, w.place.Listed, total)
+	if isSuspect(w.current.Listed, total) {
+		return fmt.Errorf("%w: it has %d openids of %d", ErrSuspectList, w.current.Listed, total)
 	}
-	followers, unlisted, err := w.store.Count(ctx, w.place.Ticket)
+	followers, unlisted, err := w.store.Count(ctx, w.current.Ticket)
 	if err != nil {
 		return err
 	}
@@ -265,7 +269,7 @@ func (w *walker) removeUnlisted(ctx context.Context, total int) error {
 	}
 	after := ""
 	for unlisted > 0 {
-		openIDs, err := w.store.Unlisted(ctx, w.place.Ticket, after, confirmed)
+		openIDs, err := w.store.Unlisted(ctx, w.current.Ticket, after, removalBatch)
 		if err != nil || len(openIDs) == 0 {
 			return err
 		}
@@ -273,7 +277,7 @@ func (w *walker) removeUnlisted(ctx context.Context, total int) error {
 		var statements []Statement
 		at := w.now()
 		err = w.askAbout(ctx, openIDs, func(openID string, user *wechatuser.UserInfo, gone bool) {
-			s := Statement{Ticket: w.place.Ticket, At: at, OpenID: openID}
+			s := Statement{Ticket: w.current.Ticket, At: at, OpenID: openID}
 			if gone {
 				s.LeftAt = at
 				statements = append(statements, s)
@@ -282,7 +286,7 @@ func (w *walker) removeUnlisted(ctx context.Context, total int) error {
 			}
 			w.report.Kept++
 			if user != nil && w.profiles {
-				s.Profile = w.keep(*user)
+				s.Profile = w.filter(*user)
 				statements = append(statements, s)
 				w.report.Profiles++
 			}
@@ -298,11 +302,11 @@ func (w *walker) removeUnlisted(ctx context.Context, total int) error {
 	return nil
 }
 
-// isSuspect reports whether a list is too short for the platform's number of followers. The two differ a little while
-// users follow and leave; who is removed is asked about in any case.
+// isSuspect reports whether a list is much shorter than the platform's number of followers. The two differ a little
+// while users follow and leave, which does no harm, because a profile is read before a user is removed.
 func isSuspect(listed, total int) bool { return listed+total/100+few < total }
 
-// distinct returns the openids without duplicates and without empty ones, in their order.
+// distinct returns the openids without duplicates and empty ones, in the same order.
 func distinct(openIDs []string) []string {
 	seen := make(map[string]bool, len(openIDs))
 	list := make([]string, 0, len(openIDs))

@@ -14,11 +14,12 @@ import (
 	"github.com/wechatuser/wechatuser/wechatuserpush"
 )
 
-// Deduplicator recognizes repeats of pushes for all processes that receive them. It is a
-// [wechatuserpush.Deduplicator], for any number of accounts. It is safe for concurrent use and needs no Close.
+// Deduplicator recognizes repeats of pushes across all processes that receive them. It implements
+// [wechatuserpush.Deduplicator] for any number of accounts. It is safe for concurrent use and needs no Close.
 //
-// Its methods return [ErrUnavailable] if Redis can't be used, and at once after a failure. A handler then goes on
-// without it: pushes may be handled twice, and none is lost. [Deduplicator.Check] reports whether it can be used.
+// Its methods return an error that matches [ErrUnavailable] if Redis can't be used, for a while after a failure without
+// trying. A handler then continues without it: pushes may be handled twice, but none is lost. [Deduplicator.Check]
+// reports whether Redis can be used.
 type Deduplicator struct {
 	*deduplicator // a pointer, so that printing a copy of a Deduplicator shows no secret
 }
@@ -31,8 +32,8 @@ type deduplicator struct {
 
 var _ wechatuserpush.Deduplicator = (*Deduplicator)(nil)
 
-// NewDeduplicator returns a deduplicator that uses a client of a single Redis server, of Sentinel or of Cluster. It
-// sends no request and starts no goroutine. Its error joins a [*wechatuser.ArgumentError] for each invalid argument or
+// NewDeduplicator returns a deduplicator that stores its data in Redis: a single server, Sentinel or Cluster. It sends
+// no request and starts no goroutine. Its error joins a [*wechatuser.ArgumentError] for each invalid argument or
 // option.
 //
 //	pushes, err := redisstore.NewDeduplicator(rdb)
@@ -47,14 +48,14 @@ func NewDeduplicator(rdb redis.UniversalClient, opts ...Option) (*Deduplicator, 
 	return &Deduplicator{&deduplicator{config: cfg, rdb: rdb, breaker: newBreaker(cfg, rdb)}}, nil
 }
 
-// The values of a key: a push that somebody handles, followed by the owner, and one that is done.
+// The values of a key.
 const (
-	runningPush = "running "
+	runningPush = "running " // followed by the owner of the claim
 	donePush    = "done"
 )
 
-// claimScript returns a [wechatuserpush.State]. It gives the owner the claim if nobody else has it, again if the owner
-// has it, so that a command that is retried succeeds.
+// claimScript sets the claim unless another owner has it, and returns a [wechatuserpush.State]. An owner may claim a
+// push again, so a command may be retried.
 var claimScript = redis.NewScript(`
 local found = redis.call('GET', KEYS[1]) or ''
 if found == ARGV[3] then
@@ -67,7 +68,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `)
 
-// Claim claims a push for an owner. Redis ends the claim of a process that dies when the lease is over.
+// Claim implements [wechatuserpush.Deduplicator]. Redis deletes the claim after the lease, also if the process has
+// died.
 func (d *Deduplicator) Claim(
 	ctx context.Context, key, owner string, lease time.Duration,
 ) (wechatuserpush.State, error) {
@@ -85,7 +87,7 @@ func (d *Deduplicator) claim(
 		})
 }
 
-// Done records that a push is handled, for as long as keep says.
+// Done implements [wechatuserpush.Deduplicator]. Redis deletes the record after the duration keep.
 func (d *Deduplicator) Done(ctx context.Context, key string, keep time.Duration) error {
 	_, err := do(ctx, d.breaker, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, d.rdb.Set(ctx, d.prefix+key, donePush, max(keep, time.Millisecond)).Err() // 0 stands for ever
@@ -93,7 +95,7 @@ func (d *Deduplicator) Done(ctx context.Context, key string, keep time.Duration)
 	return err
 }
 
-// Release gives up a claim of the owner. It keeps any other claim.
+// Release implements [wechatuserpush.Deduplicator].
 func (d *Deduplicator) Release(ctx context.Context, key, owner string) error {
 	return d.release(ctx, do[bool], d.prefix+key, owner)
 }
@@ -104,9 +106,9 @@ func (d *Deduplicator) release(ctx context.Context, trip tripFunc[bool], name, o
 	return err
 }
 
-// Check reports whether the deduplicator can use Redis: it connects, authenticates, and claims and releases a key of
-// its own, "wechatuser:push:check:" followed by a random text. Its error is like that of [Store.Check]. A handler whose
-// deduplicator fails still works.
+// Check reports whether the deduplicator can use Redis. It connects, authenticates, and claims and releases a random
+// key that begins with "wechatuser:push:check:". Its error is like that of [Store.Check]. A handler whose deduplicator
+// fails still works, so a failed check need not stop a program.
 func (d *Deduplicator) Check(ctx context.Context) error {
 	name, owner := d.prefix+"wechatuser:push:check:"+rand.Text(), rand.Text()
 	if _, err := d.claim(ctx, doOnce[wechatuserpush.State], name, owner, 10*time.Second); err != nil {

@@ -1,5 +1,5 @@
-// Package redisstore shares the access token and the quota of an account among many processes, in Redis. A
-// [Deduplicator] lets them recognize repeats of the pushes that they receive.
+// Package redisstore shares the access token and the quota of an account among many processes, in Redis. With a
+// [Deduplicator] the processes recognize repeats of the pushes that they receive.
 //
 //	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
 //		Addrs: []string{"127.0.0.1:6379"}, ContextTimeoutEnabled: true,
@@ -30,4 +30,6 @@
 // of the last forced refreshes. No key and no value contains the app secret. While a token is valid, up to two hours,
 // it is as good as a password: restrict read access to it, or use [WithEncryption]. A tracing hook of go-redis that
 // records statements records tokens too; redisotel.WithDBStatement(false) disables that.
+//
+// A push is stored for minutes under "wechatuser:push:" followed by the app ID and a keyed hash. It contains no openid.
 package redisstore

@@ -9,49 +9,52 @@ import (
 	"time"
 )
 
-// Config is what a handler has to know about an account. AppID, Token and EncodingAESKey are needed; a zero value of
-// the other fields stands for the default.
+// Config configures a handler. AppID, Token and EncodingAESKey are required. The zero value of any other field means
+// its default.
 type Config struct {
-	// AppID is that of the account. For pushes to a third-party platform it is the platform's, also for those about the
+	// AppID is the app ID of the account. A third-party platform uses its own app ID, also for the pushes of the
 	// accounts that have authorized it.
 	AppID string
 
-	// Token is the 令牌 that was set beside the URL.
+	// Token is the token (令牌) that is set together with the URL in the console.
 	Token string `json:"-"`
 
-	// EncodingAESKey is the 消息加解密密钥 of 43 characters that was set beside the URL. It may be empty with AllowPlain.
+	// EncodingAESKey is the key (消息加解密密钥) that is set together with the URL in the console. It has 43 characters.
+	// It may be empty if AllowPlain is set.
 	EncodingAESKey string `json:"-"`
 
-	// PreviousEncodingAESKey is the key before the last change. Pushes encrypted with it still arrive for a while.
+	// PreviousEncodingAESKey is the key before the last change. Pushes that are encrypted with it are accepted too. By
+	// default there is none. Set it while the key is changed, since such pushes still arrive for a while.
 	PreviousEncodingAESKey string `json:"-"`
 
-	// AllowPlain accepts pushes that are not encrypted (明文模式). Their signature does not cover their content: whoever
-	// has seen one push can send any other for as long as MaxAge. With an EncodingAESKey both kinds are accepted, as is
-	// needed to change the mode.
+	// AllowPlain accepts pushes that are not encrypted (明文模式). By default they are refused, because their signature
+	// does not cover their content: whoever has seen one push can forge others until MaxAge has passed. With an
+	// EncodingAESKey both kinds are accepted, so that the mode can be changed without losing pushes.
 	AllowPlain bool
 
-	// MaxAge is how much the time stamp of a push may differ from this machine's clock, by default 5 minutes. A push
-	// that was recorded can be sent again for as long; then it is recognized as a repeat.
+	// MaxAge is how far the timestamp of a push may differ from this machine's clock. It defaults to 5 minutes and must
+	// be at least 30 seconds. If somebody replays a recorded push within that time, it is treated as a repeat.
 	MaxAge time.Duration
 
-	// Timeout is how long the function may take for an event before its context ends, by default 4.5 s. It must be
-	// shorter than 5 s, since the platform hangs up then.
+	// Timeout is how long the function may take for an event before its context ends. It defaults to 4.5 seconds and
+	// must be less than 5 seconds, after which the platform closes the connection.
 	Timeout time.Duration
 
-	// MaxBody is the longest body of a push in bytes, by default 64 KiB.
+	// MaxBody is the length in bytes of the longest body that is accepted. It defaults to 64 KiB and must be at least
+	// 1 KiB.
 	MaxBody int64
 
-	// Deduplicator recognizes repeats for all processes that receive pushes. By default each process does so for
-	// itself, with a window of 65,536 pushes in memory.
+	// Deduplicator recognizes repeats across all processes that receive pushes. By default each process remembers the
+	// last 65,536 pushes that it has handled.
 	Deduplicator Deduplicator
 
-	// Logger gets a line for refused pushes, at most one a minute for each reason, and for events whose function
-	// failed, at most ten. By default nothing is logged.
+	// Logger logs refused requests, at most one line a minute for each reason, and events that were not handled, at
+	// most ten. It also logs failures of the Deduplicator and verifications of the URL. By default nothing is logged.
 	Logger *slog.Logger
 }
 
 const (
-	platformTimeout = 5 * time.Second // after which the platform hangs up and sends the push again
+	platformTimeout = 5 * time.Second // after which the platform closes the connection and sends the push again
 	defaultTimeout  = 4500 * time.Millisecond
 	defaultMaxAge   = 5 * time.Minute
 	minMaxAge       = 30 * time.Second // the platform repeats a push for 15 s
@@ -59,7 +62,7 @@ const (
 	minMaxBody      = 1 << 10
 )
 
-// withDefaults returns the configuration with its defaults, or an error for each invalid field.
+// withDefaults returns a copy with the defaults filled in, and an error that joins one for each invalid field.
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	addErr := func(field, format string, args ...any) {
@@ -68,9 +71,9 @@ func (c Config) withDefaults() (Config, error) {
 	for _, text := range []struct{ field, value string }{{"AppID", c.AppID}, {"Token", c.Token}} {
 		switch {
 		case text.value == "":
-			addErr(text.field, "empty: it stands in the account's console")
+			addErr(text.field, "empty: the account's console has it")
 		case !isPrintable(text.value):
-			addErr(text.field, "it has white space or a character that is not ASCII")
+			addErr(text.field, "it has white space or a character outside printable ASCII")
 		}
 	}
 	for _, key := range []struct{ field, value string }{
@@ -98,8 +101,8 @@ func (c Config) withDefaults() (Config, error) {
 		addErr("MaxAge", "%v is too short: use at least %v", c.MaxAge, minMaxAge)
 	}
 	if c.Timeout <= 0 || c.Timeout >= platformTimeout {
-		addErr("Timeout", "%v: it must be more than 0 and less than %v, since the platform hangs up then", c.Timeout,
-			platformTimeout)
+		addErr("Timeout", "%v: it must be more than 0 and less than %v, since the platform does not wait longer",
+			c.Timeout, platformTimeout)
 	}
 	if c.MaxBody < minMaxBody {
 		addErr("MaxBody", "%d bytes are too few: use at least %d", c.MaxBody, minMaxBody)

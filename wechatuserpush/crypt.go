@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// sign returns the platform's signature of some texts: the SHA-1 of them, sorted and put together.
+// sign returns the platform's signature of some texts: the SHA-1 of the sorted and concatenated texts.
 func sign(parts ...string) string {
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, ""))) //nolint:gosec // the platform's signature
 	return hex.EncodeToString(sum[:])
 }
 
-// isSigned compares a signature with the right one, in a time that tells nothing about the latter.
+// isSigned reports whether a signature is right. It compares in constant time.
 func isSigned(signature string, parts ...string) bool {
 	return subtle.ConstantTimeCompare([]byte(signature), []byte(sign(parts...))) == 1
 }
@@ -29,12 +29,12 @@ func isSigned(signature string, parts ...string) bool {
 // keyChars is the length of an EncodingAESKey: 32 bytes in base64, without the "=" at the end.
 const keyChars = 43
 
-// parseKey returns the bytes of an EncodingAESKey. Its errors quote nothing of the key.
+// parseKey decodes an EncodingAESKey. Its errors quote nothing of the key.
 func parseKey(text string) ([]byte, error) {
 	if len(text) != keyChars {
 		return nil, fmt.Errorf("%d characters: an EncodingAESKey has %d", len(text), keyChars)
 	}
-	// The last character has 2 bits too many, which need not be zero. A line break would be skipped.
+	// The last character has 2 unused bits, which need not be zero. Decoding skips line breaks, which makes it shorter.
 	key, err := base64.StdEncoding.DecodeString(text + "=")
 	if err != nil || len(key) != 32 {
 		return nil, errors.New("it has a character that is none of A-Z, a-z and 0-9")
@@ -45,15 +45,15 @@ func parseKey(text string) ([]byte, error) {
 // maxPadding is the largest padding: PKCS#7 to a multiple of 32 bytes.
 const maxPadding = 32
 
-// errDecrypt is the only error of decryption, whatever is wrong.
+// errDecrypt is the only error of decryption, so that it does not reveal which check has failed.
 var errDecrypt = errors.New("the push cannot be decrypted: it is encrypted with another EncodingAESKey, or for " +
 	"another AppID")
 
-// decrypt decrypts what a push has in Encrypt, with the first of the keys that fits. It tries all keys, and checks
-// padding, length and AppID of each, before it tells whether one fits.
+// decrypt decrypts the Encrypt element of a push with the first key that fits. It tries all keys, and checks the
+// padding, the length and the AppID with each, before it returns.
 //
-// It must be called with a text whose signature is right. So nobody but the platform can make it decrypt anything, and
-// its time is no oracle.
+// The signature of the text must have been checked. Then only the platform can make it decrypt a text, and its duration
+// is no oracle.
 func decrypt(encrypted string, keys [][]byte, appID string) ([]byte, error) {
 	data, err := base64.StdEncoding.DecodeString(encrypted)
 	if err != nil || len(data) < maxPadding || len(data)%aes.BlockSize != 0 {
@@ -71,10 +71,11 @@ func decrypt(encrypted string, keys [][]byte, appID string) ([]byte, error) {
 	return message, nil
 }
 
-// prefix is the length of what stands before the message: 16 random bytes and its length in 4 bytes.
+// prefix is the number of bytes before the message: 16 random bytes, and 4 bytes with the length of the message.
 const prefix = 16 + 4
 
-// decryptWith decrypts data, which has whole blocks, at least two. No check ends it early: each yields 1 or 0.
+// decryptWith decrypts data, which consists of at least two whole blocks. It makes all checks, each of which yields 1
+// or 0, even if one fails.
 func decryptWith(key, data []byte, appID string) (message []byte, ok bool) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -6,39 +6,40 @@ import (
 	"time"
 )
 
-// Deduplicator recognizes repeats of a push for many processes. The store of module redisstore is one. A handler gives
-// it hashes as keys, never an openid, and an owner, which is a random text.
+// Deduplicator recognizes repeats of pushes across processes. Module redisstore has one. The key of a push is a hash
+// and contains no openid; an owner is a random string that identifies one request for the push.
 //
-// All methods must be safe for concurrent use. They should fail within some hundred milliseconds if the store cannot be
-// used: the handler then goes on without it, since an event that is handled twice is better than one that is lost.
+// The methods must be safe for concurrent use. They should return an error within a few hundred milliseconds if the
+// storage is not available. The handler then continues without it, because an event that is handled twice is better
+// than one that is lost.
 type Deduplicator interface {
-	// Claim claims a push for an owner until Done, Release or the end of the lease, and returns [Claimed]. If another
-	// owner has claimed it, it returns [Running]; after Done it returns [Finished]. For the owner who has the claim, it
-	// starts the lease anew.
+	// Claim claims a push for an owner and returns [Claimed]. The claim lasts until Done, until Release, or until the
+	// lease has passed; if the owner has the claim already, the lease starts over. Claim returns [Running] if another
+	// owner has the claim, and [Finished] after Done.
 	Claim(ctx context.Context, key, owner string, lease time.Duration) (State, error)
 
-	// Done records that the push is handled, and remembers that for as long as keep says, whoever has claimed it.
+	// Done records that the push has been handled, no matter who has the claim. The record is kept for the duration
+	// keep.
 	Done(ctx context.Context, key string, keep time.Duration) error
 
-	// Release gives up a claim of the owner, so that the next repeat is handled. It keeps any other claim.
+	// Release ends the claim if this owner has it, so that the next repeat is handled. Otherwise it does nothing.
 	Release(ctx context.Context, key, owner string) error
 }
 
-// State is what a [Deduplicator] knows about a push.
+// State is the state of a push in a [Deduplicator].
 type State int
 
 // The states of a push.
 const (
-	Claimed  State = iota + 1 // the caller handles it
-	Running                   // somebody else handles it at the moment
-	Finished                  // it has been handled
+	Claimed  State = iota + 1 // the caller has the claim and handles the push
+	Running                   // another owner has the claim and handles the push
+	Finished                  // the push has been handled
 )
 
-// windowSize is the number of pushes that a window remembers.
+// windowSize is the number of pushes that the window of a process remembers.
 const windowSize = 1 << 16
 
-// window remembers the keys of handled pushes for a while. If there are more than it has room for, it forgets the
-// oldest ones.
+// window remembers the keys of handled pushes for the duration keep. Beyond size keys it forgets the oldest.
 type window struct {
 	keep time.Duration
 	size int
@@ -52,7 +53,7 @@ func newWindow(keep time.Duration, size int) *window {
 	return &window{keep: keep, size: size, until: map[string]time.Time{}}
 }
 
-// has reports whether a push was handled.
+// has reports whether a push has been handled.
 func (w *window) has(key string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,7 +62,7 @@ func (w *window) has(key string) bool {
 	return found
 }
 
-// add remembers a push that was handled.
+// add remembers a push that has been handled.
 func (w *window) add(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,7 +84,8 @@ func (w *window) expire(now time.Time) {
 	}
 }
 
-// forget forgets the oldest key. append moves the rest to a new array now and then, so that the old one is freed.
+// forget forgets the oldest key. The array does not grow forever, because append copies the rest to a new one now and
+// then.
 func (w *window) forget() {
 	delete(w.until, w.order[0])
 	w.order[0] = ""

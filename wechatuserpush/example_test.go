@@ -35,7 +35,7 @@ func ExampleNewHandler() {
 	mux.Handle("/wechat", handler)
 	server := &http.Server{
 		Addr: ":8080", Handler: mux,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, // the platform hangs up after 5 s
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, // the platform does not wait longer
 	}
 	fmt.Println(server.Addr, handler)
 	// Output: :8080 wechatuserpush.Handler(wxFAKE000000000000)

@@ -20,18 +20,21 @@ import (
 	"github.com/wechatuser/wechatuser/internal/redact"
 )
 
-// NewHandler returns a handler for the URL at which an account receives its pushes. It calls handle for each push that
-// is genuine and new. It returns an error that names each invalid field of cfg.
+// NewHandler returns a handler for the URL to which the platform sends the pushes of an account. It calls handle for
+// each genuine push, but not for a repeat of one that was handled. It returns an error that names each invalid field of
+// cfg.
 //
-// If handle returns nil, the platform is told that the push is done. If it returns an error, panics, or its time is up,
-// the response has status 500, and the push is handled again when the platform repeats it, at most three times in all.
-// So handle may be called again for an event that it has handled in part. It must be safe for concurrent use.
+// If handle returns nil, the response tells the platform that the push was handled. If handle returns an error, panics
+// or does not return in time, the response has status 500, and handle is called again when the platform repeats the
+// push; the platform makes at most three attempts. So handle may be called for an event that it has already handled in
+// part. It must be safe for concurrent use.
 //
-// The context of handle ends after [Config.Timeout], and not when the platform hangs up: what handle does then would be
-// lost, and has to be done again for the repeat. A repeat that arrives meanwhile waits for the result of that call.
+// The context of handle has the values of the request's context and ends after [Config.Timeout]. It does not end when
+// the platform closes the connection. A repeat that arrives while handle runs waits for its result.
 //
-// Requests that are no genuine push all get the same response, status 403 without a body. [Config.Logger] gets the
-// reason.
+// All requests that are refused get the same response: status 403 without a body. [Config.Logger] logs the reason.
+//
+// https://developers.weixin.qq.com/doc/service/guide/dev/push/
 func NewHandler(cfg Config, handle func(ctx context.Context, event Event) error) (http.Handler, error) {
 	cfg, err := cfg.withDefaults()
 	if handle == nil {
@@ -43,7 +46,7 @@ func NewHandler(cfg Config, handle func(ctx context.Context, event Event) error)
 	var keys [][]byte
 	for _, text := range []string{cfg.EncodingAESKey, cfg.PreviousEncodingAESKey} {
 		if text != "" {
-			key, _ := parseKey(text) // was checked
+			key, _ := parseKey(text) // withDefaults has checked it
 			keys = append(keys, key)
 		}
 	}
@@ -56,11 +59,11 @@ func NewHandler(cfg Config, handle func(ctx context.Context, event Event) error)
 	}, nil
 }
 
-// handler is the handler that NewHandler returns.
+// handler is the http.Handler that NewHandler returns.
 type handler struct {
 	appID      string
-	token      func() string   // a function, because fmt prints a string field however deep it is
-	keys       func() [][]byte // the present one first; none without encryption
+	token      func() string   // a function, because fmt would print a string in a nested struct
+	keys       func() [][]byte // the current one first; none without encryption
 	allowPlain bool
 	maxAge     time.Duration
 	maxBody    int64
@@ -77,24 +80,24 @@ func (h *handler) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.Strin
 // LogValue returns the result of String.
 func (h *handler) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
-// Reasons to refuse a request. They go to the log, and quote nothing of the request.
+// Reasons to refuse a request. They are logged, so they quote nothing from the request.
 var (
 	errMethod    = errors.New("the method is neither GET nor POST")
-	errQuery     = errors.New("a parameter of the URL is missing, occurs twice or is no valid value")
-	errTime      = errors.New("the time stamp is too old or in the future: if this stands here often, set the clock")
+	errQuery     = errors.New("a parameter of the URL is missing, occurs twice or is invalid")
+	errTime      = errors.New("the timestamp is too old or in the future: if this is logged often, set the clock")
 	errSignature = errors.New("the signature is wrong: the request is forged, or Token is not the one in the console")
-	errEcho      = errors.New("the echostr has characters that the platform does not use")
+	errEcho      = errors.New("the echostr is missing or has characters that the platform does not use")
 	errCoding    = errors.New("the body is compressed, or not in UTF-8")
 	errBody      = errors.New("the body cannot be read")
 	errSize      = errors.New("the body is longer than MaxBody")
 	errJSON      = errors.New("the body is JSON: choose XML (数据格式) in the console")
 	errPlain     = errors.New("the push is not encrypted: choose 安全模式 in the console, or set AllowPlain")
 	errNoKey     = errors.New("the push is encrypted: set EncodingAESKey")
-	errEncrypt   = errors.New("the push has no Encrypt, or one where none belongs")
+	errEncrypt   = errors.New("the push has no Encrypt element, or one where none is allowed")
 	errOtherApp  = errors.New("the push is for another third-party platform")
 )
 
-// ServeHTTP answers the platform.
+// ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
@@ -104,7 +107,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		h.log.log(r.Context(), slog.LevelInfo, 1, "wechatuserpush: the platform has verified the URL",
-			slog.String("appid", h.appID))
+			slog.String("app_id", h.appID))
 		respond(w, echo)
 	case http.MethodPost:
 		p, err := h.read(r)
@@ -112,7 +115,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.refuse(w, r, err)
 			return
 		}
-		if err := h.runs.do(r.Context(), p); err != nil { // it was logged
+		if err := h.runs.do(r.Context(), p); err != nil { // do has logged it
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -128,24 +131,23 @@ func respond(w http.ResponseWriter, text string) {
 	_, _ = io.WriteString(w, text)
 }
 
-// refuse answers all that is not genuine in the same way. The server closes a connection whose request body was not
-// read to its end, so all of them are closed.
+// refuse sends the same response for every refused request. It closes the connection each time, because the server
+// closes it anyway if the request body was not read to its end.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, reason error) {
 	h.log.log(r.Context(), slog.LevelWarn, 1, "wechatuserpush: a request was refused: "+reason.Error(),
-		slog.String("appid", h.appID), slog.String("remote", r.RemoteAddr))
+		slog.String("app_id", h.appID), slog.String("remote", r.RemoteAddr))
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Content-Length", "0") // for HEAD too
 	w.WriteHeader(http.StatusForbidden)
 }
 
-// maxQuery is the longest query of a URL.
+// maxQuery is the length of the longest query that is accepted.
 const maxQuery = 4096
 
-// query is what the platform adds to the URL.
+// query holds the parameters that the platform adds to the URL.
 type query struct{ signature, msgSignature, timestamp, nonce, encryptType, echo string }
 
-// parseQuery reads the parameters. Those of others are ignored: the URL may have its own, and the platform sends openid
-// too.
+// parseQuery reads these parameters and ignores others: the URL may have its own, and the platform sends openid too.
 func parseQuery(raw string) (q query, err error) {
 	if len(raw) > maxQuery {
 		return q, errQuery
@@ -165,7 +167,7 @@ func parseQuery(raw string) (q query, err error) {
 			*field = found[0]
 		}
 	}
-	// A signature does not tell where one text ends and the next one begins. So they must look like the platform's.
+	// The signature does not cover where one value ends and the next one begins. So both must look like the platform's.
 	if l := len(q.timestamp); l < 9 || l > 10 || strings.Trim(q.timestamp, "0123456789") != "" {
 		return q, errQuery
 	}
@@ -175,7 +177,7 @@ func parseQuery(raw string) (q query, err error) {
 	return q, nil
 }
 
-// isWord reports whether a text consists of letters, digits and what base64 and UUIDs have.
+// isWord reports whether a text consists of letters, digits and the signs that occur in base64 and UUIDs.
 func isWord(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
 		isAlphanumeric := r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
@@ -183,7 +185,7 @@ func isWord(text string) bool {
 	})
 }
 
-// checkTime checks that a request is not older than MaxAge.
+// checkTime checks that the timestamp of a request differs from the clock by at most MaxAge.
 func (h *handler) checkTime(q query) error {
 	seconds, err := strconv.ParseInt(q.timestamp, 10, 64)
 	if err != nil {
@@ -195,8 +197,8 @@ func (h *handler) checkTime(q query) error {
 	return nil
 }
 
-// verify returns what the platform wants to read when the URL is set in the console. It signs that request like one
-// without encryption, whatever the mode is.
+// verify checks the request with which the platform verifies the URL, and returns the echostr to respond with. The
+// platform signs that request without encryption in every mode.
 func (h *handler) verify(r *http.Request) (echo string, err error) {
 	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -208,7 +210,7 @@ func (h *handler) verify(r *http.Request) (echo string, err error) {
 	if err := h.checkTime(q); err != nil {
 		return "", err
 	}
-	if q.echo == "" || !isWord(q.echo) { // it is not signed, so it must be harmless
+	if q.echo == "" || !isWord(q.echo) { // the signature does not cover it, so it must be harmless
 		return "", errEcho
 	}
 	return q.echo, nil
@@ -217,8 +219,8 @@ func (h *handler) verify(r *http.Request) (echo string, err error) {
 // push is a genuine push.
 type push struct {
 	event   Event
-	key     string          // of the push and its repeats
-	redacts redact.Redactor // what no log may show
+	key     string          // the same for all repeats of the push
+	redacts redact.Redactor // of what no log may show
 }
 
 // read reads a push and checks that it is genuine.
@@ -265,7 +267,7 @@ func (h *handler) open(q query, body []byte) (text []byte, found fields, err err
 	if len(keys) == 0 || !encrypted {
 		return h.openPlain(q, body, encrypted)
 	}
-	// With 兼容模式 the XML has all fields both in clear and in Encrypt. Only the latter are signed.
+	// In 兼容模式 the XML has all fields both in plain text and in Encrypt. The signature covers only the latter.
 	outer, err := parseFields(body)
 	if err != nil {
 		return nil, nil, err
@@ -292,7 +294,7 @@ func (h *handler) open(q query, body []byte) (text []byte, found fields, err err
 	return text, found, nil
 }
 
-// openPlain is open for a push that is not encrypted, or whose fields in clear are to be used.
+// openPlain is like open for a push that is not encrypted, or whose plain fields are used because there is no key.
 func (h *handler) openPlain(q query, body []byte, encrypted bool) (text []byte, found fields, err error) {
 	if !h.allowPlain {
 		return nil, nil, errPlain
@@ -315,12 +317,12 @@ func (h *handler) openPlain(q query, body []byte, encrypted bool) (text []byte, 
 	return body, found, nil
 }
 
-// key returns the name under which a push and its repeats are remembered. It is a hash with a key, so that nobody who
-// reads it finds an openid, not even by trying known ones.
+// key returns the key under which a push is remembered, the same for its repeats. It is an HMAC, so that nobody who
+// reads it can find the openid, not even by trying known ones.
 func (h *handler) key(found fields, text []byte) string {
 	parts := found.identity()
 	if found["CreateTime"] == "" {
-		parts = append(parts, string(text)) // too little is known to tell it from others
+		parts = append(parts, string(text)) // the other fields are not enough to tell it from other pushes
 	}
 	mac := hmac.New(sha256.New, []byte(h.token()))
 	for _, part := range parts {

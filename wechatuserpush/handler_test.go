@@ -169,14 +169,14 @@ func refusals() map[string]struct {
 		},
 		"signatures swapped":     {signatures, "signature is wrong"},
 		"body of another push":   {other, "signature is wrong"},
-		"time and nonce swapped": {swapped, "time stamp is too old"},
+		"time and nonce swapped": {swapped, "timestamp is too old"},
 		"another nonce":          {safe().with("nonce", "1"), "signature is wrong"},
 		"another time": {
 			safe().with("timestamp", strconv.FormatInt(created+1, 10)),
 			"signature is wrong",
 		},
-		"replayed later":  {at(-6 * time.Minute), "time stamp is too old"},
-		"from the future": {at(6 * time.Minute), "time stamp is too old"},
+		"replayed later":  {at(-6 * time.Minute), "timestamp is too old"},
+		"from the future": {at(6 * time.Minute), "timestamp is too old"},
 		"no time":         {safe().without("timestamp"), "parameter of the URL"},
 		"time with a sign": {
 			safe().with("timestamp", "+"+strconv.FormatInt(created, 10)[1:]),
@@ -300,7 +300,7 @@ func refusals() map[string]struct {
 		"GET, echostr with a tag": {get().with("echostr", "<script>alert(1)</script>"), "echostr"},
 		"GET, old": {
 			get().with("echostr", "1").with("timestamp", "1413192605").
-				with("signature", sha1Of(token, "1413192605", "415670741")), "time stamp",
+				with("signature", sha1Of(token, "1413192605", "415670741")), "timestamp",
 		},
 	}
 }
@@ -374,7 +374,7 @@ func TestRefusalsInPlainMode(t *testing.T) {
 		"safe, no key": {plainOnly, platform.safe(text), "set EncodingAESKey"},
 		"hidden, mixed": {
 			plainAllowed, platform.compatible(text, text).without("encrypt_type").without("msg_signature"),
-			"one where none belongs",
+			"one where none is allowed",
 		},
 		// A signature of plain mode is no signature of an encrypted push, even where both kinds are accepted.
 		"mixed": {plainAllowed, platform.compatible(text, text).without("msg_signature"), "signature is wrong"},

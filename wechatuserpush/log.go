@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// limitedLog limits the lines about one reason, so that nobody can fill a log by sending requests.
+// limitedLog limits the number of lines for each reason, so that nobody can fill the log by sending requests.
 type limitedLog struct {
 	logger *slog.Logger
 
 	mu      sync.Mutex
-	reasons map[string]*reason // the reasons are constants, so there are few
+	reasons map[string]*reason // by text; all texts are constants, so there are few
 }
 
-// reason counts the lines of a period.
+// reason counts the lines about one reason in a period.
 type reason struct {
 	until   time.Time // the end of the period
 	written int
@@ -28,10 +28,10 @@ func newLimitedLog(logger *slog.Logger) *limitedLog {
 	return &limitedLog{logger: logger, reasons: map[string]*reason{}}
 }
 
-// log writes a line, unless the period has had its share of lines about this reason. If the log handler panics, the
-// line is lost, and not the push or the process.
-func (l *limitedLog) log(ctx context.Context, level slog.Level, share int, text string, attrs ...slog.Attr) {
-	omitted, ok := l.take(text, share, time.Now())
+// log writes a line, unless the period has already had limit lines with this text. If the log handler panics, only the
+// line is lost.
+func (l *limitedLog) log(ctx context.Context, level slog.Level, limit int, text string, attrs ...slog.Attr) {
+	omitted, ok := l.take(text, limit, time.Now())
 	if !ok {
 		return
 	}
@@ -39,11 +39,11 @@ func (l *limitedLog) log(ctx context.Context, level slog.Level, share int, text 
 		attrs = append(attrs, slog.Int("omitted", omitted))
 	}
 	defer func() { _ = recover() }()
-	l.logger.LogAttrs(ctx, level, text, attrs...) // a log handler may wait
+	l.logger.LogAttrs(ctx, level, text, attrs...) // without the lock, since a log handler may block
 }
 
-// take reports whether a line may be written, and how many were omitted before it.
-func (l *limitedLog) take(text string, share int, now time.Time) (omitted int, ok bool) {
+// take reports whether a line may be written, and how many lines were omitted since the last one.
+func (l *limitedLog) take(text string, limit int, now time.Time) (omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.reasons[text]
@@ -54,7 +54,7 @@ func (l *limitedLog) take(text string, share int, now time.Time) (omitted int, o
 	if !now.Before(r.until) {
 		r.until, r.written = now.Add(logPeriod), 0
 	}
-	if r.written >= share {
+	if r.written >= limit {
 		r.omitted++
 		return 0, false
 	}

@@ -12,15 +12,15 @@ import (
 	"github.com/wechatuser/wechatuser/internal/guard"
 )
 
-// runs calls the user's function once for a push and its repeats.
+// runs calls the user's function for each push, once at a time, and not again after it has succeeded.
 type runs struct {
 	handle func(context.Context, Event) error
 	store  Deduplicator // may be nil
 	log    *limitedLog
 	appID  string
 
-	timeout time.Duration // of the function
-	wait    time.Duration // of a request
+	timeout time.Duration // how long the function may take
+	wait    time.Duration // how long a request waits
 	keep    time.Duration // how long a push is remembered
 
 	mu     sync.Mutex
@@ -28,37 +28,36 @@ type runs struct {
 	active map[string]*run
 }
 
-// run is one call of the function, for all requests that wait for it.
+// run is one call of the function. All requests for the push wait for it.
 type run struct {
 	done chan struct{}
 	err  error // set before done is closed
 }
 
 const (
-	// lease is how long a claim outlives a process that was killed. It is shorter than a repeat waits for the claim
-	// to end, even with the pause between two questions to the store.
+	// lease is how long a claim outlives a process that was killed. A repeat waits longer than that for the claim to
+	// end, even with the pause between two polls of the store.
 	lease     = 4 * time.Second
 	claimWait = 4500 * time.Millisecond
 
-	// minWait is how long a request waits at least. It is long enough for a function that takes all of its time,
-	// and for a claim to end.
+	// minWait is how long a request waits at least: long enough for the function's timeout and for a claim to end.
 	minWait = 4750 * time.Millisecond
 
-	// maxRenewals ends the renewals for a function that never returns. The platform has given up long before.
+	// maxRenewals is how long a lease is renewed if the function does not return. The platform gives up long before.
 	maxRenewals = time.Minute
 
-	storeTimeout = time.Second // of an operation of the store
+	storeTimeout = time.Second // of one operation of the store
 
-	maxKeep = 365 * 24 * time.Hour // of a push, however long MaxAge is
+	maxKeep = 365 * 24 * time.Hour // how long a push is remembered, however long MaxAge is
 
-	claimPollMin = 50 * time.Millisecond // between questions to the store, doubled each time
+	claimPollMin = 50 * time.Millisecond // between polls of the store; doubles each time
 	claimPollMax = 400 * time.Millisecond
 
-	failureLines = 10 // in the log, a minute and reason
+	failureLines = 10 // log lines a minute for each reason
 )
 
 func newRuns(cfg Config, log *limitedLog, handle func(context.Context, Event) error) *runs {
-	// A time stamp may be MaxAge ahead, so a recorded push can be sent again for twice as long.
+	// A timestamp may be MaxAge in the future, so a recorded push is accepted for twice as long.
 	keep := 2*min(cfg.MaxAge, maxKeep/2) + time.Minute
 	return &runs{
 		handle: handle, store: cfg.Deduplicator, log: log, appID: cfg.AppID,
@@ -73,9 +72,10 @@ var (
 	errRunning = errors.New("another process has not finished in time")
 )
 
-// do returns nil if the push is handled, now or earlier. It returns an error when it is time to answer.
+// do handles a push and returns nil if it has been handled, now or earlier. It returns an error if the function fails
+// or has not returned when the response is due.
 //
-// It does not return earlier if the platform hangs up, so that a server that shuts down waits for the function.
+// It also waits if the platform has closed the connection, so that a server that shuts down waits for the function.
 func (rs *runs) do(ctx context.Context, p push) error {
 	r := rs.join(ctx, p)
 	if r == nil {
@@ -92,7 +92,7 @@ func (rs *runs) do(ctx context.Context, p push) error {
 	}
 }
 
-// join returns the run of a push, which it starts if there is none, or nil if the push has been handled.
+// join returns the run of a push, and starts one if there is none. It returns nil if the push has been handled.
 func (rs *runs) join(ctx context.Context, p push) *run {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -108,7 +108,7 @@ func (rs *runs) join(ctx context.Context, p push) *run {
 	return r
 }
 
-// start handles a push and tells those who wait for it.
+// start handles a push and completes the run.
 func (rs *runs) start(ctx context.Context, p push, r *run) {
 	owner, claimed := rand.Text(), false
 	var err error
@@ -140,12 +140,12 @@ func (rs *runs) start(ctx context.Context, p push, r *run) {
 			rs.logFailure(ctx, p, "the function panicked", slog.String("panic", p.redacts.Text(describe(ended))))
 		}
 		if claimed {
-			rs.settle(ctx, p, owner, err)
+			rs.release(ctx, p, owner, err)
 		}
 	})
 }
 
-// describe returns the value of a panic and the stack.
+// describe returns the value of a panic and its stack.
 func describe(err error) string {
 	var p *guard.Panic
 	if errors.As(err, &p) {
@@ -154,14 +154,14 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// claim reports whether the push is this process's to handle. If not, it was handled, or the error says that somebody
-// else has not finished. Without a store that works, each process is on its own.
+// claim reports whether this process is to handle the push. If not, another process has handled it, or has not finished
+// in time, which is an error. If the store fails, this process handles the push.
 func (rs *runs) claim(ctx context.Context, p push, owner string) (bool, error) {
 	if rs.store == nil {
 		return true, nil
 	}
 	for end, pause := time.Now().Add(claimWait), claimPollMin; ; pause = min(2*pause, claimPollMax) {
-		state, err := rs.ask(ctx, p, owner)
+		state, err := rs.claimOnce(ctx, p, owner)
 		switch {
 		case err != nil:
 			rs.logStore(ctx, p, err)
@@ -178,7 +178,7 @@ func (rs *runs) claim(ctx context.Context, p push, owner string) (bool, error) {
 	}
 }
 
-func (rs *runs) ask(ctx context.Context, p push, owner string) (State, error) {
+func (rs *runs) claimOnce(ctx context.Context, p push, owner string) (State, error) {
 	return use(ctx, func(ctx context.Context) (State, error) {
 		state, err := rs.store.Claim(ctx, p.key, owner, lease)
 		if err == nil && (state < Claimed || state > Finished) {
@@ -188,8 +188,8 @@ func (rs *runs) ask(ctx context.Context, p push, owner string) (State, error) {
 	})
 }
 
-// use runs an operation of the store and returns when its time is up, even if the store ignores its context. A panic
-// of the store is a failure like any other.
+// use runs an operation of the store. It returns after storeTimeout even if the store ignores its context, and returns
+// a panic of the store as an error.
 func use[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -216,7 +216,7 @@ func use[T any](ctx context.Context, f func(context.Context) (T, error)) (T, err
 	}
 }
 
-// renew starts the lease of a claim anew until stop is called.
+// renew renews the lease of a claim until stop is called.
 func (rs *runs) renew(ctx context.Context, p push, owner string) (stop func()) {
 	if rs.store == nil {
 		return func() {}
@@ -230,7 +230,7 @@ func (rs *runs) renew(ctx context.Context, p push, owner string) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				_, _ = rs.ask(ctx, p, owner) // the next one may succeed
+				_, _ = rs.claimOnce(ctx, p, owner) // after a failure the next renewal may succeed
 			case <-ctx.Done():
 				return
 			}
@@ -242,8 +242,8 @@ func (rs *runs) renew(ctx context.Context, p push, owner string) (stop func()) {
 	}
 }
 
-// settle tells the store how a push that this process has claimed ended.
-func (rs *runs) settle(ctx context.Context, p push, owner string, failed error) {
+// release ends the claim of this process: as done, or with an error so that a repeat is handled.
+func (rs *runs) release(ctx context.Context, p push, owner string, failed error) {
 	if rs.store == nil {
 		return
 	}
@@ -258,13 +258,13 @@ func (rs *runs) settle(ctx context.Context, p push, owner string, failed error) 
 	}
 }
 
-// logFailure logs that the platform will send a push again.
+// logFailure logs that a push was not handled.
 func (rs *runs) logFailure(ctx context.Context, p push, reason string, attrs ...slog.Attr) {
 	rs.log.log(ctx, slog.LevelError, failureLines, "wechatuserpush: an event was not handled: "+reason,
-		append([]slog.Attr{slog.String("appid", rs.appID), slog.Any("event", p.event.PushHeader())}, attrs...)...)
+		append([]slog.Attr{slog.String("app_id", rs.appID), slog.Any("event", p.event.PushHeader())}, attrs...)...)
 }
 
 func (rs *runs) logStore(ctx context.Context, p push, err error) {
-	rs.log.log(ctx, slog.LevelWarn, 1, "wechatuserpush: the store of repeats failed: an event may be handled twice",
-		slog.String("appid", rs.appID), slog.String("error", p.redacts.Text(err.Error())))
+	rs.log.log(ctx, slog.LevelWarn, 1, "wechatuserpush: the deduplicator failed: an event may be handled twice",
+		slog.String("app_id", rs.appID), slog.String("error", p.redacts.Text(err.Error())))
 }

@@ -101,7 +101,7 @@ func TestRepeatsAreHandledOnce(t *testing.T) {
 		}
 		assert.Equal(t, 1, r.calls())
 
-		// As long as its time stamp is accepted, the same request is recognized.
+		// As long as its timestamp is accepted, the same request is recognized.
 		time.Sleep(5 * time.Minute)
 		assert.Equal(t, http.StatusOK, send(r, first).Code)
 		time.Sleep(time.Second)
@@ -114,7 +114,7 @@ func TestRepeatsAreHandledOnce(t *testing.T) {
 	})
 }
 
-// Events that differ in what tells them apart are no repeats.
+// Events that differ in an identifying field are not repeats of each other.
 func TestWhatIsNoRepeat(t *testing.T) {
 	r := newReceiver(t, nil, nil)
 	created := time.Now().Unix()
@@ -195,7 +195,7 @@ func TestKeysAreKeyed(t *testing.T) {
 	assert.Len(t, store.keys, 2)
 }
 
-// The function's context ends before the platform hangs up, and the platform has a response by then.
+// The function's context ends, and the platform gets a response, before the platform closes the connection.
 func TestTimeOfTheFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
@@ -316,8 +316,8 @@ func TestProcessesShareAStore(t *testing.T) {
 	})
 }
 
-// A process that was killed holds a push no longer than its lease, so that the platform's next try succeeds, whenever
-// it comes.
+// A process that was killed holds a push no longer than its lease, so that the platform's next attempt succeeds,
+// whenever it comes.
 func TestClaimOfAKilledProcessEnds(t *testing.T) {
 	brief := func(c *wechatuserpush.Config) { c.Timeout = time.Second }
 	for killed := 250 * time.Millisecond; killed < 4500*time.Millisecond; killed += 250 * time.Millisecond {
@@ -362,7 +362,7 @@ func (s *dyingStore) Done(context.Context, string, time.Duration) error { return
 
 func (s *dyingStore) Release(context.Context, string, string) error { return errDatabase }
 
-// Somebody else who does not finish makes the platform try again.
+// If another process does not finish in time, the platform is made to repeat the push.
 func TestClaimOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSharedStore()
@@ -393,7 +393,7 @@ func TestStoreThatFails(t *testing.T) {
 			assert.Equal(t, http.StatusOK, send(r, m).Code)
 		}
 		assert.Equal(t, 1, r.calls())
-		assert.Contains(t, r.log.String(), "the store of repeats failed")
+		assert.Contains(t, r.log.String(), "the deduplicator failed")
 		assert.NotContains(t, r.log.String(), "SENTINEL")
 		assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), "one line a minute")
 
@@ -459,7 +459,7 @@ func TestStoreThatMisbehaves(t *testing.T) {
 					assert.Equal(t, http.StatusOK, send(r, m).Code)
 				}
 				assert.Equal(t, 2, r.calls())
-				assert.Contains(t, r.log.String(), "the store of repeats failed")
+				assert.Contains(t, r.log.String(), "the deduplicator failed")
 				assert.NotContains(t, r.log.String(), "SENTINEL")
 				time.Sleep(2 * time.Hour)
 			})

@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// fields are the known fields of a push by name, without the white space around them.
+// fields holds the known fields of a push by name, with surrounding white space removed.
 type fields map[string]string
 
-// known are the names of the fields that this package reads. Any other element may have any content and occur several
-// times.
+// known has the names of the fields that this package reads. Other elements may have any content and may be repeated.
 var known = map[string]bool{
 	"Encrypt": true, "ToUserName": true, "FromUserName": true, "CreateTime": true, "MsgType": true, "Event": true,
 	"EventKey": true, "Ticket": true, "MsgId": true, "MsgID": true,
@@ -23,7 +22,7 @@ var known = map[string]bool{
 	"AuthorizationCode": true, "AuthorizationCodeExpiredTime": true, "PreAuthCode": true,
 }
 
-// Bounds of what a push may consist of. The platform's longest has some hundred elements in four levels.
+// Limits of the XML of a push. The platform's largest pushes have a few hundred elements in four levels.
 const (
 	maxDepth    = 16
 	maxElements = 4096
@@ -35,16 +34,16 @@ var (
 	errRoot      = errors.New("the body is not one element xml")
 	errDirective = errors.New("the XML has a DOCTYPE, an entity or a processing instruction")
 	errTooMuch   = errors.New("the XML has too many elements or levels")
-	errField     = errors.New("a field of the XML occurs twice, or has attributes, a namespace or elements in it")
+	errField     = errors.New("a field of the XML occurs twice, or has attributes, a namespace or child elements")
 )
 
-// parseFields reads the known fields of a push, from the elements directly below its root. It refuses what the platform
-// does not send and what parsers disagree about: a DOCTYPE, entities of its own, a field that occurs twice.
+// parseFields reads the known fields of a push from the children of the root element. It refuses what the platform does
+// not send and what parsers interpret differently: a DOCTYPE, custom entities, a field that occurs twice.
 func parseFields(text []byte) (fields, error) {
 	p := fieldParser{dec: xml.NewDecoder(bytes.NewReader(text)), found: fields{}}
 	for {
-		// Token checks that the text is UTF-8 and says so, that elements are closed in order, and that there are no
-		// entities but the five of XML.
+		// Token checks that the text is UTF-8 and declared as such, that elements are closed in order, and that it has
+		// no entities but the five predefined ones.
 		token, err := p.dec.Token()
 		switch {
 		case errors.Is(err, io.EOF) && p.closed:
@@ -58,7 +57,7 @@ func parseFields(text []byte) (fields, error) {
 	}
 }
 
-// fieldParser adds up tokens to fields.
+// fieldParser collects fields from tokens.
 type fieldParser struct {
 	dec      *xml.Decoder
 	found    fields
@@ -120,13 +119,13 @@ func (p *fieldParser) open(start xml.StartElement) error {
 	return nil
 }
 
-// errIncomplete and errCreateTime report a push whose XML is well-formed.
+// errIncomplete and errCreateTime are errors in well-formed XML.
 var (
 	errIncomplete = errors.New("the XML has neither a MsgType nor an InfoType")
 	errCreateTime = errors.New("CreateTime is not a number of seconds")
 )
 
-// newEvent returns the event of a push. text is its whole XML.
+// newEvent returns the event with these fields. text is the whole XML.
 func newEvent(f fields, text []byte) (Event, error) {
 	h := Header{
 		ToUserName: f["ToUserName"], FromUserName: f["FromUserName"], MsgType: f["MsgType"], Event: f["Event"],
@@ -154,7 +153,7 @@ func newEvent(f fields, text []byte) (Event, error) {
 	case "subscribe":
 		scene, found := strings.CutPrefix(f["EventKey"], "qrscene_")
 		if !found {
-			scene = "" // a key of another kind; the XML has it
+			scene = "" // the key is not a scene; the XML has it
 		}
 		return &Subscribe{h, scene, f["Ticket"]}, nil
 	case "unsubscribe":
@@ -171,7 +170,7 @@ func newEvent(f fields, text []byte) (Event, error) {
 	return &Raw{h}, nil
 }
 
-// newPlatformEvent returns an event that a third-party platform receives about itself.
+// newPlatformEvent returns an event that a third-party platform receives about its own authorizations.
 func newPlatformEvent(f fields, h Header) Event {
 	expired, _ := strconv.ParseInt(f["AuthorizationCodeExpiredTime"], 10, 64)
 	switch h.Event {
@@ -199,9 +198,9 @@ func (f fields) secrets() (values []string) {
 	return values
 }
 
-// identity returns the values that tell a push from all others; its repeats have the same ones. The platform names
-// MsgId for messages, and FromUserName and CreateTime for events. These two are not enough: events about the
-// authorizations of all users come from one service, and two events of one user can happen in the same second.
+// identity returns the values that identify a push; its repeats have the same values. The platform's documentation
+// names MsgId for messages, and FromUserName and CreateTime for events. These two are not enough: events about
+// authorizations have the same FromUserName for all users, and a user can cause two events in the same second.
 func (f fields) identity() []string {
 	values := make([]string, 0, 12)
 	for _, name := range []string{

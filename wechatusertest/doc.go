@@ -65,21 +65,22 @@
 //
 // # Pushes
 //
-// With [WithPushes] the account pushes an event, as the platform does, when users follow, leave or scan a QR code:
-// [Server.Follow], [Server.FollowByScan], [Server.Unfollow], [Server.Scan]. Other methods push changes of
-// authorizations and any other event. Pushes are signed, and encrypted unless the mode is [PushPlain]. They go to a URL
-// or to a handler in the process, and are sent in the background.
+// With [WithPushes] the account pushes events, as the platform does, when users follow, unfollow or scan a QR code:
+// [Server.Follow], [Server.FollowByScan], [Server.Unfollow], [Server.Scan]. Other methods push events about
+// authorizations, such as [Server.PushAuthorizationRevoke], and any other event ([Server.PushEvent]). Pushes are
+// signed, and encrypted unless the mode is [PushPlain]. They are sent in the background, to a URL or to a handler in
+// the process.
 //
 //	srv := wechatusertest.NewServer(wechatusertest.WithPushes(wechatusertest.PushConfig{
 //		Handler: handler, Token: token, EncodingAESKey: key, Mode: wechatusertest.PushSafe,
 //	}))
 //	defer srv.Close()
 //	srv.Follow("oFAKE1")
-//	err := srv.WaitPushes(t.Context()) // each has been answered, or given up after three attempts
+//	err := srv.WaitPushes(t.Context()) // each push has been delivered, or has failed after three attempts
 //
-// [Server.Pushes] returns the pushes with their results, and [Server.VerifyPushURL] does what the console does when a
-// URL is saved. Some [Quirks] repeat and delay pushes. [Server.AddUsers], [WithFans] and [Server.Load] push nothing,
-// and [Server.Save] saves no pushes.
+// [Server.Pushes] returns the pushes with their results. [Server.VerifyPushURL] verifies the URL as the console does
+// when it is saved. Some [Quirks] repeat, delay and reorder pushes. [Server.AddUsers], [WithFans] and [Server.Load]
+// push nothing, and [Server.Save] saves no pushes.
 //
 // # Inspect the result
 //
@@ -140,8 +141,8 @@
 //     A wrong app ID fails with 40013 before the grant type is checked.
 //   - Stable and legacy access tokens do not affect each other. Stable tokens overlap by 5 minutes, and can be
 //     refreshed by force 20 times a day, at intervals of 30 seconds. Each legacy token replaces the previous one.
-//   - Signature, encryption, modes and XML of pushes, and the verification of the URL. Follows without a QR code have
-//     an empty EventKey. A push is repeated if there is no response within five seconds, at most three times. A
+//   - The signature, encryption, modes and XML of pushes, and the verification of the URL. A subscribe without a QR
+//     code has an empty EventKey. A push is sent again if there is no response within five seconds, three times. A
 //     response is empty, "success" or a reply, which must be encrypted in [PushSafe] mode.
 //
 // # What is assumed
@@ -177,9 +178,10 @@
 //     61003, and after the password was changed with 42007. 61004 is for requests with the app secret, 40164 for others.
 //   - callback/check returns one reachable address. An unknown action fails with 40202, an unknown operator with 40203.
 //     The texts of 40066, 40202 and 40203 are invented.
-//   - "Three times" counts all attempts of a push. They begin five seconds apart, whether the one before got a wrong
-//     response or none, and each has its own timestamp and nonce. "success" must be the whole body. FromUserName of
-//     changes of authorizations is that of the platform, and so is the openid in the URL.
+//   - The three times of a push include the first one. Its attempts begin five seconds apart, no matter whether the
+//     previous one got a wrong response or none, and each has its own timestamp and nonce. "success" must be the whole
+//     body. In events about authorizations, FromUserName and the openid in the URL are those of a service of the
+//     platform.
 //
 // # What is left out
 //

@@ -15,42 +15,46 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// PushMode says how pushes are encrypted (消息加解密方式).
+// PushMode is the way in which pushes are encrypted (消息加解密方式).
 type PushMode string
 
 // The modes of pushes.
 const (
-	// PushPlain sends the XML as it is (明文模式). It is the default.
+	// PushPlain sends the XML unencrypted (明文模式). It is the default.
 	PushPlain PushMode = "plain"
 	// PushCompatible sends both the XML and its encrypted form (兼容模式).
 	PushCompatible PushMode = "compatible"
-	// PushSafe sends the encrypted form only (安全模式).
+	// PushSafe sends only the encrypted form (安全模式).
 	PushSafe PushMode = "safe"
 )
 
-// PushConfig says where an account sends its pushes: the server configuration (服务器配置) of the platform's console.
+// PushConfig configures where and how an account sends its pushes. It corresponds to the server configuration (服务器配置)
+// in the platform's console. Token and one of URL and Handler are required.
 type PushConfig struct {
-	// URL receives the pushes. With Handler it is never dialed, and only its host, path and query are used.
+	// URL is the address that receives the pushes. If Handler is set, no connection is made, and the requests only have
+	// the host, the path and the query of the URL.
 	URL string `json:"-"` // its query may have a secret
-	// Handler receives the pushes in the process, without a socket, as tests with testing/synctest require.
+	// Handler receives the pushes in the process instead of a server at URL. It needs no socket, so it can be used in
+	// tests with testing/synctest.
 	Handler http.Handler `json:"-"`
-	// Transport sends the requests to URL; nil stands for one that is as http.DefaultTransport.
+	// Transport sends the requests to URL. By default it is a new [http.Transport] that uses the proxy of the
+	// environment.
 	Transport http.RoundTripper `json:"-"`
 
-	Token          string `json:"-"` // signs the requests
-	EncodingAESKey string `json:"-"` // 43 letters and digits, for PushCompatible and PushSafe
-	Mode           PushMode
+	Token          string   `json:"-"` // the token (令牌) with which requests are signed
+	EncodingAESKey string   `json:"-"` // 43 letters and digits; required for PushCompatible and PushSafe
+	Mode           PushMode // PushPlain by default
 
-	// OriginalID is the original ID (原始 ID) of the account, the ToUserName of pushes. The default is one that begins
-	// with "gh_".
+	// OriginalID is the original ID (原始 ID) of the account, which is the ToUserName of pushes. It defaults to an ID
+	// that begins with "gh_".
 	OriginalID string
-	// Concurrency is the number of pushes that are sent at a time; 0 stands for 1, so that they arrive in order. The
-	// platform does not wait for one push before it sends the next. Pushes of the same user are always sent in order, save
-	// for retries and [Quirks].
+	// Concurrency is the number of pushes that are sent at a time. It defaults to 1, so that pushes arrive in order.
+	// With a larger number, as on the platform, a push does not wait for the one before. Pushes of the same user are
+	// always sent in order, except for retries and [Quirks].
 	Concurrency int
 }
 
-// Check returns an error if the configuration is invalid. [WithPushes] and [Server.SetPushes] panic on such a one.
+// Check returns an error if the configuration is invalid. [NewServer] and [Server.SetPushes] panic in that case.
 func (c PushConfig) Check() error {
 	_, err := newPushTarget(c)
 	return err
@@ -137,23 +141,24 @@ func mustTarget(method string, c PushConfig) *pushTarget {
 	return t
 }
 
-// WithPushes makes the account push events to a URL or a handler: when users follow, leave or scan a QR code, and what
-// [Server.PushEvent] and its like are called for. [NewServer] panics on an invalid configuration. Call [Server.Close]
-// at the end.
+// WithPushes makes the account push events to a URL or a handler: when users follow or unfollow the account or scan a
+// QR code, and when a method such as [Server.PushEvent] is called. [NewServer] panics if the configuration is invalid.
+// Call [Server.Close] at the end.
 //
-// The server sends pushes in the background, and calls to it do not wait for them: see [Server.WaitPushes]. A push is
-// tried three times, five seconds apart by the account's clock. An attempt succeeds if the response comes within five
-// seconds, has a status from 200 to 299, and is empty, "success", or a reply; in PushSafe mode, an encrypted reply.
-// Redirects are not followed.
+// The server sends pushes in the background; use [Server.WaitPushes] to wait for them. It makes up to three attempts to
+// deliver a push, which begin five seconds apart by the account's clock. An attempt succeeds if the response arrives
+// within five seconds, has a status from 200 to 299, and its body is empty, "success" or a reply, which must be
+// encrypted in PushSafe mode. Redirects are not followed.
 //
 // https://developers.weixin.qq.com/doc/oplatform/developers/dev/push
 func WithPushes(c PushConfig) Option {
 	return func(config *config) { config.pushes = mustTarget("WithPushes", c) }
 }
 
-// SetPushes changes where pushes are sent, as saving the form in the platform's console does, but without verifying the
-// URL: see [Server.VerifyPushURL]. Pushes that are waiting go there too. If the EncodingAESKey differs, the one before
-// is the old key of [Quirks].OldAESKey. It panics on an invalid configuration.
+// SetPushes changes where and how pushes are sent, as saving the settings in the platform's console does. Unlike the
+// console it does not verify the URL; use [Server.VerifyPushURL]. Pushes that are pending are sent there too. If the
+// EncodingAESKey changes, the previous one becomes the old key of [Quirks].OldAESKey. It panics on an invalid
+// configuration.
 func (s *Server) SetPushes(c PushConfig) {
 	t := mustTarget("SetPushes", c)
 	s.mu.Lock()
@@ -161,8 +166,8 @@ func (s *Server) SetPushes(c PushConfig) {
 	s.setTarget(t)
 }
 
-// ChangeAESKey changes the EncodingAESKey. With [Quirks].OldAESKey, some pushes are still encrypted with the old one.
-// It panics on an invalid key, and if pushes are not encrypted.
+// ChangeAESKey changes the EncodingAESKey. With [Quirks].OldAESKey, some pushes are still encrypted with the old key.
+// It panics on an invalid key, if pushes are not encrypted, and without [WithPushes].
 func (s *Server) ChangeAESKey(encodingAESKey string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,14 +199,14 @@ func (s *Server) mustPush(method string) *pushTarget {
 	return s.target
 }
 
-// pushEvent is what a push tells.
+// pushEvent is the content of a push.
 type pushEvent struct {
 	event   string
 	openID  string // the user
 	sender  string // FromUserName, if it is not the user
 	created int64  // Unix seconds
 	fields  []pushField
-	xml     string // the whole push, in place of the above
+	xml     string // the whole XML, instead of the other fields
 }
 
 type pushField struct{ name, value string }
@@ -229,12 +234,12 @@ const (
 	fieldKey    = "EventKey"
 	fieldTicket = "Ticket"
 
-	newFollowerScene = "qrscene_" // before the scene in subscribe, but not in SCAN
+	newFollowerScene = "qrscene_" // the prefix of the scene in subscribe; SCAN has none
 	platformOpenID   = "oFAKEplatform000000000000000"
 )
 
-// FollowByScan makes users follow the account by scanning a QR code with a scene, such as "123" or "shop-7". Their
-// profiles have the scene. It is otherwise as [Server.Follow]. It panics on an empty scene.
+// FollowByScan makes users follow the account by scanning a QR code with a scene, such as "123" or "shop-7". It sets
+// the scene in their profiles; apart from that it is like [Server.Follow]. It panics on an empty scene.
 //
 // https://w3cschool.cn/weixinkaifawendang/w8od1qcn.html (a copy of the platform's page)
 func (s *Server) FollowByScan(scene string, openIDs ...string) {
@@ -251,8 +256,8 @@ func (s *Server) FollowByScan(scene string, openIDs ...string) {
 	}
 }
 
-// Scan makes followers scan a QR code with a scene. It changes nothing, and pushes SCAN. It panics on an empty scene,
-// on an openid that does not follow, and without [WithPushes].
+// Scan makes followers scan a QR code with a scene. It pushes SCAN and changes nothing. It panics on an empty scene, on
+// an openid that does not follow the account, and without [WithPushes].
 func (s *Server) Scan(scene string, openIDs ...string) {
 	mustHaveScene("Scan", scene)
 	s.mu.Lock()
@@ -271,7 +276,7 @@ func mustHaveScene(method, scene string) {
 	}
 }
 
-// followAndPush makes a user follow and pushes that. s.mu is held.
+// followAndPush makes a user follow the account, and pushes subscribe. s.mu is held.
 func (s *Server) followAndPush(openID string, fields []pushField) (u int, isNew bool) {
 	u, known := s.index[openID]
 	if known && s.following.has(u) {
@@ -282,11 +287,11 @@ func (s *Server) followAndPush(openID string, fields []pushField) (u int, isNew 
 	return u, true
 }
 
-// noScene are the fields of a follow without a QR code, and of leaving.
+// noScene has the fields of a subscribe without a QR code, and of an unsubscribe.
 var noScene = []pushField{{fieldKey, ""}}
 
-// setScene sets the fields of a profile that tell how the user came. A scene that is a number of 32 bits is one, as in
-// the platform's call for QR codes.
+// setScene sets the fields of a profile that tell how the user found the account. A scene that is a decimal number of
+// at most 32 bits is stored as a number, since the platform has such QR codes.
 func (u *user) setScene(scene string) {
 	p := Profile{}
 	if u.profile != nil {
@@ -301,17 +306,18 @@ func (u *user) setScene(scene string) {
 	u.setProfile(p)
 }
 
-// PushUserInfoModified pushes that the platform has removed risky names and pictures of users (user_info_modified). It
-// panics without [WithPushes].
+// PushUserInfoModified pushes that the platform has removed nicknames or avatars of users (user_info_modified). It
+// changes no profile. It panics without [WithPushes].
 //
 // https://developers.weixin.qq.com/doc/service/guide/h5/authorization_change.html
 func (s *Server) PushUserInfoModified(openIDs ...string) {
 	s.pushAuthorization("PushUserInfoModified", eventModified, "", openIDs)
 }
 
-// PushAuthorizationRevoke pushes that users have revoked an authorization that they gave on a web page
-// (user_authorization_revoke). info is the RevokeInfo: "201" address, "202" invoice, "203" cards, "204" microphone,
-// "205" name and picture, "206" location, "207" chosen pictures or videos. It panics without [WithPushes].
+// PushAuthorizationRevoke pushes that users have withdrawn an authorization that they granted on a web page
+// (user_authorization_revoke). info is the RevokeInfo: "201" address, "202" invoices, "203" cards and coupons, "204"
+// microphone, "205" nickname and avatar, "206" location, "207" chosen pictures or videos. It panics without
+// [WithPushes].
 //
 // https://developers.weixin.qq.com/doc/service/guide/h5/authorization_change.html
 func (s *Server) PushAuthorizationRevoke(info string, openIDs ...string) {
@@ -319,7 +325,7 @@ func (s *Server) PushAuthorizationRevoke(info string, openIDs ...string) {
 }
 
 // PushAuthorizationCancellation pushes that users have closed their WeChat accounts (user_authorization_cancellation).
-// It does not make them leave. It panics without [WithPushes].
+// It does not unfollow. It panics without [WithPushes].
 //
 // https://developers.weixin.qq.com/doc/service/guide/h5/authorization_change.html
 func (s *Server) PushAuthorizationCancellation(openIDs ...string) {
@@ -343,7 +349,7 @@ func (s *Server) pushAuthorization(method, event, revoked string, openIDs []stri
 	}
 }
 
-// PushEvent pushes any event of a user. The fields are pairs of a name and a value:
+// PushEvent pushes any event of a user. fields has alternating names and values:
 //
 //	srv.PushEvent(openID, "CLICK", "EventKey", "menu-1")
 //
@@ -362,8 +368,8 @@ func (s *Server) PushEvent(openID, event string, fields ...string) {
 	s.push(e)
 }
 
-// PushXML pushes this XML as it is, signed and encrypted like other pushes: a message, or something that no platform
-// should send. openID is the parameter in the URL. It panics without [WithPushes].
+// PushXML pushes the given XML, signed and encrypted like any other push. Use it for messages, and for XML that the
+// platform does not send. openID is the parameter openid of the URL. It panics without [WithPushes].
 func (s *Server) PushXML(openID, xml string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -371,39 +377,39 @@ func (s *Server) PushXML(openID, xml string) {
 	s.push(pushEvent{openID: openID, xml: xml})
 }
 
-// PushStatus says what has become of a [Push].
+// PushStatus is the status of a [Push].
 type PushStatus string
 
-// The states of a push.
+// The statuses of a push.
 const (
 	PushPending   PushStatus = "pending"   // not sent yet, being sent, or waiting for the next attempt
-	PushDelivered PushStatus = "delivered" // answered
-	PushFailed    PushStatus = "failed"    // given up after three attempts
-	PushDropped   PushStatus = "dropped"   // the server was closed
+	PushDelivered PushStatus = "delivered" // an attempt has succeeded
+	PushFailed    PushStatus = "failed"    // all three attempts have failed
+	PushDropped   PushStatus = "dropped"   // the server was closed before
 )
 
-// Push is a push of the account, and what has become of it. Printing one shows the beginning of the openid only.
+// Push is a push of the account, with its result. Printing it shows only the beginning of the openid.
 type Push struct {
-	Time   time.Time `json:"time"` // of the event by the account's clock, in whole seconds as in CreateTime
+	Time   time.Time `json:"time"` // the CreateTime, by the account's clock, in whole seconds
 	OpenID string    `json:"openid"`
 	Event  string    `json:"event,omitempty"`     // empty for [Server.PushXML]
 	Key    string    `json:"event_key,omitempty"` // EventKey, such as "qrscene_123"
 
 	Status   PushStatus `json:"status"`
 	Attempts int        `json:"attempts"`
-	// HTTPStatus is the HTTP status of the last attempt; 0 if there was no response.
+	// HTTPStatus is the HTTP status of the response to the last attempt, or 0 if there was none.
 	HTTPStatus int `json:"http_status,omitempty"`
-	// Error says why the last attempt failed.
+	// Error tells why the last attempt failed. It is empty if the attempt succeeded.
 	Error string `json:"error,omitempty"`
-	// Reply is the XML of the reply, decrypted.
+	// Reply is the XML of the reply in the response, decrypted.
 	Reply string `json:"reply,omitempty"`
-	// Repeated is set for a push that was sent again although it had been answered; see [Quirks].RepeatedPushes.
+	// Repeated is set if the push repeats one that was delivered; see [Quirks].RepeatedPushes.
 	Repeated bool `json:"repeated,omitempty"`
 	// OldKey is set if the last attempt was encrypted with the old key; see [Quirks].OldAESKey.
 	OldKey bool `json:"old_key,omitempty"`
 }
 
-// String describes the push in one line, with the beginning of the openid only.
+// String describes the push in one line, with only the beginning of the openid.
 func (p Push) String() string {
 	text := []string{
 		p.Time.UTC().Format(time.RFC3339), cmp.Or(p.Event, "XML"), redacted("token", p.OpenID), string(p.Status),
@@ -434,8 +440,8 @@ func (p Push) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String())
 // LogValue returns String as a log value.
 func (p Push) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// Pushes returns the last pushes, oldest first. The server keeps 1,000; [WithRequestLog] changes this.
-// [Server.PushTotals] counts all of them.
+// Pushes returns the last pushes, oldest first. The server keeps 1,000 of them; [WithRequestLog] changes the number.
+// [Server.PushTotals] counts all pushes.
 func (s *Server) Pushes() []Push {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -446,16 +452,16 @@ func (s *Server) Pushes() []Push {
 	return list
 }
 
-// PushTotals counts pushes by what has become of them.
+// PushTotals has the number of pushes with each status.
 type PushTotals struct {
 	Pending   int `json:"pending"`
 	Delivered int `json:"delivered"`
 	Failed    int `json:"failed"`
 	Dropped   int `json:"dropped"`
-	Attempts  int `json:"attempts"` // of all pushes
+	Attempts  int `json:"attempts"` // number of attempts of all pushes
 }
 
-// PushTotals counts the pushes since the start.
+// PushTotals counts the pushes since the server was created.
 func (s *Server) PushTotals() PushTotals {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 // This file has the platform's signatures and encryption of pushes. It shares no code with package wechatuserpush.
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Technical_Plan.html
 
-// pushSignature returns the signature of a push: the SHA-1 of the sorted parts. It is called "signature" with the
-// Token, timestamp and nonce, and "msg_signature" with Encrypt too.
+// pushSignature returns the SHA-1 of the sorted parts. The parts of the parameter "signature" are the Token, the
+// timestamp and the nonce; "msg_signature" has Encrypt as well.
 func pushSignature(parts ...string) string {
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, "")))
@@ -31,14 +31,14 @@ func shortHash(parts ...string) string {
 }
 
 const (
-	aesKeyLen    = 43 // of an EncodingAESKey
+	aesKeyLen    = 43 // the length of an EncodingAESKey
 	paddedTo     = 32
 	randomPrefix = 16
 )
 
 var errAESKey = errors.New("EncodingAESKey must have 43 letters and digits")
 
-// decodeAESKey returns the AES key that an EncodingAESKey stands for.
+// decodeAESKey decodes an EncodingAESKey.
 func decodeAESKey(text string) ([]byte, error) {
 	isAlphanumeric := func(c rune) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 	if len(text) != aesKeyLen || strings.ContainsFunc(text, func(c rune) bool { return !isAlphanumeric(c) }) {
@@ -61,7 +61,7 @@ func encryptPush(key []byte, random [randomPrefix]byte, message []byte, appID st
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-var errEncryptedReply = errors.New("the reply is not encrypted as the platform does it")
+var errEncryptedReply = errors.New("the reply is not encrypted like that of the platform")
 
 // decryptReply returns the message in the Encrypt element of a reply.
 func decryptReply(key []byte, encrypted, appID string) (string, error) {

@@ -16,15 +16,15 @@ const (
 	pushTimeout  = 5 * time.Second // of an attempt
 )
 
-// push is a push that waits, is being sent, or was sent.
+// push is a push in any state: waiting, being sent, or final.
 type push struct {
 	pushEvent
 	rng    rng
 	due    time.Time // of the next attempt, by the account's clock
 	order  uint64    // among pushes that are due at the same time
-	behind uint64    // added to order
-	held   bool      // until another push has been sent, or it is due
-	at     int       // index in the heap, -1 if it is not there
+	behind uint64    // by how many later pushes it may be overtaken; added to order
+	held   bool      // whether it waits for another push, until it is due
+	at     int       // index in the heap, or -1
 
 	status     PushStatus
 	attempts   int
@@ -35,7 +35,7 @@ type push struct {
 	oldKey     bool
 }
 
-// record returns the Push that a test may see.
+// record returns the exported form of a push.
 func (p *push) record() Push {
 	r := Push{
 		Time: time.Unix(p.created, 0), OpenID: p.openID, Event: p.event, Key: p.field(fieldKey),
@@ -51,16 +51,16 @@ func (p *push) record() Push {
 // pushQueue holds the pushes of an account. Server.mu guards it.
 type pushQueue struct {
 	target     *pushTarget // nil if the account has no URL for pushes
-	oldKey     []byte      // before the last change of the AES key, nil if there was none
+	oldKey     []byte      // the AES key before the last change; nil if it was not changed
 	keyChanged time.Time
 
 	waiting pushHeap
-	held    []*push            // in waiting too
-	busy    map[string][]*push // by users of pushes that are being sent: their other pushes that are due
+	held    []*push            // pushes that are held back; they are in waiting too
+	busy    map[string][]*push // for each user to whom a push is being sent, the other pushes that are due
 	running int                // number of pushes that are being sent
-	waiters int                // calls of WaitPushes
+	waiters int                // number of running calls of WaitPushes
 
-	sent       []*push // the last ones, oldest first
+	sent       []*push // the last pushes, oldest first
 	pushCount  uint64
 	pushTotals PushTotals
 
@@ -82,7 +82,7 @@ func (q *pushQueue) wakeSender() {
 	}
 	select {
 	case q.sender.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // a wake-up is pending already
 	}
 }
 
@@ -102,7 +102,7 @@ func (s *Server) push(e pushEvent) {
 	s.add(p)
 }
 
-// pushRNG returns the rng of a push, which does not depend on other pushes.
+// pushRNG returns the rng of a push. It depends only on the content of the push.
 func (s *Server) pushRNG(e *pushEvent) rng {
 	h := fnv.New64a()
 	for _, text := range []string{"push", e.event, e.openID, e.field(fieldKey), e.xml} {
@@ -155,14 +155,14 @@ func (s *Server) send(ctx context.Context, sender *pushSender) {
 			timer.Reset(wait)
 		}
 		select {
-		case <-timer.C: // a clock of WithClock may stand still: then the sender waits once more
+		case <-timer.C: // if a clock of WithClock stands still, no push is due, and the sender waits again
 		case <-sender.wake:
 		}
 	}
 }
 
-// startAttempts starts those that are due. It returns how long to wait for the next one, or 0 to wait for those that
-// are running, and false if there are no more pushes. s.mu is held.
+// startAttempts starts the attempts that are due. It returns the time until the next one is due, or 0 if the sender has
+// to wait for running ones, and false if there are no more pushes. s.mu is held.
 func (s *Server) startAttempts(ctx context.Context) (wait time.Duration, more bool) {
 	now := s.now()
 	if s.waiters > 0 && s.running == 0 && (len(s.waiting) == 0 || s.waiting[0].due.After(now)) {
@@ -189,7 +189,7 @@ func (s *Server) startAttempts(ctx context.Context) (wait time.Duration, more bo
 	return 0, len(s.waiting) > 0 || s.running > 0
 }
 
-// releaseHeld makes the pushes that are held back due, behind some later ones. s.mu is held.
+// releaseHeld makes the pushes that are held back due, after some later ones. s.mu is held.
 func (s *Server) releaseHeld() {
 	for _, p := range s.held {
 		if p.held && p.at >= 0 {
@@ -200,7 +200,7 @@ func (s *Server) releaseHeld() {
 	s.held = nil
 }
 
-// attempt sends a push once.
+// attempt makes one attempt to deliver a push.
 func (s *Server) attempt(ctx context.Context, p *push) {
 	s.mu.Lock()
 	t, now, n := s.target, s.now(), p.attempts
@@ -226,7 +226,7 @@ func (s *Server) attempt(ctx context.Context, p *push) {
 	s.finishAttempt(p, ctx.Err() != nil)
 }
 
-// finishAttempt decides what becomes of a push after an attempt. s.mu is held.
+// finishAttempt sets the status of a push after an attempt, or schedules the next attempt. s.mu is held.
 func (s *Server) finishAttempt(p *push, closed bool) {
 	now := s.now()
 	s.running--
@@ -237,16 +237,16 @@ func (s *Server) finishAttempt(p *push, closed bool) {
 	s.releaseHeld()
 	switch {
 	case p.err == nil:
-		s.settle(p, PushDelivered)
+		s.complete(p, PushDelivered)
 		if !p.repeated && !closed && p.rng.chance("RepeatedPushes", s.cfg.quirks.RepeatedPushes) {
 			again := p.rng
 			again.seed = ^again.seed // another nonce
 			s.add(&push{pushEvent: p.pushEvent, rng: again, due: now, repeated: true})
 		}
 	case closed:
-		s.settle(p, PushDropped)
+		s.complete(p, PushDropped)
 	case p.attempts == pushAttempts:
-		s.settle(p, PushFailed)
+		s.complete(p, PushFailed)
 	default:
 		p.due = p.due.Add(pushInterval)
 		heap.Push(&s.waiting, p)
@@ -254,8 +254,8 @@ func (s *Server) finishAttempt(p *push, closed bool) {
 	s.wakeSender()
 }
 
-// settle records the final status of a push. s.mu is held.
-func (s *Server) settle(p *push, status PushStatus) {
+// complete sets the final status of a push. s.mu is held.
+func (s *Server) complete(p *push, status PushStatus) {
 	p.status = status
 	s.pushTotals.Pending--
 	switch status {
@@ -268,11 +268,11 @@ func (s *Server) settle(p *push, status PushStatus) {
 	}
 }
 
-// WaitPushes waits until no push is pending: each has been answered, or given up. It returns an error if ctx ends
-// earlier. A handler of pushes must not call it.
+// WaitPushes waits until no push is pending. It returns an error if ctx ends first. The handler that receives the
+// pushes must not call it.
 //
-// Retries wait for the account's clock. If that stands still, call [Server.Advance] with ten seconds before, for the
-// two retries of a push.
+// The account's clock determines when retries are due. If the clock stands still, call [Server.Advance] with ten
+// seconds before WaitPushes, so that both retries of a failed push are due.
 func (s *Server) WaitPushes(ctx context.Context) error {
 	s.mu.Lock()
 	sender := s.sender
@@ -281,7 +281,7 @@ func (s *Server) WaitPushes(ctx context.Context) error {
 		return nil
 	}
 	s.waiters++
-	s.wakeSender() // for those that are held back
+	s.wakeSender() // to release pushes that are held back
 	s.mu.Unlock()
 	var err error
 	select {
@@ -298,16 +298,16 @@ func (s *Server) WaitPushes(ctx context.Context) error {
 	return nil
 }
 
-// closePushes ends all attempts, drops what is pending, and waits for the handlers.
+// closePushes ends all attempts, drops the pending pushes, and waits for the handlers.
 func (s *Server) closePushes() {
 	s.mu.Lock()
 	s.closed = true
 	for _, p := range s.waiting {
-		s.settle(p, PushDropped)
+		s.complete(p, PushDropped)
 	}
 	for id, behind := range s.busy {
 		for _, p := range behind {
-			s.settle(p, PushDropped)
+			s.complete(p, PushDropped)
 		}
 		s.busy[id] = nil
 	}
@@ -321,7 +321,7 @@ func (s *Server) closePushes() {
 	s.handlers.Wait()
 }
 
-// pushHeap has the push that is due first on top.
+// pushHeap is a heap of pushes; the one that is due first is on top.
 type pushHeap []*push
 
 // Len implements [heap.Interface].

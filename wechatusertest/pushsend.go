@@ -19,18 +19,18 @@ import (
 const (
 	maxReply      = 64 << 10
 	pushUserAgent = "Mozilla/4.0"
-	pushSource    = "198.51.100.7:40000" // one of getcallbackip
+	pushSource    = "198.51.100.7:40000" // one of the addresses that getcallbackip returns
 )
 
 var (
 	errPushTimeout    = fmt.Errorf("no response within %v", pushTimeout)
 	errNoPushResponse = errors.New("no response")
 	errLongReply      = fmt.Errorf("the response is longer than %d KiB", maxReply>>10)
-	errPlainReply     = errors.New("the reply is not encrypted, as the safe mode requires")
+	errPlainReply     = errors.New("the reply is not encrypted, which PushSafe mode requires")
 	errReplySignature = errors.New("the reply has a wrong MsgSignature")
 )
 
-// pushRequest is a request to the URL of an account.
+// pushRequest sends requests to the URL or the handler of an account.
 type pushRequest struct {
 	target   *pushTarget
 	appID    string
@@ -52,12 +52,12 @@ func (r *pushRequest) post(ctx context.Context, e *pushEvent, now time.Time, ran
 	}
 	status, text, err := r.send(ctx, http.MethodPost, query, body)
 	if err == nil {
-		reply, err = r.judge(status, text)
+		reply, err = r.check(status, text)
 	}
 	return status, reply, err
 }
 
-// signed returns the query of a signed request.
+// signed returns a query with a signature.
 func (t *pushTarget) signed(timestamp, nonce string) string {
 	return "signature=" + pushSignature(t.Token, timestamp, nonce) + "&timestamp=" + timestamp + "&nonce=" + nonce
 }
@@ -70,8 +70,8 @@ func random16(random *rand.Rand) (b [randomPrefix]byte) {
 	return b
 }
 
-// judge returns the reply in a response, or why the platform would not accept it.
-func (r *pushRequest) judge(status int, body string) (reply string, err error) {
+// check returns the reply in a response, or an error if the platform would not accept the response.
+func (r *pushRequest) check(status int, body string) (reply string, err error) {
 	if status < 200 || status > 299 {
 		return "", fmt.Errorf("HTTP status %d", status)
 	}
@@ -137,8 +137,8 @@ func (r *pushRequest) send(ctx context.Context, method, query string, body []byt
 	return resp.StatusCode, string(text), nil
 }
 
-// withoutURL returns why a request failed, without the URL, which has a signature and perhaps a secret. The error of an
-// HTTP client begins with it, and that of a transport may quote it or refer to the request.
+// withoutURL returns the error of a failed request without the URL, which has a signature and perhaps a secret. The
+// error of an HTTP client begins with the URL, and that of a transport may quote it or have the request in it.
 func withoutURL(err error, query string) error {
 	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, ended) {
@@ -150,7 +150,7 @@ func withoutURL(err error, query string) error {
 		err = withURL.Err
 	}
 	text := err.Error()
-	plain, _ := url.QueryUnescape(query) // without an error for a query that a URL has had
+	plain, _ := url.QueryUnescape(query) // the query comes from a URL, so there is no error
 	for part := range strings.SplitSeq(query+"&"+plain, "&") {
 		if _, value, _ := strings.Cut(part, "="); value != "" && strings.Contains(text, value) {
 			return errNoPushResponse
@@ -159,7 +159,7 @@ func withoutURL(err error, query string) error {
 	return errors.New(text)
 }
 
-// serve calls the handler. It does not wait for the handler longer than ctx, as a client does.
+// serve calls the handler. Like a client it does not wait longer than ctx.
 func (r *pushRequest) serve(ctx context.Context, req *http.Request) (int, string, error) {
 	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), pushSource
 	w := &responseBuffer{header: make(http.Header)}
@@ -167,7 +167,7 @@ func (r *pushRequest) serve(ctx context.Context, req *http.Request) (int, string
 	r.handlers.Add(1)
 	go func() {
 		defer r.handlers.Done()
-		err := errNoPushResponse // also after runtime.Goexit, as in a failed test
+		err := errNoPushResponse // if the handler calls runtime.Goexit, as a failed test does
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				err = fmt.Errorf("the handler panicked: %v", p)
@@ -191,7 +191,7 @@ func (r *pushRequest) serve(ctx context.Context, req *http.Request) (int, string
 	}
 }
 
-// responseBuffer keeps the response of a handler, and as much of its body as is needed.
+// responseBuffer records the response of a handler, and at most one byte of the body more than a reply may have.
 type responseBuffer struct {
 	header http.Header
 	status int
@@ -215,9 +215,9 @@ func (w *responseBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// VerifyPushURL verifies the URL of pushes, as the platform's console does before it saves the form: it sends a signed
-// GET request with an echostr, which the response must repeat. It returns an error otherwise, or if there is no
-// response within five seconds. It panics without [WithPushes].
+// VerifyPushURL verifies the URL of pushes, as the platform's console does before it saves the settings: it sends a
+// signed GET request with an echostr. It returns an error if the body of the response is not the echostr, or if there
+// is no response within five seconds. It panics without [WithPushes].
 //
 // https://developers.weixin.qq.com/doc/oplatform/developers/dev/push
 func (s *Server) VerifyPushURL(ctx context.Context) error {
@@ -241,7 +241,7 @@ func (s *Server) VerifyPushURL(ctx context.Context) error {
 	return nil
 }
 
-// verification returns what VerifyPushURL needs of the account.
+// verification returns what VerifyPushURL needs from the account.
 func (s *Server) verification() (*pushTarget, time.Time, *rand.Rand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// xmlWriter writes the platform's XML: one element a line, with each text in a CDATA section.
+// xmlWriter writes XML like the platform: one element a line, and each text in a CDATA section.
 type xmlWriter struct{ b []byte }
 
 func (w *xmlWriter) lit(text string) { w.b = append(w.b, text...) }
@@ -26,8 +26,8 @@ func (w *xmlWriter) number(name string, n int64) {
 	w.lit("</" + name + ">\n")
 }
 
-// pushXML returns the XML of an event. Developers have published follows without a QR code with an empty EventKey,
-// which the documentation does not have.
+// pushXML returns the XML of an event. A subscribe without a QR code has an empty EventKey, as in pushes that
+// developers have published; the documentation does not mention it.
 func pushXML(to string, e *pushEvent) []byte {
 	if e.xml != "" {
 		return []byte(e.xml)
@@ -60,7 +60,7 @@ func envelope(to string, plain []byte, encrypted string, compatible bool) []byte
 	return w.b
 }
 
-// pushReply holds the elements of a reply that the simulator looks at.
+// pushReply holds the elements of a reply that the simulator checks.
 type pushReply struct {
 	XMLName      xml.Name `xml:"xml"`
 	MsgType      string

@@ -99,15 +99,15 @@ type Quirks struct {
 	// https://developers.weixin.qq.com/community/personal/oCJUswzlrUZiiZD6o5yMFx1P6YD0
 	UnusedQuota bool
 
-	// RepeatedPushes sends a push again although it was answered, with the same CreateTime. Its record says so. The
-	// platform's documentation asks developers to expect it.
+	// RepeatedPushes sends a push again although it was delivered, with the same CreateTime. Field Repeated of the
+	// second [Push] is set. The platform's documentation asks developers to expect repeats.
 	// https://developers.weixin.qq.com/doc/service/en/guide/product/message/Passive_user_reply_message.html
 	RepeatedPushes float64
 	// ReorderedPushes holds a push back until another one has been sent, for at most five seconds by the account's clock.
 	// [Server.WaitPushes] does not wait for these five seconds.
 	ReorderedPushes float64
-	// PushDelay delays each push by a random time up to this value, by the account's clock, so that pushes come late and
-	// in another order.
+	// PushDelay delays each push by a random time up to this value, by the account's clock, so that pushes arrive late
+	// and in another order.
 	PushDelay time.Duration
 	// OldAESKey is the time after [Server.ChangeAESKey] during which about every second push is still encrypted with the
 	// old key, in all its attempts.

@@ -34,8 +34,8 @@ func (s *Server) Follow(openIDs ...string) {
 	}
 }
 
-// Unfollow makes followers leave. It panics on an openid that never followed. With [WithPushes] it pushes unsubscribe
-// for those who did follow.
+// Unfollow makes users unfollow the account. It panics on an openid that never followed. With [WithPushes] it pushes
+// unsubscribe for those who followed until now.
 func (s *Server) Unfollow(openIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// app is one run of the tool: where it reads and writes, and what its global flags say.
+// app is one run of the tool, with its streams and its global flags.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
@@ -24,8 +24,8 @@ type app struct {
 	chinese  bool
 	settings settings
 	json     bool // print results as JSON
-	yes      bool // do not ask
-	anyway   bool // go ahead with a plan that today's quota cannot hold
+	yes      bool // do not ask for confirmation
+	anyway   bool // start although today's quota is too small for the plan
 
 	secretLimit time.Duration // how long a secret_command may take
 	isTerminal  func(stream any) bool
@@ -39,7 +39,7 @@ func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
 	return &app{in: in, out: out, err: err, env: env, secretLimit: secretLimit, isTerminal: isTerminal, interrupted: make(chan struct{})}
 }
 
-// interrupt ends jobs and lists: what is in flight is settled, and nothing new is begun.
+// interrupt ends jobs and lists: calls in flight complete, and no new ones are started.
 func (a *app) interrupt() { a.interruptOnce.Do(func() { close(a.interrupted) }) }
 
 func (a *app) isInterrupted() bool {
@@ -51,7 +51,7 @@ func (a *app) isInterrupted() bool {
 	}
 }
 
-// interruptible returns a context that an interrupt ends, for work that has nothing to settle.
+// interruptible returns a context that ends with an interrupt, for commands that need not complete their calls.
 func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancel(ctx)
 	go func() {
@@ -70,11 +70,11 @@ const (
 	exitFailed   = 1 // the command failed
 	exitUsage    = 2 // wrong arguments or settings; nothing was changed
 	exitRejected = 3 // done, but for some openids that were rejected
-	exitStopped  = 4 // stopped before the end; the output says where to go on
+	exitStopped  = 4 // stopped before the end; the output says how to continue
 	exitDeclined = 5 // nothing was changed: not confirmed, or today's quota is too small
 )
 
-// exitError is an error with an exit code of its own.
+// exitError is an error with its own exit code.
 type exitError struct {
 	code int
 	err  error
@@ -83,7 +83,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// hintError is an error with a line that says where to go on.
+// hintError is an error with a line that says how to continue.
 type hintError struct {
 	err  error
 	hint string
@@ -92,7 +92,7 @@ type hintError struct {
 func (e *hintError) Error() string { return e.err.Error() + "\n" + e.hint }
 func (e *hintError) Unwrap() error { return e.err }
 
-// usageError is about the arguments or settings.
+// usageError returns an error in the arguments or the settings.
 func usageError(text string) error { return &exitError{exitUsage, errors.New(text)} }
 
 var errInterrupted = errors.New("interrupted")
@@ -130,7 +130,7 @@ func (a *app) execute(ctx context.Context, args []string) error {
 	return err
 }
 
-// started reports whether the arguments of a command were right, so that it has begun.
+// started reports whether a command has started, which it does once its arguments are valid.
 func (a *app) started(cmd *cobra.Command) bool { return cmd.Annotations[startedKey] != "" }
 
 const startedKey = "started"
@@ -184,7 +184,7 @@ func (a *app) tr(english, chinese string) string {
 
 func isChineseName(language string) bool { return strings.HasPrefix(language, "zh") }
 
-// isChinese reports whether the user reads Chinese: by --lang, or else by the locale.
+// isChinese reports whether to print Chinese, according to --lang or else to the locale.
 func isChinese(args []string, env func(string) string) bool {
 	for i, arg := range args {
 		if lang, ok := strings.CutPrefix(arg, "--lang="); ok {

@@ -19,7 +19,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// quotaPaths are the endpoints of which quota shows the rest of the day.
+// quotaPaths has the endpoints whose quotas the command quota shows by default.
 var quotaPaths = []string{
 	"/cgi-bin/user/get", "/cgi-bin/user/info", "/cgi-bin/user/info/batchget", "/cgi-bin/user/info/updateremark",
 	"/cgi-bin/tags/get", "/cgi-bin/tags/create", "/cgi-bin/tags/update", "/cgi-bin/tags/delete", "/cgi-bin/user/tag/get",
@@ -31,7 +31,7 @@ func (a *app) quotaCommand() *cobra.Command {
 	return a.command(&cobra.Command{
 		Use:   "quota [PATH…]",
 		Short: a.tr("Show what is left of today's quotas", "查看当日剩余调用额度"),
-		Long: a.tr("Show what is left of today's quotas: of the endpoints of this tool, or of the paths that are named.",
+		Long: a.tr("Show what is left of today's quotas, for the endpoints of this tool or for the given paths.",
 			"查看当日剩余调用额度：默认为本工具用到的接口，也可指定路径。"),
 		Example: "  wechatuser quota\n  wechatuser quota /cgi-bin/message/custom/send",
 		RunE: func(cmd *cobra.Command, paths []string) error {
@@ -142,9 +142,9 @@ func (a *app) callCommand() *cobra.Command {
 		Use:   "call PATH",
 		Short: a.tr("Call any endpoint of the platform", "调用平台的任意接口"),
 		Long: a.tr(`Call any endpoint of the platform, with the token, retries and errors of all other commands. The response is
-printed as it is. A call with data is sent once only, unless --idempotent says that twice does no harm. Nothing is asked
-first, whatever the call changes. The account of --sandbox has only the endpoints of this tool, and answers 40066 to
-others.`,
+printed unchanged. A call with data is sent only once, unless --idempotent allows retries. The command does not ask for
+confirmation, whatever the call changes. The account of --sandbox has only the endpoints of this tool, and answers 40066
+to others.`,
 			`调用平台的任意接口，access_token、重试和报错与其他命令相同。响应原样输出。
 带数据的调用只发送一次；如确认可以重复发送，请加 --idempotent。执行前不再确认，即使调用会修改数据。
 --sandbox 的公众号只有本工具用到的接口，其他接口返回 40066。`),
@@ -192,11 +192,11 @@ others.`,
 	flags.StringVarP(&data, "data", "d", "", a.tr("`JSON` to send, @file, or - for stdin", "要发送的 `JSON`，或 @文件，- 表示标准输入"))
 	flags.StringArrayVarP(&query, "query", "q", nil, a.tr("`name=value` in the query; may be repeated", "查询参数 `name=value`，可重复"))
 	flags.StringVarP(&method, "method", "X", "", a.tr("`GET` or POST; default: POST with data, GET without", "`GET` 或 POST；默认有数据时为 POST，否则为 GET"))
-	flags.BoolVar(&idempotent, "idempotent", false, a.tr("sending it twice does no harm, so it may be retried", "可以重复发送，允许重试"))
+	flags.BoolVar(&idempotent, "idempotent", false, a.tr("the call may be sent twice, so retry it after a failure", "可以重复发送，允许重试"))
 	return cmd
 }
 
-// readData returns the JSON of --data.
+// readData returns the JSON that --data passes.
 func (a *app) readData(data string) (json.RawMessage, error) {
 	text, err := []byte(data), error(nil)
 	if data == "-" {

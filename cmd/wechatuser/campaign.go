@@ -13,13 +13,13 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// rule selects followers. A zero field matches all of them.
+// rule selects followers. A field with its zero value matches all of them.
 type rule struct {
 	since     time.Time
 	scene, qr string
 }
 
-// knownScenes are the scenes that the SDK knows. The platform may have others.
+// knownScenes has the scenes that the SDK knows. The platform may have others.
 var knownScenes = []wechatuser.SubscribeScene{
 	wechatuser.SceneSearch, wechatuser.SceneAccountMigration, wechatuser.SceneProfileCard, wechatuser.SceneQRCode,
 	wechatuser.SceneProfileLink, wechatuser.SceneProfileItem, wechatuser.ScenePaid, wechatuser.SceneWechatAdvertisement,
@@ -40,8 +40,8 @@ func (a *app) campaignCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "campaign TAG",
 		Short: a.tr("Tag the followers whom a rule selects", "为符合条件的用户打标签"),
-		Long: a.tr(`Tag the followers whom a rule selects, such as those who followed by a QR code in the last 30 days. All profiles are
-read, 100 per call, to find them; who has the tag already is left alone.`,
+		Long: a.tr(`Tag the followers whom a rule selects, such as those who followed through a QR code in the last 30 days. To find them,
+all profiles are read, 100 per call. Followers who already have the tag are left unchanged.`,
 			`为符合条件的用户打标签，例如最近 30 天内扫码关注的用户。需要读取全部用户信息（每次调用 100 个）；
 已有该标签的用户不再处理。`),
 		Example: `  wechatuser campaign new --days 30 --scene ADD_SCENE_QR_CODE --dry-run
@@ -98,7 +98,7 @@ read, 100 per call, to find them; who has the tag already is left alone.`,
 	return a.command(cmd)
 }
 
-// segment is whom a rule selects.
+// segment holds the followers that a rule selects.
 type segment struct {
 	Read      int      `json:"read"`
 	Selected  int      `json:"selected"`
@@ -144,7 +144,7 @@ func (a *app) segment(ctx context.Context, c *wechatuser.Client, ref tagRef, r r
 	return found, nil
 }
 
-// printSegment prints whom a campaign would tag.
+// printSegment prints the followers that a campaign would tag.
 func (a *app) printSegment(found *segment) error {
 	if a.json {
 		return a.printJSON(found)

@@ -17,8 +17,8 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// campaignAccount is an account with 300 followers. Follower i subscribed i hours ago; every third one scanned one of two
-// QR codes. byShop7 scanned shop-7 in the last 10 days.
+// campaignAccount is an account with 300 followers. Follower i subscribed i hours ago; every third one scanned one of
+// two QR codes. byShop7 scanned shop-7 in the last 10 days.
 func campaignAccount() (srv *wechatusertest.Server, byShop7 []string) {
 	srv = wechatusertest.NewServer()
 	for i := range 300 {

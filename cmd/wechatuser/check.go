@@ -10,8 +10,8 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// rehearse returns the error that the SDK has for the arguments of a call. Nothing is sent, so a command reports wrong
-// arguments before its plan.
+// rehearse returns the error of the SDK for the arguments of a call, without sending it. So a command can report
+// invalid arguments before its plan.
 func rehearse(ctx context.Context, call func(context.Context, *wechatuser.Client) error) error {
 	c, err := wechatuser.New("rehearsal", "rehearsal", wechatuser.WithTransport(noTransport{}),
 		wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 1}))
@@ -31,7 +31,7 @@ func (noTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("nothing is sent in a rehearsal")
 }
 
-// checkTagName returns the SDK's error for the name of a new tag.
+// checkTagName returns the error of the SDK for the name of a new tag.
 func checkTagName(ctx context.Context, name string) error {
 	return rehearse(ctx, func(ctx context.Context, c *wechatuser.Client) error {
 		_, err := c.CreateTag(ctx, name)
@@ -47,8 +47,8 @@ func (a *app) checkAfter(after string) error {
 	return nil
 }
 
-// isUnknown reports whether the error of an openid leaves open whether the change was made. Any other is the platform's
-// word on the openid.
+// isUnknown reports whether the error of an openid leaves it unknown whether the change was made. With any other error
+// the platform has rejected the openid.
 func isUnknown(err error) bool {
 	e, wrong := (*wechatuser.Error)(nil), (*wechatuser.ArgumentError)(nil)
 	switch {
@@ -62,7 +62,7 @@ func isUnknown(err error) bool {
 	}
 }
 
-// splitFailed returns which openids were rejected, and which have an unknown outcome.
+// splitFailed returns the openids that were rejected, and those whose outcome is unknown.
 func splitFailed(failed []wechatuser.OpenIDError) (rejected, unknown []wechatuser.OpenIDError) {
 	for _, f := range failed {
 		if isUnknown(f.Err) {

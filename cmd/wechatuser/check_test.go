@@ -116,7 +116,7 @@ func TestMostCalls(t *testing.T) {
 		text        string
 	}{
 		{1000, exitRejected, "It takes 2 API calls (at most 138 if openids are rejected); 1000 of 1000 are left today."},
-		{100, exitStopped, "warning: if many openids are rejected, today's quota ends first"},
+		{100, exitStopped, "warning: if many openids are rejected, today's quota may not be enough"},
 		{1, exitDeclined, "today's quota is too small"},
 	} {
 		srv := newServer(t, wechatusertest.WithFans(3), wechatusertest.WithQuota(tagging, c.quota, 0))

@@ -31,12 +31,12 @@ type configAccount struct {
 	PlainHTTP     bool     `toml:"plain_http"`
 }
 
-// accountSettings are the settings of an account, each with a value of its type.
+// accountSettings maps the name of each setting of an account to a value of its type.
 var accountSettings = map[string]any{
 	"appid": "", "secret": "", "secret_file": "", "secret_command": []any{}, "base_url": "", "plain_http": false,
 }
 
-// readConfig reads the config file; a file that does not exist is empty unless it was asked for.
+// readConfig reads the config file. If the file does not exist, it is an error only if the user has named it.
 func (a *app) readConfig() (file configFile, path string, err error) {
 	path = cmp.Or(a.settings.config, a.env("WECHATUSER_CONFIG"))
 	asked := path != ""
@@ -62,7 +62,7 @@ func (a *app) readConfig() (file configFile, path string, err error) {
 	return file, path, nil
 }
 
-// parseConfig returns the content of a config file. Its errors name the file, the line and the setting, and never show
+// parseConfig parses a config file. Its errors name the file, the line and the setting, but never show
 // a value, which may be the secret.
 func (a *app) parseConfig(path, text string) (file configFile, err error) {
 	var tree map[string]any
@@ -82,7 +82,7 @@ func (a *app) parseConfig(path, text string) (file configFile, err error) {
 	return file, err
 }
 
-// checkConfig returns the first setting that is unknown or of a wrong type, and what is wrong with it.
+// checkConfig returns the first setting that is unknown or has a wrong type, with a description of the fault.
 func (a *app) checkConfig(tree map[string]any) (key []string, wrong string) {
 	unknown := a.tr("unknown setting", "未知的设置")
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
@@ -141,8 +141,8 @@ func (a *app) checkAccount(name string, value any) (key []string, wrong string) 
 	return nil, ""
 }
 
-// lineOfKey returns the line of a valid TOML text that sets a key, or that of the table with it. The TOML library has
-// positions in its syntax errors only. Each line is parsed as a file of its own.
+// lineOfKey returns the number of the line in a valid TOML text that sets a key, or that of its table. The TOML library
+// reports positions only for syntax errors, so each line is parsed by itself.
 func lineOfKey(text string, key []string) int {
 	var table []string
 	best, length := 1, 0
@@ -165,7 +165,7 @@ func lineOfKey(text string, key []string) int {
 	return best
 }
 
-// keyIn returns the key of a line of TOML, nil if it has none.
+// keyIn returns the key that a line of TOML sets, or nil.
 func keyIn(line string) []string {
 	var tree map[string]any
 	meta, err := toml.Decode(line, &tree)
@@ -176,7 +176,7 @@ func keyIn(line string) []string {
 	return keys[len(keys)-1]
 }
 
-// defaultConfig returns where the config file is if nobody says, "" if that is not known.
+// defaultConfig returns the default path of the config file, or "" if it cannot be determined.
 func (a *app) defaultConfig() string {
 	folder := a.env("XDG_CONFIG_HOME")
 	if folder == "" {
@@ -197,7 +197,7 @@ func hasSecret(file configFile) bool {
 	return false
 }
 
-// configCommand shows where the settings come from, and never a secret.
+// configCommand shows where the settings come from, but no secret.
 func (a *app) configCommand() *cobra.Command {
 	return a.command(&cobra.Command{
 		Use:   "config",

@@ -69,8 +69,8 @@ of package redisstore says what is wrong with Redis.`,
 	return cmd
 }
 
-// target returns what to check. The account in memory is served on a port of this machine, so that there is a network
-// to check.
+// target returns the account to check. An account in memory is served on a local port, so that there is a network to
+// check.
 func (a *app) target() (target doctor.Target, closeTarget func(), err error) {
 	if !a.settings.sandbox {
 		acc, err := a.selectAccount()
@@ -106,7 +106,7 @@ func (a *app) target() (target doctor.Target, closeTarget func(), err error) {
 	}, func() { _ = server.Close(); <-served }, nil
 }
 
-// printDiagnosis prints the findings, each with what to do about it.
+// printDiagnosis prints the findings, each with its remedy.
 func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 	if a.json {
 		return a.printJSON(map[string]any{
@@ -145,12 +145,12 @@ func (a *app) printDiagnosis(d *doctor.Diagnosis) error {
 	return err
 }
 
-// padRight fills a text with spaces up to a number of columns, of which a Chinese character takes two.
+// padRight pads a text with spaces to a number of columns.
 func padRight(text string, columns int) string {
 	return text + strings.Repeat(" ", max(columns-displayWidth(text), 0))
 }
 
-// displayWidth returns how many columns a text takes: a Chinese character takes two.
+// displayWidth returns the number of columns of a text. A Chinese character takes two.
 func displayWidth(text string) (columns int) {
 	for _, r := range text {
 		columns++

@@ -8,8 +8,8 @@ import (
 	"github.com/wechatuser/wechatuser/cmd/wechatuser/internal/chinese"
 )
 
-// explain returns an error as a text with what to do, in the language of the user. In Chinese, the original text
-// follows, which can be searched for.
+// explain returns the text of an error with its remedy, in the language of the user. In Chinese the original text
+// follows, so that users can search for it.
 func (a *app) explain(err error) string {
 	if hint := (*hintError)(nil); errors.As(err, &hint) {
 		return a.explain(hint.err) + "\n" + hint.hint

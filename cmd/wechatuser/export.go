@@ -76,7 +76,7 @@ complete, the file is named FILE.part, and FILE.part.json beside it says what it
 	return cmd
 }
 
-// checkExport checks the arguments, and sets the format.
+// checkExport checks the arguments and sets the format.
 func (a *app) checkExport(cfg *export.Config) error {
 	asked := cfg.Format
 	cfg.Format = cmp.Or(asked, export.FormatOf(cfg.File))
@@ -110,7 +110,7 @@ type exportJSON struct {
 	Calls    int64  `json:"calls"`
 }
 
-// runExport runs an export, and prints its result.
+// runExport runs an export and prints its result.
 func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 	calls, count := countCalls()
 	c, err := a.client(ctx, count)
@@ -172,7 +172,7 @@ func (a *app) runExport(ctx context.Context, cfg export.Config) error {
 	return err
 }
 
-// exportError is the error of an export that has not begun, in the language of the user.
+// exportError returns the error of an export that has not started, in the language of the user.
 func (a *app) exportError(err error) error {
 	other, unreadable := (*export.OtherError)(nil), (*export.UnreadableError)(nil)
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// listFlags are the flags of commands that list openids.
+// listFlags holds the flags of commands that list openids.
 type listFlags struct {
 	count bool
 	limit int
@@ -38,7 +38,7 @@ func (a *app) checkList(f listFlags) error {
 	return a.checkAfter(f.after)
 }
 
-// hint adds to an error where to go on, if anything was printed.
+// hint adds to an error how to continue, if any openid was printed.
 func (a *app) hint(err error, last string) error {
 	if last == "" {
 		return err
@@ -46,7 +46,7 @@ func (a *app) hint(err error, last string) error {
 	return &hintError{err, fmt.Sprintf(a.tr("To go on, add: --after %s", "如需继续，请添加：--after %s"), last)}
 }
 
-// page is how the first page of a list is fetched; it has the total.
+// page reads the first page of a list, which has the total.
 type page func() (*wechatuser.OpenIDPage, error)
 
 // printList prints a list of openids, one per line.
@@ -205,7 +205,7 @@ func (a *app) userCommand() *cobra.Command {
 	return cmd
 }
 
-// printUsers prints profiles as they come. Openids that the platform rejects are named at the end.
+// printUsers prints profiles as they arrive, and at the end the openids that the platform has rejected.
 func (a *app) printUsers(users iter.Seq2[wechatuser.UserInfo, error], bar *progress) error {
 	rejected, done, last := 0, 0, ""
 	for user, err := range users {

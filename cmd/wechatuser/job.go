@@ -24,14 +24,15 @@ type (
 
 // job is a command that changes any number of followers.
 type job struct {
-	words   int // arguments before the openids
+	words   int // number of arguments before the openids
 	path    string
 	batch   int
 	check   func(ctx context.Context, args []string) error // of the arguments; nil if there is nothing to check
 	prepare func(ctx context.Context, c *wechatuser.Client, args []string) (describer, bulkJob, error)
 }
 
-// jobCommand completes the command of a job: it reads the openids, asks, runs the job and prints its report.
+// jobCommand completes the command of a job: it reads the openids, asks for confirmation, runs the job and prints its
+// report.
 func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 	var file, after string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -59,13 +60,13 @@ func (a *app) jobCommand(cmd *cobra.Command, j job) *cobra.Command {
 	return a.command(cmd)
 }
 
-// afterFlag adds the flag for where a stopped run goes on.
+// afterFlag adds the flag with which a stopped run is continued.
 func (a *app) afterFlag(cmd *cobra.Command, after *string) {
 	cmd.Flags().StringVar(after, "after", "", a.tr("go on after this `openid`, as a stopped run said",
 		"从此 `openid` 之后继续（停止时会给出）"))
 }
 
-// runJob asks, runs a job and prints its report.
+// runJob asks for confirmation, runs a job and prints its report.
 func (a *app) runJob(ctx context.Context, c *wechatuser.Client, j job, args []string, list *openIDs, after string) error {
 	describe, work, err := j.prepare(ctx, c, args)
 	if err != nil {
@@ -82,7 +83,7 @@ func (a *app) runJob(ctx context.Context, c *wechatuser.Client, j job, args []st
 	return a.printReport(report, err, list, after)
 }
 
-// skipTo drops the openids up to the one after which a stopped run goes on.
+// skipTo drops the openids up to the one after which a stopped run continues.
 func (a *app) skipTo(l *openIDs, after string) error {
 	if after == "" {
 		return nil
@@ -114,7 +115,7 @@ func (a *app) rejectedJSON(failed []wechatuser.OpenIDError) []rejectedJSON {
 	return rejected
 }
 
-// printReport prints the report of a job, and where to go on if it was stopped.
+// printReport prints the report of a job, and how to continue if it was stopped.
 func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openIDs, after string) error {
 	be := (*wechatuser.BulkError)(nil)
 	if err != nil && !errors.As(err, &be) {
@@ -140,7 +141,7 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	a.printUnknown(unknown, list)
 	if stopped {
 		if resume == "" {
-			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; who is done already stays so.",
+			fmt.Fprintln(a.out, a.tr("Stopped. To go on, run it again; what is done already stays done.",
 				"已停止。重新执行即可继续，已完成的不受影响。"))
 		} else {
 			fmt.Fprintf(a.out, a.tr("Stopped. To go on, add: --after %s\n", "已停止。如需继续，请添加：--after %s\n"), resume)
@@ -149,7 +150,7 @@ func (a *app) printReport(report *wechatuser.BulkReport, err error, list *openID
 	return a.short(err, be)
 }
 
-// unsettled returns how many openids have an unknown outcome and how many were not reached, if any.
+// unsettled describes how many openids have an unknown outcome and how many were not reached, if any.
 func (a *app) unsettled(unknown, left int) (text string) {
 	if unknown > 0 {
 		text += fmt.Sprintf(a.tr(", %d unknown", "，结果未知 %d 个"), unknown)
@@ -160,7 +161,7 @@ func (a *app) unsettled(unknown, left int) (text string) {
 	return text
 }
 
-// printUnknown prints the openids of which no response says whether the change was made.
+// printUnknown prints the openids for which it is unknown whether the change was made.
 func (a *app) printUnknown(unknown []wechatuser.OpenIDError, list *openIDs) {
 	if len(unknown) == 0 {
 		return
@@ -170,7 +171,7 @@ func (a *app) printUnknown(unknown []wechatuser.OpenIDError, list *openIDs) {
 		"结果未知：没有收到明确的响应，不确定是否已执行；可放心重复执行。"))
 }
 
-// short returns the error of a job without the openids that the report has named already.
+// short returns the error of a job without the openids that the report has already named.
 func (a *app) short(err error, be *wechatuser.BulkError) error {
 	switch {
 	case be == nil:

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// openIDs are the openids of the arguments or of a file, without duplicates, in their order.
+// openIDs holds the openids of the arguments or of a file, in order and without duplicates.
 type openIDs struct {
 	name       string // of the file
 	ids        []string
@@ -26,13 +26,13 @@ type openIDs struct {
 	duplicates int
 }
 
-// openIDFlag adds the flag for a file of openids.
+// openIDFlag adds the flag for a file with openids.
 func (a *app) openIDFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "file", "f", "", a.tr("`file` with an openid per line, or a CSV file; - for stdin",
 		"openid `文件`：每行一个，或为 CSV 文件；- 表示标准输入"))
 }
 
-// readOpenIDs returns the openids of the arguments, or of the file if there is one.
+// readOpenIDs reads the openids from the file if there is one, and else from the arguments.
 func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
 	switch {
 	case file == "" && len(args) == 0:
@@ -52,7 +52,7 @@ func (a *app) readOpenIDs(args []string, file string) (*openIDs, error) {
 	return a.parseOpenIDs(filepath.Base(file), f)
 }
 
-// openIDPattern matches what looks like an openid. The format is not documented; the pattern only rules out names and
+// openIDPattern matches texts that can be openids. The format is not documented; the pattern only rules out names and
 // phone numbers.
 var openIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,64}$`)
 
@@ -98,7 +98,7 @@ func (a *app) parseOpenIDs(name string, r io.Reader) (*openIDs, error) {
 	return list, nil
 }
 
-// unreadable is the error of a file that cannot be read, unless the user has ended that.
+// unreadable returns the error of a file that cannot be read, unless the user has interrupted the reading.
 func (a *app) unreadable(name string, err error) error {
 	if errors.Is(err, errInterrupted) {
 		return err
@@ -106,8 +106,8 @@ func (a *app) unreadable(name string, err error) error {
 	return &exitError{exitUsage, fmt.Errorf("%s: %w", name, err)}
 }
 
-// utf8Text returns a text in UTF-8 without a byte order mark. A text in UTF-16, as some programs for Windows save it, is
-// converted if it has a byte order mark.
+// utf8Text returns a text in UTF-8 without a byte order mark. A text in UTF-16, as some programs for Windows save it,
+// is converted if it has a byte order mark.
 func (a *app) utf8Text(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
 	begin, err := b.Peek(3)
@@ -139,7 +139,7 @@ func (a *app) utf8Text(r io.Reader) (io.Reader, error) {
 	return strings.NewReader(string(utf16.Decode(units))), nil
 }
 
-// firstN returns the first n elements of a list, and an element that says how many more there are.
+// firstN returns the first n elements of a list, followed by a text with the number of the others, if any.
 func (a *app) firstN(list []string, n int) []string {
 	if len(list) <= n {
 		return list
@@ -147,7 +147,7 @@ func (a *app) firstN(list []string, n int) []string {
 	return append(list[:n:n], fmt.Sprintf(a.tr("and %d more", "另有 %d 个"), len(list)-n))
 }
 
-// untilInterrupted ends a sequence with an error after an interrupt, so that a job settles what is in flight.
+// untilInterrupted ends a sequence with an error after an interrupt, so that a job completes the calls in flight.
 func untilInterrupted[T any](a *app, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for v, err := range seq {

@@ -86,7 +86,8 @@ func TestReadError(t *testing.T) {
 	assert.ErrorIs(t, err, broken)
 }
 
-// Files of programs for Windows are read: UTF-8 and UTF-16 with a byte order mark. UTF-16 without one is said to be that.
+// Files of programs for Windows are read: UTF-8 and UTF-16 with a byte order mark. UTF-16 without one is said to be
+// that.
 func TestEncodings(t *testing.T) {
 	text := "openid,备注\r\n" + wechatusertest.OpenID(1) + ",张三\r\n"
 	encoded := func(mark []byte, order binary.AppendByteOrder) string {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// results keeps the first error of writing, so that a lost result is never exit code 0.
+// results remembers the first write error, so that the exit code is not 0 if a result was lost.
 type results struct {
 	io.Writer
 	err error
@@ -22,7 +22,7 @@ func (r *results) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// input returns stdin, which an interrupt ends even while it has nothing to read.
+// input returns stdin. An interrupt ends it even while a read blocks.
 func (a *app) input() io.Reader { return &input{a.in, a.interrupted} }
 
 type input struct {
@@ -76,7 +76,7 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-// flush prints the rows. Columns are aligned by the width of their characters; the last cell of a row may be long.
+// flush prints the rows. It aligns columns by the display width of their texts, except for the last cell of a row.
 func (t *table) flush() error {
 	var widths []int
 	for _, cells := range t.rows {

@@ -8,29 +8,29 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// plan is a change that a command is about to make.
+// plan describes a change that a command is about to make.
 type plan struct {
-	text  string // what it does
+	text  string // what the change does
 	path  string // the endpoint of its calls
 	calls callRange
 }
 
-// callRange is how many calls a change takes.
+// callRange is the number of calls that a change makes.
 type callRange struct {
 	least int // if no openid is rejected
-	most  int // if all are, without retries
+	most  int // if all are rejected; without retries
 }
 
 var oneCall = callRange{1, 1}
 
-// callsFor returns how many calls a job makes for a number of openids. It bisects a chunk with a rejected openid, which
-// takes up to 2n-1 calls for n of them.
+// callsFor returns the number of calls of a job for a number of openids. A job bisects a chunk with rejected openids,
+// which takes up to 2n-1 calls for n openids.
 func callsFor(openIDs, batch int) callRange {
 	chunks := (openIDs + batch - 1) / batch
 	return callRange{chunks, 2*openIDs - chunks}
 }
 
-// describeCalls returns the calls of a plan in words.
+// describeCalls describes the number of calls of a plan.
 func (a *app) describeCalls(r callRange) string {
 	text := a.count(r.least, "API call", "API calls", "次接口调用")
 	if r.most > r.least {
@@ -39,9 +39,9 @@ func (a *app) describeCalls(r callRange) string {
 	return text
 }
 
-// confirm prints plans, with the calls that they take and that are left today, and asks whether to go on. A plan whose
-// fewest calls are not left is not begun. That most of a list is rejected is rare, so that the most calls only get a
-// warning; the job stops where the quota ends.
+// confirm prints plans with the calls that they make and the calls that are left today, and asks whether to continue.
+// It refuses a plan if not even its least calls are left. If only its most calls are not left, it prints a warning,
+// since that many are rarely needed; the job stops when the quota is used up.
 func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) error {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
@@ -59,7 +59,7 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 			if p.calls.least > quota.Remain {
 				tooMany = true
 			} else if p.calls.most > quota.Remain {
-				a.warn(a.tr("if many openids are rejected, today's quota ends first; the run then says where to go on",
+				a.warn(a.tr("if many openids are rejected, today's quota may not be enough; the run then says how to go on",
 					"如果大量 openid 被拒绝，当日额度会提前用尽；届时将停止，并给出继续的位置"))
 			}
 		case err == nil:
@@ -78,7 +78,7 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 	case a.yes, a.settings.sandbox && a.settings.state == "":
 		return nil
 	case !a.isTerminal(a.in):
-		return a.declined(a.tr("to go on without a question, use --yes", "如需跳过确认直接执行，请使用 --yes"))
+		return a.declined(a.tr("to go on without confirmation, use --yes", "如需跳过确认直接执行，请使用 --yes"))
 	case !a.ask(a.tr("Go on?", "是否继续？")):
 		if a.isInterrupted() {
 			fmt.Fprintln(a.err)

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	barDelay    = 2 * time.Second // how long something takes before it gets a progress bar
+	barDelay    = 2 * time.Second // after which a progress bar is shown
 	barInterval = 100 * time.Millisecond
 )
 
-// progress is a progress bar on a terminal, for work that takes longer than a moment. It moves by itself, so that it is
-// seen during a call that hangs.
+// progress is a progress bar on a terminal. It is shown only if the work takes long enough. It is animated, so that the
+// user sees that the tool works while a call hangs.
 type progress struct {
 	done  *atomic.Int64
 	stop  chan struct{} // nil without a bar
 	ended sync.WaitGroup
 }
 
-// newProgress returns a progress bar for a number of things, -1 if it is not known. It shows nothing if stderr is no
+// newProgress returns a progress bar for a total, which is -1 if unknown. It shows nothing if stderr is not a
 // terminal.
 func (a *app) newProgress(text string, total int) *progress {
 	return a.startProgress(new(atomic.Int64), total, progressbar.OptionSetDescription(text),
@@ -36,7 +36,8 @@ func (a *app) newWait(text string, calls *atomic.Int64) *progress {
 		progressbar.OptionShowIts(), progressbar.OptionSetItsString(a.tr("calls", "次")))
 }
 
-// listProgress is newProgress for a list on stdout, where a bar would be between the lines of a terminal.
+// listProgress is like newProgress, for a list on stdout. It shows nothing if stdout is a terminal, where a bar would
+// appear between the lines.
 func (a *app) listProgress(text string, total int) *progress {
 	if a.isTerminal(a.out) {
 		return &progress{done: new(atomic.Int64)}
@@ -80,11 +81,11 @@ func (p *progress) finish() {
 	if p.stop != nil {
 		close(p.stop)
 		p.ended.Wait()
-		p.stop = nil // it may be finished again
+		p.stop = nil // finish may be called again
 	}
 }
 
-// latecomer is a writer that drops what is written before a time.
+// latecomer is a writer that drops everything that is written before a time.
 type latecomer struct {
 	w     io.Writer
 	from  time.Time

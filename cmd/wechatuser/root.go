@@ -68,7 +68,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	return root
 }
 
-// completeFlags adds the values of flags to the shell completion.
+// completeFlags adds the values of flags to shell completion.
 func (a *app) completeFlags(root *cobra.Command) {
 	values := map[string][]string{"lang": {"en", "zh"}, "format": export.Formats, "method": {"GET", "POST"}, "quirks": {"strict", "wild"}}
 	for _, scene := range knownScenes {
@@ -92,7 +92,7 @@ func (a *app) completeFlags(root *cobra.Command) {
 	})
 }
 
-// checkFlags checks what would otherwise be ignored without a word. An option of the account in memory must not lead to
+// checkFlags rejects flags that would otherwise be ignored silently. A flag for the account in memory must not lead to
 // a change of the real one.
 func (a *app) checkFlags(cmd *cobra.Command, _ []string) error {
 	flags := cmd.Flags()
@@ -106,7 +106,7 @@ func (a *app) checkFlags(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// translate puts cobra's own texts into the language of the user.
+// translate translates the texts of cobra into the language of the user.
 func (a *app) translate(root *cobra.Command) {
 	if !a.chinese {
 		return
@@ -138,7 +138,7 @@ func (a *app) translate(root *cobra.Command) {
 	each(root)
 }
 
-// loadCompletion is how a shell loads its completion script.
+// loadCompletion has the command with which each shell loads its completion script.
 var loadCompletion = map[string]string{
 	"bash":       "source <(wechatuser completion bash)",
 	"zsh":        "source <(wechatuser completion zsh)",
@@ -151,7 +151,7 @@ var (
 	flagDefault = regexp.MustCompile(` \(default (.*)\)$`)
 )
 
-// chineseFlags describes flags, aligned by the width of the characters.
+// chineseFlags describes flags, aligned by the display width of the texts.
 func chineseFlags(flags interface{ FlagUsages() string }) string {
 	lines := strings.Split(strings.TrimRight(flags.FlagUsages(), " \n"), "\n")
 	width := 0
@@ -168,7 +168,7 @@ func chineseFlags(flags interface{ FlagUsages() string }) string {
 	return strings.Join(lines, "\n")
 }
 
-// usageTexts are cobra's errors about arguments in Chinese.
+// usageTexts has cobra's errors about arguments in Chinese.
 var usageTexts = []struct {
 	english *regexp.Regexp
 	chinese string
@@ -186,7 +186,7 @@ var usageTexts = []struct {
 
 var parserName = regexp.MustCompile(`strconv\.\w+: parsing "(?s:.*)": `)
 
-// explainUsage returns an error of cobra about the arguments, in the language of the user.
+// explainUsage returns the text of cobra's error about the arguments, in the language of the user.
 func (a *app) explainUsage(err error) string {
 	text := parserName.ReplaceAllString(err.Error(), "")
 	if a.chinese {
@@ -217,7 +217,7 @@ const chineseUsage = `用法：{{if .Runnable}}
 使用 "{{.CommandPath}} [命令] --help" 查看某个命令的说明。{{end}}
 `
 
-// count returns a number with the right form of a noun, and the Chinese noun with its number.
+// count returns a number with its noun: in English in the singular or the plural, or in Chinese.
 func (a *app) count(n int, one, many, chinese string) string {
 	switch {
 	case a.chinese:

@@ -18,10 +18,10 @@ type sandboxAccount struct {
 	chinese bool
 }
 
-// maxSandboxFans is what fits into the memory of a usual machine.
+// maxSandboxFans is a number of followers that fits into the memory of an ordinary machine.
 const maxSandboxFans = 10_000_000
 
-// openSandbox returns a client of an account in memory. It is the same account at each start, or that of the state
+// openSandbox returns a client of an account in memory. The account is the same at each start, or that of the state
 // file.
 func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error) {
 	fans := a.settings.fans
@@ -46,7 +46,7 @@ func (a *app) openSandbox(opts ...wechatuser.Option) (*wechatuser.Client, error)
 	return acc.Client(opts...), nil
 }
 
-// close saves the account.
+// close saves the account to the state file, if there is one.
 func (acc *sandboxAccount) close() error {
 	defer acc.Server.Close()
 	return sandbox.Localize(acc.state.Save(), acc.chinese)

@@ -14,10 +14,10 @@ import (
 // secretSource returns the app secret.
 type secretSource func(context.Context) (string, error)
 
-// secretLimit is how long a secret_command may take.
+// secretLimit is the timeout of a secret_command.
 const secretLimit = 30 * time.Second
 
-// secretOf returns where the app secret of an account comes from.
+// secretOf returns the source of an account's app secret.
 func (a *app) secretOf(acc account) (secretSource, error) {
 	given := 0
 	for _, set := range []bool{acc.Secret != "", acc.SecretFile != "", len(acc.SecretCommand) > 0} {
@@ -45,8 +45,8 @@ func (a *app) secretOf(acc account) (secretSource, error) {
 		"%s 没有 AppSecret：请设置 WECHAT_SECRET，或使用配置文件中的账号"), acc.AppID))
 }
 
-// readSecret reads the secret before the first call, so that a source without one is reported as a wrong setting. The
-// source is read again for each later token request, so that a secret that was replaced is found.
+// readSecret reads the secret before the first call, so that a source that fails is reported as a wrong setting. The
+// source is read again for each later token request, so that a changed secret is used.
 func (a *app) readSecret(ctx context.Context, source secretSource) (first string, later secretSource, err error) {
 	if first, err = source(ctx); errors.Is(err, errInterrupted) {
 		return "", nil, err
@@ -75,7 +75,7 @@ func (a *app) readSecretFile(file string) (string, error) {
 	return secret, nil
 }
 
-// trimSecret removes the white space around a secret, and a byte order mark that an editor puts before it.
+// trimSecret removes white space around a secret, and a byte order mark, which some editors add.
 func trimSecret(text []byte) string {
 	return strings.TrimSpace(strings.TrimPrefix(string(text), "\ufeff"))
 }

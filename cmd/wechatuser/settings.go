@@ -11,7 +11,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// settings are the global flags about the account.
+// settings holds the global flags about the account.
 type settings struct {
 	account, config, appID, baseURL, state string
 	plainHTTP, sandbox                     bool
@@ -58,9 +58,9 @@ func (a *app) client(ctx context.Context, opts ...wechatuser.Option) (*wechatuse
 	return c, nil
 }
 
-// selectAccount returns the account with the flags and the environment applied. What the environment says about one
-// account never completes another one of the config file: a secret must not be sent with a wrong app ID or to a wrong
-// host.
+// selectAccount returns the account with the flags and the environment applied. Settings in the environment for one
+// account never complete another account of the config file: a secret must not be sent with a wrong app ID or to a
+// wrong host.
 func (a *app) selectAccount() (account, error) {
 	file, path, err := a.readConfig()
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// blacklistName is what sync takes in place of a tag.
+// blacklistName is the argument of sync that means the blacklist instead of a tag.
 const blacklistName = "blacklist"
 
-// syncTarget is a list that is made equal to a file: the followers of a tag, or the blacklist.
+// syncTarget is the list that sync makes equal to a file: the followers of a tag, or the blacklist.
 type syncTarget struct {
 	what             string // for messages
 	adding, removing string // paths of its calls
@@ -95,7 +95,7 @@ removed only with --force.`,
 	return cmd
 }
 
-// beforeChange adds to the error of a command that was interrupted while it read that nothing was changed.
+// beforeChange returns an error that occurred before the first change. After an interrupt it adds how to continue.
 func (a *app) beforeChange(err error) error {
 	if !a.isInterrupted() {
 		return err
@@ -103,7 +103,7 @@ func (a *app) beforeChange(err error) error {
 	return &hintError{err, a.tr("Nothing was changed. To go on, run it again.", "未做任何修改。重新执行即可继续。")}
 }
 
-// compare finds out what a sync would change.
+// compare determines what a sync would change.
 func (a *app) compare(
 	ctx context.Context, c *wechatuser.Client, ref tagRef, list *openIDs, keep bool,
 ) (*syncTarget, error) {
@@ -177,7 +177,7 @@ func orEmpty(list []string) []string {
 	return list
 }
 
-// confirmSync asks for the calls that add and, if it removes anybody, for those that remove.
+// confirmSync asks for confirmation of the calls that add and, if there are any, of those that remove.
 func (a *app) confirmSync(ctx context.Context, c *wechatuser.Client, t *syncTarget) error {
 	var plans []plan
 	if len(t.add) > 0 {
@@ -234,7 +234,7 @@ func (a *app) printSyncReport(report *wechatuser.SyncReport, err error, be *wech
 	a.printRejected(a.out, a.tr("could not be removed", "个无法移除"), removed, list)
 	a.printUnknown(unknown, list)
 	if be != nil && be.Stopped() {
-		fmt.Fprintln(a.out, a.tr("Stopped. Run it again: it does what is left.", "已停止。重新执行即可完成剩余部分。"))
+		fmt.Fprintln(a.out, a.tr("Stopped. Run it again to do the rest.", "已停止。重新执行即可完成剩余部分。"))
 	}
 	return a.short(err, be)
 }

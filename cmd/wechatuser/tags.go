@@ -13,7 +13,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// tagRef is how the user names a tag: a number is an ID, and anything else is a name.
+// tagRef is a tag as the user has named it: a number is an ID, and anything else is a name.
 type tagRef struct {
 	text   string
 	byName bool // even if it is a number
@@ -28,7 +28,7 @@ func (a *app) byNameFlag(cmd *cobra.Command, byName *bool) {
 	cmd.Flags().BoolVar(byName, "name", false, a.tr("TAG is a name, even if it is a number", "TAG 即使是数字，也视为标签名而不是 ID"))
 }
 
-// checkTag checks the name of a tag, if it is one: that of a new tag as the SDK does.
+// checkTag checks a name of a tag; if the tag is to be created, like the SDK.
 func (a *app) checkTag(ctx context.Context, r tagRef, mayBeNew bool) error {
 	switch {
 	case r.text == "":
@@ -39,7 +39,7 @@ func (a *app) checkTag(ctx context.Context, r tagRef, mayBeNew bool) error {
 	return nil
 }
 
-// findTag returns a tag. The error is a [*noTagError] only for a name, of which there can be a new tag.
+// findTag returns a tag. If there is no tag with a name, the error is a [*noTagError], since such a tag can be created.
 func (a *app) findTag(ctx context.Context, c *wechatuser.Client, r tagRef) (wechatuser.Tag, error) {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
@@ -69,7 +69,7 @@ func (a *app) findTag(ctx context.Context, c *wechatuser.Client, r tagRef) (wech
 		fmt.Sprintf(a.tr("no tag %q; see: wechatuser tags", "没有标签 %q；查看全部标签：wechatuser tags"), r.text)}
 }
 
-// noTagError says that there is no such tag.
+// noTagError is the error for a name that no tag has.
 type noTagError struct{ text string }
 
 func (e *noTagError) Error() string { return e.text }

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// visible returns a text of the platform without what would change a terminal or the order of its characters: each
-// control character and each invisible mark of direction is written as an escape.
+// visible returns a text of the platform that is safe to print on a terminal: it escapes each
+// control character and each invisible mark that changes the direction of the text.
 func visible(text string) string {
 	if !strings.ContainsFunc(text, isHidden) && utf8.ValidString(text) {
 		return text
@@ -63,7 +63,7 @@ const (
 	gray   color = "90"
 )
 
-// paint returns a text in a color if the stream that it is for is a terminal, and nobody objects to colors.
+// paint colors a text if the stream is a terminal and colors are not disabled.
 func (a *app) paint(stream any, c color, text string) string {
 	if c == "" || !a.isTerminal(stream) || a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" ||
 		runtime.GOOS == "windows" && a.env("WT_SESSION") == "" { // older consoles print the codes

@@ -31,12 +31,12 @@ func (a *app) tokenCommand() *cobra.Command {
 	return cmd
 }
 
-// tokenService is what the flags of "token serve" say.
+// tokenService holds the flags of "token serve".
 type tokenService struct {
 	addr, cert, certKey, keyFile string
 }
 
-// minTokenKey is the minimum length of the key, which protects as much as the app secret does.
+// minTokenKey is the minimum length of the key, which protects the token like the app secret does.
 const minTokenKey = 32
 
 func (a *app) tokenServeCommand() *cobra.Command {
@@ -127,7 +127,7 @@ func (a *app) serveToken(ctx context.Context, set tokenService) error {
 	return err
 }
 
-// tokenKey returns the key that programs need.
+// tokenKey returns the key with which programs authenticate.
 func (a *app) tokenKey(file string) (string, error) {
 	key := a.env("TOKENSERVER_KEY")
 	if file != "" {
@@ -179,7 +179,7 @@ func (a *app) listen(ctx context.Context, set tokenService) (net.Listener, strin
 	return tls.NewListener(listener, config), "https://" + net.JoinHostPort(name, fmt.Sprint(at.Port)), nil
 }
 
-// printTokenService prints whether there is a token, and how to get it.
+// printTokenService prints whether a token is available, and how to get it.
 func (a *app) printTokenService(base, appID string, token wechatuser.Token, tokenErr error) error {
 	if a.json {
 		out := map[string]any{"base_url": base, "appid": appID, "has_token": tokenErr == nil}

@@ -3,7 +3,7 @@
 //
 //	go run ./examples/accounts
 //
-// It prints a request to try, and uses in-memory accounts. In a service of your own, replace lookup by a query of your
+// It prints a request to try, and uses in-memory accounts. In your own service, replace lookup with a query of your
 // database, and put the webhooks behind your own authentication.
 package main
 
@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	shops := newDatabase("tea", "books")
 	registry, err := accounts.New(shops.lookup,
 		accounts.WithMaxAge(5*time.Minute),     // a changed row is noticed
-		accounts.WithUnknownFor(5*time.Second), // wrong shops do not reach the database each time
+		accounts.WithUnknownFor(5*time.Second), // not every request with a wrong shop reaches the database
 		accounts.WithLogger(slog.Default()))
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (d *database) lookup(_ context.Context, shop string) (accounts.Account, err
 	}
 	return accounts.Account{
 		AppID: row.AppID, Secret: row.Secret,
-		Options: []wechatuser.Option{wechatuser.WithTransport(row.Transport())}, // leave it out for the real platform
+		Options: []wechatuser.Option{wechatuser.WithTransport(row.Transport())}, // omit it for the real platform
 	}, nil
 }
 

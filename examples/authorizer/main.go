@@ -66,13 +66,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// newService returns the service of the real platform, or of a simulated one.
+// newService returns a service for the real platform, or for a simulated one.
 func newService(ctx context.Context, out io.Writer, log *slog.Logger) (*service, error) {
 	appID, secret := os.Getenv("PLATFORM_APPID"), os.Getenv("PLATFORM_SECRET")
 	if appID == "" {
 		return newSimulated(ctx, out, log)
 	}
-	// With several processes, or to keep the refresh tokens, use redisstore.New in place of the memory store.
+	// With several processes, or to keep the refresh tokens, use redisstore.New instead of the memory store.
 	platform, err := authorizer.New(appID, secret, authorizer.NewMemoryStore(), authorizer.WithLogger(log))
 	if err != nil {
 		return nil, err

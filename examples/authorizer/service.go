@@ -29,8 +29,8 @@ func (s *service) routes() http.Handler {
 	return mux
 }
 
-// handle answers with the text of f, which is HTML, or with a status for its error. The error itself goes to the log:
-// it says what to do.
+// handle responds with the HTML text that f returns, or with a status for its error. It logs the error, which says what
+// to do.
 func (s *service) handle(f func(*http.Request) (string, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text, err := f(r)
@@ -54,7 +54,7 @@ func (s *service) handle(f func(*http.Request) (string, error)) http.HandlerFunc
 	}
 }
 
-// authorize returns a page with the link to WeChat's page. WeChat wants a link, and not a redirect.
+// authorize returns a page with the link to WeChat's page. WeChat requires a link; a redirect does not work.
 func (s *service) authorize(r *http.Request) (string, error) {
 	link, err := s.platform.AuthorizationURL(r.Context(), s.url+"/authorized")
 	return `<a href="` + html.EscapeString(link) + `">Authorize</a>`, err

@@ -1,11 +1,11 @@
 // Mirror keeps a table of an account's followers in an SQLite database, with package mirror.
 //
-//	go run . -db mirror.db               # all followers, with their profiles; later: who is new, who has left
-//	go run . -db mirror.db -profiles 24h # also read the profiles again that are older than a day
-//	go run . -db mirror.db -reconcile    # openids only, at one call for each 10,000 followers
+//	go run . -db mirror.db               # all followers with their profiles; later runs only read new profiles
+//	go run . -db mirror.db -profiles 24h # also read profiles again that are older than a day
+//	go run . -db mirror.db -reconcile    # only openids, with one call for each 10,000 followers
 //
-// If it is stopped or killed, the next run resumes. docs/mirror.md shows how pushes keep the table true between two
-// runs, and the columns of the table.
+// If it is stopped or killed, the next run resumes. docs/mirror.md shows how pushes keep the table up to date between
+// two runs, and describes the columns of the table.
 //
 // By default it uses an in-memory account. With WECHAT_APPID and WECHAT_SECRET set, it reads the real account and
 // changes nothing there.
@@ -96,9 +96,9 @@ func update(
 	return nil
 }
 
-// open opens a database, and creates it if there is none.
+// open opens a database, and creates it if it does not exist.
 func open(file string) (*sql.DB, error) {
-	// SQLite would create a file that others can read.
+	// SQLite would create a file that other users can read.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

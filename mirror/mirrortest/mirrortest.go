@@ -1,4 +1,4 @@
-// Package mirrortest checks that a [mirror.Store] does what package mirror needs, for those who write their own.
+// Package mirrortest tests implementations of [mirror.Store].
 //
 //	func TestStore(t *testing.T) {
 //		mirrortest.Run(t, mirrortest.Config{New: func(t *testing.T) mirror.Store { return newStore(t) }})
@@ -21,19 +21,20 @@ import (
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
-// Config says which store to check.
+// Config configures [Run].
 type Config struct {
-	// New returns an empty store. Run opens it. It is called once for each subtest.
+	// New returns a new, empty store. It is called once for each subtest. Run calls Open with [AppID]. New is required.
 	New func(t *testing.T) mirror.Store
-	// Followers returns the followers in a store with their profiles, in any order; nil if the store cannot tell.
-	// A follower without a profile has only the openid.
+	// Followers returns the profiles of the followers in a store, in any order; a follower without a profile has only
+	// the openid. It is optional: without it, Run does not check the profiles.
 	Followers func(t *testing.T, store mirror.Store) []wechatuser.UserInfo
 }
 
-// AppID is the account that Run opens stores for.
+// AppID is the app ID with which [Run] opens the stores.
 const AppID = "wx0000000000000001"
 
-// Run runs all checks, each as a subtest. It uses synthetic openids.
+// Run tests the store that cfg.New returns, with a subtest for each rule of [mirror.Store], also for concurrent use. It
+// uses synthetic openids.
 func Run(t *testing.T, cfg Config) {
 	t.Helper()
 	for _, c := range []struct {
@@ -88,7 +89,7 @@ func (f *fixture) equal(what string, want, got any) {
 	}
 }
 
-// follows, left and bare return statements.
+// follows returns a statement that a user follows, with a profile.
 func follows(ticket int64, openID string) mirror.Statement {
 	s := bare(ticket, openID)
 	s.Profile = &wechatuser.UserInfo{OpenID: openID, Subscribe: 1, SubscribeTime: 1_700_000_000 + ticket,
@@ -96,10 +97,12 @@ func follows(ticket int64, openID string) mirror.Statement {
 	return s
 }
 
+// bare returns a statement that a user follows, without a profile.
 func bare(ticket int64, openID string) mirror.Statement {
 	return mirror.Statement{Ticket: ticket, OpenID: openID, At: start.Add(time.Duration(ticket) * time.Second)}
 }
 
+// left returns a statement that a user has left.
 func left(ticket int64, openID string) mirror.Statement {
 	s := bare(ticket, openID)
 	s.LeftAt = s.At.Add(-time.Minute)
@@ -126,7 +129,7 @@ func (f *fixture) followers() []string {
 	return list
 }
 
-// profiles returns what is known of the followers, sorted by openid, or false if the store cannot tell.
+// profiles returns the profiles of the followers, sorted by openid, or false without Config.Followers.
 func (f *fixture) profiles() ([]wechatuser.UserInfo, bool) {
 	f.Helper()
 	if f.cfg.Followers == nil {
@@ -194,7 +197,7 @@ func (f *fixture) tickets() {
 	}
 }
 
-// concurrently runs f n times at once.
+// concurrently calls run n times at once.
 func (f *fixture) concurrently(n int, run func(i int) error) {
 	f.Helper()
 	errs := make([]error, n)
@@ -258,7 +261,7 @@ func (f *fixture) bareStatement() {
 	}
 }
 
-// A list has said that the user follows after the profile was asked for, and before it is stored.
+// A list says that the user follows after the request for the profile, and before the profile is stored.
 func (f *fixture) lateProfile() {
 	is := func(step string, ticket int64) {
 		f.Helper()
@@ -358,7 +361,7 @@ func (f *fixture) purge() {
 	f.put(left(1, "oFAKE1"), left(20, "oFAKE2"), left(5, "oFAKE3"), follows(1, "oFAKE4"))
 	back := func(want ...string) {
 		f.Helper()
-		// A row that is gone does not stop an old statement.
+		// An openid whose row is deleted is unknown, even to an old list.
 		unknown, _, err := f.Listed(f.ctx,
 			mirror.Listing{Ticket: 1, At: start, OpenIDs: []string{"oFAKE1", "oFAKE2", "oFAKE3"}})
 		f.must(err)
@@ -390,7 +393,7 @@ func (f *fixture) walks() {
 	is("reconcile", mirror.Walk{})
 	f.must(f.SaveWalk(f.ctx, "full", 0, mirror.Walk{Ticket: 4, Started: start})) // another process was first
 	is("full", first)
-	first.Place, first.Listed = "oFAKE1", 1000
+	first.Cursor, first.Listed = "oFAKE1", 1000
 	f.must(f.SaveWalk(f.ctx, "full", 3, first))
 	is("full", first)
 	f.must(f.SaveWalk(f.ctx, "full", 3, first)) // changes nothing

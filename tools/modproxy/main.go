@@ -1,11 +1,11 @@
-// Modproxy writes the modules of this repository into a folder that serves as a module proxy, as if they were released
-// with this version. So "go get" and "go install" can be tried before a release.
+// Modproxy writes the modules of this repository, as if released with a version, to a folder that serves as a module
+// proxy. It is for testing "go get" and "go install" before a release.
 //
 //	go run ./tools/modproxy -version v0.1.0 folder
 //	GOPROXY=file:///folder,… GONOSUMDB=github.com/wechatuser go install …/cmd/wechatuser@v0.1.0
 //
-// A module is what git knows of its folder, without nested modules; uncommitted changes count. What the modules require
-// of each other becomes the version.
+// A module consists of the files of its folder that git tracks or does not ignore, with uncommitted changes and without
+// nested modules. The modules require each other with the given version.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// write writes all modules that users may require. For each it prints the path, and the packages to import.
+// write writes all modules that are released. For each it prints the path of the module and those of its packages.
 func write(root, proxy, version string) error {
 	all, err := modules.All(root)
 	if err != nil {
@@ -60,7 +60,7 @@ func write(root, proxy, version string) error {
 	return nil
 }
 
-// release writes a module into the proxy: https://go.dev/ref/mod#goproxy-protocol.
+// release writes a module to the proxy; see https://go.dev/ref/mod#goproxy-protocol.
 func release(root, proxy string, m modules.Module, version string) error {
 	dir := filepath.Join(root, filepath.FromSlash(m.Dir))
 	mod, err := releasedMod(dir, m, version)
@@ -107,7 +107,7 @@ func releasedMod(dir string, m modules.Module, version string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(copied, "go.mod"))
 }
 
-// pack returns the zip file of a module with this go.mod: https://go.dev/ref/mod#zip-files.
+// pack returns the zip file of a module with this go.mod; see https://go.dev/ref/mod#zip-files.
 func pack(dir, prefix string, mod []byte) ([]byte, error) {
 	files, err := modules.Files(dir)
 	if err != nil {

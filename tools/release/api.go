@@ -12,10 +12,10 @@ import (
 
 const apidiff = "golang.org/x/exp/cmd/apidiff@v0.0.0-20261014143641-f0251eb4aa3e"
 
-// apiChanges are the changes of the API of all packages that users import, as apidiff describes them.
+// apiChanges holds the API changes of all packages that users import, as described by apidiff.
 type apiChanges struct{ incompatible, compatible []string }
 
-// needs returns the least step from a version that the changes are allowed in: docs/versioning.md.
+// needs returns the smallest step from the last version that allows the changes; see docs/versioning.md.
 func (c apiChanges) needs(last version) step {
 	switch {
 	case len(c.incompatible) > 0 && last[0] > 0:
@@ -38,12 +38,12 @@ func (c apiChanges) describe(last string) string {
 		}
 	}
 	if b.Len() == 0 {
-		return "The API is that of " + last + ".\n"
+		return "The API has not changed since " + last + ".\n"
 	}
 	return b.String()
 }
 
-// compareAPI compares the API with that of a tag, package by package.
+// compareAPI returns the changes of the API since a tag.
 func compareAPI(root, tag string, now []modules.Module) (c apiChanges, err error) {
 	dir, err := os.MkdirTemp("", "release")
 	if err != nil {
@@ -92,7 +92,7 @@ func compareAPI(root, tag string, now []modules.Module) (c apiChanges, err error
 	return c, nil
 }
 
-// packagesOf returns the folder of the module of each package that users may import.
+// packagesOf returns, for each package that users can import, the folder of its module.
 func packagesOf(root string, all []modules.Module) (map[string]string, error) {
 	dirs := map[string]string{}
 	for _, m := range all {
@@ -126,21 +126,22 @@ type differ struct {
 	env []string
 }
 
-// install builds apidiff with the Go that is in use, since it reads what that one writes, or a newer one if it must.
+// install builds apidiff with the Go version in use, whose export data it has to read, or with a newer one if apidiff
+// requires it.
 func (d *differ) install() error {
 	settings, err := run(".", nil, "go", "env", "GOVERSION", "GOFLAGS")
 	if err != nil {
 		return err
 	}
 	lines := strings.Split(settings, "\n")
-	// What is compiled in one folder serves another one with the same files.
+	// With -trimpath, compiled packages are cached across folders with the same files.
 	d.env = []string{"GOFLAGS=" + lines[1] + " -trimpath"}
 	name, _, _ := strings.Cut(lines[0], " ")
 	_, err = run(".", []string{"GOBIN=" + d.bin, "GOTOOLCHAIN=" + name + "+auto"}, "go", "install", apidiff)
 	return err
 }
 
-// compare adds the changes of a package between the modules in two folders.
+// compare adds the changes of a package between two folders of its module.
 func (d *differ) compare(c *apiChanges, pkg, from, to, export string) error {
 	program := filepath.Join(d.bin, "apidiff")
 	if _, err := run(from, d.env, program, "-w", export, pkg); err != nil {

@@ -10,11 +10,12 @@ import (
 
 var releaseHeading = regexp.MustCompile(`(?m)^## \[(.+?)\](?: - (.*))?$`)
 
-// checkChangelog returns an error unless the changelog has nothing unreleased, and then the version with its date.
+// checkChangelog returns an error unless the section [Unreleased] is empty and the next one is that of the version,
+// with a date.
 func checkChangelog(text string, next version, now time.Time) error {
 	headings := releaseHeading.FindAllStringSubmatchIndex(text, -1)
 	if len(headings) < 2 {
-		return errors.New("the first two headings are to be ## [Unreleased] and that of the version")
+		return errors.New("the first two headings must be ## [Unreleased] and that of the version")
 	}
 	if name := text[headings[0][2]:headings[0][3]]; name != "Unreleased" {
 		return fmt.Errorf("the first heading is [%s] instead of [Unreleased]", name)
@@ -36,7 +37,7 @@ func checkChangelog(text string, next version, now time.Time) error {
 		return fmt.Errorf("the date of %s: %w", next, err)
 	}
 	if date.After(now.UTC().AddDate(0, 0, 1)) {
-		return fmt.Errorf("the date of %s is %s, which is to come", next, date.Format(time.DateOnly))
+		return fmt.Errorf("the date of %s is %s, which is in the future", next, date.Format(time.DateOnly))
 	}
 	end := len(text)
 	if len(headings) > 2 {

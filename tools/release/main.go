@@ -1,6 +1,6 @@
-// Release prepares a release: it checks that the changelog and the version are right for what has changed, sets the
-// version, and prints the commands that commit, tag and push. It changes only files of this folder, and runs no command
-// that changes something elsewhere.
+// Release prepares a release. It checks the changelog, and whether the changes of the API allow the version; it sets
+// the version in all modules, and prints the commands that commit, tag and push. It changes only files in the working
+// tree, and nothing remote.
 //
 //	go run ./tools/release v0.2.0
 //
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// prepare checks everything before it changes anything.
+// prepare runs all checks, then sets the version, and prints the remaining commands.
 func prepare(root, name string, now time.Time, out io.Writer) error {
 	next, err := parseVersion(name)
 	if err != nil {
@@ -45,7 +45,7 @@ func prepare(root, name string, now time.Time, out io.Writer) error {
 		return err
 	}
 	if changed != "" {
-		return fmt.Errorf("commit or remove what has changed:\n%s", changed)
+		return fmt.Errorf("there are uncommitted changes; commit or remove them:\n%s", changed)
 	}
 	tags, err := git(root, "tag", "--list", "v*", "--merged", "HEAD")
 	if err != nil {
@@ -87,8 +87,8 @@ func prepare(root, name string, now time.Time, out io.Writer) error {
 
 var constant = regexp.MustCompile(`(?m)^const release = ".*"$`)
 
-// setVersion sets the version in the code, and what the modules require of each other, also those that are not
-// released: a module cannot require an older version than those that it requires.
+// setVersion sets the version in version.go, and the versions with which the modules require each other. This includes
+// modules that are not released, because a module cannot require an older version than its dependencies do.
 func setVersion(root string, next version, all []modules.Module) error {
 	file := filepath.Join(root, "version.go")
 	text, err := os.ReadFile(file)
@@ -111,7 +111,7 @@ func setVersion(root string, next version, all []modules.Module) error {
 	return nil
 }
 
-// printCommands prints what is left to do. A module that others require gets its tag before them.
+// printCommands prints the remaining commands. A module is tagged before the modules that require it.
 func printCommands(root string, next version, all []modules.Module, out io.Writer) error {
 	changed, err := git(root, "status", "--porcelain")
 	if err != nil {
@@ -137,7 +137,7 @@ func printCommands(root string, next version, all []modules.Module, out io.Write
 	return nil
 }
 
-// git returns what a git command prints.
+// git runs a git command and returns its output.
 func git(dir string, args ...string) (string, error) { return run(dir, nil, "git", args...) }
 
 func run(dir string, env []string, name string, args ...string) (string, error) {

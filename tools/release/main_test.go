@@ -42,7 +42,7 @@ func testRelease(t *testing.T, dir string) {
 
 	out := prepareIn(t, dir, "v0.0.10")
 
-	assert.Contains(t, out, "The API is that of v0.0.9.\n")
+	assert.Contains(t, out, "The API has not changed since v0.0.9.\n")
 	origin := t.TempDir()
 	command(t, origin, "git", "init", "--quiet", "--bare", ".")
 	command(t, dir, "git", "remote", "add", "origin", origin)
@@ -123,7 +123,7 @@ func TestReleaseWithAnIncompatibleChange(t *testing.T) {
 	assert.Empty(t, command(t, dir, "git", "status", "--porcelain"))
 	changelog := filepath.Join(dir, "CHANGELOG.md")
 	write(t, changelog, strings.Replace(read(t, changelog), "[0.0.11]", "[0.1.0]", 1))
-	assert.ErrorContains(t, prepare(dir, "v0.1.0", today, &out), "commit or remove what has changed:\n M CHANGELOG.md")
+	assert.ErrorContains(t, prepare(dir, "v0.1.0", today, &out), "there are uncommitted changes; commit or remove them:\n M CHANGELOG.md")
 	commit(t, dir, "the right version")
 	assert.ErrorContains(t, prepare(dir, "v0.0.11", today, &out), "the heading after [Unreleased] is [0.1.0]")
 	prepareIn(t, dir, "v0.1.0")
@@ -176,7 +176,7 @@ func TestCheckChangelog(t *testing.T) {
 	const unreleased = "# Changelog\n\n## [Unreleased]\n"
 	for want, text := range map[string]string{
 		"": unreleased + "\n## [0.2.0] - 2026-11-28\n\n### Added\n\n- A\n\n## [0.1.0] - 2026-01-01\n",
-		"the first two headings are to be ## [Unreleased] and that of the version": unreleased,
+		"the first two headings must be ## [Unreleased] and that of the version": unreleased,
 		"the first heading is [0.2.0] instead of [Unreleased]": "## [0.2.0] - 2026-11-28\n" +
 			"- A\n## [0.1.0]\n",
 		"[Unreleased] is not empty: move it below a heading ## [0.2.0] - 2026-11-28": unreleased +
@@ -184,8 +184,8 @@ func TestCheckChangelog(t *testing.T) {
 		"the heading after [Unreleased] is [0.1.0] instead of [0.2.0]": unreleased +
 			"## [0.1.0] - 2026-01-01\n- A\n",
 		"v0.2.0 has no date": unreleased + "## [0.2.0]\n- A\n",
-		"the date of v0.2.0 is 2026-12-28, which is to come": unreleased + "## [0.2.0] - 2026-12-28\n- A\n",
-		"v0.2.0 has no lines":                                unreleased + "## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
+		"the date of v0.2.0 is 2026-12-28, which is in the future": unreleased + "## [0.2.0] - 2026-12-28\n- A\n",
+		"v0.2.0 has no lines": unreleased + "## [0.2.0] - 2026-11-28\n\n## [0.1.0]\n- A\n",
 	} {
 		err := checkChangelog(text, version{0, 2, 0}, today)
 		if want == "" {

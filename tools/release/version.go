@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// version is a version of a release: major, minor, patch.
+// version is the version of a release: major, minor, patch.
 type version [3]int
 
 func (v version) String() string { return fmt.Sprintf("v%d.%d.%d", v[0], v[1], v[2]) }
 
-// parseVersion accepts no pre-releases: "go get" would not find them.
+// parseVersion parses a version. It refuses pre-releases, which "go get" does not select by default.
 func parseVersion(name string) (v version, err error) {
 	if _, err := fmt.Sscanf(name, "v%d.%d.%d", &v[0], &v[1], &v[2]); err != nil || v.String() != name ||
 		slices.Min(v[:]) < 0 {
@@ -33,7 +33,7 @@ func latest(tags []string) (last *version) {
 	return last
 }
 
-// step is how far a version is from the one before it.
+// step is the kind of a new version: major, minor or patch.
 type step int
 
 const (
@@ -46,7 +46,7 @@ func (s step) String() string {
 	return [...]string{"patch version", "minor version", "major version"}[s]
 }
 
-// stepTo returns the step from the last version, if any, to the next one, which must be one of the three after it.
+// stepTo returns the step from the last version to the next one. It returns an error unless next follows last directly.
 func (v *version) stepTo(next version) (step, error) {
 	if v == nil {
 		return major, nil

@@ -15,10 +15,10 @@ type line struct {
 	command bool // what the user typed
 }
 
-// The size of the picture, in pixels of its own; the reader's screen scales it.
+// The size of the picture, in units of the SVG.
 const (
-	columns     = 130 // a longer line goes on in the next one
-	cell        = 8.0 // width of a column
+	columns     = 130 // longer lines are wrapped
+	cell        = 8.0 // the width of a column
 	lineHeight  = 20
 	titleHeight = 38
 	padding     = 18
@@ -74,13 +74,13 @@ func draw(shown []line) []byte {
 	return svg.Bytes()
 }
 
-// segment is a text without spaces at a column. Its characters have the same width.
+// segment is a text without spaces that begins at a column. All of its characters have the same width.
 type segment struct {
 	text          string
 	column, width int
 }
 
-// write writes a segment. It has the width of its columns in whatever font the reader has.
+// write writes a segment. It sets the width of the text, so that columns are aligned in every font.
 func write(to *bytes.Buffer, s segment, y int, class string) {
 	if class != "" {
 		class = fmt.Sprintf(" class=%q", class)
@@ -108,9 +108,9 @@ func wrap(text string) (rows []string) {
 	return append(rows, text[from:])
 }
 
-// segments splits a row where its characters change between one and two columns, and at spaces.
+// segments splits a row at spaces, and where the width of the characters changes between one and two columns.
 func segments(row string) (list []segment) {
-	column, last := 0, 0 // last is the width of the characters of the last segment, 0 after a space
+	column, last := 0, 0 // last is the width of the previous character, or 0 after a space
 	for _, r := range row {
 		n := cells(r)
 		switch {
@@ -129,14 +129,14 @@ func segments(row string) (list []segment) {
 	return list
 }
 
-// wide are the characters of two columns that Chinese text has.
+// wide has the characters of Chinese texts that are two columns wide.
 var wide = &unicode.RangeTable{R16: []unicode.Range16{
 	{Lo: 0x2e80, Hi: 0xa4cf, Stride: 1}, // ideographs, and their punctuation
 	{Lo: 0xf900, Hi: 0xfaff, Stride: 1},
 	{Lo: 0xff00, Hi: 0xff60, Stride: 1}, // full-width forms
 }}
 
-// cells returns how many columns a character takes.
+// cells returns the number of columns of a character.
 func cells(r rune) int {
 	if unicode.Is(wide, r) {
 		return 2

@@ -1,9 +1,9 @@
-// Command termshot writes pictures of the command-line tool at work. It builds the tool, runs the commands of the
-// picture in a shell and draws what they print, in English and in Chinese:
+// Termshot draws pictures of a terminal that runs the command-line tool. It builds the tool, runs some commands in a
+// shell, and draws them with their output, once in English and once in Chinese:
 //
 //	go run ./tools/termshot
 //
-// The folder of the pictures is docs/images, or the argument. It needs a POSIX shell.
+// It writes to docs/images, or to the folder that is its argument. It needs a POSIX shell.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"path/filepath"
 )
 
-// commands are what the picture shows.
+// commands has the commands that a picture shows.
 var commands = []string{
 	"wechatuser --sandbox doctor",
 	"wechatuser --sandbox fans | sed -n 4,300p > members.txt",
@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// record runs the commands in an empty folder. It returns what a terminal shows then.
+// record runs the commands in an empty folder and returns the lines that a terminal would show.
 func record(ctx context.Context, bin, locale string, commands []string) ([]line, error) {
 	dir, err := os.MkdirTemp("", "termshot-")
 	if err != nil {
@@ -81,10 +81,10 @@ func record(ctx context.Context, bin, locale string, commands []string) ([]line,
 		var out bytes.Buffer
 		cmd := exec.CommandContext(ctx, "sh", "-c", command)
 		cmd.Dir = dir
-		// No settings and no proxy of the user's.
+		// Do not use the settings and the proxy of the user.
 		path := bin + string(os.PathListSeparator) + os.Getenv("PATH")
 		cmd.Env = []string{"PATH=" + path, "HOME=" + dir, "LANG=" + locale}
-		cmd.Stdout, cmd.Stderr = &out, &out // the same writer: in the order of a terminal
+		cmd.Stdout, cmd.Stderr = &out, &out // one writer, so that the order is that of a terminal
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", command, err, &out)
 		}
