@@ -42,9 +42,10 @@ func (a *app) mirrorCommand() *cobra.Command {
 	cmd := a.command(&cobra.Command{
 		Use:   "mirror",
 		Short: a.tr("Keep a table of the followers in a database", "在数据库中维护与公众号一致的用户表"),
-		Long: a.tr(`Keep a table of the account's followers in a database: SQLite, PostgreSQL, MySQL or MariaDB. Nothing is changed
-in the account. The first run reads everybody, later ones who is new and who has left. What is kept of somebody who has
-left is deleted. docs/mirror.md describes the table.
+		Long: a.tr(`Keep a table of the account's followers in a database: SQLite, PostgreSQL, MySQL or MariaDB. Nothing is
+changed in the account. The first run reads everybody, later ones who is new and who has left. It can be stopped or
+killed at any moment: within a day, the next run resumes. What is kept of somebody who has left is deleted.
+docs/mirror.md describes the table.
 
 With --listen it receives the account's pushes and goes on until Ctrl-C, so that the table follows at once: it reads all
 followers at the start, and compares the list again every day for the pushes that were lost. In the console, set the URL
@@ -56,11 +57,10 @@ memory pushes to it, of which users come and go.
 shows it:
 
   postgres://crm@db.example/crm         PGPASSWORD and ~/.pgpass work too
-  mysql://crm@db.example/crm?tls=true   MySQL and MariaDB
-
-It can be stopped or killed at any time: for a day, the next run resumes.`,
+  mysql://crm@db.example/crm?tls=true   MySQL and MariaDB`,
 			`在数据库（SQLite、PostgreSQL、MySQL 或 MariaDB）中维护与公众号一致的用户表，不修改账号中的任何数据。首次运行读取全部用户，
-之后只读取新增和取消关注的用户。用户取消关注后，其数据会被删除。表结构见 docs/mirror.md。
+之后只读取新增和取消关注的用户。可以随时中断，进程被强制结束也不受影响：一天之内重新执行即可继续。用户取消关注后，其数据会被删除。
+表结构见 docs/mirror.md。
 
 加上 --listen 可接收公众号的事件推送，持续运行直到按下 Ctrl-C，用户表随推送即时更新：启动时读取全部用户，之后每天对照一次列表，
 补上丢失的推送。在公众号后台填写 URL（http://…/wechat）、Token 和 EncodingAESKey；后两项与 WECHAT_PUSH_TOKEN、
@@ -70,9 +70,7 @@ WECHAT_PUSH_AES_KEY 一致，或与配置文件中账号的 push_token、push_ae
 --db 为 SQLite 文件，或 URL、DSN。含密码时请写入 WECHATUSER_DB，以免出现在进程列表中：
 
   postgres://crm@db.example/crm         也可使用 PGPASSWORD 和 ~/.pgpass
-  mysql://crm@db.example/crm?tls=true   MySQL 和 MariaDB
-
-可以随时中断，进程被强制结束也不受影响：一天之内重新执行即可继续。`),
+  mysql://crm@db.example/crm?tls=true   MySQL 和 MariaDB`),
 		Example: a.tr(`  wechatuser mirror --db followers.db
   wechatuser mirror --reconcile                       # openids only: who is new, who has left
   wechatuser mirror --profiles 168h                   # also read profiles again that are older than a week
@@ -92,15 +90,17 @@ WECHAT_PUSH_AES_KEY 一致，或与配置文件中账号的 push_token、push_ae
 		},
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.db, "db", "", a.tr("`database`: a file, URL or DSN; default: WECHATUSER_DB, or "+defaultMirrorDB,
+	flags.StringVar(&cfg.db, "db", "", a.tr(
+		"`database`: a file, URL or DSN; default: WECHATUSER_DB, or "+defaultMirrorDB,
 		"`数据库`：文件、URL 或 DSN，默认取自 WECHATUSER_DB，或为 "+defaultMirrorDB))
 	flags.StringVar(&cfg.prefix, "prefix", "wechat_", a.tr("`text` before the names of tables; each account needs its own",
 		"表名`前缀`；每个账号须使用各自的前缀"))
 	flags.BoolVar(&cfg.reconcile, "reconcile", false, a.tr("read openids only, one call for each 10,000",
 		"只读取 openid，每 1 万个用户一次调用"))
-	flags.DurationVar(&cfg.profiles, "profiles", -1, a.tr("also read profiles again that are older than this `age`, such as 168h",
+	flags.DurationVar(&cfg.profiles, "profiles", -1, a.tr(
+		"also read profiles again that are older than this `age`, such as 168h",
 		"同时重新读取早于此`时长`的用户信息，例如 168h"))
-	flags.Lookup("profiles").DefValue = "" // they are not read again
+	flags.Lookup("profiles").DefValue = "0s" // which is not shown: they are not read again
 	flags.BoolVar(&cfg.noProfiles, "no-profiles", false, a.tr("keep openids and times only", "只保存 openid 和时间"))
 	flags.BoolVar(&cfg.keepDepartures, "keep-departures", false, a.tr(
 		"keep a row of those who have left, without openid, for longer than two days",
@@ -162,8 +162,8 @@ type followerTable struct {
 }
 
 // openMirror opens the database and its tables.
-func (a *app) openMirror(ctx context.Context, c *wechatuser.Client, cfg mirrorConfig) (t *followerTable, err error) {
-	t = &followerTable{cfg: cfg}
+func (a *app) openMirror(ctx context.Context, c *wechatuser.Client, cfg mirrorConfig) (_ *followerTable, err error) {
+	t := &followerTable{cfg: cfg}
 	if t.Database, err = database.Parse(cfg.db); err != nil {
 		return nil, usageError(a.tr("the database must be a file, or a URL or DSN of PostgreSQL or MySQL",
 			"数据库须为文件，或 PostgreSQL、MySQL 的 URL 或 DSN"))
@@ -237,7 +237,8 @@ func (a *app) runMirror(ctx context.Context, cfg mirrorConfig) (err error) {
 	}
 	bar := a.newProgress(a.tr("Followers", "用户"), total)
 	start := time.Now()
-	report, err := walk(ctx, append(t.walkOptions(), mirror.WithProgress(func(p mirror.Progress) { bar.set(p.Listed) }))...)
+	progress := mirror.WithProgress(func(p mirror.Progress) { bar.set(p.Listed) })
+	report, err := walk(ctx, append(t.walkOptions(), progress)...)
 	bar.finish()
 	return a.printWalk(ctx, t, name, report, time.Since(start), err)
 }
@@ -259,7 +260,9 @@ func (t *followerTable) walkOptions() (opts []mirror.WalkOption) {
 }
 
 // mirrorPlans returns what a walk is about to do. How many have left is not known before.
-func (a *app) mirrorPlans(ctx context.Context, c *wechatuser.Client, t *followerTable) (plans []plan, total int, err error) {
+func (a *app) mirrorPlans(
+	ctx context.Context, c *wechatuser.Client, t *followerTable,
+) (plans []plan, total int, err error) {
 	const listPath, profiles = "/cgi-bin/user/get", "/cgi-bin/user/info/batchget"
 	page, err := c.GetFans(ctx, "")
 	if err != nil {
@@ -324,7 +327,8 @@ func (a *app) printWalk(
 	followers, _, countErr := t.store.Count(context.WithoutCancel(ctx), 0)
 	if a.json {
 		out := walkJSON{
-			name, t.Name, err == nil, followers, r.Listed, r.Resumed, r.Added, r.Profiles, r.Failed, r.Removed, r.Kept, r.Calls, "",
+			Walk: name, Database: t.Name, Complete: err == nil, Followers: followers, Listed: r.Listed, Resumed: r.Resumed,
+			Added: r.Added, Profiles: r.Profiles, Failed: r.Failed, Removed: r.Removed, Kept: r.Kept, Calls: r.Calls,
 		}
 		if err != nil {
 			out.Error = a.explain(err)

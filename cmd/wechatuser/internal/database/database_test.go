@@ -15,18 +15,21 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParse(t *testing.T) {
+	const host = "db.example"
 	for text, want := range map[string]Database{
-		"followers.db":                                     {Dialect: mirror.SQLite, Name: "followers.db"},
-		"a dir/f?x=1#2.db":                                 {Dialect: mirror.SQLite, Name: "a dir/f?x=1#2.db"},
-		"postgres://crm@db.example/crm":                    {Dialect: mirror.PostgreSQL, Name: "db.example/crm"},
-		"PostgreSQL://crm:p%40ss@db.example:5433/crm":      {Dialect: mirror.PostgreSQL, Name: "db.example/crm", HasPassword: true},
-		"postgres://crm@db.example/crm?password=x":         {Dialect: mirror.PostgreSQL, Name: "db.example/crm", HasPassword: true},
-		"host=db.example dbname=crm user=crm":              {Dialect: mirror.PostgreSQL, Name: "db.example/crm"},
-		"host=db.example dbname=crm password=x":            {Dialect: mirror.PostgreSQL, Name: "db.example/crm", HasPassword: true},
-		"mysql://crm@db.example/crm":                       {Dialect: mirror.MySQL, Name: "db.example:3306/crm"},
-		"mariadb://crm:a%2Fb@db.example:3307/crm?tls=true": {Dialect: mirror.MySQL, Name: "db.example:3307/crm", HasPassword: true},
-		"crm@tcp(db.example)/crm":                          {Dialect: mirror.MySQL, Name: "db.example:3306/crm"},
-		"crm:x@unix(/run/mysqld/sock)/crm":                 {Dialect: mirror.MySQL, Name: "/run/mysqld/sock/crm", HasPassword: true},
+		"followers.db":                                {Dialect: mirror.SQLite, Name: "followers.db"},
+		"a dir/f?x=1#2.db":                            {Dialect: mirror.SQLite, Name: "a dir/f?x=1#2.db"},
+		"postgres://crm@db.example/crm":               {Dialect: mirror.PostgreSQL, Name: host + "/crm"},
+		"PostgreSQL://crm:p%40ss@db.example:5433/crm": {Dialect: mirror.PostgreSQL, Name: host + "/crm", HasPassword: true},
+		"postgres://crm@db.example/crm?password=x":    {Dialect: mirror.PostgreSQL, Name: host + "/crm", HasPassword: true},
+		"host=db.example dbname=crm user=crm":         {Dialect: mirror.PostgreSQL, Name: host + "/crm"},
+		"host=db.example dbname=crm password=x":       {Dialect: mirror.PostgreSQL, Name: host + "/crm", HasPassword: true},
+		"mysql://crm@db.example/crm":                  {Dialect: mirror.MySQL, Name: host + ":3306/crm"},
+		"mariadb://crm:a%2Fb@db.example:3307/crm?tls=true": {
+			Dialect: mirror.MySQL, Name: host + ":3307/crm", HasPassword: true,
+		},
+		"crm@tcp(db.example)/crm":          {Dialect: mirror.MySQL, Name: host + ":3306/crm"},
+		"crm:x@unix(/run/mysqld/sock)/crm": {Dialect: mirror.MySQL, Name: "/run/mysqld/sock/crm", HasPassword: true},
 	} {
 		d, err := Parse(text)
 		require.NoError(t, err, text)
