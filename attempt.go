@@ -131,6 +131,9 @@ func (c *caller) attempt(ctx context.Context, req *request, token Token, res *Re
 	defer func() { o.mayBeApplied = o.mayBeApplied || resp.Repeated }()
 	res.StatusCode = resp.Status
 	secrets := newRedactor(c.secret(), req.secret, token.AccessToken)
+	if len(req.secrets) > 0 {
+		secrets = newRedactor(append([]string{c.secret(), token.AccessToken}, req.secrets...)...)
+	}
 
 	switch {
 	case err != nil && (resp.Status == 0 || timed.Err() != nil):
@@ -277,7 +280,7 @@ func rejection(req *request, res *Result, code Code, env *wire.Envelope, secrets
 		verdict: v,
 		err: &Error{
 			API: req.ep.api, Code: code, Message: msg.Text, RID: msg.RID, Hint: msg.Hint,
-			Attempts: res.Attempts, FailedOpenIDs: failed,
+			Attempts: res.Attempts, FailedOpenIDs: failed, withoutToken: req.ep.noAuth && !needsSecret(req.ep.api),
 		},
 		// Without a list of those that failed, nobody knows to whom it was applied.
 		mayBeApplied: v == unknown || v == partial && req.ep.max > 0 && len(failed) == 0,
@@ -298,7 +301,7 @@ func failedOpenIDs(req *request, env *wire.Envelope) (failed []string) {
 
 // foreignResponse returns the outcome of an attempt whose response is not the platform's.
 func foreignResponse(req *request, res *Result, resp *transport.Response, cause error, secrets redact.Redactor) outcome {
-	err := newResponseError(req.ep.api, res.Attempts, resp, cause, secrets)
+	err := newResponseError(req, res.Attempts, resp, cause, secrets)
 	o := outcome{
 		err:        err,
 		retryAfter: err.RetryAfter,
@@ -311,18 +314,20 @@ func foreignResponse(req *request, res *Result, resp *transport.Response, cause 
 	return o
 }
 
-func newResponseError(api string, attempts int, resp *transport.Response, cause error, secrets redact.Redactor) *ResponseError {
+func newResponseError(
+	req *request, attempts int, resp *transport.Response, cause error, secrets redact.Redactor,
+) *ResponseError {
 	if cause == nil {
 		cause = errors.New(statusText(resp.Status))
 	}
 	secrets = secrets.Prepared()
 	e := &ResponseError{
-		API: api, StatusCode: resp.Status, Attempts: attempts,
+		API: req.ep.api, StatusCode: resp.Status, Attempts: attempts,
 		RetryAfter:  parseRetryAfter(resp.Header.Get("Retry-After")),
 		ContentType: resp.Header.Get("Content-Type"),
 		Err:         secrets.Error(cause),
 	}
-	if isTokenAPI(api) {
+	if e.described = len(req.secrets) > 0; e.described || isTokenAPI(req.ep.api) {
 		e.ContentType, _, _ = mime.ParseMediaType(e.ContentType)
 		e.Snippet = describeBody(resp.Body, secrets)
 	} else {

@@ -202,14 +202,7 @@ func isLost(ctx context.Context, err error) bool {
 
 // isTokenError reports whether a call failed because it got no token, so that it was not sent.
 func isTokenError(err error) bool {
-	var (
-		refusal   *Error
-		transport *TransportError
-		response  *ResponseError
-	)
-	return errors.As(err, &refusal) && isTokenAPI(refusal.API) ||
-		errors.As(err, &transport) && isTokenAPI(transport.API) ||
-		errors.As(err, &response) && isTokenAPI(response.API)
+	return isOfAPI(err, func(api string) bool { return isTokenAPI(api) || isAuthorizerAPI(api) })
 }
 
 // tagExists asks the platform, once in a job, whether the tag exists: it is known to reject the IDs of tags that do.

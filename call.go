@@ -275,7 +275,11 @@ func (c *caller) refreshError(ctx context.Context, req *request, attempts int, e
 	if errors.Is(err, errNoOtherToken) {
 		return rejection // it says it best
 	}
-	if fromSource := c.tokenSource != nil || c.cloud == cloudToken; fromSource && ctx.Err() == nil {
+	fromSource := c.tokenSource != nil || c.cloud == cloudToken
+	if isOfAPI(err, isAuthorizerAPI) && errors.Is(err, ErrTemporary) {
+		fromSource = false // the token will be there again, as one that the client fetches itself
+	}
+	if fromSource && ctx.Err() == nil {
 		return fmt.Errorf("%w; there is no other token: %w", rejection, err)
 	}
 	if limit := (*tokenLimitError)(nil); errors.As(err, &limit) && limit.Last == nil {

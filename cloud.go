@@ -1,6 +1,7 @@
 package wechatuser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (c *config) authParam(ep *endpoint, token Token) (name, value string) {
 	case c.cloud == cloudToken:
 		return "cloudbase_access_token", token.AccessToken
 	default:
-		return "access_token", token.AccessToken
+		return cmp.Or(ep.tokenParam, "access_token"), token.AccessToken
 	}
 }
 

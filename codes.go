@@ -106,6 +106,16 @@ const (
 	CodeAPICategoryUnconfirmed Code = 61016 // permission set of the API not confirmed
 )
 
+// The tokens of a third-party platform (第三方平台).
+const (
+	CodeAuthorizationVoided Code = 42007 // password of the account changed: it has to authorize again
+	CodeTicketExpired       Code = 61005 // component_verify_ticket older than 12 hours
+	CodeInvalidTicket       Code = 61006 // component_verify_ticket wrong
+	CodeAuthCodeExpired     Code = 61010 // authorization_code used or expired
+	CodeInvalidComponent    Code = 61011 // app ID is not that of a platform
+	CodeInvalidRefreshToken Code = 61023 // authorizer_refresh_token replaced or wrong
+)
+
 // The migration from another account.
 const (
 	CodeMigrationInvalidAppID   Code = 63178 // from_appid wrong, or not migrated yet

@@ -58,9 +58,10 @@ func (c Code) isPermanentTokenFailure() bool {
 func Codes() []Code { return slices.Sorted(maps.Keys(codeTable)) }
 
 const (
-	allCodesURL = "https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html"
-	cloudURL    = "https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/faq.html"
-	oldTagsURL  = "https://developers.weixin.qq.com/doc/offiaccount/User_Management/User_Tag_Management.html"
+	allCodesURL       = "https://developers.weixin.qq.com/doc/oplatform/developers/errCode/errCode.html"
+	cloudURL          = "https://developers.weixin.qq.com/minigame/dev/wxcloudrun/src/guide/weixin/faq.html"
+	componentTokenURL = "https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/ThirdParty/token/component_access_token.html"
+	oldTagsURL        = "https://developers.weixin.qq.com/doc/offiaccount/User_Management/User_Tag_Management.html"
 )
 
 const (
@@ -74,7 +75,10 @@ const (
 	remedyNotices   = "read the account's notices on mp.weixin.qq.com"
 	remedyAdmin     = "ask the account's administrator to confirm the call in WeChat, then try again"
 	remedyOpenID    = "check that the openid belongs to this account"
-	remedySkip      = "leave the user out until they follow the account"
+	remedyAuthorize = "ask the account's administrator to authorize the third-party platform again"
+	remedyTicket    = "check that the pushes to the event URL of the third-party platform arrive, one every 10 minutes, and " +
+		"use the latest ticket"
+	remedySkip = "leave the user out until they follow the account"
 )
 
 // codeTable is all that the SDK knows about the codes.
@@ -571,7 +575,7 @@ var codeTable = map[Code]struct {
 		text:   "component is not authorized by this account",
 		en:     "the account has not authorized the third-party platform",
 		zh:     "账号未授权给该第三方平台",
-		remedy: "ask the account's administrator to authorize the third-party platform",
+		remedy: "ask the account's administrator to authorize the third-party platform, and check that the app ID is right",
 		class:  classPermission,
 	},
 	CodeClientIPNotRegistered: {
@@ -595,6 +599,56 @@ var codeTable = map[Code]struct {
 		remedy: "confirm the permission set at the third-party platform, and get the account verified",
 		class:  classPermission,
 	},
+
+	CodeAuthorizationVoided: {
+		text:   "access_token and refreshtoken exception",
+		en:     "the account's password was changed, which ends its authorization of the third-party platform",
+		zh:     "用户修改微信密码，accesstoken 和 refreshtoken 失效，需要重新授权",
+		remedy: remedyAuthorize,
+		class:  classCredential,
+	},
+	CodeTicketExpired: {
+		text:   "component ticket is expired",
+		en:     "the component_verify_ticket is older than 12 hours",
+		zh:     "component_verify_ticket 已过期",
+		remedy: remedyTicket,
+		class:  classCredential,
+		doc:    componentTokenURL,
+	},
+	CodeInvalidTicket: {
+		text:   "component ticket is invalid",
+		en:     "the component_verify_ticket is not one that WeChat pushed to this third-party platform",
+		zh:     "component_verify_ticket 无效",
+		remedy: remedyTicket,
+		class:  classCredential,
+		doc:    componentTokenURL,
+	},
+	CodeAuthCodeExpired: {
+		text: "code is expired",
+		en:   "the authorization_code was used before, or is an hour old",
+		zh:   "授权码已使用或已过期",
+		remedy: "take the authorization_code of the latest push or callback, complete with what is before its @@@; " +
+			"if there is none, ask the account's administrator to authorize again",
+		class: classInvalidArgument,
+		doc:   "https://developers.weixin.qq.com/community/develop/doc/0002cec7a6c6b81e0befa61b956400",
+	},
+	CodeInvalidComponent: {
+		text:   "invalid component",
+		en:     "the app ID is not that of a third-party platform",
+		zh:     "该 AppID 不是第三方平台的 AppID",
+		remedy: "use the app ID and the app secret of the third-party platform, not those of an account",
+		class:  classCredential,
+		doc:    componentTokenURL,
+	},
+	CodeInvalidRefreshToken: {
+		text:   "refresh_token is invalid",
+		en:     "the authorizer_refresh_token is wrong, or was replaced when the account authorized again",
+		zh:     "authorizer_refresh_token 无效，或已因重新授权而失效",
+		remedy: "read it again with getAuthorizerList, as package authorizer does; if there is no other, " + remedyAuthorize,
+		class:  classCredential,
+		doc:    "https://developers.weixin.qq.com/doc/knowledge/07e2d7fc2d6a1edf.html",
+	},
+
 	CodeMigrationInvalidAppID: {
 		text:   "appid wrong",
 		en:     "the old account's app ID is wrong, or its migration is not complete",

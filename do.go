@@ -31,6 +31,14 @@ type Request struct {
 	// after an attempt whose outcome is unknown, and its error then matches [ErrAmbiguous]. This holds for GET too,
 	// because some calls that only read have a small quota.
 	Idempotent bool
+	// TokenParam is the name of the query parameter with the access token. Defaults to access_token; the APIs of a
+	// third-party platform (第三方平台) take component_access_token.
+	TokenParam string
+	// WithoutToken sends the request without an access token, for an API whose body has a credential of its own.
+	WithoutToken bool
+	// Secrets are texts of Query and Body that no error may show, such as a refresh token. The errors of a request that
+	// has some show nothing of the body of a response either, which may have new ones.
+	Secrets []string
 }
 
 // Do calls any endpoint of the platform with this client's access token. The call is made like all others: a rejected
@@ -53,7 +61,9 @@ func (c *Client) Do(ctx context.Context, req Request, out any) error {
 	if err := checkOut(ep, out); err != nil {
 		return err
 	}
-	r := request{ep: ep, query: req.Query.Encode(), newResponse: func() response { return newAnyResponse(out) }}
+	r := request{
+		ep: ep, query: req.Query.Encode(), newResponse: func() response { return newAnyResponse(out) }, secrets: req.Secrets,
+	}
 	if req.Body != nil {
 		body, err := wire.Marshal(req.Body)
 		if err != nil {
@@ -71,7 +81,10 @@ func (c *Client) Do(ctx context.Context, req Request, out any) error {
 
 // endpoint returns the row that the endpoint would have in the table.
 func (r *Request) endpoint() *endpoint {
-	ep := &endpoint{api: r.API, method: r.Method, path: r.Path, write: !r.Idempotent, retry: retryNever}
+	ep := &endpoint{
+		api: r.API, method: r.Method, path: r.Path, write: !r.Idempotent, retry: retryNever,
+		noAuth: r.WithoutToken, tokenParam: r.TokenParam,
+	}
 	if ep.api == "" {
 		ep.api = r.Path
 	}
@@ -106,6 +119,9 @@ func (r *Request) check(ep *endpoint) error {
 		return ep.argumentError("Method", "%q: it must be GET or POST", r.Method)
 	case ep.method == http.MethodGet && r.Body != nil:
 		return ep.argumentError("Body", "a GET has no body: leave out Method, or pass POST")
+	case r.TokenParam != "" && (r.WithoutToken || !namesToken(r.TokenParam) || !plainName.MatchString(r.TokenParam)):
+		return ep.argumentError("TokenParam", "%q: it is the name of the parameter with the token, such as "+
+			"component_access_token, and empty with WithoutToken", r.TokenParam)
 	}
 	for _, row := range &endpoints {
 		if !row.noAuth {
@@ -127,6 +143,9 @@ func (r *Request) check(ep *endpoint) error {
 	}
 	return nil
 }
+
+// plainName matches the name of a query parameter.
+var plainName = regexp.MustCompile(`^[a-z_]+$`)
 
 func hasDotSegment(path string) bool {
 	for segment := range strings.SplitSeq(path, "/") {

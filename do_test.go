@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -439,4 +440,61 @@ func TestDoWithHTTPMock(t *testing.T) {
 	err := c.Do(t.Context(), wechatuser.Request{Method: http.MethodPost, Path: "/cgi-bin/media/get"}, nil)
 	require.ErrorContains(t, err, "wechatuser: /cgi-bin/media/get: no response to POST /cgi-bin/media/get")
 	assert.ErrorContains(t, err, "no responder found")
+}
+
+// The token parameter of a third-party platform, and requests with credentials of their own.
+func TestDoTokenParam(t *testing.T) {
+	req := wechatuser.Request{Path: "/cgi-bin/component/api_x", TokenParam: "component_access_token"}
+	s := testutil.Play(testutil.RespondJSON(testutil.OKBody), testutil.RespondJSON(testutil.OKBody))
+	require.NoError(t, testutil.NewClient(t, s).Do(t.Context(), req, nil))
+	require.NoError(t, testutil.NewClient(t, s).Do(t.Context(),
+		wechatuser.Request{Path: req.Path, Body: struct{}{}, WithoutToken: true}, nil))
+	require.Equal(t, 2, s.Count())
+	assert.Equal(t, url.Values{"component_access_token": {testutil.Token}}, s.Requests()[0].Query)
+	assert.Empty(t, s.Requests()[1].Query)
+
+	for _, wrong := range []wechatuser.Request{
+		{Path: req.Path, TokenParam: "token"},
+		{Path: req.Path, TokenParam: "access_token&x"},
+		{Path: req.Path, TokenParam: "access_token", WithoutToken: true},
+	} {
+		err := testutil.NewClient(t, s).Do(t.Context(), wrong, nil)
+		assert.ErrorIs(t, err, wechatuser.ErrInvalidArgument)
+		assert.ErrorContains(t, err, "TokenParam")
+	}
+	assert.Equal(t, 2, s.Count(), "nothing more was sent")
+}
+
+// 40001 of a request without a token is about a credential in its body.
+func TestDoWithoutTokenIsRejected(t *testing.T) {
+	s := testutil.Play(testutil.RespondJSON(`{"errcode":40001,"errmsg":"invalid credential"}`))
+	req := wechatuser.Request{Path: "/x", Body: struct{}{}, WithoutToken: true}
+	err := testutil.NewClient(t, s).Do(t.Context(), req, nil)
+	assert.ErrorIs(t, err, wechatuser.ErrCredential)
+	assert.NotErrorIs(t, err, wechatuser.ErrInvalidToken)
+	assert.Equal(t, 1, s.Count())
+}
+
+func TestDoShowsNoSecret(t *testing.T) {
+	const secret, fresh = "SENTINEL-refresh-token", "SENTINEL-next-refresh-token"
+	for name, respond := range map[string]func(*http.Request) (*http.Response, error){
+		"errmsg":    testutil.RespondJSON(`{"errcode":61023,"errmsg":"refresh_token is invalid: ` + secret + `"}`),
+		"cut body":  testutil.RespondJSON(`{"token":"` + fresh),
+		"wrong":     testutil.RespondJSON(`{"expires_in":"` + fresh + `"}`),
+		"HTML":      testutil.Respond(502, "<html><title>Bad</title>"+secret+fresh, "Content-Type", "text/html; x="+fresh),
+		"transport": func(*http.Request) (*http.Response, error) { return nil, errors.New("sending " + secret) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				req := wechatuser.Request{
+					Path: "/x", Body: map[string]string{"r": secret}, Secrets: []string{secret}, Idempotent: true,
+				}
+				err := testutil.NewClient(t, testutil.Play(respond)).Do(t.Context(), req, &struct {
+					ExpiresIn int `json:"expires_in"`
+				}{})
+				require.Error(t, err)
+				assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "SENTINEL")
+			})
+		})
+	}
 }

@@ -59,6 +59,8 @@ type endpoint struct {
 	retry  retryRule // after an unknown outcome
 	noAuth bool      // sent without access_token
 	page   string    // below docBase
+
+	tokenParam string // the query parameter with the token; empty for access_token
 }
 
 // docURL returns the address of the platform's page about the endpoint.

@@ -77,6 +77,8 @@ type Error struct {
 	// FailedOpenIDs are the openids that were not processed, if Code is [CodeSomeOpenIDsFailed].
 	FailedOpenIDs []string
 
+	withoutToken bool // a request of Do that had no access token
+
 	mark
 }
 
@@ -138,14 +140,36 @@ func (e *Error) Is(target error) bool {
 func (e *Error) class() class {
 	set := e.Code.class()
 	// A request with the app secret gets 40001 for a wrong secret, and any other request for a rejected token.
-	if e.Code == CodeInvalidCredential && (isTokenAPI(e.API) || e.API == endpoints[clearQuotaByAppSecret].api) {
+	if e.Code == CodeInvalidCredential && (e.withoutToken || needsSecret(e.API)) {
 		set = classCredential
 	}
 	return set | e.mark.class()
 }
 
+// needsSecret reports whether a request has the app secret and no access token.
+func needsSecret(api string) bool {
+	return isTokenAPI(api) || api == endpoints[clearQuotaByAppSecret].api
+}
+
 func isTokenAPI(api string) bool {
 	return api == endpoints[accessToken].api || api == endpoints[stableToken].api
+}
+
+// isAuthorizerAPI reports whether a call is a token request of package authorizer.
+func isAuthorizerAPI(api string) bool {
+	return api == "getAuthorizerAccessToken" || api == "getComponentAccessToken"
+}
+
+// isOfAPI reports whether err is the error of such a call.
+func isOfAPI(err error, is func(api string) bool) bool {
+	var (
+		refusal   *Error
+		transport *TransportError
+		response  *ResponseError
+	)
+	return errors.As(err, &refusal) && is(refusal.API) ||
+		errors.As(err, &transport) && is(transport.API) ||
+		errors.As(err, &response) && is(response.API)
 }
 
 // TransportError is a call without a response: the platform could not be reached, or the time ran out.
@@ -204,8 +228,9 @@ type ResponseError struct {
 	StatusCode int
 	// ContentType is the Content-Type of the response, without parameters for a token request.
 	ContentType string
-	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request, whose response may hold
-	// a token, it is only the length of the body and the title of an HTML page.
+	// Snippet is the beginning of the body, in which secrets are redacted. Of a token request and one with
+	// [Request.Secrets], whose response may hold a token, it is only the length of the body and the title of an HTML
+	// page.
 	Snippet string
 	// Err is what was wrong with the response.
 	Err error
@@ -213,6 +238,8 @@ type ResponseError struct {
 	Attempts int
 	// RetryAfter is how long the server asked to wait, 0 if it did not.
 	RetryAfter time.Duration
+
+	described bool // Snippet describes the body, because of Request.Secrets
 
 	unfit    bool // the platform's JSON, which does not fit the out of [Client.Do]
 	broken   bool // a list that is broken JSON: a part of it may be sound
@@ -242,7 +269,7 @@ func (e *ResponseError) Error() string {
 	}
 	switch {
 	case e.Snippet == "":
-	case isTokenAPI(e.API):
+	case e.described || isTokenAPI(e.API):
 		b.WriteString(": " + e.Snippet)
 	default:
 		fmt.Fprintf(&b, ": %q", e.Snippet)
@@ -341,6 +368,8 @@ func rebuildError(r redact.Redactor, err error) (error, bool) {
 	case *ArgumentError:
 		return &ArgumentError{API: r.Text(e.API), Field: r.Text(e.Field), Reason: r.Text(e.Reason)}, true
 	case *tokenLimitError:
+		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
+	case *tokencache.LimitError: // of package authorizer
 		return newTokenLimitError(e.Wait, r.Error(e.Last)), true
 	}
 	return nil, false

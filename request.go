@@ -32,6 +32,8 @@ type request struct {
 	beforeSend func() error
 	// secret is the app secret in the request, to be redacted in its errors; empty if there is none.
 	secret string
+	// secrets are other texts to redact. If there are some, an error shows nothing of a response's body.
+	secrets []string
 	// job is the state of the job that makes the call; nil for none.
 	job *jobState
 	// received is called with each response of the platform that is a success; nil for none.

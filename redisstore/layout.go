@@ -53,7 +53,7 @@ func Silenceper(prefix string) Layout {
 func (s *Store) loadFromLayouts(ctx context.Context, key string) (wechatuser.Token, error) {
 	rest, ours := strings.CutPrefix(key, "wechatuser:token:")
 	kind, appID, complete := strings.Cut(rest, ":")
-	if !ours || !complete {
+	if !ours || !complete || kind != "stable" && kind != "legacy" {
 		return wechatuser.Token{}, nil
 	}
 	for _, layout := range s.layouts {

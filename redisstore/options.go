@@ -75,7 +75,8 @@ func WithConnectTimeout(d time.Duration) Option {
 
 // WithKeyPrefix sets a prefix for all keys. They are "wechatuser:token:stable:" or "wechatuser:token:legacy:" followed
 // by the app ID, and the same with the suffix ":lock" or ":forced"; for pushes "wechatuser:push:", the app ID and a
-// hash. For [New] and [NewDeduplicator].
+// hash; and for a third-party platform those that begin with "wechatuser:token:component:",
+// "wechatuser:token:authorizer:", "wechatuser:ticket:" and "wechatuser:refresh:". For [New] and [NewDeduplicator].
 //
 // In Redis Cluster the prefix may be a hash tag, such as "{wechat}:", but need not be one.
 func WithKeyPrefix(prefix string) Option {

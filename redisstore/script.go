@@ -44,9 +44,12 @@ func runScript[T any](
 	})
 }
 
-// isRequired reports whether a client can't continue without the value under a key. That holds for legacy tokens: a
-// process that fetches one on its own invalidates those of all others.
-func isRequired(key string) bool { return strings.HasPrefix(key, "wechatuser:token:legacy:") }
+// isRequired reports whether a client can't continue without the value under a key. That holds for legacy tokens and
+// those of third-party platforms: a process that fetches one on its own can invalidate those of all others.
+func isRequired(key string) bool {
+	kind, _, _ := strings.Cut(strings.TrimPrefix(key, "wechatuser:token:"), ":")
+	return kind == "legacy" || kind == "component" || kind == "authorizer"
+}
 
 // tripFor returns the function that makes round trips for a key: doRequired if the key is required, otherwise do.
 func tripFor[T any](key string) tripFunc[T] {

@@ -14,14 +14,15 @@ import (
 )
 
 // Store keeps access tokens in Redis, for any number of accounts and processes. It is a [wechatuser.TokenStore], a
-// [wechatuser.TokenLocker] and a [wechatuser.TokenBudget].
+// [wechatuser.TokenLocker] and a [wechatuser.TokenBudget], and for third-party platforms an authorizer.Store
+// (package github.com/wechatuser/wechatuser/authorizer).
 //
 // A token is stored as the JSON {"access_token":"...","expires_at":"2006-01-02T15:04:05.000Z"}, which other programs
 // may read; its key expires with the token. A Store is safe for concurrent use and needs no Close.
 //
 // Load, Save, Delete and Lock return [ErrUnavailable] if Redis can't be used. For stable tokens they fail fast, since a
-// client can continue without the store. For legacy tokens, which a client must not fetch without the store, they wait
-// for Redis until their context ends.
+// client can continue without the store. For legacy tokens and those of third-party platforms, which must not be
+// fetched without the store, they wait for Redis until their context ends.
 type Store struct {
 	*config // a pointer, so that printing a copy of a Store shows no secret
 	rdb     redis.UniversalClient

@@ -53,13 +53,15 @@ type workerConfig struct {
 	IgnoreContexts bool // the go-redis client ignores contexts, as it does by default
 	NoRetries      bool // the go-redis client fails at once if Redis refuses connections
 	PerMinute      int  // the limit of calls
+	Platform       *platformConfig
 }
 
 // order is one line of a worker's input.
 type order struct {
 	// Do is "calls" for one call in each goroutine, "load" for calls in each goroutine until "stop", or "take" to
 	// wait for the limiter in each goroutine until Count calls are allowed; "push" to receive a push, with a function
-	// that hangs or not. With an empty Do a worker only reports its counters.
+	// that hangs or not. With an empty Do a worker only reports its counters. In a worker of a platform it is "accounts"
+	// for a call of each account, or "die" to end just before the next refresh token is saved.
 	Do         string
 	Goroutines int
 	Count      int
@@ -77,6 +79,7 @@ type outcome struct {
 	StoreErrors   int         // those of them that failed
 	Commands      int         // Redis commands of the store and the limiter, sent or tried
 	Taken         []time.Time // when the limiter allowed a call
+	Leaked        string      // how a secret begins that was in a log line or an error
 	Status        int         // of the response to a push
 	Handled       int         // pushes that were handled
 }
@@ -160,6 +163,9 @@ func (o *outcome) add(other outcome) {
 	if o.Error == "" {
 		o.Error = other.Error
 	}
+	if o.Leaked == "" {
+		o.Leaked = other.Leaked
+	}
 }
 
 // sendAll sends an order to all workers and returns the sum of their outcomes.
@@ -177,6 +183,9 @@ func sendAll(workers []*worker, o order) (sum outcome) {
 func runWorker() int {
 	var cfg workerConfig
 	check(json.Unmarshal([]byte(os.Getenv(workerEnv)), &cfg))
+	if cfg.Platform != nil {
+		return runPlatformWorker(cfg)
+	}
 	redisOptions := &redis.UniversalOptions{
 		Addrs: cfg.Redis, MasterName: cfg.Master, Username: cfg.User, Password: cfg.Password,
 		IsClusterMode:         cfg.Cluster,

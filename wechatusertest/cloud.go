@@ -20,6 +20,12 @@ func (s *Server) CloudToken() string {
 func (s *Server) authorize(c *call) wechatuser.Code {
 	token, cloudToken := c.query.Get("access_token"), c.query.Get("cloudbase_access_token")
 	allowed := slices.Contains(s.cfg.cloudPaths, c.path)
+	if s.platform != nil {
+		if code, known := s.platform.checkAuthorizerToken(s.AppID, token, c); known {
+			c.byPlatform = true
+			return code
+		}
+	}
 	switch from := c.query.Get("from_appid"); {
 	case !s.cfg.cloud || token != "":
 		return s.checkToken(token, c.now)

@@ -95,6 +95,15 @@
 // [Server.Quotas] and [Server.Faults] return what a web page or a command needs to display an account. None of these
 // reveals a secret or a complete token.
 //
+// # Third-party platforms
+//
+// A [Platform] plays WeChat's side of a third-party platform (第三方平台) for any number of accounts: tickets, tokens,
+// refresh tokens and the list of accounts. [Platform.Advance] moves its clock and pushes a ticket every 10 minutes.
+//
+//	platform := wechatusertest.NewPlatform()
+//	code := platform.Authorize(srv)
+//	platform.OnTicket(func(ticket string) { … })
+//
 // # Run without a socket
 //
 // A Server is an [http.Handler], so programs in any language can be tested against it. [Server.Transport] serves
@@ -162,6 +171,10 @@
 //   - How often a quirk occurs: developers have reported quirks, but not their frequency.
 //   - The 21st forced refresh of a day fails with 45009, and so does the 51st openapi/quota/clear of a month. Days and
 //     months begin at midnight in Beijing.
+//   - At a third-party platform: the order of the checks is that of account calls. The token before the newest one is
+//     valid for 5 minutes. Authorizing again ends the tokens at once. getAuthorizerList has no refresh token of an
+//     account until its first authorization_code is exchanged. A call after the authorization was withdrawn fails with
+//     61003, and after the password was changed with 42007. 61004 is for requests with the app secret, 40164 for others.
 //   - callback/check returns one reachable address. An unknown action fails with 40202, an unknown operator with 40203.
 //     The texts of 40066, 40202 and 40203 are invented.
 //   - "Three times" counts all attempts of a push. They begin five seconds apart, whether the one before got a wrong
@@ -172,5 +185,5 @@
 //
 // The calls for groups (/cgi-bin/groups/…), which tags have replaced, and everything other than users, tags, the
 // blacklist, tokens, quotas and IP addresses: these paths fail with 40066, unless [Server.Handle] has them. Plain HTTP
-// does not fail with 43003. There are no tokens of third-party platforms.
+// does not fail with 43003. Of third-party platforms there is what tokens take, and nothing else.
 package wechatusertest

@@ -35,7 +35,8 @@ type config struct {
 	cloudPaths   []string
 	frozenSecret bool
 
-	pushes *pushTarget // nil for none
+	rotateRefresh bool
+	pushes        *pushTarget // nil for none
 
 	logSize int
 	hook    func(Request)

@@ -13,7 +13,7 @@ func redacted(name, value string) string {
 	switch name = strings.ToLower(name); {
 	case strings.HasSuffix(name, "token"):
 		return value[:min(6, len(value)/4)] + "xxxx"
-	case strings.HasSuffix(name, "secret"):
+	case strings.HasSuffix(name, "secret"), strings.HasSuffix(name, "_ticket"), name == "authorization_code":
 		return "xxxx"
 	}
 	return value

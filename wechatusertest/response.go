@@ -46,7 +46,7 @@ const (
 // errmsgTexts holds the errmsg of these codes.
 var errmsgTexts = map[wechatuser.Code]string{
 	codeInvalidURL: "invalid url", codeInvalidCheckURL: "invalid check url",
-	codeInvalidAction: "invalid check action", codeInvalidOperator: "invalid check operator",
+	codeInvalidAction: "invalid check action", codeInvalidOperator: "invalid check operator", codeArgsLimit: "args count exceed count limit",
 }
 
 // writeError writes the response for a call's errcode, and records it for rid/get.
@@ -66,6 +66,9 @@ func (s *Server) errmsg(c *call) string {
 	text := cmp.Or(c.code.Text(), errmsgTexts[c.code])
 	if c.code == wechatuser.CodeIPNotAllowed {
 		text = fmt.Sprintf("invalid ip %s ipv6 %s, not in whitelist", c.ip, ipv6(c.ip))
+	}
+	if c.code == wechatuser.CodeClientIPNotRegistered {
+		text += " requestIP: " + c.ip
 	}
 	ofToken := c.code.Is(wechatuser.ErrInvalidToken)
 	if ofToken && c.code == wechatuser.CodeInvalidCredential || c.code == wechatuser.CodeDailyQuotaExceeded && c.path == tokenPath {

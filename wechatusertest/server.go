@@ -40,12 +40,21 @@ type Server struct {
 	callCounts    map[uint64]uint64 // number of identical calls, by hash
 	lockedOpenIDs map[string]bool   // openids of tagging calls in progress
 	page          []int             // buffer for indexes in users
+	platform      *Platform         // that the account has authorized; nil for none
+	isComponent   bool              // the account is a third-party platform
 	pushQueue
 }
 
 // NewServer starts a server on a free port of the loopback address. Call [Server.Close] to stop it. Like
 // httptest.NewServer, it panics if it cannot listen.
 func NewServer(opts ...Option) *Server {
+	s := newServer(opts)
+	s.serve(s)
+	return s
+}
+
+// newServer returns a server that does not listen yet.
+func newServer(opts []Option) *Server {
 	s := &Server{
 		cfg: config{
 			appID: defaultAppID, secret: defaultSecret,
@@ -66,22 +75,22 @@ func NewServer(opts ...Option) *Server {
 	s.cfg.setQuotas(s.routes)
 	s.target = s.cfg.pushes
 	s.addFans(s.cfg.fans, s.now())
-	if s.cfg.noListener {
-		s.URL = "http://127.0.0.1"
-		return s
-	}
-	s.listen()
 	return s
 }
 
-func (s *Server) listen() {
+// serve serves a handler on a free port, unless the server is to have no listener.
+func (s *Server) serve(h http.Handler) {
+	if s.cfg.noListener {
+		s.URL = "http://127.0.0.1"
+		return
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(fmt.Sprintf("wechatusertest: %v", err))
 	}
 	s.URL = "http://" + listener.Addr().String()
 	s.served = make(chan struct{})
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	s.server = &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	go func() {
 		defer close(s.served)
 		_ = s.server.Serve(listener) // it always returns an error after Close
@@ -118,16 +127,18 @@ func (s *Server) Client(opts ...wechatuser.Option) *wechatuser.Client {
 
 // Transport returns a transport that serves requests to any host in the process, without a socket. A request ends with
 // its context, also during a [Server.Delay].
-func (s *Server) Transport() http.RoundTripper { return transport{s} }
+func (s *Server) Transport() http.RoundTripper { return transport{s.handle} }
 
-type transport struct{ server *Server }
+type transport struct {
+	handle func(*http.Request) (*response, error)
+}
 
 // RoundTrip implements [http.RoundTripper].
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
-	resp, err := t.server.handle(r)
+	resp, err := t.handle(r)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +154,10 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resp, err := s.handle(r)
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { serveHTTP(s.handle, w, r) }
+
+func serveHTTP(handle func(*http.Request) (*response, error), w http.ResponseWriter, r *http.Request) {
+	resp, err := handle(r)
 	if err != nil {
 		hangUp(w)
 	}

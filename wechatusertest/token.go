@@ -95,6 +95,8 @@ func (s *Server) checkCredential(c *call, appID, secret, grantType string) wecha
 		return wechatuser.CodeAppIDMissing
 	case appID != s.cfg.appID:
 		return wechatuser.CodeInvalidAppID
+	case s.isComponent:
+		return wechatuser.CodeComponentAppID
 	case grantType != "client_credential":
 		return wechatuser.CodeInvalidGrantType
 	}

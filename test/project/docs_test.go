@@ -128,6 +128,7 @@ import (
 	"testing"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/authorizer"
 )
 
 var (
@@ -143,10 +144,16 @@ var (
 	list                  iter.Seq2[string, error]
 	report                *wechatuser.BulkReport
 	err                   error
+
+	platform      *authorizer.Platform
+	account, code string // of an account that authorizes it
 )
 `
 
-var ofGiven = []string{"context", "iter", "log/slog", "net/http", "testing", "github.com/wechatuser/wechatuser"}
+var ofGiven = []string{
+	"context", "iter", "log/slog", "net/http", "testing", "github.com/wechatuser/wechatuser",
+	"github.com/wechatuser/wechatuser/authorizer",
+}
 
 // packages are those that Go blocks may use without an import.
 var packages = []string{
@@ -155,8 +162,9 @@ var packages = []string{
 	"os", "slices", "strings", "sync", "sync/atomic", "testing", "testing/synctest", "time",
 	"github.com/jarcoal/httpmock", "github.com/stretchr/testify/assert", "github.com/stretchr/testify/require",
 	"github.com/wechatuser/wechatuser", "github.com/wechatuser/wechatuser/accounts",
-	"github.com/wechatuser/wechatuser/examples/newcomers", "github.com/wechatuser/wechatuser/wechatuserpush",
-	"github.com/wechatuser/wechatuser/wechatusertest", "go.uber.org/goleak",
+	"github.com/wechatuser/wechatuser/authorizer", "github.com/wechatuser/wechatuser/examples/newcomers",
+	"github.com/wechatuser/wechatuser/wechatuserpush", "github.com/wechatuser/wechatuser/wechatusertest",
+	"go.uber.org/goleak",
 }
 
 // nested are the packages of other modules, by the folder of the module, and what is given there.
@@ -174,7 +182,6 @@ var nested = map[string]struct {
 	"mirror": {
 		[]string{
 			"database/sql", "github.com/wechatuser/wechatuser/mirror", "github.com/wechatuser/wechatuser/mirror/mirrortest",
-			"github.com/wechatuser/wechatuser/wechatuserpush",
 		},
 		"var m *mirror.Mirror\nvar token, aesKey string\n",
 	},
@@ -248,6 +255,8 @@ func goBlocks(t *testing.T) (blocks []goBlock) {
 				b.module = "benchmarks/peers"
 				b.imports = append(b.imports, path[1])
 			}
+			slices.Sort(b.imports)
+			b.imports = slices.Compact(b.imports) // a package may be in two of the lists
 			blocks = append(blocks, b)
 		}
 	}

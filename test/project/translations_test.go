@@ -34,6 +34,16 @@ func TestTranslationsAreInStep(t *testing.T) {
 	assert.Contains(t, translated, filepath.Join(moduleRoot, "README"))
 }
 
+// A README is read in a minute.
+func TestREADMEsAreShort(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"README.md", "README" + chineseSuffix} {
+		text, err := os.ReadFile(filepath.Join(moduleRoot, name))
+		require.NoError(t, err)
+		assert.Less(t, strings.Count(string(text), "\n"), 150, "lines of %s", name)
+	}
+}
+
 // outline is what a document and its translation have in common.
 type outline struct {
 	headings []int // their levels

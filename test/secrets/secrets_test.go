@@ -31,6 +31,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/accounts"
+	"github.com/wechatuser/wechatuser/authorizer"
 	"github.com/wechatuser/wechatuser/internal/testutil"
 )
 
@@ -464,6 +465,69 @@ func TestNoCloudTokenLeaks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The requests of a third-party platform have a secret, a ticket, a code or a refresh token in the body.
+func TestNoSecretOfAPlatformLeaks(t *testing.T) {
+	all := faults(t)
+	for i, name := range slices.Sorted(maps.Keys(all)) {
+		if !testutil.Full() && i%2 != 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, hasToken := range []bool{false, true} {
+					platformCallsAreClean(t, all[name], hasToken)
+				}
+			})
+		})
+	}
+}
+
+// platformCallsAreClean makes all calls of a platform, which has a token of its own or has to fetch one.
+func platformCallsAreClean(t *testing.T, transport http.RoundTripper, hasToken bool) {
+	t.Helper()
+	store := authorizer.NewMemoryStore()
+	require.NoError(t, store.SaveSecret(t.Context(), "wechatuser:refresh:wxPLATFORM:"+testutil.AppID, testutil.Token, 0))
+	if hasToken {
+		require.NoError(t, store.(wechatuser.TokenStore).Save(t.Context(), "wechatuser:token:component:wxPLATFORM",
+			wechatuser.Token{AccessToken: testutil.Token, ExpiresAt: time.Now().Add(time.Hour)}))
+	}
+	var log bytes.Buffer
+	p, err := authorizer.New("wxPLATFORM", testutil.Secret, store,
+		authorizer.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		authorizer.WithClientOptions(wechatuser.WithTransport(transport), testutil.NoRetry))
+	require.NoError(t, err)
+	require.NoError(t, p.SaveTicket(t.Context(), testutil.Token))
+	for _, call := range []func() (any, error){
+		func() (any, error) { return p.Source(testutil.AppID).Token(t.Context()) },
+		func() (any, error) { return p.ExchangeCode(t.Context(), testutil.Token) },
+		func() (any, error) { return nil, p.StartTicketPush(t.Context()) },
+		func() (any, error) { return p.Restore(t.Context()) },
+		func() (any, error) {
+			for a, err := range p.Authorizers(t.Context()) {
+				return a, err
+			}
+			return nil, nil
+		},
+		func() (any, error) { // the address has a code that is valid once
+			_, err := p.AuthorizationURL(t.Context(), "https://example.com")
+			return nil, err
+		},
+	} {
+		got, err := call()
+		if _, isToken := got.(wechatuser.Token); !isToken {
+			assertCleanValue(t, got)
+		}
+		if err != nil {
+			assertCleanError(t, err)
+		}
+	}
+	synctest.Wait() // log lines of refreshes
+	testutil.AssertClean(t, log.String())
+	assertCleanValue(t, p)
+	assertCleanValue(t, p.Source(testutil.AppID))
+	assertCleanValue(t, store)
 }
 
 // An error of the standard library stays what it is, and so can be told apart with errors.As. Of another one, which can

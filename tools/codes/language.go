@@ -31,6 +31,7 @@ var titlesZH = map[string]string{
 	"Users, remarks and the blacklist":   "用户、备注和黑名单",
 	"Tags":                               "标签",
 	"Rights of the account, and of a third-party platform that acts for it": "账号的权限，以及第三方平台代调用的权限",
+	"The tokens of a third-party platform (第三方平台)":                          "第三方平台的凭据",
 	"The migration from another account":                                    "账号迁移",
 	"Cloud hosting (微信云托管)":                                                 "微信云托管",
 	"Information about quotas and about earlier requests":                   "额度查询与请求诊断",
