@@ -47,14 +47,15 @@ changed in the account. The first run reads everybody, later ones who is new and
 killed at any moment: within a day, the next run resumes. What is kept of somebody who has left is deleted.
 docs/mirror.md describes the table.
 
-With --listen it receives the account's pushes and goes on until Ctrl-C, so that the table follows at once: it reads all
-followers at the start, and compares the list again every day for the pushes that were lost. In the console, set the URL
-http://…/wechat, and the Token and EncodingAESKey that are in WECHAT_PUSH_TOKEN and WECHAT_PUSH_AES_KEY, or push_token
-and push_aes_key of an account in the config file. A proxy in front has to speak HTTPS. With --sandbox, an account in
-memory pushes to it, of which users come and go.
+With --listen it receives the account's pushes and goes on until Ctrl-C, so that the table follows at once: it reads
+all followers at the start, and compares the list again every day for the pushes that were lost. In the console, set
+the URL http://…/wechat, and the Token and EncodingAESKey that are in WECHAT_PUSH_TOKEN and WECHAT_PUSH_AES_KEY, or
+push_token and push_aes_key of an account in the config file. While a key is changed, the one before is in
+WECHAT_PUSH_PREVIOUS_AES_KEY or push_previous_aes_key. A proxy in front has to speak HTTPS. With --sandbox, an account
+in memory pushes to it, of which users come and go.
 
 --db is a file of SQLite, or a URL or DSN. One with a password belongs into WECHATUSER_DB, so that no list of processes
-shows it:
+shows it; --sandbox does not read that:
 
   postgres://crm@db.example/crm         PGPASSWORD and ~/.pgpass work too
   mysql://crm@db.example/crm?tls=true   MySQL and MariaDB`,
@@ -64,10 +65,11 @@ shows it:
 
 加上 --listen 可接收公众号的事件推送，持续运行直到按下 Ctrl-C，用户表随推送即时更新：启动时读取全部用户，之后每天对照一次列表，
 补上丢失的推送。在公众号后台填写 URL（http://…/wechat）、Token 和 EncodingAESKey；后两项与 WECHAT_PUSH_TOKEN、
-WECHAT_PUSH_AES_KEY 一致，或与配置文件中账号的 push_token、push_aes_key 一致。HTTPS 由前面的代理提供。加上 --sandbox 时，
+WECHAT_PUSH_AES_KEY 一致，或与配置文件中账号的 push_token、push_aes_key 一致。更换密钥期间，旧密钥写在
+WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前面的代理提供。加上 --sandbox 时，
 由内存中的模拟账号推送，其用户会不断关注和取消关注。
 
---db 为 SQLite 文件，或 URL、DSN。含密码时请写入 WECHATUSER_DB，以免出现在进程列表中：
+--db 为 SQLite 文件，或 URL、DSN。含密码时请写入 WECHATUSER_DB，以免出现在进程列表中（--sandbox 不读取该变量）：
 
   postgres://crm@db.example/crm         也可使用 PGPASSWORD 和 ~/.pgpass
   mysql://crm@db.example/crm?tls=true   MySQL 和 MariaDB`),
@@ -324,7 +326,9 @@ func (a *app) printWalk(
 	ctx context.Context, t *followerTable, name string, r *mirror.Report, took time.Duration, err error,
 ) error {
 	err = a.walkError(r, err)
-	followers, _, countErr := t.store.Count(context.WithoutCancel(ctx), 0)
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	defer stop()
+	followers, _, countErr := t.store.Count(ctx, 0)
 	if a.json {
 		out := walkJSON{
 			Walk: name, Database: t.Name, Complete: err == nil, Followers: followers, Listed: r.Listed, Resumed: r.Resumed,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,10 +19,10 @@ import (
 )
 
 const (
-	minEvery     = time.Minute // a comparison takes several of the 500 calls of a day
-	sandboxPace  = time.Second // between two pushes of an account in memory
-	retryWalk    = time.Hour   // after which a walk is tried again that has failed
-	settlePushes = 5 * time.Second
+	minEvery    = time.Minute     // a comparison takes several of the 500 calls of a day
+	sandboxPace = time.Second     // between two pushes of an account in memory
+	retryWalk   = time.Hour       // after which a walk is tried again that has failed
+	settleLimit = 5 * time.Second // for what is left to do after an interrupt; the platform waits for a push as long
 )
 
 // checkListen checks the flags of --listen.
@@ -107,7 +106,7 @@ func (a *app) serveMirror(ctx context.Context, c *wechatuser.Client, t *follower
 	}
 	srv := &http.Server{
 		Handler:           onPath(t.cfg.path, handler),
-		ReadHeaderTimeout: settlePushes, ReadTimeout: settlePushes,
+		ReadHeaderTimeout: settleLimit, ReadTimeout: settleLimit,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
@@ -133,7 +132,7 @@ func (a *app) serveMirror(ctx context.Context, c *wechatuser.Client, t *follower
 	stop()
 	others.Wait()
 	// Pushes that have arrived are settled.
-	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePushes)
+	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
 	if srv.Shutdown(shutdownCtx) != nil {
 		_ = srv.Close()
@@ -152,8 +151,9 @@ func onPath(path string, handler http.Handler) http.Handler {
 	})
 }
 
-// keepWalking makes a full walk and then, from time to time, one for the pushes that were lost. A walk that fails is
-// made again. It returns at an interrupt, with an error if that has stopped a walk.
+// keepWalking makes a full walk and then, from time to time, one for the pushes that were lost, and with --profiles for
+// what no push tells about. A walk that fails is made again. It returns at an interrupt, with an error if that has
+// stopped a walk.
 func (a *app) keepWalking(ctx context.Context, t *followerTable, log *slog.Logger) error {
 	name, opts := walkFull, t.walkOptions()
 	for {
@@ -169,14 +169,12 @@ func (a *app) keepWalking(ctx context.Context, t *followerTable, log *slog.Logge
 		}
 		wait := t.cfg.every
 		switch {
-		case errors.Is(err, wechatuser.ErrCredential): // to try again is of no use
-			return err
 		case err != nil:
 			wait = min(wait, retryWalk)
 			log.Warn("the table was not compared with the list of followers", "error", a.explain(err), "again in", wait.String())
 		case name == walkReconcile && report.Added > 0 && !t.cfg.noProfiles:
 			name, wait = walkFull, 0 // which reads the profiles of those
-		default:
+		case t.cfg.profiles < 0:
 			name = walkReconcile
 		}
 		select {
