@@ -195,6 +195,29 @@ func TestMirrorSandboxListens(t *testing.T) {
 	}
 }
 
+// With --profiles, they are read again each time, and not only those of newcomers.
+func TestMirrorListenProfiles(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string][]string{
+		"--profiles 0s": {"full", "full", "full"},
+		"--no-profiles": {"full", "reconcile", "reconcile"},
+	} {
+		s := invocation{args: append([]string{
+			"--sandbox", "--sandbox-fans", "20", "--json", "mirror", "--listen", "127.0.0.1:0", "--every", "10ms",
+		}, strings.Fields(args)...)}.start(t, os.Interrupt)
+		s.line(t)
+		for _, walk := range want {
+			var report walkJSON
+			require.NoError(t, json.Unmarshal([]byte(s.line(t)), &report))
+			assert.Equal(t, walk, report.Walk)
+			assert.True(t, report.Complete)
+			assert.InDelta(t, 20, report.Followers, 2)
+			assert.Equal(t, args != "--no-profiles", report.Profiles >= 18)
+		}
+		s.stop()
+	}
+}
+
 func TestMirrorListenJSON(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "config.toml")
