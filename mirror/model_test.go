@@ -35,10 +35,9 @@ func seeds(all int) int {
 // walk over the list and are killed. Whenever a process uses the store, and while the platform answers, anything else
 // can happen, another process included. A seed always has the same history.
 type world struct {
-	srv    *wechatusertest.Server
-	store  mirror.Store
-	mirror *mirror.Mirror
-	lossy  bool
+	srv   *wechatusertest.Server
+	store mirror.Store
+	lossy bool
 
 	mu      sync.Mutex // the platform answers in goroutines of its own
 	rng     *rand.Rand

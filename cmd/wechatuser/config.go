@@ -29,11 +29,16 @@ type configAccount struct {
 	SecretCommand []string `toml:"secret_command"` // program and arguments; it prints the secret
 	BaseURL       string   `toml:"base_url"`
 	PlainHTTP     bool     `toml:"plain_http"`
+
+	PushToken          string `toml:"push_token"` // the three are secrets
+	PushAESKey         string `toml:"push_aes_key"`
+	PushPreviousAESKey string `toml:"push_previous_aes_key"`
 }
 
 // accountSettings maps the name of each setting of an account to a value of its type.
 var accountSettings = map[string]any{
 	"appid": "", "secret": "", "secret_file": "", "secret_command": []any{}, "base_url": "", "plain_http": false,
+	"push_token": "", "push_aes_key": "", "push_previous_aes_key": "",
 }
 
 // readConfig reads the config file. If the file does not exist, it is an error only if the user has named it.
@@ -57,7 +62,7 @@ func (a *app) readConfig() (file configFile, path string, err error) {
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && hasSecret(file) && os.PathSeparator == '/' {
 		a.warn(fmt.Sprintf(a.tr("others can read the secret in %[1]s: chmod 600 %[1]s",
-			"其他用户可以读取 %[1]s 中的 AppSecret：请执行 chmod 600 %[1]s"), path))
+			"其他用户可以读取 %[1]s 中的密钥：请执行 chmod 600 %[1]s"), path))
 	}
 	return file, path, nil
 }
@@ -190,7 +195,7 @@ func (a *app) defaultConfig() string {
 
 func hasSecret(file configFile) bool {
 	for _, acc := range file.Accounts {
-		if acc.Secret != "" {
+		if acc.Secret != "" || acc.PushToken != "" || acc.PushAESKey != "" || acc.PushPreviousAESKey != "" {
 			return true
 		}
 	}
@@ -211,7 +216,9 @@ The file is in TOML:
   [accounts.shop]
   appid = "wx0000000000000000"
   secret_command = ["pass", "wechat/shop"]   # or secret_file = "…", or secret = "…"
-  base_url = "https://api.weixin.qq.com"     # may be left out`,
+  base_url = "https://api.weixin.qq.com"     # may be left out
+  push_token = "…"                           # these two for "wechatuser mirror --listen"
+  push_aes_key = "…"`,
 			`显示配置文件及其中的账号，不显示 AppSecret。
 
 配置文件采用 TOML 格式：
@@ -221,7 +228,9 @@ The file is in TOML:
   [accounts.shop]
   appid = "wx0000000000000000"
   secret_command = ["pass", "wechat/shop"]   # 或 secret_file = "…"，或 secret = "…"
-  base_url = "https://api.weixin.qq.com"     # 可省略`),
+  base_url = "https://api.weixin.qq.com"     # 可省略
+  push_token = "…"                           # 这两项用于 wechatuser mirror --listen
+  push_aes_key = "…"`),
 		Example: "  wechatuser config\n  wechatuser --config shops.toml config --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

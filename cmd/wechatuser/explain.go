@@ -21,7 +21,7 @@ func (a *app) explain(err error) string {
 	if !a.chinese {
 		return text
 	}
-	cause, explained := chinese.Explain(err)
+	explained, cause := chinese.Explain(err)
 	if cause == nil {
 		return text
 	}

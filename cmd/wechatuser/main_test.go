@@ -182,6 +182,10 @@ func TestOutputs(t *testing.T) {
 		"user-remark-long":  {args: []string{"user", "remark", wechatusertest.OpenID(0), "太长太长太长太长太长太长"}},
 		"export":            {args: []string{"export", "followers.csv"}},
 		"export-excel-json": {args: []string{"export", "followers.csv", "--excel", "--json"}},
+		"mirror":            {args: []string{"mirror"}},
+		"mirror-json":       {args: []string{"mirror", "--reconcile", "--json"}},
+		"mirror-no-listen":  {args: []string{"mirror", "--plain"}},
+		"help-mirror":       {args: []string{"mirror", "--help"}},
 		"doctor":            {args: []string{"doctor"}},
 		"config":            {args: []string{"--config", "none.toml", "config"}},
 		"no-file":           {args: []string{"sync", "vip", "none.txt"}},
@@ -246,6 +250,7 @@ func TestJSON(t *testing.T) {
 		{args: []string{"--sandbox-fans", "10", "sync", "vip", "-"}, stdin: strings.Join(ids(0, 10), "\n")}, // nothing to do
 		{args: []string{"doctor"}},
 		{args: []string{"export", "followers.csv"}},
+		{args: []string{"mirror"}},
 	} {
 		covered[commandOf(t, in.args)] = true
 		t.Run(strings.Join(in.args, " "), func(t *testing.T) {

@@ -39,12 +39,32 @@ func (a *app) describeCalls(r callRange) string {
 	return text
 }
 
-// confirm prints plans with the calls that they make and the calls that are left today, and asks whether to continue.
-// It refuses a plan if not even its least calls are left. If only its most calls are not left, it prints a warning,
-// since that many are rarely needed; the job stops when the quota is used up.
+// confirm prints plans as showPlans does, and asks whether to continue.
 func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) error {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
+	if err := a.showPlans(ctx, c, plans...); err != nil {
+		return err
+	}
+	switch {
+	case a.yes, a.settings.sandbox && a.settings.state == "":
+		return nil
+	case !a.isTerminal(a.in):
+		return a.declined(a.tr("to go on without confirmation, use --yes", "如需跳过确认直接执行，请使用 --yes"))
+	case !a.ask(a.tr("Go on?", "是否继续？")):
+		if a.isInterrupted() {
+			fmt.Fprintln(a.err)
+			return a.declined(a.tr("interrupted", "已中断"))
+		}
+		return a.declined(a.tr("you did not say yes", "未确认"))
+	}
+	return nil
+}
+
+// showPlans prints plans with the calls that they make and the calls that are left today. It refuses a plan if not even
+// its least calls are left. If only its most calls are not left, it prints a warning, since that many are rarely needed;
+// the job stops when the quota is used up.
+func (a *app) showPlans(ctx context.Context, c *wechatuser.Client, plans ...plan) error {
 	tooMany := false
 	for _, p := range plans {
 		fmt.Fprintln(a.err, p.text)
@@ -71,20 +91,9 @@ func (a *app) confirm(ctx context.Context, c *wechatuser.Client, plans ...plan) 
 				n, a.explain(err))
 		}
 	}
-	switch {
-	case tooMany && !a.anyway:
+	if tooMany && !a.anyway {
 		return a.declined(a.tr("today's quota is too small: wait until midnight (UTC+8), or use --over-quota to stop where it ends",
 			"当日额度不足：请等到次日零点（北京时间），或使用 --over-quota：额度用尽时停止，之后可继续"))
-	case a.yes, a.settings.sandbox && a.settings.state == "":
-		return nil
-	case !a.isTerminal(a.in):
-		return a.declined(a.tr("to go on without confirmation, use --yes", "如需跳过确认直接执行，请使用 --yes"))
-	case !a.ask(a.tr("Go on?", "是否继续？")):
-		if a.isInterrupted() {
-			fmt.Fprintln(a.err)
-			return a.declined(a.tr("interrupted", "已中断"))
-		}
-		return a.declined(a.tr("you did not say yes", "未确认"))
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	root.AddCommand(
 		a.fansCommand(), a.userCommand(), a.tagsCommand(), a.blacklistCommand(), a.quotaCommand(), a.ridCommand(),
 		a.callCommand(), a.syncCommand(), a.campaignCommand(),
-		a.exportCommand(), a.doctorCommand(), a.sandboxCommand(), a.tokenCommand(),
+		a.exportCommand(), a.mirrorCommand(), a.doctorCommand(), a.sandboxCommand(), a.tokenCommand(),
 		a.configCommand(),
 	)
 	a.completeFlags(root)

@@ -84,7 +84,10 @@ func (a *app) selectAccount() (account, error) {
 			}
 		}
 	}
-	acc := account{configAccount{AppID: appID, Secret: secret, BaseURL: a.env("WECHAT_BASE_URL")}, "", ""}
+	acc := account{configAccount{
+		AppID: appID, Secret: secret, BaseURL: a.env("WECHAT_BASE_URL"), PushToken: a.env("WECHAT_PUSH_TOKEN"),
+		PushAESKey: a.env("WECHAT_PUSH_AES_KEY"), PushPreviousAESKey: a.env("WECHAT_PUSH_PREVIOUS_AES_KEY"),
+	}, "", ""}
 	if name != "" {
 		named, found := file.Accounts[name]
 		if !found {

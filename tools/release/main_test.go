@@ -55,7 +55,7 @@ func testRelease(t *testing.T, dir string) {
 		}
 	}
 	assert.Equal(t, "v0.0.10", tags[0])
-	assert.Subset(t, tags, []string{"redisstore/v0.0.10", "cmd/wechatuser/v0.0.10"})
+	assert.Subset(t, tags, []string{"redisstore/v0.0.10", "mirror/v0.0.10", "cmd/wechatuser/v0.0.10"})
 	assert.NotContains(t, strings.Join(tags, " "), "examples")
 	released := t.TempDir()
 	command(t, released, "git", "clone", "--quiet", "--branch", "main", origin, ".")
@@ -70,7 +70,9 @@ func testRelease(t *testing.T, dir string) {
 		assert.Equal(t, len(m.Requires) > 0 && m.Dir != "cmd/wechatuser", strings.Contains(mod, "\nreplace "),
 			"%s is developed as before", m.Dir)
 	}
-	assert.Contains(t, read(t, filepath.Join(released, "cmd/wechatuser/go.work")), modules.Root+" v0.0.10 => ../..\n")
+	work := read(t, filepath.Join(released, "cmd/wechatuser/go.work"))
+	assert.Contains(t, work, modules.Root+" v0.0.10 => ../..\n")
+	assert.Contains(t, work, modules.Root+"/mirror v0.0.10 => ../../mirror\n")
 	install(t, released)
 }
 
@@ -229,9 +231,13 @@ func smallRepository(t *testing.T) string {
 		"redisstore/go.mod": mod("/redisstore", require+" v0.0.0", "replace "+modules.Root+" => ../"),
 		"redisstore/store.go": fmt.Sprintf(
 			"package redisstore\n\nimport %q\n\n// V is a string.\nvar V = wechatuser.Version\n", modules.Root),
-		"cmd/wechatuser/go.mod":  mod("/cmd/wechatuser", require+" v0.0.1"),
-		"cmd/wechatuser/go.work": "go 1.25.0\n\nuse (\n\t.\n\t../..\n)\n\nreplace " + modules.Root + " v0.0.1 => ../..\n",
-		"cmd/wechatuser/main.go": program,
+		"mirror/go.mod": mod("/mirror", require+" v0.0.0", "replace "+modules.Root+" => ../"),
+		"mirror/mirror.go": fmt.Sprintf(
+			"package mirror\n\nimport %q\n\n// V is a string.\nvar V = wechatuser.Version\n", modules.Root),
+		"cmd/wechatuser/go.mod": mod("/cmd/wechatuser", require+" v0.0.1", require+"/mirror v0.0.1"),
+		"cmd/wechatuser/go.work": "go 1.25.0\n\nuse (\n\t.\n\t../..\n\t../../mirror\n)\n\nreplace (\n\t" + modules.Root +
+			" v0.0.1 => ../..\n\t" + modules.Root + "/mirror v0.0.1 => ../../mirror\n)\n",
+		"cmd/wechatuser/main.go": strings.Replace(program, "\n)", fmt.Sprintf("\n\t_ %q\n)", modules.Root+"/mirror"), 1),
 		"examples/go.mod": mod("/examples", require+" v0.0.0", require+"/redisstore v0.0.0", "replace (",
 			"\t"+modules.Root+" => ../", "\t"+modules.Root+"/redisstore => ../redisstore", ")"),
 		"examples/main.go": program,

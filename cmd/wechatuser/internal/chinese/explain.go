@@ -20,15 +20,15 @@ import (
 
 // Explain returns the first error in the chain of err that can be said in Chinese: what happened, what to do and, for
 // those who search for it, the original text. The cause is nil if there is none.
-func Explain(err error) (cause error, text string) {
-	cause, text = explain(err)
+func Explain(err error) (text string, cause error) {
+	text, cause = explain(err)
 	if cause == nil {
-		return nil, ""
+		return "", nil
 	}
 	if original := originalOf(cause); original != "" {
 		text += "（原文：" + original + "）"
 	}
-	return cause, text
+	return text, cause
 }
 
 // originalOf returns the original text of an error: of an errcode, what the platform said.
@@ -46,7 +46,7 @@ func originalOf(cause error) string {
 	return strings.TrimPrefix(text, "，")
 }
 
-func explain(err error) (cause error, text string) {
+func explain(err error) (text string, cause error) {
 	var (
 		platform  *wechatuser.Error
 		transport *wechatuser.TransportError
@@ -55,22 +55,22 @@ func explain(err error) (cause error, text string) {
 	)
 	switch {
 	case errors.As(err, &platform):
-		return platform, platformZH(platform)
+		return platformZH(platform), platform
 	case errors.As(err, &transport):
-		return transport, transport.API + "：没有收到响应" + systemZH("：", transport.Err) + ambiguousZH(err)
+		return transport.API + "：没有收到响应" + systemZH("：", transport.Err) + ambiguousZH(err), transport
 	case errors.As(err, &response):
-		return response, responseZH(response) + ambiguousZH(err)
+		return responseZH(response) + ambiguousZH(err), response
 	case errors.As(err, &argument):
-		return argument, argumentZH(argument)
+		return argumentZH(argument), argument
 	case systemZH("", err) != "":
-		return systemCause(err), systemZH("", err)
+		return systemZH("", err), systemCause(err)
 	}
 	for _, class := range classesZH {
 		if errors.Is(err, class.err) {
-			return err, class.text
+			return class.text, err
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // classesZH are the classes of errors that have no type of their own, with what to do.

@@ -48,12 +48,12 @@ func TestExplain(t *testing.T) {
 		"/x：磁盘空间不足（原文：":                                             &fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC},
 		"找不到该程序：检查程序名和 PATH（原文：":                                    &exec.Error{Name: "pass", Err: exec.ErrNotFound},
 	} {
-		cause, text := Explain(err)
+		text, cause := Explain(err)
 		require.Error(t, cause)
 		assert.Contains(t, text, want)
 		assert.True(t, errors.Is(err, cause), want)
 	}
-	cause, text := Explain(errors.New("odd"))
+	text, cause := Explain(errors.New("odd"))
 	require.NoError(t, cause)
 	assert.Empty(t, text)
 }
@@ -65,7 +65,7 @@ func TestClasses(t *testing.T) {
 		wechatuser.ErrNotFollowing, wechatuser.ErrInvalidArgument, wechatuser.ErrTemporary, wechatuser.ErrAmbiguous,
 		wechatuser.ErrUnproven,
 	} {
-		cause, text := Explain(fmt.Errorf("odd: %w", class))
+		text, cause := Explain(fmt.Errorf("odd: %w", class))
 		require.Error(t, cause, class)
 		assert.Regexp(t, `\p{Han}.*（原文：odd: `, text)
 	}

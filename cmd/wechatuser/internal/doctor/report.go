@@ -114,7 +114,7 @@ func (d *Diagnosis) addError(check string, err error) {
 // said returns the text of an error, in Chinese with the original text.
 func (d *Diagnosis) said(err error) string {
 	if d.chinese {
-		if cause, text := chinese.Explain(err); cause != nil {
+		if text, cause := chinese.Explain(err); cause != nil {
 			return strings.Replace(err.Error(), cause.Error(), text, 1)
 		}
 	}
