@@ -105,7 +105,7 @@ func (p *Platform) askSecret(ctx context.Context) (string, error) {
 	secret, err := p.secretSource(ctx)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("authorizer: secret source: %w", redacted(err, secret))
+		return "", fmt.Errorf("authorizer: secret source: %w", p.redacted(err, secret))
 	case !isWord(secret):
 		return "", errors.New("authorizer: secret source: it returned no secret, or one with a space")
 	}
