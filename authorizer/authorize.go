@@ -27,9 +27,9 @@ func (p *Platform) StartTicketPush(ctx context.Context) error {
 }
 
 // AuthorizationURL returns the address of the page on which the administrator of an Official Account authorizes the
-// platform. It is valid for one authorization within 30 minutes. A browser has to come to it by a link on a page of the
-// domain that is set in the platform's console. WeChat then sends the browser to redirect, with the parameters
-// auth_code and expires_in: pass the first to [Platform.ExchangeCode].
+// platform. It is valid for one authorization within 30 minutes. WeChat accepts a browser only if it follows a link on
+// a page of the domain that is set in the platform's console. After the authorization WeChat redirects the browser to
+// redirect, with the parameters auth_code and expires_in: pass auth_code to [Platform.ExchangeCode].
 //
 // https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getpreauthcode
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Authorization_Process_Technical_Description.html
@@ -66,7 +66,7 @@ type Authorization struct {
 
 // ExchangeCode exchanges the authorization_code of an account that has authorized the platform, or has done so again.
 // It stores the tokens of the account. The code is the auth_code of the redirect, or the AuthorizationCode of the push
-// authorized or updateauthorized; it is valid for an hour and once.
+// authorized or updateauthorized. It can be used once, within an hour.
 //
 // The authorization is not lost if ExchangeCode fails after WeChat has accepted the code. If no response arrived, the
 // error matches [wechatuser.ErrAmbiguous], and the [Source] of the account reads the refresh token with
@@ -170,8 +170,8 @@ func (s *Source) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// Remove deletes the tokens of an account that has withdrawn its authorization, as the push unauthorized says. Calls of
-// clients that have its token in memory fail with 61003. If a refresh is under way for more than 5 seconds, Remove fails
+// Remove deletes the tokens of an account that has withdrawn its authorization; call it for the push unauthorized. Calls
+// of clients that have its token in memory fail with 61003. If a refresh is under way for more than 5 seconds, Remove fails
 // and deletes nothing.
 //
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"testing"
@@ -318,4 +319,63 @@ func TestRemoveDuringRefresh(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, tok.AccessToken)
 	})
+}
+
+// Whatever two processes do at the same time while the store fails now and then, both can make calls afterwards.
+func TestEverythingAtOnce(t *testing.T) {
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 2)
+			processes := []*authorizer.Platform{w.ready(), w.process()}
+			var wg sync.WaitGroup
+			for i := range uint64(8) {
+				rng := rand.New(rand.NewPCG(seed, i))
+				wg.Go(func() {
+					for range 30 {
+						n := rng.IntN(2)
+						p, account := processes[rng.IntN(2)], w.accounts[n]
+						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rng.IntN(60))*time.Second)
+						var err error
+						switch rng.IntN(10) {
+						case 0:
+							_, err = p.ExchangeCode(ctx, w.wechat.Authorize(account))
+						case 1:
+							err = p.Remove(ctx, account.AppID)
+						case 2:
+							_, err = p.Restore(ctx)
+						case 3:
+							w.wechat.ReplaceRefreshToken(account.AppID)
+						case 4:
+							w.wechat.ExpireAuthorizerTokens()
+						case 5:
+							w.wechat.ExpireTokens()
+						case 6:
+							w.store.fail(errors.New("disk full"), nil)
+							time.Sleep(time.Second)
+							w.store.fail(nil, nil)
+						default:
+							_, err = w.client(p, n).GetFans(ctx, "")
+						}
+						cancel()
+						if err != nil {
+							assertCleanError(t, err)
+						}
+						time.Sleep(time.Duration(rng.IntN(20)) * time.Second)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(25 * time.Hour) // the budget of getAuthorizerList
+			require.NoError(t, processes[0].SaveTicket(t.Context(), w.wechat.Ticket()))
+			for n, account := range w.accounts {
+				for _, p := range processes {
+					_, err := w.client(p, n).GetFans(t.Context(), "")
+					require.NoError(t, err, "seed %d", seed)
+				}
+				stored, err := w.store.LoadSecret(t.Context(), w.refreshKey(n))
+				require.NoError(t, err)
+				assert.Equal(t, w.wechat.RefreshToken(account.AppID), stored)
+			}
+		})
+	}
 }

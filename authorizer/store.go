@@ -12,15 +12,15 @@ import (
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 )
 
-// Store keeps the ticket and the refresh tokens of a platform. Keys contain app IDs only; a secret is to be kept from
-// others, so encrypt it or restrict who can read the store. redisstore.Store is one.
+// Store keeps the ticket and the refresh tokens of a platform. Keys contain app IDs and no secret. Encrypt the secrets,
+// or restrict who can read the store. redisstore.Store implements it.
 //
 // It must be safe for concurrent use, and return when the context ends.
 type Store interface {
 	// LoadSecret returns the secret under key, and the empty string if there is none.
 	LoadSecret(ctx context.Context, key string) (string, error)
-	// SaveSecret replaces the secret under key. It is not needed anymore after life; 0 means that it has to be kept until
-	// it is deleted.
+	// SaveSecret replaces the secret under key. The store may delete it after life; if life is 0, it must keep it until
+	// DeleteSecret.
 	SaveSecret(ctx context.Context, key, secret string, life time.Duration) error
 	// DeleteSecret deletes the secret under key. It is no error if there is none.
 	DeleteSecret(ctx context.Context, key string) error
@@ -80,7 +80,7 @@ const (
 	accountTokenKey   = "wechatuser:token:authorizer:"
 )
 
-// ticketLife is how long a ticket is valid, which is not from its first use but from the push.
+// ticketLife is how long a ticket is valid, counted from its push.
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/component_verify_ticket.html
 const ticketLife = 12 * time.Hour
 
