@@ -40,6 +40,25 @@ func ExampleWithTokenSource() {
 	// Output: 1 <nil>
 }
 
+// A program counts the refreshes of its token by reason. Here another program invalidates the token once.
+func ExampleWithTokenHook() {
+	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+	c := srv.Client(wechatuser.WithTokenHook(wechatuser.TokenHook{
+		Refreshed: func(_ context.Context, r wechatuser.TokenRefresh) {
+			fmt.Println("reason:", r.Reason, "from:", r.From, "error:", r.Err)
+		},
+	}))
+	for range 2 {
+		if _, err := c.GetTags(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+		srv.ExpireTokens()
+	}
+	// Output:
+	// reason: cold from: wechat error: <nil>
+	// reason: rejected from: wechat error: <nil>
+}
+
 // The token for a request that another library sends.
 func ExampleClient_Token() {
 	srv := wechatusertest.NewServer(wechatusertest.WithoutListener())

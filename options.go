@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 )
 
 // BaseURL is the platform's general address, which a Client uses by default.
@@ -43,6 +45,7 @@ type config struct {
 	retry        RetryPolicy
 	limiter      Limiter
 	interceptors []Interceptor
+	tokenHooks   []tokencache.Hook
 	logger       *slog.Logger
 
 	plainHTTP bool
@@ -340,6 +343,18 @@ func WithInterceptor(chain ...Interceptor) Option {
 			}
 		}
 		c.interceptors = append(c.interceptors, chain...)
+		return nil
+	}
+}
+
+// WithTokenHook tells h what happens to the access token. If the option is given twice, both hooks are told, the first
+// one first.
+func WithTokenHook(h TokenHook) Option {
+	return func(c *config) error {
+		if h.Refreshing == nil && h.Refreshed == nil && h.StoreFailed == nil && h.Waited == nil {
+			return optionError("WithTokenHook", "a hook without functions: leave the option out for none")
+		}
+		c.tokenHooks = append(c.tokenHooks, h.forCache())
 		return nil
 	}
 }

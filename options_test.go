@@ -60,6 +60,7 @@ func TestBadOptions(t *testing.T) {
 		{"nil pointer as store", wechatuser.WithTokenStore(noStore), "WithTokenStore: nil store"},
 		{"nil limiter", wechatuser.WithLimiter(nil), "WithLimiter: nil limiter"},
 		{"nil pointer as limiter", wechatuser.WithLimiter(noLimiter), "WithLimiter: nil limiter"},
+		{"empty hook", wechatuser.WithTokenHook(wechatuser.TokenHook{}), "WithTokenHook: a hook without functions"},
 		{"nil interceptor", wechatuser.WithInterceptor(watch(nil), nil), "WithInterceptor: interceptor 2 is nil"},
 		{"nil logger", wechatuser.WithLogger(nil), "WithLogger: nil logger"},
 		{"no timeout", wechatuser.WithTimeout(0), "WithTimeout: 0s is not a timeout"},

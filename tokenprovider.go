@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/tokencache"
@@ -19,9 +20,9 @@ func newTokenProvider(c *caller) tokenProvider {
 	case c.cloud.tokenFree():
 		return noTokens{}
 	case c.cloud == cloudToken:
-		return sourceProvider{src: cloudTokens{c.cloudTokenFile}, secret: c.secret}
+		return newSourceProvider(c, cloudTokens{c.cloudTokenFile})
 	case c.tokenSource != nil:
-		return sourceProvider{src: c.tokenSource, secret: c.secret}
+		return newSourceProvider(c, c.tokenSource)
 	}
 	kind, name := tokencache.Stable, "stable"
 	if c.legacyToken {
@@ -31,7 +32,7 @@ func newTokenProvider(c *caller) tokenProvider {
 	key := "wechatuser:token:" + name + ":" + c.appID
 	cfg := tokencache.Config{
 		Key: key, Kind: kind, Fetch: c.fetchToken, Limit: c.refreshLimit(), WithoutForced: c.noForced,
-		Lasting: isLastingTokenFailure, Logger: c.logger,
+		Lasting: isLastingTokenFailure, Logger: c.logger, Hooks: c.tokenHooks,
 	}
 	if c.tokenStore != nil {
 		cfg.Store = storeAdapter{c.tokenStore, key, c.secret}
@@ -228,12 +229,38 @@ func (noTokens) forceRefresh(context.Context) (Token, error) {
 type sourceProvider struct {
 	src    TokenSource
 	secret func() string // of the client, to be redacted in errors of the source
+	hooks  tokencache.Hooks
+	last   *atomic.Pointer[Token] // that the hooks were told of
+}
+
+func newSourceProvider(c *caller, src TokenSource) sourceProvider {
+	return sourceProvider{src, c.secret, tokencache.Hooks{Each: c.tokenHooks, Logger: c.logger}, &atomic.Pointer[Token]{}}
 }
 
 // cached returns none: the source decides.
 func (p sourceProvider) cached() (Token, bool) { return Token{}, false }
 
-func (p sourceProvider) get(ctx context.Context) (Token, error) { return p.next(ctx, "") }
+func (p sourceProvider) get(ctx context.Context) (Token, error) {
+	start := time.Now()
+	t, err := p.next(ctx, "")
+	p.report(ctx, RefreshAsked, start, t, err)
+	return t, err
+}
+
+// report tells the hooks of an answer of the source, unless it is the token that they know.
+func (p sourceProvider) report(ctx context.Context, reason string, start time.Time, t Token, err error) {
+	if len(p.hooks.Each) == 0 {
+		return
+	}
+	if err == nil {
+		if last := p.last.Swap(&t); last != nil && last.AccessToken == t.AccessToken {
+			return
+		}
+	}
+	p.hooks.Refreshed(ctx, tokencache.Refresh{
+		Reason: reason, From: TokenFromSource, Duration: time.Since(start), ExpiresAt: t.ExpiresAt, Err: err,
+	})
+}
 
 // next returns the token of the source. Its error may show the rejected one.
 func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error) {
@@ -251,16 +278,29 @@ func (p sourceProvider) next(ctx context.Context, rejected string) (Token, error
 }
 
 func (p sourceProvider) refresh(ctx context.Context, rejected Token) (fetched bool, err error) {
+	return true, p.replace(ctx, RefreshRejected, rejected)
+}
+
+// replace makes the source return another token, and reports it.
+func (p sourceProvider) replace(ctx context.Context, reason string, rejected Token) error {
+	start := time.Now()
+	t, err := p.another(ctx, rejected)
+	p.report(ctx, reason, start, t, err)
+	return err
+}
+
+// another returns a token of the source other than the rejected one.
+func (p sourceProvider) another(ctx context.Context, rejected Token) (Token, error) {
 	if inv, ok := p.src.(TokenInvalidator); ok {
 		if err := inv.Invalidate(ctx, rejected); err != nil {
-			return true, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", p.redact(ctx, err, rejected.AccessToken))
+			return Token{}, fmt.Errorf("wechatuser: token source: invalidating a rejected token: %w", p.redact(ctx, err, rejected.AccessToken))
 		}
 	}
 	t, err := p.next(ctx, rejected.AccessToken)
 	if err == nil && t.AccessToken == rejected.AccessToken {
 		err = errNoOtherToken
 	}
-	return true, err
+	return t, err
 }
 
 func (p sourceProvider) redact(ctx context.Context, err error, tokens ...string) error {
@@ -284,7 +324,7 @@ func (p sourceProvider) forceRefresh(ctx context.Context) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	if _, err := p.refresh(ctx, t); err != nil {
+	if err := p.replace(ctx, RefreshForced, t); err != nil {
 		return Token{}, err
 	}
 	return p.get(ctx)

@@ -891,7 +891,7 @@ func TestFetchesAreLogged(t *testing.T) {
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		assert.Contains(t, log.String(),
 			`"level":"INFO","msg":"wechatuser: token refreshed","key":"wechatuser:token:stable:`+testutil.AppID+
-				`","reason":"due","from":"wechat",`)
+				`","reason":"cold","from":"wechat",`)
 		acc.Revoke()
 		require.NoError(t, testutil.GetTags(t.Context(), c))
 		acc.Revoke()

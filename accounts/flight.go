@@ -25,7 +25,12 @@ type flight struct {
 	// forgotten are the app IDs for which it would be.
 	again     bool
 	forgotten map[string]bool
+	lookups   int // begun so far
+	// next is started when this flight is complete. It is for callers of Refresh who came during a repeated lookup: if
+	// each of them repeated it once more, nobody would ever return while they come faster than lookups end.
+	next *flight
 
+	ctx    context.Context // of the lookups
 	final  bool
 	client *wechatuser.Client // may be there in spite of an error, if it was there before
 	err    error
@@ -72,20 +77,29 @@ func (r *Registry) wait(ctx context.Context, key string, f *flight) error {
 func (r *Registry) join(ctx context.Context, key string) *flight {
 	f := r.flights[key]
 	if f == nil {
-		f = &flight{done: make(chan struct{})}
-		key = strings.Clone(key) // it may be a part of a large text
-		r.flights[key] = f
-		// The lookup outlives its callers. If it ended with the last of them, callers with deadlines shorter than it
-		// takes would start one after the other, and never have a client.
-		go r.run(context.WithValue(context.WithoutCancel(ctx), flightKey{}, f.done), key, f)
+		f = newFlight(ctx)
+		r.start(strings.Clone(key), f) // it may be a part of a large text
 	}
 	return f
 }
 
-func (r *Registry) run(ctx context.Context, key string, f *flight) {
+// newFlight returns a flight for the caller with ctx. The lookup outlives its callers. If it ended with the last of
+// them, callers with deadlines shorter than it takes would start one after the other, and never have a client.
+func newFlight(ctx context.Context) *flight {
+	f := &flight{done: make(chan struct{})}
+	f.ctx = context.WithValue(context.WithoutCancel(ctx), flightKey{}, f.done)
+	return f
+}
+
+func (r *Registry) start(key string, f *flight) {
+	r.flights[key] = f
+	go r.run(key, f)
+}
+
+func (r *Registry) run(key string, f *flight) {
 	guard.Run(func() {
 		for again := true; again; {
-			again = r.lookUp(ctx, key, f)
+			again = r.lookUp(key, f)
 		}
 	}, func(panicked error) {
 		if panicked != nil {
@@ -95,18 +109,19 @@ func (r *Registry) run(ctx context.Context, key string, f *flight) {
 }
 
 // lookUp makes one lookup, and reports whether there must be another one.
-func (r *Registry) lookUp(ctx context.Context, key string, f *flight) (again bool) {
+func (r *Registry) lookUp(key string, f *flight) (again bool) {
 	r.mu.Lock()
 	if f.final {
 		r.mu.Unlock()
 		return false
 	}
 	f.again, f.forgotten = false, nil
+	f.lookups++
 	r.began++
 	began := r.began
 	r.mu.Unlock()
 
-	timed, cancel := context.WithTimeout(ctx, r.lookupTimeout)
+	timed, cancel := context.WithTimeout(f.ctx, r.lookupTimeout)
 	defer cancel()
 	stop := context.AfterFunc(timed, func() { // the lookup may ignore its context
 		r.fail(key, f, fmt.Errorf("accounts: looking up %q took longer than %v: %w", key, r.lookupTimeout,
@@ -260,6 +275,9 @@ func (r *Registry) complete(key string, f *flight) {
 	f.final = true
 	delete(r.flights, key)
 	close(f.done)
+	if f.next != nil {
+		r.start(key, f.next)
+	}
 }
 
 // newClient returns a client with these settings, and its limiter: the given one, or a new one if that is nil. It is

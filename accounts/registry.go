@@ -141,6 +141,13 @@ func (r *Registry) refresh(ctx context.Context, key string) (*flight, error) {
 	defer r.mu.Unlock()
 	r.unknown.remove(key)
 	running := r.flights[key]
+	if running != nil && running.lookups > 1 && !running.isInside(ctx) && ctx.Err() == nil {
+		if running.next == nil {
+			running.next = newFlight(ctx)
+		}
+		running.next.waiters++
+		return running.next, nil
+	}
 	f, err := r.await(ctx, key)
 	if err == nil && f == running {
 		f.again = true // what it has read may be older than this call

@@ -502,6 +502,36 @@ func TestRefreshDuringALookupThatFails(t *testing.T) {
 	})
 }
 
+// Refreshes that come faster than lookups end do not hold each other up.
+func TestManyRefreshesDuringLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase("a")
+		db.delay = 2 * time.Second
+		r := newRegistry(t, db.lookup)
+		var wg sync.WaitGroup
+		start := time.Now()
+		wg.Go(func() {
+			get(t, r, "a")
+			assert.Equal(t, 4*time.Second, time.Since(start))
+		})
+		for i := range 100 {
+			time.Sleep(time.Second)
+			db.set("a", Account{AppID: "wxa", Secret: fmt.Sprint("secret", i)})
+			wg.Go(func() {
+				start, want := time.Now(), fmt.Sprint("secret", i)
+				assert.NoError(t, r.Refresh(t.Context(), "a"))
+				assert.LessOrEqual(t, time.Since(start), 6*time.Second)
+				r.mu.Lock()
+				got := r.clients.apps["wxa"].account.Secret
+				r.mu.Unlock()
+				assert.False(t, len(got) < len(want) || len(got) == len(want) && got < want, "%s after %s", got, want)
+			})
+		}
+		wg.Wait()
+		assert.Empty(t, r.flights)
+	})
+}
+
 // A lookup for which nobody waits does not bring back what was forgotten.
 func TestForgetDuringALookupOfNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,6 +61,9 @@ func (s *MemoryStore) Put(_ context.Context, statements []Statement) error {
 	defer s.mu.Unlock()
 	for _, st := range statements {
 		row := s.rows[st.OpenID]
+		if !st.Follows() {
+			s.forgetPlace(st.OpenID)
+		}
 		if st.Ticket >= row.ticket {
 			row.ticket, row.at, row.leftAt = st.Ticket, st.At, st.LeftAt
 			if !st.Follows() {
@@ -74,6 +77,16 @@ func (s *MemoryStore) Put(_ context.Context, statements []Statement) error {
 		s.rows[strings.Clone(st.OpenID)] = row
 	}
 	return nil
+}
+
+// forgetPlace makes walks that would resume after a user who has left resume at the beginning.
+func (s *MemoryStore) forgetPlace(openID string) {
+	for kind, w := range s.walks {
+		if w.Place == openID {
+			w.Place, w.Listed = "", 0
+			s.walks[kind] = w
+		}
+	}
 }
 
 // Listed implements [Store].
@@ -150,7 +163,7 @@ func (s *MemoryStore) LoadWalk(_ context.Context, kind string) (Walk, error) {
 func (s *MemoryStore) SaveWalk(_ context.Context, kind string, ticket int64, w Walk) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.walks[kind].Ticket == ticket {
+	if s.walks[kind].Ticket == ticket && s.rows[w.Place].leftAt.IsZero() {
 		s.walks[kind] = w
 	}
 	return nil

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser"
@@ -25,8 +25,8 @@ type Mirror struct {
 	waits          []wechatuser.ListOption
 	batch          int // openids between two places where a walk can resume
 
-	mu     sync.Mutex
-	opened bool
+	opening chan struct{} // has room for the one who opens the store
+	opened  atomic.Bool
 }
 
 // New returns a mirror of the client's account. It makes no call, and does not use the store yet.
@@ -34,7 +34,9 @@ func New(client *wechatuser.Client, store Store, opts ...Option) (*Mirror, error
 	if client == nil || store == nil {
 		return nil, errors.New("mirror: New: the client and the store must not be nil")
 	}
-	m := &Mirror{client: client, store: store, now: time.Now, fields: allFields, batch: 1000}
+	m := &Mirror{
+		client: client, store: store, now: time.Now, fields: allFields, batch: 1000, opening: make(chan struct{}, 1),
+	}
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, fmt.Errorf("mirror: New: option %d is nil", i+1)
@@ -46,17 +48,24 @@ func New(client *wechatuser.Client, store Store, opts ...Option) (*Mirror, error
 	return m, nil
 }
 
-// open opens the store once. A failure is not remembered.
+// open opens the store once. A failure is not remembered. Nobody waits for others for longer than ctx allows.
 func (m *Mirror) open(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.opened {
+	if m.opened.Load() {
+		return nil
+	}
+	select {
+	case m.opening <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the store to be opened: %w", ctx.Err())
+	}
+	defer func() { <-m.opening }()
+	if m.opened.Load() {
 		return nil
 	}
 	if err := m.store.Open(ctx, m.client.AppID()); err != nil {
 		return err
 	}
-	m.opened = true
+	m.opened.Store(true)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -610,4 +611,67 @@ func TestSQLOptions(t *testing.T) {
 	require.Error(t, err)
 	_, err = mirror.NewSQLStore(db, mirror.SQLite, nil)
 	require.Error(t, err)
+}
+
+// blockedStore is a store that cannot be opened before its context ends.
+type blockedStore struct{ *mirror.MemoryStore }
+
+func (blockedStore) Open(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// While the store cannot be opened, each push and walk takes the time that its context has, and not that of the others.
+func TestNobodyWaitsForOthersToOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := wechatusertest.NewServer(wechatusertest.WithoutListener())
+		m, err := mirror.New(srv.Client(), blockedStore{new(mirror.MemoryStore)})
+		require.NoError(t, err)
+		start := time.Now()
+		var walk sync.WaitGroup
+		walk.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := m.Full(ctx)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+		synctest.Wait()
+		for n := range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			h := wechatuserpush.Header{FromUserName: wechatusertest.OpenID(0)}
+			assert.ErrorIs(t, m.Apply(ctx, subscribe(h)), context.DeadlineExceeded)
+			assert.Equal(t, time.Duration(n+1)*time.Second, time.Since(start))
+			cancel()
+		}
+		walk.Wait()
+	})
+}
+
+// The place of a walk that broke off is an openid too.
+func TestPlaceOfAFormerFollower(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 30)
+	mirror.SetBatch(f.mirror, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := f.mirror.Full(ctx, mirror.WithProgress(func(p mirror.Progress) {
+		if p.Listed == 20 {
+			cancel()
+		}
+	}))
+	require.ErrorIs(t, err, context.Canceled)
+	place, err := f.store.LoadWalk(t.Context(), "full")
+	require.NoError(t, err)
+	require.Equal(t, 20, place.Listed)
+
+	f.Unfollow(place.Place)
+	require.NoError(t, f.mirror.Apply(t.Context(), unsubscribe(f.header(place.Place))))
+	place, err = f.store.LoadWalk(t.Context(), "full")
+	require.NoError(t, err)
+	assert.Empty(t, place.Place)
+
+	report := must(t)(f.mirror.Full(t.Context()))
+	assert.True(t, report.Resumed)
+	assert.Equal(t, 29, report.Listed)
+	assert.Equal(t, 10, report.Profiles, "none is read twice")
+	f.assertEqual(t)
 }

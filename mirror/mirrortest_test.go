@@ -22,6 +22,8 @@ var brokenStores = map[string]struct {
 	"the last write wins":   {func() mirror.Store { return lastWriteWins{new(mirror.MemoryStore)} }, "newer_wins"},
 	"openids ignore case":   {func() mirror.Store { return lowerCase{new(mirror.MemoryStore)} }, "case"},
 	"rows are just deleted": {func() mirror.Store { return noDepartures{new(mirror.MemoryStore)} }, "newer_wins"},
+	"places are kept":       {func() mirror.Store { return newOwnWalks(false) }, "walks"},
+	"places come back":      {func() mirror.Store { return newOwnWalks(true) }, "walks"},
 	"walks are overwritten": {func() mirror.Store { return anyWalk{new(mirror.MemoryStore)} }, "walks"},
 }
 
@@ -43,6 +45,40 @@ func (s noDepartures) Put(ctx context.Context, statements []mirror.Statement) er
 		return err
 	}
 	return s.Purge(ctx, 1<<62, time.Now().Add(1<<62))
+}
+
+// ownWalks has walks of its own, and saves the places of users who have left.
+type ownWalks struct {
+	*mirror.MemoryStore
+	walks   map[string]mirror.Walk
+	forgets bool // the place of a user who leaves
+}
+
+func newOwnWalks(forgets bool) ownWalks {
+	return ownWalks{new(mirror.MemoryStore), map[string]mirror.Walk{}, forgets}
+}
+
+func (s ownWalks) Put(ctx context.Context, statements []mirror.Statement) error {
+	for _, st := range statements {
+		for kind, w := range s.walks {
+			if s.forgets && !st.Follows() && w.Place == st.OpenID {
+				w.Place, w.Listed = "", 0
+				s.walks[kind] = w
+			}
+		}
+	}
+	return s.MemoryStore.Put(ctx, statements)
+}
+
+func (s ownWalks) LoadWalk(_ context.Context, kind string) (mirror.Walk, error) {
+	return s.walks[kind], nil
+}
+
+func (s ownWalks) SaveWalk(_ context.Context, kind string, ticket int64, w mirror.Walk) error {
+	if s.walks[kind].Ticket == ticket {
+		s.walks[kind] = w
+	}
+	return nil
 }
 
 type anyWalk struct{ *mirror.MemoryStore }

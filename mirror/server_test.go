@@ -106,11 +106,17 @@ func (s *databaseServer) postgresDSN(params url.Values) string {
 
 func openMariaDB(t *testing.T) *sql.DB {
 	t.Helper()
+	return openMariaDBWith(t, "")
+}
+
+// openMariaDBWith is openMariaDB with parameters of the DSN.
+func openMariaDBWith(t *testing.T, params string) *sql.DB {
+	t.Helper()
 	s := needServer(t, mariaDB)
 	// The character set of the connection is that of the driver; the tables have their own.
 	dsn := func(name string) string { return "root@unix(" + filepath.Join(s.dir, "sock") + ")/" + name }
 	name := s.create(t, openDB(t, "mysql", dsn("")), "DATABASE")
-	return openDB(t, "mysql", dsn(name))
+	return openDB(t, "mysql", dsn(name)+params)
 }
 
 func needServer(t *testing.T, start func() (*databaseServer, error)) *databaseServer {

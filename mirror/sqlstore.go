@@ -50,8 +50,10 @@ func WithTablePrefix(prefix string) SQLOption {
 // NewSQLStore returns a store in a database, in a dialect. It does not use the database yet; tables are created by the
 // first method of a [Mirror] that needs them. See [SQLStore.Schema] to create them by hand.
 //
-// Any driver will do. An SQLite database needs a busy timeout, as in the DSN "file:f.db?_pragma=busy_timeout(10000)" of
-// modernc.org/sqlite, so that processes wait for each other.
+// Any driver will do. An SQLite database needs a busy timeout, as in the DSN "file:f.db?_pragma=busy_timeout(1000)" of
+// modernc.org/sqlite, so that processes wait for each other. The driver may wait for as long even if the context has
+// ended, so keep it short: the store tries again. A MySQL connection must have the character set utf8mb4, as it has by
+// default.
 func NewSQLStore(db *sql.DB, dialect Dialect, opts ...SQLOption) (*SQLStore, error) {
 	if db == nil {
 		return nil, errors.New("mirror: NewSQLStore: the database must not be nil")
@@ -87,11 +89,34 @@ func (s *SQLStore) Schema(appID string) []string {
 // Open implements [Store]. It runs the migrations that the tables lack. Processes that start at once wait for each
 // other.
 func (s *SQLStore) Open(ctx context.Context, appID string) error {
+	if err := s.checkConnection(ctx); err != nil {
+		return err
+	}
 	version, err := s.version(ctx, s.db, appID)
 	if err == nil && version < len(s.migrations) || err != nil && !errors.As(err, new(*schemaError)) {
 		err = s.retry(ctx, func() error { return s.migrate(ctx, appID) })
 	}
 	return err
+}
+
+// checkConnection finds settings of a DSN with which writes would fail at the first emoji, or be lost.
+func (s *SQLStore) checkConnection(ctx context.Context) error {
+	if s.dialect != MySQL {
+		return nil
+	}
+	var charset string
+	var autocommit bool
+	err := s.db.QueryRowContext(ctx, "SELECT @@character_set_client, @@autocommit").Scan(&charset, &autocommit)
+	switch {
+	case err != nil:
+		return err
+	case charset != "utf8mb4":
+		return fmt.Errorf("the connection has the character set %s: leave charset out of the DSN, or set it to utf8mb4",
+			charset)
+	case !autocommit:
+		return errors.New("the connection has autocommit off: leave it out of the DSN")
+	}
+	return nil
 }
 
 // schemaError says that the tables are not for this program.
@@ -224,8 +249,16 @@ func (s *SQLStore) Put(ctx context.Context, statements []Statement) error {
 		slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.hash, b.hash) })
 		for part := range slices.Chunk(list, rowsAtOnce) {
 			args := make([]any, 0, len(part)*len(columns))
+			var openIDs []any
 			for _, e := range part {
 				args = s.appendRow(args, e.hash, e.Statement, kind(k))
+				openIDs = append(openIDs, text(e.OpenID, maxID))
+			}
+			if kind(k) == left {
+				// Before the rows, so that a repeat after an error still does both.
+				if err := s.forgetPlaces(ctx, openIDs); err != nil {
+					return err
+				}
 			}
 			if err := s.exec(ctx, s.dialect.upsert(s.followers, len(part), kind(k)), args...); err != nil {
 				return err
@@ -233,6 +266,12 @@ func (s *SQLStore) Put(ctx context.Context, statements []Statement) error {
 		}
 	}
 	return nil
+}
+
+// forgetPlaces makes walks that would resume after a user who has left resume at the beginning: a place is an openid.
+func (s *SQLStore) forgetPlaces(ctx context.Context, openIDs []any) error {
+	return s.exec(ctx, "UPDATE "+s.walks+" SET place = '', listed = 0 WHERE place IN "+
+		s.dialect.params(1, len(openIDs)), openIDs...)
 }
 
 // appendRow appends the values of the columns.
@@ -250,13 +289,30 @@ func (s *SQLStore) appendRow(args []any, hash string, st Statement, k kind) []an
 		u, profileAt = *st.Profile, s.dialect.time(st.At)
 	}
 	tags := strings.ReplaceAll(fmt.Sprint(u.TagIDList), " ", ",")
+	subscribedAt := u.SubscribedAt()
+	if subscribedAt.Year() > 9999 { // no database has it
+		subscribedAt = time.Time{}
+	}
 	return append(args, hash, openID, s.dialect.time(st.LeftAt), s.dialect.time(st.At),
-		text(u.UnionID), text(u.Remark), tags, text(string(u.SubscribeScene)), u.QRScene, text(u.QRSceneStr),
-		s.dialect.time(u.SubscribedAt()), profileAt, profileTicket, st.Ticket)
+		text(u.UnionID, maxID), text(u.Remark, maxText), tags, text(string(u.SubscribeScene), maxText),
+		u.QRScene, text(u.QRSceneStr, maxText), s.dialect.time(subscribedAt), profileAt, profileTicket, st.Ticket)
 }
 
-// text returns a text as databases accept it.
-func text(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "") }
+// The most characters that a column has room for. What the platform sends is far shorter.
+const (
+	maxID   = 128
+	maxText = 16_000
+)
+
+// text returns a text as databases accept it, so that one odd profile does not stop a walk.
+func text(s string, limit int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+	if len(s) <= limit {
+		return s
+	}
+	runes := []rune(s)
+	return string(runes[:min(limit, len(runes))])
+}
 
 // hashOf is the key of a user. It remains when the openid is deleted. Openids are random, so the hash does not tell
 // them.
@@ -388,7 +444,9 @@ func (s *SQLStore) SaveWalk(ctx context.Context, kind string, ticket int64, w Wa
 	}
 	p := s.dialect.param
 	return s.exec(ctx, "UPDATE "+s.walks+" SET ticket = "+p(1)+", started_at = "+p(2)+", place = "+p(3)+", listed = "+p(4)+
-		" WHERE kind = "+p(5)+" AND ticket = "+p(6), w.Ticket, started, w.Place, w.Listed, kind, ticket)
+		" WHERE kind = "+p(5)+" AND ticket = "+p(6)+
+		" AND NOT EXISTS (SELECT 1 FROM "+s.followers+" WHERE hash = "+p(7)+" AND left_at IS NOT NULL)",
+		w.Ticket, started, w.Place, w.Listed, kind, ticket, hashOf(w.Place))
 }
 
 func (s *SQLStore) exec(ctx context.Context, query string, args ...any) error {

@@ -23,7 +23,7 @@ type Store interface {
 	// Put stores each statement, unless the row of its openid has a larger ticket. A profile has a ticket of its own in
 	// the row, and is stored unless that is larger: a list says later that the user follows, and not what the profile
 	// is. That a user has left sets both tickets. Put must compare and store in one step. No two statements of a call
-	// have the same openid.
+	// have the same openid. A walk whose place is a user who has left loses it, and resumes at the beginning.
 	Put(ctx context.Context, statements []Statement) error
 	// Listed notes that these openids are in a list of followers: a row of a follower with a smaller ticket gets this
 	// ticket and time. It returns those openids that have no such row and need one, which excludes those whose row has
@@ -40,7 +40,8 @@ type Store interface {
 	Purge(ctx context.Context, ticket int64, before time.Time) error
 	// LoadWalk returns how far the walk of a kind, "full" or "reconcile", has come; a zero Walk if there is none.
 	LoadWalk(ctx context.Context, kind string) (Walk, error)
-	// SaveWalk replaces the walk of a kind if its ticket is this one, 0 for none. Otherwise it does nothing.
+	// SaveWalk replaces the walk of a kind if its ticket is this one, 0 for none. Otherwise it does nothing, and so it
+	// does if the place is a user who has left meanwhile: then the walk resumes at the place before.
 	SaveWalk(ctx context.Context, kind string, ticket int64, w Walk) error
 }
 

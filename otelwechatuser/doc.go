@@ -2,6 +2,7 @@
 //
 //	c, err := wechatuser.New(appID, secret,
 //		wechatuser.WithInterceptor(otelwechatuser.Interceptor()),
+//		wechatuser.WithTokenHook(otelwechatuser.TokenHook()),
 //		wechatuser.WithLimiter(otelwechatuser.Limiter(limiter)), // if there is a limiter
 //	)
 //
@@ -12,7 +13,8 @@
 //
 // Token requests are calls too, named getStableAccessToken or getAccessToken, so their number is the number of fetches.
 // A token is fetched once for all callers that wait for it; the span of the fetch is a child of the first caller's
-// span.
+// span. With [TokenHook] there is a span of the refresh between them, to which the spans of the other callers are
+// linked.
 //
 // # What is not recorded
 //

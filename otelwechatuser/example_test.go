@@ -23,6 +23,7 @@ func Example() {
 
 	c, err := wechatuser.New("wxFAKE000000000000", "secret",
 		wechatuser.WithInterceptor(otelwechatuser.Interceptor()),
+		wechatuser.WithTokenHook(otelwechatuser.TokenHook()),
 		wechatuser.WithLimiter(otelwechatuser.Limiter(limiter)),
 	)
 	fmt.Println(c, err)

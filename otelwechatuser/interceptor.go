@@ -113,10 +113,46 @@ func outcomeAttrs(res wechatuser.Result, err error) (attrs []attribute.KeyValue)
 	if err == nil || res.Code != 0 {
 		attrs = append(attrs, semconv.RPCResponseStatusCode(strconv.Itoa(int(res.Code))))
 	}
-	if err != nil {
-		attrs = append(attrs, semconv.ErrorTypeKey.String(errorType(err)))
+	return append(attrs, errorAttrs(err)...)
+}
+
+// errorAttrs returns the attributes of an error, none if it is nil.
+func errorAttrs(err error) (attrs []attribute.KeyValue) {
+	if err == nil {
+		return nil
+	}
+	attrs = append(attrs, semconv.ErrorTypeKey.String(errorType(err)))
+	if class := errorClass(err); class != "" {
+		attrs = append(attrs, attribute.String("wechat.error.class", class))
 	}
 	return attrs
+}
+
+// classes are the names of the classes of errors. An error that matches two of them has the first one: that it was
+// perhaps applied, or what a person has to do, says more than that it may go away.
+var classes = []struct {
+	class error
+	name  string
+}{
+	{wechatuser.ErrAmbiguous, "ambiguous"},
+	{wechatuser.ErrUnproven, "unproven"},
+	{wechatuser.ErrCredential, "credential"},
+	{wechatuser.ErrPermission, "permission"},
+	{wechatuser.ErrRateLimited, "rate_limited"},
+	{wechatuser.ErrInvalidToken, "invalid_token"},
+	{wechatuser.ErrNotFollowing, "not_following"},
+	{wechatuser.ErrInvalidArgument, "invalid_argument"},
+	{wechatuser.ErrTemporary, "temporary"},
+}
+
+// errorClass returns the name of the class of an error, or an empty string if it has none.
+func errorClass(err error) string {
+	for _, c := range classes {
+		if errors.Is(err, c.class) {
+			return c.name
+		}
+	}
+	return ""
 }
 
 // spanAttrs returns the attributes that only spans have. In a metric, each rid would be a separate time series.
@@ -142,11 +178,12 @@ func errorType(err error) string {
 		apiErr    *wechatuser.Error
 		response  *wechatuser.ResponseError
 		transport *wechatuser.TransportError
+		timeout   interface{ Timeout() bool }
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "canceled"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &transport) && transport.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case errors.As(err, &apiErr):
 		return strconv.Itoa(int(apiErr.Code))
@@ -154,7 +191,7 @@ func errorType(err error) string {
 		return strconv.Itoa(response.StatusCode)
 	case response != nil:
 		return "invalid_response"
-	case transport != nil && transport.Attempts == 0:
+	case errors.As(err, &transport) && transport.Attempts == 0:
 		return "not_sent"
 	case transport != nil:
 		return "no_answer"

@@ -10,7 +10,7 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Option configures [Interceptor] or [Limiter]. The order of options is irrelevant.
+// Option configures [Interceptor], [Limiter] or [TokenHook]. The order of options is irrelevant.
 type Option func(*config)
 
 type config struct {

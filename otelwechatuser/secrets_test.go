@@ -48,6 +48,7 @@ func TestSecretsAreNotRecorded(t *testing.T) {
 			opts := []wechatuser.Option{
 				wechatuser.WithRetry(wechatuser.RetryPolicy{MaxDelay: 1}),
 				wechatuser.WithInterceptor(otelwechatuser.Interceptor(tel.options()...)),
+				tel.withHook(),
 				wechatuser.WithLimiter(otelwechatuser.Limiter(failEveryFifth(everything), tel.options()...)),
 				wechatuser.WithTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
 					if req.Body == nil {
@@ -76,7 +77,8 @@ func TestSecretsAreNotRecorded(t *testing.T) {
 	dump := tel.dump(t)
 	require.Greater(t, len(tel.spans()), 7*len(transports))
 	for _, present := range []string{
-		"userInfo", "getAccessToken", "getStableAccessToken", "40003", "502", rid, "no_answer", "not_sent",
+		"userInfo", "getAccessToken", "getStableAccessToken", "refresh access token", "40003", "502", rid, "no_answer",
+		"not_sent",
 	} {
 		assert.Contains(t, dump, present)
 	}

@@ -88,7 +88,7 @@ func (d *Deduplicator) claim(
 // Done records that a push is handled, for as long as keep says.
 func (d *Deduplicator) Done(ctx context.Context, key string, keep time.Duration) error {
 	_, err := do(ctx, d.breaker, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, d.rdb.Set(ctx, d.prefix+key, donePush, keep).Err()
+		return struct{}{}, d.rdb.Set(ctx, d.prefix+key, donePush, max(keep, time.Millisecond)).Err() // 0 stands for ever
 	})
 	return err
 }

@@ -65,6 +65,12 @@ func TestClaims(t *testing.T) {
 	require.NoError(t, b.Release(t.Context(), pushKey, "b"))
 	assert.Equal(t, wechatuserpush.Finished, claim(b, "b"), "done is done")
 
+	for _, keep := range []time.Duration{0, -1, -time.Hour} { // go-redis has a meaning of its own for them
+		require.NoError(t, a.Done(t.Context(), pushKey, keep))
+		assert.LessOrEqual(t, rdb.PTTL(t.Context(), pushKey).Val(), time.Millisecond)
+		assert.NotEqual(t, time.Duration(-1), rdb.PTTL(t.Context(), pushKey).Val(), "without an end")
+	}
+
 	// An owner's name is no state.
 	require.NoError(t, rdb.Del(t.Context(), pushKey).Err())
 	assert.Equal(t, wechatuserpush.Claimed, claim(a, "done"))

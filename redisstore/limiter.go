@@ -173,6 +173,15 @@ func (l *Limiter) Wait(ctx context.Context) error {
 	}
 }
 
+// Degraded reports whether the limiter works without Redis: the last place was reserved in this process alone, so the
+// limit is not shared, or could not be reserved with [WithFailClosed]. It makes no request. A metric of it shows an
+// outage, as otelwechatuser.Limiter records one.
+func (l *Limiter) Degraded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
 // end returns the latest usable time of a place, or the zero time if ctx has no deadline.
 func (l *limiter) end(ctx context.Context) time.Time {
 	deadline, ok := ctx.Deadline()

@@ -81,6 +81,7 @@ func TestLimiterWithoutRedis(t *testing.T) {
 	waitTimes(t, open, 2)
 	waitTimes(t, closed, 2)
 	require.Empty(t, log.String())
+	require.False(t, open.Degraded() || closed.Degraded())
 
 	rs.kill()
 	waitTimes(t, open, 1)
@@ -88,6 +89,7 @@ func TestLimiterWithoutRedis(t *testing.T) {
 	assert.GreaterOrEqual(t, waitTimes(t, open, 21), 200*time.Millisecond, "the process keeps to the limit on its own")
 	assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), "one warning per outage")
 	require.ErrorIs(t, closed.Wait(t.Context()), redisstore.ErrUnavailable)
+	assert.True(t, open.Degraded() && closed.Degraded())
 
 	rs.start()
 	eventually(t, pollInterval, func() bool {
@@ -95,6 +97,7 @@ func TestLimiterWithoutRedis(t *testing.T) {
 		return strings.Contains(log.String(), "uses Redis again")
 	})
 	eventually(t, pollInterval, func() bool { return closed.Wait(t.Context()) == nil })
+	assert.False(t, closed.Degraded())
 }
 
 // lockedBuffer is a buffer that a logger may write to at any time.

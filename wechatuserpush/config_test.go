@@ -2,8 +2,11 @@ package wechatuserpush_test
 
 import (
 	"context"
+	"math"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -53,4 +56,18 @@ func TestInvalidConfigIsReported(t *testing.T) {
 	}
 	_, err = wechatuserpush.NewHandler(valid, handle)
 	require.NoError(t, err)
+}
+
+// The largest values of all stand for no limit.
+func TestNoLimits(t *testing.T) {
+	for _, maxAge := range []time.Duration{math.MaxInt64, math.MaxInt64 / 2} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newReceiver(t, func(c *wechatuserpush.Config) { c.MaxAge, c.MaxBody = maxAge, math.MaxInt64 }, nil)
+			m := platform.safe(event("subscribe", time.Now().Unix()))
+			assert.Equal(t, http.StatusOK, send(r, m).Code)
+			time.Sleep(24 * time.Hour)
+			assert.Equal(t, http.StatusOK, send(r, m).Code)
+			assert.Equal(t, 1, r.calls(), "the repeat is recognized")
+		})
+	}
 }

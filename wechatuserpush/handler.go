@@ -235,12 +235,12 @@ func (h *handler) read(r *http.Request) (p push, err error) {
 			return p, errCoding
 		}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, h.maxBody+1))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, h.maxBody))
 	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return p, errSize
 	case err != nil:
 		return p, errBody
-	case int64(len(body)) > h.maxBody:
-		return p, errSize
 	case len(body) > 0 && body[0] == '{':
 		return p, errJSON
 	}

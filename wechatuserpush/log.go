@@ -28,7 +28,8 @@ func newLimitedLog(logger *slog.Logger) *limitedLog {
 	return &limitedLog{logger: logger, reasons: map[string]*reason{}}
 }
 
-// log writes a line, unless the period has had its share of lines about this reason.
+// log writes a line, unless the period has had its share of lines about this reason. If the log handler panics, the
+// line is lost, and not the push or the process.
 func (l *limitedLog) log(ctx context.Context, level slog.Level, share int, text string, attrs ...slog.Attr) {
 	omitted, ok := l.take(text, share, time.Now())
 	if !ok {
@@ -37,6 +38,7 @@ func (l *limitedLog) log(ctx context.Context, level slog.Level, share int, text 
 	if omitted > 0 {
 		attrs = append(attrs, slog.Int("omitted", omitted))
 	}
+	defer func() { _ = recover() }()
 	l.logger.LogAttrs(ctx, level, text, attrs...) // a log handler may wait
 }
 

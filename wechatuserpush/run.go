@@ -49,6 +49,8 @@ const (
 
 	storeTimeout = time.Second // of an operation of the store
 
+	maxKeep = 365 * 24 * time.Hour // of a push, however long MaxAge is
+
 	claimPollMin = 50 * time.Millisecond // between questions to the store, doubled each time
 	claimPollMax = 400 * time.Millisecond
 
@@ -57,7 +59,7 @@ const (
 
 func newRuns(cfg Config, log *limitedLog, handle func(context.Context, Event) error) *runs {
 	// A time stamp may be MaxAge ahead, so a recorded push can be sent again for twice as long.
-	keep := 2*cfg.MaxAge + time.Minute
+	keep := 2*min(cfg.MaxAge, maxKeep/2) + time.Minute
 	return &runs{
 		handle: handle, store: cfg.Deduplicator, log: log, appID: cfg.AppID,
 		timeout: cfg.Timeout, wait: max(minWait, cfg.Timeout+(platformTimeout-cfg.Timeout)/2), keep: keep,
@@ -110,6 +112,16 @@ func (rs *runs) join(ctx context.Context, p push) *run {
 func (rs *runs) start(ctx context.Context, p push, r *run) {
 	owner, claimed := rand.Text(), false
 	var err error
+	defer func() { // even if code of others ends the goroutine in the last function below
+		rs.mu.Lock()
+		if err == nil {
+			rs.window.add(p.key)
+		}
+		delete(rs.active, p.key)
+		rs.mu.Unlock()
+		r.err = err
+		close(r.done)
+	}()
 	guard.Run(func() {
 		if claimed, err = rs.claim(ctx, p, owner); !claimed {
 			return
@@ -124,20 +136,12 @@ func (rs *runs) start(ctx context.Context, p push, r *run) {
 		}
 	}, func(ended error) {
 		if ended != nil {
-			rs.logFailure(ctx, p, "the function panicked", slog.String("panic", p.redacts.Text(describe(ended))))
 			err = errFailed
+			rs.logFailure(ctx, p, "the function panicked", slog.String("panic", p.redacts.Text(describe(ended))))
 		}
 		if claimed {
 			rs.settle(ctx, p, owner, err)
 		}
-		rs.mu.Lock()
-		if err == nil {
-			rs.window.add(p.key)
-		}
-		delete(rs.active, p.key)
-		rs.mu.Unlock()
-		r.err = err
-		close(r.done)
 	})
 }
 
@@ -175,9 +179,41 @@ func (rs *runs) claim(ctx context.Context, p push, owner string) (bool, error) {
 }
 
 func (rs *runs) ask(ctx context.Context, p push, owner string) (State, error) {
+	return use(ctx, func(ctx context.Context) (State, error) {
+		state, err := rs.store.Claim(ctx, p.key, owner, lease)
+		if err == nil && (state < Claimed || state > Finished) {
+			err = fmt.Errorf("the store returned %d, which is no state", state)
+		}
+		return state, err
+	})
+}
+
+// use runs an operation of the store and returns when its time is up, even if the store ignores its context. A panic
+// of the store is a failure like any other.
+func use[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return rs.store.Claim(ctx, p.key, owner, lease)
+	type result struct {
+		value T
+		err   error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		var r result
+		guard.Run(func() { r.value, r.err = f(ctx) }, func(panicked error) {
+			if panicked != nil {
+				r.err = panicked
+			}
+			ended <- r
+		})
+	}()
+	select {
+	case r := <-ended:
+		return r.value, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, fmt.Errorf("the store has not responded: %w", ctx.Err())
+	}
 }
 
 // renew starts the lease of a claim anew until stop is called.
@@ -211,14 +247,12 @@ func (rs *runs) settle(ctx context.Context, p push, owner string, failed error) 
 	if rs.store == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	var err error
-	if failed == nil {
-		err = rs.store.Done(ctx, p.key, rs.keep)
-	} else {
-		err = rs.store.Release(ctx, p.key, owner)
-	}
+	_, err := use(ctx, func(ctx context.Context) (struct{}, error) {
+		if failed == nil {
+			return struct{}{}, rs.store.Done(ctx, p.key, rs.keep)
+		}
+		return struct{}{}, rs.store.Release(ctx, p.key, owner)
+	})
 	if err != nil {
 		rs.logStore(ctx, p, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
@@ -401,6 +403,102 @@ func TestStoreThatFails(t *testing.T) {
 		assert.Equal(t, http.StatusOK, send(newReceiver(t, with(store), nil), next).Code)
 		assert.Equal(t, 2, r.calls())
 	})
+}
+
+// faultyStore is a store whose methods all do the same.
+type faultyStore func(context.Context) (wechatuserpush.State, error)
+
+func (f faultyStore) Claim(ctx context.Context, _, _ string, _ time.Duration) (wechatuserpush.State, error) {
+	return f(ctx)
+}
+
+func (f faultyStore) Done(ctx context.Context, _ string, _ time.Duration) error {
+	_, err := f(ctx)
+	return err
+}
+
+func (f faultyStore) Release(ctx context.Context, _, _ string) error {
+	_, err := f(ctx)
+	return err
+}
+
+// Whatever a store does, an event is handled, once, and failures are free to be handled again.
+func TestStoreThatMisbehaves(t *testing.T) {
+	for name, store := range map[string]wechatuserpush.Deduplicator{
+		"panics": faultyStore(func(context.Context) (wechatuserpush.State, error) { panic("no " + token) }),
+		"exits": faultyStore(func(context.Context) (wechatuserpush.State, error) {
+			runtime.Goexit()
+			return 0, nil
+		}),
+		"hangs": faultyStore(func(ctx context.Context) (wechatuserpush.State, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}),
+		"ignores its context": faultyStore(func(context.Context) (wechatuserpush.State, error) {
+			time.Sleep(time.Hour)
+			return wechatuserpush.Finished, nil
+		}),
+		"has no state":      faultyStore(func(context.Context) (wechatuserpush.State, error) { return 0, nil }),
+		"has another state": faultyStore(func(context.Context) (wechatuserpush.State, error) { return 4, nil }),
+		"nil pointer":       (*sharedStore)(nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fail := true
+				r := newReceiver(t, with(store), func(context.Context, wechatuserpush.Event) error {
+					time.Sleep(1500 * time.Millisecond) // until after the first renewal
+					if fail {
+						return errDatabase
+					}
+					return nil
+				})
+				m := platform.safe(event("subscribe", time.Now().Unix()))
+				assert.Equal(t, http.StatusInternalServerError, send(r, m).Code)
+				fail = false
+				for range 3 {
+					assert.Equal(t, http.StatusOK, send(r, m).Code)
+				}
+				assert.Equal(t, 2, r.calls())
+				assert.Contains(t, r.log.String(), "the store of repeats failed")
+				assert.NotContains(t, r.log.String(), "SENTINEL")
+				time.Sleep(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// faultyLog is a log handler that fails.
+type faultyLog struct {
+	slog.Handler
+	fail func()
+}
+
+func (l faultyLog) Handle(context.Context, slog.Record) error {
+	l.fail()
+	return nil
+}
+
+// A log handler that fails costs its line, and neither the process nor the next repeat.
+func TestLogHandlerThatFails(t *testing.T) {
+	for name, fail := range map[string]func(){"panics": func() { panic("no disk") }, "exits": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				broken := true
+				r := newReceiver(t, func(c *wechatuserpush.Config) {
+					c.Logger = slog.New(faultyLog{slog.NewTextHandler(io.Discard, nil), fail})
+				}, func(context.Context, wechatuserpush.Event) error {
+					if broken {
+						panic("no database")
+					}
+					return nil
+				})
+				m := platform.safe(event("subscribe", time.Now().Unix()))
+				assert.Equal(t, http.StatusInternalServerError, send(r, m).Code)
+				broken = false
+				assert.Equal(t, http.StatusOK, send(r, m).Code)
+			})
+		})
+	}
 }
 
 // A function that never returns does not keep its claim for ever.

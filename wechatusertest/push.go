@@ -418,8 +418,12 @@ func (p Push) String() string {
 	if p.OldKey {
 		text = append(text, "oldkey")
 	}
-	if p.Error != "" {
-		text = append(text, strconv.Quote(p.Error))
+	if p.Error != "" { // which may quote the panic of a handler
+		reason := p.Error
+		if p.OpenID != "" {
+			reason = strings.ReplaceAll(reason, p.OpenID, redacted("token", p.OpenID))
+		}
+		text = append(text, strconv.Quote(reason))
 	}
 	return strings.Join(text, " ")
 }

@@ -416,6 +416,18 @@ func TestPrintingOfPushes(t *testing.T) {
 	assert.NotContains(t, string(encoded), pushAESKey)
 }
 
+// The panic of a handler may quote the openid.
+func TestPrintingOfAPanic(t *testing.T) {
+	t.Parallel()
+	id := wechatusertest.OpenID(7)
+	p := wechatusertest.Push{OpenID: id, Event: "subscribe", Status: wechatusertest.PushFailed,
+		Error: "the handler panicked: cannot follow " + id}
+	assert.Contains(t, p.String(), `"the handler panicked: cannot follow oFAKEaxxxx"`)
+	assert.NotContains(t, fmt.Sprintf("%+v %#v", p, []any{p}), id)
+	p.OpenID = ""
+	assert.Contains(t, p.String(), id, "an openid that is not its own is left alone")
+}
+
 func TestPushesPanic(t *testing.T) {
 	t.Parallel()
 	without, with := newAccount(t, wechatusertest.WithFans(1)), newPushing(t, newReceiver(t), wechatusertest.PushPlain)

@@ -111,7 +111,7 @@ func open(file string) (*sql.DB, error) {
 	}
 	uri := url.URL{Scheme: "file", OmitHost: true, Path: "/" + strings.TrimPrefix(filepath.ToSlash(file), "/"),
 		// Concurrent runs wait for each other, others can read at the same time, and deleted data is overwritten.
-		RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=secure_delete(1)"}
+		RawQuery: "_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=secure_delete(1)"}
 	return sql.Open("sqlite", uri.String())
 }
 

@@ -31,6 +31,7 @@ var ErrNoOtherToken = errors.New("wechatuser: there is no other access token")
 // abandoned: its callers fail, but its goroutine may still deliver a token.
 type Cache struct {
 	cfg   Config
+	hooks Hooks
 	store *sharedStore // nil for none
 
 	current atomic.Pointer[cachedToken]
@@ -56,9 +57,9 @@ func New(cfg Config) *Cache {
 	if cfg.Limit == 0 {
 		cfg.Limit = defaultLimit
 	}
-	c := &Cache{cfg: cfg}
+	c := &Cache{cfg: cfg, hooks: Hooks{cfg.Hooks, cfg.Logger}}
 	if cfg.Store != nil {
-		c.store = &sharedStore{Store: cfg.Store, key: cfg.Key, required: cfg.Kind == Legacy, log: cfg.Logger}
+		c.store = &sharedStore{Store: cfg.Store, required: cfg.Kind == Legacy}
 	}
 	return c
 }
@@ -153,17 +154,39 @@ func (c *Cache) wait(ctx context.Context, want requirement) (*flight, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case <-f.done:
-			if f.satisfies(want) {
-				guard.Rethrow(f.panicked)
-				return f, f.err
-			}
-			// It was started for another requirement. Join the next one.
-		case <-ctx.Done():
+		if c.await(ctx, f) && f.satisfies(want) {
+			guard.Rethrow(f.panicked)
+			return f, f.err
 		}
+		// It was started for another requirement. Join the next one.
 	}
-	return nil, fmt.Errorf("waiting for an access token: %w", backoff.ContextErr(ctx))
+	return nil, errWaiting(ctx)
+}
+
+func errWaiting(ctx context.Context) error {
+	return fmt.Errorf("waiting for an access token: %w", backoff.ContextErr(ctx))
+}
+
+// await waits for a flight, reports the wait, and returns false if ctx ends first.
+func (c *Cache) await(ctx context.Context, f *flight) bool {
+	if f.reason == "" { // it was completed before it began: the token was cached
+		return true
+	}
+	start := time.Now()
+	done, err := true, error(nil)
+	select {
+	case <-f.done:
+		err = f.err
+	case <-ctx.Done():
+		done, err = false, errWaiting(ctx)
+	}
+	if len(c.hooks.Each) > 0 {
+		c.mu.Lock()
+		refresh := f.ctx
+		c.mu.Unlock()
+		c.hooks.waited(ctx, Wait{refresh, time.Since(start), err})
+	}
+	return done
 }
 
 // join returns the running flight, or starts one. If the cached token satisfies the requirement, or no flight may start
@@ -211,10 +234,24 @@ func (c *Cache) look(ctx context.Context, want requirement, err error, now time.
 
 func (c *Cache) start(ctx context.Context, f *flight) *flight {
 	c.running = f
+	ctx = context.WithoutCancel(ctx)
+	f.ctx, f.reason = ctx, c.reason(f)
 	// The flight outlives its callers. If it ended with one of them, calls with deadlines shorter than a fetch would
 	// discard token after token, and each discarded legacy token has invalidated the one before it.
-	go c.run(context.WithoutCancel(ctx), f)
+	go c.run(ctx, f)
 	return f
+}
+
+func (c *Cache) reason(f *flight) string {
+	switch t := c.current.Load(); {
+	case f.force:
+		return Forced
+	case f.rejected != "":
+		return Rejected
+	case t != nil && time.Now().Before(t.ExpiresAt):
+		return Expiring
+	}
+	return Cold
 }
 
 // throttle returns why no flight may start now, or nil if one may.

@@ -75,4 +75,7 @@ type Config struct {
 	Lasting func(error) bool
 	// Logger receives a line for each refresh, and at most one a minute for failures of the store that are tolerated.
 	Logger *slog.Logger
+	// Hooks are told of each refresh, each failure of the store and each wait for a refresh. Their errors contain no
+	// token.
+	Hooks []Hook
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wechatuser/wechatuser/internal/guard"
@@ -22,6 +22,7 @@ type result struct {
 	token   Token
 	err     error
 	fetched bool // Fetch was called, and the token is not from the store
+	forced  bool // Fetch was called with StableForced
 	// panicked is a *guard.Panic of Fetch or the store, which is passed on to the callers that wait.
 	panicked error
 }
@@ -30,11 +31,13 @@ type result struct {
 type flight struct {
 	requirement       // of the caller that started it
 	instead     error // if not nil, the flight only looks at the store, and fails with this error if there is no token
+	reason      string
 	done        chan struct{}
 	release     func() // closes done
 
-	result      // guarded by the cache's lock until done is closed
-	final  bool // there is a result; guarded by the cache's lock
+	result                 // guarded by the cache's lock until done is closed
+	final  bool            // there is a result; guarded by the cache's lock
+	ctx    context.Context //nolint:containedctx // for hooks, which link a wait to it; guarded by the cache's lock
 }
 
 func newFlight(want requirement) *flight {
@@ -92,7 +95,8 @@ type worker struct {
 	f        *flight
 	ctx      context.Context //nolint:containedctx // has the worker as a value, for what the flight calls
 	limit    *time.Timer     // ends when the flight is abandoned
-	fetched  bool
+	fetched  atomic.Bool
+	forced   atomic.Bool
 	wanted   func(Token) bool
 	lookedAt time.Time // at the store, with the lock if it has one; zero if the flight goes on without the store
 
@@ -106,14 +110,20 @@ type worker struct {
 	landed  bool     // the flight is complete
 }
 
-// logPatience is how long the callers of a completed flight wait for its log lines to be written.
+// logPatience is how long the callers of a completed flight wait for its log handlers and hooks.
 const logPatience = time.Second
 
 // run carries out a flight. ctx has the values of the context of the caller that started it, such as a trace.
 func (c *Cache) run(ctx context.Context, f *flight) {
 	start := time.Now()
-	work, cancel := context.WithCancelCause(ctx)
 	w := &worker{c: c, f: f}
+	if f.instead == nil && len(c.hooks.Each) > 0 {
+		ctx = c.hooks.refreshing(context.WithValue(ctx, workerKey{}, w), Refresh{Reason: f.reason})
+		c.mu.Lock()
+		f.ctx = ctx
+		c.mu.Unlock()
+	}
+	work, cancel := context.WithCancelCause(ctx)
 	w.ctx = context.WithValue(work, workerKey{}, w)
 	w.limit = time.AfterFunc(c.cfg.Limit, func() {
 		res := result{err: &AbandonedError{After: c.cfg.Limit, Step: w.currentStep()}}
@@ -128,14 +138,14 @@ func (c *Cache) run(ctx context.Context, f *flight) {
 			res.panicked = ended
 		}
 		w.limit.Stop()
-		res.fetched = w.fetched
 		c.land(ctx, w, res, start, func() { cancel(nil) })
 	})
 }
 
-// land puts the result of w into the cache, and then calls cleanUp and the log handlers. These run last, since a log
-// handler can need a token itself.
+// land puts the result of w into the cache, and then calls cleanUp, the log handlers and the hooks. These run last,
+// since a log handler can need a token itself.
 func (c *Cache) land(ctx context.Context, w *worker, res result, start time.Time, cleanUp func()) {
+	res.fetched, res.forced = w.fetched.Load(), w.forced.Load()
 	notable, failure := c.complete(w.f, res)
 	patience := time.AfterFunc(logPatience, w.f.release)
 	defer patience.Stop()
@@ -145,7 +155,7 @@ func (c *Cache) land(ctx context.Context, w *worker, res result, start time.Time
 		f()
 	}
 	if notable {
-		c.log(ctx, w.f, res, failure, time.Since(start))
+		c.reportRefresh(ctx, w.f, res, failure, time.Since(start))
 	}
 }
 
@@ -241,13 +251,13 @@ func (w *worker) load() (Token, error) {
 	}
 	t, err = w.fetch()
 	switch {
-	case err == nil && w.fetched:
+	case err == nil && w.fetched.Load():
 		w.save(t)
 	case err != nil && w.wanted != nil && !errors.Is(err, ErrNoOtherToken) && w.c.cfg.Lasting(err):
 		// Another process may be able to fetch: the failure may concern only this one, such as its IP address.
 		w.unlock()
 		if other := w.awaitOthers(w.wanted); other.AccessToken != "" {
-			w.fetched = false
+			w.fetched.Store(false)
 			return other, nil
 		}
 	}
@@ -299,13 +309,16 @@ func (w *worker) fetch() (Token, error) {
 
 // request calls Fetch. If allow has found a token in the store, request returns that.
 func (w *worker) request(kind Kind) (Token, error) {
-	w.fetched = true
+	w.fetched.Store(true)
+	if kind == StableForced {
+		w.forced.Store(true)
+	}
 	w.step("requesting a token")
 	t, err := w.c.cfg.Fetch(w.ctx, kind, w.allow)
 	w.allowing.Lock()
 	defer w.allowing.Unlock()
 	if w.found.AccessToken != "" {
-		w.fetched = false
+		w.fetched.Store(false)
 		return w.found, nil
 	}
 	return t, err
@@ -345,40 +358,4 @@ func (w *worker) allow() error {
 // machine sleeps.
 func longAgo(then time.Time) bool {
 	return !then.IsZero() && max(time.Since(then), time.Now().Round(0).Sub(then.Round(0))) > lockTrusted
-}
-
-// log writes a line for a flight. Without failures that is one line in two hours. While a required store fails, each
-// call starts a flight, and there is one line a minute.
-func (c *Cache) log(ctx context.Context, f *flight, res result, err error, d time.Duration) {
-	reason := "due"
-	switch {
-	case f.force:
-		reason = "forced"
-	case f.rejected != "":
-		reason = "rejected"
-	}
-	from := "store"
-	if res.fetched {
-		from = "wechat"
-	}
-	attrs := []slog.Attr{
-		slog.String("key", c.cfg.Key), slog.String("reason", reason), slog.String("from", from), slog.Duration("duration", d),
-	}
-	if err == nil {
-		attrs = append(attrs, slog.Time("expires", res.token.ExpiresAt))
-		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "wechatuser: token refreshed", attrs...)
-		return
-	}
-	if errors.As(err, new(*storeError)) {
-		failures, due := c.store.count()
-		if !due {
-			return
-		}
-		attrs = append(attrs, slog.Int("failures", failures))
-	}
-	attrs = append(attrs, slog.String("error", err.Error()))
-	if p := (*guard.Panic)(nil); errors.As(res.panicked, &p) { // perhaps nobody waits; its value may show a secret
-		attrs = append(attrs, slog.String("panic", string(p.Stack)))
-	}
-	c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "wechatuser: token refresh failed", attrs...)
 }

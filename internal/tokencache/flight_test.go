@@ -419,7 +419,7 @@ func TestEachRefreshIsLogged(t *testing.T) {
 				"wechatuser: token refresh failed", testKey, reason, errDown)
 		}
 		first := c.get(t)
-		expect(renewed("due"))
+		expect(renewed("cold"))
 		_, err := c.Refresh(t.Context(), first.AccessToken)
 		require.NoError(t, err)
 		expect(renewed("rejected"))
@@ -433,7 +433,7 @@ func TestEachRefreshIsLogged(t *testing.T) {
 		expect(failed("forced"))
 		time.Sleep(time.Until(forced.ExpiresAt.Add(-30 * time.Second)))
 		assert.Equal(t, forced, c.get(t))
-		expect(failed("due"))
+		expect(failed("expiring"))
 		_, err = c.Refresh(t.Context(), forced.AccessToken)
 		require.ErrorIs(t, err, errDown)
 		expect(failed("rejected"))
@@ -500,7 +500,6 @@ func TestLogHandlerMayUseTheCacheWhileTheStoreFails(t *testing.T) {
 			_, err := c.Get(t.Context())
 			inner = append(inner, err)
 		}))
-		c.store.log = c.cfg.Logger
 		start := time.Now()
 		assert.Equal(t, "T1", name(c.get(t)))
 		assert.Zero(t, time.Since(start))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -37,9 +36,7 @@ var ErrUnreadable = errors.New("the stored value is not a token")
 // sharedStore is the store of a cache, with the state of its log lines.
 type sharedStore struct {
 	Store
-	key      string
 	required bool // a refresh fails if the store fails
-	log      *slog.Logger
 
 	mu       sync.Mutex // guards the fields below
 	warnedAt time.Time
@@ -238,7 +235,7 @@ func (e *storeError) Error() string {
 }
 func (e *storeError) Unwrap() error { return e.err }
 
-// tolerate logs err and returns nil if a refresh can continue without the store, as with stable tokens, which are the
+// tolerate reports err and returns nil if a refresh can continue without the store, as with stable tokens, which are the
 // same for all processes. A legacy token fetched without the store would invalidate that of all other processes.
 func (w *worker) tolerate(op string, err error) error {
 	if err == nil {
@@ -246,25 +243,15 @@ func (w *worker) tolerate(op string, err error) error {
 	}
 	err = redact.New(w.f.rejected).Error(err)
 	if w.c.store.required && w.f.instead == nil {
+		w.reportStore(op, err, false)
 		return &storeError{op, err}
 	}
 	w.warn(op, err)
 	return nil
 }
 
-// warn logs a tolerated failure of the store, once the flight is complete.
-func (w *worker) warn(op string, err error) {
-	w.later(func() { w.c.store.warn(op, err) })
-}
-
-// warn writes a line about a failure, at most one a minute.
-func (s *sharedStore) warn(op string, err error) {
-	if failures, due := s.count(); due {
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "wechatuser: token store failed, going on without it",
-			slog.String("key", s.key), slog.String("operation", op), slog.Int("failures", failures),
-			slog.String("error", err.Error()))
-	}
-}
+// warn reports a tolerated failure of the store.
+func (w *worker) warn(op string, err error) { w.reportStore(op, err, true) }
 
 // count counts a failure. It reports whether to log it: at most one a minute, with the failures since the last line.
 func (s *sharedStore) count() (failures int, due bool) {

@@ -394,6 +394,15 @@ func (f *fixture) walks() {
 	f.must(f.SaveWalk(f.ctx, "full", 3, first))
 	is("full", first)
 	f.must(f.SaveWalk(f.ctx, "full", 3, first)) // changes nothing
+	f.put(left(5, "oFAKE2"), follows(5, "oFAKE1"))
+	is("full", first)
+	f.put(left(6, "oFAKE1")) // nothing may be kept of somebody who has left
+	is("full", mirror.Walk{Ticket: 3, Started: start})
+	f.must(f.SaveWalk(f.ctx, "full", 3, first)) // the walk has read the list before that
+	is("full", mirror.Walk{Ticket: 3, Started: start})
+	f.put(bare(7, "oFAKE1")) // back again
+	f.must(f.SaveWalk(f.ctx, "full", 3, first))
+	is("full", first)
 	second := mirror.Walk{Ticket: 9, Started: start.Add(time.Hour)}
 	f.must(f.SaveWalk(f.ctx, "full", 3, second))
 	f.must(f.SaveWalk(f.ctx, "full", 3, first))

@@ -327,3 +327,35 @@ func compiled(t *testing.T, dir string, packages []string) (types.Importer, erro
 		return os.Open(file[path])
 	}), nil
 }
+
+// Each log line and each part of an error that the guide to monitoring quotes stands in the source.
+func TestLogLinesOfTheGuideExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "monitoring.md"))
+	require.NoError(t, err)
+	prose := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(string(text), "")
+	var source strings.Builder
+	for _, dir := range []string{".", "internal/tokencache", "redisstore"} {
+		files, err := filepath.Glob(filepath.Join(moduleRoot, dir, "*.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				code, err := os.ReadFile(file)
+				require.NoError(t, err)
+				source.Write(code)
+			}
+		}
+	}
+	lines, parts := 0, 0
+	for _, match := range regexp.MustCompile(`(?m)(^|[^=\w])"([^"\n]+)"`).FindAllStringSubmatch(prose, -1) {
+		quoted := match[2]
+		if strings.HasPrefix(quoted, "wechatuser: ") || strings.HasPrefix(quoted, "redisstore: ") {
+			lines++
+			assert.True(t, strings.Contains(source.String(), `"`+quoted+`"`), "no log line %q", quoted)
+			continue
+		}
+		parts++
+		assert.True(t, strings.Contains(source.String(), quoted), "no text %q", quoted)
+	}
+	assert.Greater(t, lines, 10, "the check saw the lines")
+	assert.Positive(t, parts)
+}

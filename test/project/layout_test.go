@@ -36,7 +36,7 @@ var floors = [][]string{
 	{"attempt.go"},
 	{"options.go", "joboptions.go", "validate.go", "profiles.go", "secret.go", "cloud.go"},
 	{"errors.go"},
-	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go", "jobcontext.go"},
+	{"request.go", "codetable.go", "remedyzh.go", "interceptor.go", "tokenhook.go", "jobcontext.go"},
 	{"codes.go", "endpoint.go", "retry.go", "token.go", "tokenstore.go", "types.go", "version.go"},
 	{"doc.go"},
 }

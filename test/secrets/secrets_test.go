@@ -334,6 +334,7 @@ func TestNoSecretLeaks(t *testing.T) {
 					var log bytes.Buffer
 					c := call.NewClient(t, transport,
 						wechatuser.WithRetry(wechatuser.RetryPolicy{MaxAttempts: 2}),
+						cleanHook(t),
 						wechatuser.WithLogger(
 							slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 						wechatuser.WithInterceptor(
@@ -382,6 +383,23 @@ func TestNoSecretLeaks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// cleanHook checks what a hook is told.
+func cleanHook(t *testing.T) wechatuser.Option {
+	return wechatuser.WithTokenHook(wechatuser.TokenHook{
+		Refreshed: func(_ context.Context, r wechatuser.TokenRefresh) {
+			assertCleanValue(t, r)
+			assertCleanError(t, r.Err)
+		},
+		StoreFailed: func(_ context.Context, f wechatuser.TokenStoreFailure) {
+			assertCleanValue(t, f)
+			assertCleanError(t, f.Err)
+		},
+		Waited: func(_ context.Context, w wechatuser.TokenWait) {
+			assertCleanError(t, w.Err)
+		},
+	})
 }
 
 // doCalls are calls of an endpoint that has no method, with each kind of result.
@@ -681,7 +699,7 @@ func TestErrorsOfATokenSource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			err := testutil.GetTags(t.Context(),
-				testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(source),
+				testutil.NewClient(t, testutil.Play(testutil.RespondCode(40001)), wechatuser.WithTokenSource(source), cleanHook(t),
 					wechatuser.WithLogger(
 						slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))))
 			require.ErrorContains(t, err, "token source")
@@ -778,7 +796,7 @@ func TestErrorsOfATokenStore(t *testing.T) {
 						testutil.PathGetTags:     testutil.Play(testutil.RespondCode(40001)),
 					}
 					c := testutil.NewTokenClient(t, s, append([]wechatuser.Option{
-						wechatuser.WithTokenStore(store),
+						wechatuser.WithTokenStore(store), cleanHook(t),
 						wechatuser.WithLogger(
 							slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 					}, opts...)...)
