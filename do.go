@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -36,10 +39,22 @@ type Request struct {
 	TokenParam string
 	// WithoutToken sends the request without an access token, for an API whose body has a credential of its own.
 	WithoutToken bool
-	// Secrets are texts of Query and Body that no error may show, such as a refresh token. The errors of a request that
-	// has some show nothing of the body of a response either, which may have new ones.
+	// Secrets are texts of Query and Body that no error may show, such as a refresh token. If there are some, errors show
+	// only the errcode, errmsg and rid of a response, because its body may contain new secrets.
 	Secrets []string
 }
+
+// String returns the method and the path, because Query and Body may contain secrets.
+func (r Request) String() string {
+	ep := r.endpoint()
+	return fmt.Sprintf("wechatuser.Request(%s %s)", ep.method, ep.path)
+}
+
+// Format writes String, whatever the verb, so that none shows a secret.
+func (r Request) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
+
+// LogValue returns String.
+func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Do calls any endpoint of the platform with this client's access token. The call is made like all others: a rejected
 // token is refreshed, and retries, limiter, interceptors, hosts, logs and errors are the same.

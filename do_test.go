@@ -1,10 +1,12 @@
 package wechatuser_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -497,4 +499,16 @@ func TestDoShowsNoSecret(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRequestIsPrintedWithoutSecrets(t *testing.T) {
+	const secret = "SENTINEL-refresh-token"
+	req := wechatuser.Request{
+		Path: "/x", Query: url.Values{"q": {secret}}, Body: map[string]string{"r": secret}, Secrets: []string{secret},
+	}
+	assert.Equal(t, "wechatuser.Request(POST /x)", req.String())
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("sending", "request", req)
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s %q %x %v", req, req, req, req, req, req, &req), "SENTINEL")
+	assert.NotContains(t, log.String(), "SENTINEL")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/tokencache"
 )
 
 // StartTicketPush asks WeChat to push tickets, if it has stopped doing so.
@@ -26,9 +27,9 @@ func (p *Platform) StartTicketPush(ctx context.Context) error {
 }
 
 // AuthorizationURL returns the address of the page on which the administrator of an Official Account authorizes the
-// platform. It is valid for one authorization within 30 minutes. A browser has to come to it by a link on a page of the
-// domain that is set in the platform's console. WeChat then sends the browser to redirect, with the parameters
-// auth_code and expires_in: pass the first to [Platform.ExchangeCode].
+// platform. It is valid for one authorization within 30 minutes. WeChat accepts a browser only if it follows a link on
+// a page of the domain that is set in the platform's console. After the authorization WeChat redirects the browser to
+// redirect, with the parameters auth_code and expires_in: pass auth_code to [Platform.ExchangeCode].
 //
 // https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getpreauthcode
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Authorization_Process_Technical_Description.html
@@ -65,7 +66,7 @@ type Authorization struct {
 
 // ExchangeCode exchanges the authorization_code of an account that has authorized the platform, or has done so again.
 // It stores the tokens of the account. The code is the auth_code of the redirect, or the AuthorizationCode of the push
-// authorized or updateauthorized; it is valid for an hour and once.
+// authorized or updateauthorized. It can be used once, within an hour.
 //
 // The authorization is not lost if ExchangeCode fails after WeChat has accepted the code. If no response arrived, the
 // error matches [wechatuser.ErrAmbiguous], and the [Source] of the account reads the refresh token with
@@ -105,42 +106,95 @@ func (p *Platform) ExchangeCode(ctx context.Context, code string) (Authorization
 		a.Permissions = append(a.Permissions, permission.Category.ID)
 	}
 	g, err := out.Info.grant(api, sentAt)
-	if err != nil {
+	if g == nil {
 		return a, err
 	}
-	return a, p.Source(a.AppID).take(ctx, g)
+	return a, p.Source(a.AppID).take(ctx, g) // if there is no access token, it refreshes one
 }
 
-// take stores a new grant of the account.
+// take stores a new grant of the account. The code was used up for it, so that it is stored even if ctx has ended or
+// the limit of token requests is reached.
 func (s *Source) take(ctx context.Context, g *grant) error {
-	if stored, err := s.loadRefreshToken(ctx); err == nil {
-		g.replaces = &stored
-	}
 	s.keep(g)
+	detached := context.WithoutCancel(ctx)
+	if stored, err := s.loadRefreshToken(detached); err == nil {
+		s.mu.Lock()
+		g.replaces = &stored
+		s.mu.Unlock()
+	}
 	s.cache.Forget()
-	_, err := s.cache.ForceRefresh(ctx)
-	return cacheError(err)
+	if ctx.Err() == nil {
+		_, err := s.cache.ForceRefresh(ctx)
+		if _, limited := err.(*tokencache.LimitError); !limited { //nolint:errorlint // a limit of this cache
+			return cacheError(err)
+		}
+	}
+	return s.saveKept(detached)
 }
 
-// Remove deletes the tokens of an account that has withdrawn its authorization, as the push unauthorized says. Calls of
-// clients that have its token in memory fail with 61003.
+// saveKept saves the kept grant, if there is one, without a refresh.
+func (s *Source) saveKept(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stored, err := s.loadRefreshToken(ctx)
+	if err != nil {
+		return err
+	}
+	g := s.keptGrant(stored)
+	if g == nil {
+		return nil
+	}
+	if err := s.save(ctx, g, stored); err != nil || g.token.AccessToken == "" {
+		return err
+	}
+	if err := s.tokenStore().Save(ctx, g.token); err != nil {
+		return fmt.Errorf("authorizer: saving the access token of %s: %w", s.appID, err)
+	}
+	return nil
+}
+
+// lock takes the lock of the account's token. unlock is not nil if there is no error.
+func (s *Source) lock(ctx context.Context) (unlock func(), err error) {
+	unlock, err = s.tokenStore().Lock(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("authorizer: the lock of %s: %w", s.appID, err)
+	}
+	if unlock == nil {
+		unlock = func() {}
+	}
+	return unlock, nil
+}
+
+// Remove deletes the tokens of an account that has withdrawn its authorization; call it for the push unauthorized. Calls
+// of clients that have its token in memory fail with 61003. If a refresh is under way for more than 5 seconds, Remove fails
+// and deletes nothing.
 //
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html
 func (p *Platform) Remove(ctx context.Context, appID string) error {
 	s := p.Source(appID)
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	unlock, err := s.lock(ctx) // a refresh that is under way saves a refresh token at its end
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	s.keep(nil)
 	if err := p.store.DeleteSecret(ctx, s.refreshTokenKey()); err != nil {
-		return fmt.Errorf("authorizer: deleting the refresh token of %s: %w", appID, err)
+		return fmt.Errorf("authorizer: deleting the refresh token of %s: %w", appID, p.redacted(err))
 	}
-	store := tokenStore{p.tokens, s.tokenKey()}
+	store := s.tokenStore()
 	t, err := store.Load(ctx)
 	if err == nil && t.AccessToken != "" {
 		err = store.Delete(ctx, t)
 	}
 	if err != nil {
-		return fmt.Errorf("authorizer: deleting the access token of %s: %w", appID, redacted(err, t.AccessToken))
+		return fmt.Errorf("authorizer: deleting the access token of %s: %w", appID, p.redacted(err, t.AccessToken))
 	}
 	return nil
 }
@@ -150,7 +204,7 @@ type Authorizer struct {
 	AppID        string
 	AuthorizedAt time.Time
 
-	refreshToken string
+	refreshToken *string // never nil; a pointer, because fmt prints a string field however deep it is
 }
 
 // String returns the app ID.
@@ -194,10 +248,10 @@ func (p *Platform) Restore(ctx context.Context) (saved int, err error) {
 		if err != nil {
 			return saved, err
 		}
-		if a.refreshToken == "" {
+		if *a.refreshToken == "" {
 			continue
 		}
-		ok, err := p.Source(a.AppID).restore(ctx, a.refreshToken)
+		ok, err := p.Source(a.AppID).restore(ctx, *a.refreshToken)
 		if err != nil {
 			return saved, err
 		}
@@ -214,13 +268,11 @@ func (s *Source) restore(ctx context.Context, refresh string) (saved bool, err e
 	if stored, err := s.loadRefreshToken(ctx); err != nil || stored != "" {
 		return false, err
 	}
-	unlock, err := tokenStore{s.p.tokens, s.tokenKey()}.Lock(ctx)
+	unlock, err := s.lock(ctx)
 	if err != nil {
-		return false, fmt.Errorf("authorizer: the lock of %s: %w", s.appID, err)
+		return false, err
 	}
-	if unlock != nil {
-		defer unlock()
-	}
+	defer unlock()
 	if stored, err := s.loadRefreshToken(ctx); err != nil || stored != "" {
 		return false, err
 	}
@@ -254,7 +306,7 @@ func (p *Platform) getAuthorizerList(ctx context.Context, offset int) (total int
 		return 0, nil, missingError(api, "total_count")
 	}
 	for _, a := range out.List {
-		page = append(page, Authorizer{a.AppID, time.Unix(a.AuthTime, 0), a.RefreshToken})
+		page = append(page, Authorizer{a.AppID, time.Unix(a.AuthTime, 0), &a.RefreshToken})
 	}
 	return *out.Total, page, nil
 }

@@ -87,6 +87,7 @@ type authorizerTokenRequest struct {
 }
 
 // getAuthorizerAccessToken exchanges a refresh token for an access token of the account, which is valid for two hours.
+// See grant for a result beside an error.
 //
 // https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getauthorizeraccesstoken.html
 func (p *Platform) getAuthorizerAccessToken(ctx context.Context, appID, refresh string) (*grant, error) {
@@ -113,6 +114,8 @@ type authorizerTokens struct {
 	RefreshToken string `json:"authorizer_refresh_token"`
 }
 
+// grant returns the grant in a response. With only a refresh token, which may have replaced the one before it, it
+// returns a grant without an access token, and an error.
 func (t authorizerTokens) grant(api string, sentAt time.Time) (*grant, error) {
 	if !isWord(t.RefreshToken) {
 		return nil, missingError(api, "authorizer_refresh_token: the account may not have the API")

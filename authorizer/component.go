@@ -44,7 +44,7 @@ func invalidate(ctx context.Context, cache *tokencache.Cache, rejected wechatuse
 }
 
 // SaveTicket saves a component_verify_ticket, which WeChat pushes to the event URL of the platform every 10 minutes.
-// Answer the push with an error if SaveTicket fails. A ticket is valid for 12 hours, and only the latest one is kept.
+// If SaveTicket fails, respond to the push with an error. A ticket is valid for 12 hours, and only the latest is kept.
 //
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/component_verify_ticket.html
 func (p *Platform) SaveTicket(ctx context.Context, ticket string) error {
@@ -105,7 +105,7 @@ func (p *Platform) askSecret(ctx context.Context) (string, error) {
 	secret, err := p.secretSource(ctx)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("authorizer: secret source: %w", redacted(err, secret))
+		return "", fmt.Errorf("authorizer: secret source: %w", p.redacted(err, secret))
 	case !isWord(secret):
 		return "", errors.New("authorizer: secret source: it returned no secret, or one with a space")
 	}

@@ -1,8 +1,8 @@
 // Package authorizer provides the access tokens of accounts that have authorized a third-party platform (第三方平台).
 //
-// A [Platform] keeps everything that this takes in a [Store], which any number of processes share: the
-// component_verify_ticket that WeChat pushes, the component_access_token, and the access token and the refresh token of
-// each account. [Platform.Source] returns the tokens of one account as a [wechatuser.TokenSource]:
+// A [Platform] keeps its state in a [Store], which any number of processes can share: the component_verify_ticket that
+// WeChat pushes, the component_access_token, and the access token and the refresh token of each account.
+// [Platform.Source] returns the tokens of one account as a [wechatuser.TokenSource]:
 //
 //	platform, err := authorizer.New(platformAppID, platformSecret, store)
 //	...
@@ -19,5 +19,5 @@
 // refresh token with 61023; the next process then reads the current one with getAuthorizerList, once, and at most 20
 // times a day for an account.
 //
-// Use a [Store] that survives a restart. Without one, each process reads the refresh tokens with getAuthorizerList.
+// Use a [Store] that survives a restart. Otherwise each process reads the refresh tokens with getAuthorizerList.
 package authorizer

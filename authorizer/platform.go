@@ -77,7 +77,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithClientOptions configures the client that sends the requests of the platform: its address, transport, timeout,
-// retries and interceptors. Options about tokens and secrets do not apply.
+// retries and interceptors. Options for tokens and for cloud hosting are an error of [New].
 //
 // The calls of an account wait for requests of this client, so do not give both the same limiter, nor an interceptor
 // that limits how many calls run at once.
@@ -137,11 +137,11 @@ func (c *config) check() (errs []error) {
 // AppID returns the app ID of the platform.
 func (p *Platform) AppID() string { return p.appID }
 
-// Client returns the client that sends the requests of the platform. Use its Do method to call an API of the platform
-// that this package does not have, with component_access_token as the [wechatuser.Request.TokenParam].
+// Client returns the client that sends the requests of the platform. Use its Do method to call other APIs of the
+// platform, with component_access_token as the [wechatuser.Request.TokenParam].
 func (p *Platform) Client() *wechatuser.Client { return p.api }
 
-// Source returns the source of the tokens of an account: always the same one for an app ID.
+// Source returns the token source of an account. For the same app ID it always returns the same Source.
 func (p *Platform) Source(appID string) *Source {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,12 +9,12 @@ import (
 	"github.com/wechatuser/wechatuser/wechatuserpush"
 )
 
-// Handle does what an event of the platform asks for: it saves a ticket, exchanges the code of an account that has
-// authorized the platform, and removes an account that has withdrawn its authorization. It ignores all other events. It
-// can be given to [wechatuserpush.NewHandler], or be called by a function that handles other events itself.
+// Handle handles the events of the platform: it saves a ticket, exchanges the code of an account that has authorized the
+// platform, and removes an account that has withdrawn its authorization. It ignores all other events. Pass it to
+// [wechatuserpush.NewHandler], or call it from a function that handles other events itself.
 //
-// WeChat sends the code of an authorization to the redirect of [Platform.AuthorizationURL] too. Whichever comes first
-// uses it up; that is no error of Handle if the account's token is available then.
+// WeChat also sends the code of an authorization to the redirect of [Platform.AuthorizationURL], and the code can be
+// used only once. If it has been used already, Handle returns nil as long as the account's token is available.
 func (p *Platform) Handle(ctx context.Context, event wechatuserpush.Event) error {
 	switch e := event.(type) {
 	case *wechatuserpush.VerifyTicket:

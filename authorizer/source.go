@@ -24,7 +24,7 @@ type Source struct {
 	cache *tokencache.Cache
 	seen  atomic.Pointer[seenToken]
 
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex // guards the fields below, and replaces and tried of grants
 	unsaved *grant     // its refresh token is not in the store yet; nil for none
 	lists   tokencache.ForcedLimit
 }
@@ -39,6 +39,7 @@ type grant struct {
 	token    tokencache.Token
 	refresh  string  // the refresh token to use from now on
 	replaces *string // the refresh token that was in the store, empty for none; nil if that is not known
+	tried    bool    // saving it was tried and failed, though the store may have it
 }
 
 // seenToken is a token and when it was returned first.
@@ -101,21 +102,23 @@ func (s *Source) fetch(ctx context.Context, _ tokencache.Kind, allow func() erro
 		stored = kept.refresh // the access token expired while the store was unavailable
 	}
 	g, err := s.exchange(ctx, stored, allow)
-	if err != nil {
+	if g == nil {
 		return tokencache.Token{}, err
 	}
-	s.keep(g)
+	if newer := s.keepUnlessNewer(g); newer != g {
+		g, err = newer, nil
+	}
 	if err := s.save(ctx, g, stored); err != nil {
 		return tokencache.Token{}, err
 	}
-	return g.token, nil
+	return g.token, err
 }
 
 // minLife is how long a token that was kept must still be valid for it to be used.
 const minLife = time.Minute
 
 // exchange exchanges a refresh token, empty if the store has none. If WeChat does not know it, it exchanges the one of
-// getAuthorizerList.
+// getAuthorizerList. With an error it returns a grant if the response has a refresh token but no valid access token.
 func (s *Source) exchange(ctx context.Context, stored string, allow func() error) (*grant, error) {
 	refresh := stored
 	rejection := error(ErrNotAuthorized)
@@ -141,11 +144,10 @@ func (s *Source) exchangeOnce(ctx context.Context, stored, refresh string, allow
 		return nil, err
 	}
 	g, err := s.p.getAuthorizerAccessToken(ctx, s.appID, refresh)
-	if err != nil {
-		return nil, err
+	if g != nil {
+		g.replaces = &stored
 	}
-	g.replaces = &stored
-	return g, nil
+	return g, err
 }
 
 // errListLimit reports that getAuthorizerList was called for the account not long ago.
@@ -163,14 +165,14 @@ func (s *Source) readAgain(ctx context.Context, known string) (string, error) {
 			return "", err
 		case a.AppID != s.appID:
 			continue
-		case a.refreshToken == "":
+		case *a.refreshToken == "":
 			return "", errors.New("authorizer: getAuthorizerList has no refresh token of the account: " +
 				"pass the authorization_code of the latest push to ExchangeCode")
-		case a.refreshToken == known:
+		case *a.refreshToken == known:
 			return "", errors.New("authorizer: getAuthorizerList has no other refresh token of the account")
 		}
 		s.p.logger.InfoContext(ctx, "authorizer: refresh token read again", slog.String("app_id", s.appID))
-		return a.refreshToken, nil
+		return *a.refreshToken, nil
 	}
 	return "", ErrNotAuthorized
 }
@@ -189,7 +191,7 @@ func (s *Source) mayList(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	allowed, err := tokenStore{s.p.tokens, s.tokenKey()}.AllowForced(ctx)
+	allowed, err := s.tokenStore().AllowForced(ctx)
 	return allowed || err != nil // the limit of this process is enough
 }
 
@@ -200,15 +202,28 @@ func (s *Source) keep(g *grant) {
 	s.unsaved = g
 }
 
+// keepUnlessNewer keeps the grant of a refresh and returns it. If the account authorized the platform again during the
+// refresh, it returns that grant, which has made the other one void.
+func (s *Source) keepUnlessNewer(g *grant) *grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsaved == nil {
+		s.unsaved = g
+	}
+	return s.unsaved
+}
+
 // keptGrant returns the grant whose refresh token is to be saved, nil for none. It drops the grant if another process
 // has saved a refresh token in the meantime.
 func (s *Source) keptGrant(stored string) *grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g := s.unsaved; g != nil && g.replaces != nil && *g.replaces != stored {
-		s.unsaved = nil
+	g := s.unsaved
+	if g == nil || g.replaces == nil || *g.replaces == stored || g.tried && g.refresh == stored {
+		return g
 	}
-	return s.unsaved
+	s.unsaved = nil
+	return nil
 }
 
 // save saves the refresh token of a grant, if it is another one than the stored one.
@@ -216,6 +231,9 @@ func (s *Source) save(ctx context.Context, g *grant, stored string) error {
 	if g.refresh != stored {
 		err := s.p.saveSecret(ctx, s.refreshTokenKey(), g.refresh, "the refresh token of "+s.appID, 0)
 		if err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			g.tried = true
 			return err
 		}
 	}

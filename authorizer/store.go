@@ -12,15 +12,15 @@ import (
 	"github.com/wechatuser/wechatuser/internal/tokencache"
 )
 
-// Store keeps the ticket and the refresh tokens of a platform. Keys contain app IDs only; a secret is to be kept from
-// others, so encrypt it or restrict who can read the store. redisstore.Store is one.
+// Store keeps the ticket and the refresh tokens of a platform. Keys contain app IDs and no secret. Encrypt the secrets,
+// or restrict who can read the store. redisstore.Store implements it.
 //
 // It must be safe for concurrent use, and return when the context ends.
 type Store interface {
 	// LoadSecret returns the secret under key, and the empty string if there is none.
 	LoadSecret(ctx context.Context, key string) (string, error)
-	// SaveSecret replaces the secret under key. It is not needed anymore after life; 0 means that it has to be kept until
-	// it is deleted.
+	// SaveSecret replaces the secret under key. The store may delete it after life; if life is 0, it must keep it until
+	// DeleteSecret.
 	SaveSecret(ctx context.Context, key, secret string, life time.Duration) error
 	// DeleteSecret deletes the secret under key. It is no error if there is none.
 	DeleteSecret(ctx context.Context, key string) error
@@ -80,7 +80,7 @@ const (
 	accountTokenKey   = "wechatuser:token:authorizer:"
 )
 
-// ticketLife is how long a ticket is valid, which is not from its first use but from the push.
+// ticketLife is how long a ticket is valid, counted from its push.
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/component_verify_ticket.html
 const ticketLife = 12 * time.Hour
 
@@ -90,12 +90,12 @@ func (s *Source) refreshTokenKey() string { return refreshTokenKey + s.p.appID +
 
 func (s *Source) tokenKey() string { return accountTokenKey + s.p.appID + ":" + s.appID }
 
-// redacted returns an error without secrets.
-func redacted(err error, secrets ...string) error {
+// redacted returns an error without secrets and without the app secret.
+func (c *config) redacted(err error, secrets ...string) error {
 	if err == nil {
 		return nil
 	}
-	return redact.New(secrets...).Error(err)
+	return redact.New(append(secrets, c.secret())...).Error(err)
 }
 
 // storeTime is the time for an operation of the store.
@@ -107,7 +107,7 @@ func (p *Platform) loadSecret(ctx context.Context, key, what string) (string, er
 	defer cancel()
 	secret, err := p.store.LoadSecret(ctx, key)
 	if err != nil {
-		return "", fmt.Errorf("authorizer: reading %s: %w", what, redacted(err, secret))
+		return "", fmt.Errorf("authorizer: reading %s: %w", what, p.redacted(err, secret))
 	}
 	return secret, nil
 }
@@ -116,7 +116,7 @@ func (p *Platform) saveSecret(ctx context.Context, key, secret, what string, lif
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	if err := p.store.SaveSecret(ctx, key, secret, life); err != nil {
-		return fmt.Errorf("authorizer: saving %s: %w", what, redacted(err, secret))
+		return fmt.Errorf("authorizer: saving %s: %w", what, p.redacted(err, secret))
 	}
 	return nil
 }
@@ -127,32 +127,34 @@ func (p *Platform) newCache(
 	key string, fetch func(ctx context.Context, kind tokencache.Kind, allow func() error) (tokencache.Token, error),
 ) *tokencache.Cache {
 	return tokencache.New(tokencache.Config{
-		Key: key, Kind: tokencache.Legacy, Fetch: fetch, Store: tokenStore{p.tokens, key},
+		Key: key, Kind: tokencache.Legacy, Fetch: fetch, Store: tokenStore{p.config, key},
 		Lasting: isLasting, Logger: p.logger,
 	})
 }
 
-// tokenStore is one key of a [wechatuser.TokenStore] as the store of a cache. It redacts the errors of the store.
+// tokenStore is one key of the [wechatuser.TokenStore] as the store of a cache. It redacts the errors of the store.
 type tokenStore struct {
-	store wechatuser.TokenStore
-	key   string
+	*config
+	key string
 }
 
+func (s *Source) tokenStore() tokenStore { return tokenStore{s.p.config, s.tokenKey()} }
+
 func (s tokenStore) Load(ctx context.Context) (tokencache.Token, error) {
-	t, err := s.store.Load(ctx, s.key)
-	return tokencache.Token(t), redacted(err, t.AccessToken)
+	t, err := s.tokens.Load(ctx, s.key)
+	return tokencache.Token(t), s.redacted(err, t.AccessToken)
 }
 
 func (s tokenStore) Save(ctx context.Context, t tokencache.Token) error {
-	return redacted(s.store.Save(ctx, s.key, wechatuser.Token(t)), t.AccessToken)
+	return s.redacted(s.tokens.Save(ctx, s.key, wechatuser.Token(t)), t.AccessToken)
 }
 
 func (s tokenStore) Delete(ctx context.Context, rejected tokencache.Token) error {
-	return redacted(s.store.Delete(ctx, s.key, wechatuser.Token(rejected)), rejected.AccessToken)
+	return s.redacted(s.tokens.Delete(ctx, s.key, wechatuser.Token(rejected)), rejected.AccessToken)
 }
 
 func (s tokenStore) Lock(ctx context.Context) (unlock func(), err error) {
-	locker, ok := s.store.(wechatuser.TokenLocker)
+	locker, ok := s.tokens.(wechatuser.TokenLocker)
 	if !ok {
 		return nil, nil //nolint:nilnil // there is no lock
 	}
@@ -160,14 +162,15 @@ func (s tokenStore) Lock(ctx context.Context) (unlock func(), err error) {
 	if err == nil && unlock == nil {
 		unlock = func() {}
 	}
-	return unlock, err
+	return unlock, s.redacted(err)
 }
 
 // AllowForced counts a use of a budget of 20 a day.
 func (s tokenStore) AllowForced(ctx context.Context) (bool, error) {
-	budget, ok := s.store.(wechatuser.TokenBudget)
+	budget, ok := s.tokens.(wechatuser.TokenBudget)
 	if !ok {
 		return true, nil
 	}
-	return budget.AllowForced(ctx, s.key)
+	allowed, err := budget.AllowForced(ctx, s.key)
+	return allowed, s.redacted(err)
 }

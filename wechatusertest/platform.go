@@ -14,12 +14,12 @@ import (
 	"github.com/wechatuser/wechatuser"
 )
 
-// Platform is a simulated third-party platform (第三方平台): WeChat's side of it. It is a [Server] of its own, whose app ID
-// and secret are those of the platform, with the calls under /cgi-bin/component/; faults, delays, the whitelist, the
-// clock and the log of requests are those of any Server. It is safe for concurrent use.
+// Platform simulates WeChat's side of a third-party platform (第三方平台), the calls under /cgi-bin/component/. It is a
+// [Server] whose app ID and secret are those of the platform. Faults, delays, the whitelist, the clock and the log of
+// requests work as with any Server. It is safe for concurrent use.
 //
 // Accounts authorize it with [Platform.Authorize]. Calls with the token of an account can be sent to the account's
-// Server, or to the Platform, as in reality, where all have one address.
+// Server or to the Platform; WeChat has one address for both.
 type Platform struct {
 	*Server
 
@@ -194,7 +194,7 @@ func (p *Platform) Advance(d time.Duration) {
 
 // Authorize makes an account authorize the platform with these permission sets (权限集), or with all if there are none.
 // It returns the authorization_code, which is valid for an hour and once. If the account had authorized the platform
-// before, its tokens and its refresh token end.
+// before, its access tokens and its refresh token are revoked.
 func (p *Platform) Authorize(account *Server, permissions ...int) (code string) {
 	account.mu.Lock()
 	account.platform = p
@@ -285,7 +285,7 @@ func (p *Platform) RefreshToken(appID string) string {
 	return p.mustHave("RefreshToken", appID).refresh
 }
 
-// Fetched returns how many access tokens the platform got for an account.
+// Fetched returns how many access tokens were issued to the platform for an account.
 func (p *Platform) Fetched(appID string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"html"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/authorizer"
@@ -69,7 +70,7 @@ func (s *service) authorized(r *http.Request) (string, error) {
 // fans makes a call for an account.
 func (s *service) fans(r *http.Request) (string, error) {
 	source := s.platform.Source(r.FormValue("appid"))
-	c, err := wechatuser.New(source.AppID(), "", append(s.options, wechatuser.WithTokenSource(source))...)
+	c, err := wechatuser.New(source.AppID(), "", slices.Concat(s.options, []wechatuser.Option{wechatuser.WithTokenSource(source)})...)
 	if err != nil {
 		return "", err
 	}
