@@ -44,7 +44,7 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	set := &a.settings
 	flags.StringVar(&set.account, "account", "", a.tr("`name` of an account in the config file", "配置文件中的账号`名称`"))
 	flags.StringVar(&set.config, "config", "", a.tr("config `file`", "配置`文件`"))
-	flags.StringVar(&set.appID, "appid", "", a.tr("app `ID`; the secret is never an argument", "AppID（`ID`）；AppSecret 不能作为参数"))
+	flags.StringVar(&set.appID, "appid", "", a.tr("app `ID`; the secret is never an argument", "公众号的 `AppID`；AppSecret 不能作为参数"))
 	flags.StringVar(&set.baseURL, "base-url", "", a.tr("base `URL` of the API", "接口的`地址`"))
 	flags.BoolVar(&set.plainHTTP, "plain-http", false, a.tr("accept a base URL of plain http: tokens travel in clear text",
 		"允许 http 地址：access_token 将明文传输"))

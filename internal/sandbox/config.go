@@ -35,7 +35,7 @@ func Flags(flags *flag.FlagSet, inChinese bool) *Config {
 	tr := c.lang.tr
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080",
 		tr("`address` to listen on; port 0 picks a free port", "监听`地址`；端口为 0 时自动选择空闲端口"))
-	flags.StringVar(&c.appID, "appid", "wx0000000000000000", tr("app `ID` of the account", "账号的 AppID（`ID`）"))
+	flags.StringVar(&c.appID, "appid", "wx0000000000000000", tr("app `ID` of the account", "账号的 公众号的 `AppID`"))
 	flags.StringVar(&c.secret, "secret", strings.Repeat("0", 32), tr("app `secret` of the account", "账号的 `AppSecret`"))
 	flags.IntVar(&c.fans, "fans", 1000,
 		tr("`number` of followers, ignored if the state file exists", "用户`数`；状态文件已存在时忽略"))

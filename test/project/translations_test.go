@@ -27,7 +27,9 @@ func TestTranslationsAreInStep(t *testing.T) {
 		a, b := outlineOf(t, english+".md"), outlineOf(t, name)
 		assert.Equal(t, a.headings, b.headings, "headings of %s", name)
 		assert.Equal(t, a.tables, b.tables, "rows and columns of the tables of %s", name)
-		assert.Equal(t, a.code, b.code, "code of %s", name)
+		if filepath.Base(english) != "cli" { // there, code is what the commands say in either language
+			assert.Equal(t, a.code, b.code, "code of %s", name)
+		}
 		assert.Contains(t, a.text, "[中文]("+filepath.Base(name)+")", "%s.md", english)
 		assert.Contains(t, b.text, "[English]("+filepath.Base(english)+".md)", name)
 	}
