@@ -31,8 +31,8 @@ of package redisstore says what is wrong with Redis.`,
 账号的接口权限。
 
 只发送 1 次 access_token 请求和 12 次接口调用，不做任何修改：获取的是正在使用的稳定版 access_token，
-也不影响普通 access_token。有检查项失败时，退出码为 1。
-不检查 access_token 的共享存储：Redis 的问题可用 redisstore 包的 Check 查明。`),
+也不影响普通版 access_token。有检查项失败时，退出码为 1。
+不检查各进程共用的 access_token 存储：Redis 的问题可用 redisstore 包的 Check 查明。`),
 		Example: "  wechatuser doctor\n  wechatuser doctor --json\n  wechatuser --sandbox doctor",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -60,14 +60,14 @@ shows it; --sandbox does not read that:
   postgres://crm@db.example/crm         PGPASSWORD and ~/.pgpass work too
   mysql://crm@db.example/crm?tls=true   MySQL and MariaDB`,
 			`在数据库（SQLite、PostgreSQL、MySQL 或 MariaDB）中维护与公众号一致的用户表，不修改账号中的任何数据。首次运行读取全部用户，
-之后只读取新增和取消关注的用户。可以随时中断，进程被强制结束也不受影响：一天之内重新执行即可继续。用户取消关注后，其数据会被删除。
-表结构见 docs/mirror.md。
+之后只处理新增和取消关注的用户。可以随时中断，进程被强制结束也不受影响：一天之内重新执行即可继续。用户取消关注后，
+所保存的该用户的数据会被删除。表结构见 docs/mirror.zh-CN.md。
 
-加上 --listen 可接收公众号的事件推送，持续运行直到按下 Ctrl-C，用户表随推送即时更新：启动时读取全部用户，之后每天对照一次列表，
-补上丢失的推送。在公众号后台填写 URL（http://…/wechat）、Token 和 EncodingAESKey；后两项与 WECHAT_PUSH_TOKEN、
+加上 --listen 可接收公众号的事件推送，持续运行直到按下 Ctrl-C，用户表随推送即时更新：启动时读取全部用户，之后每天核对一次列表，
+弥补丢失的推送。在微信开发者平台填写 URL（http://…/wechat）、Token 和 EncodingAESKey；后两项与 WECHAT_PUSH_TOKEN、
 WECHAT_PUSH_AES_KEY 一致，或与配置文件中账号的 push_token、push_aes_key 一致。更换密钥期间，旧密钥写在
-WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前面的代理提供。加上 --sandbox 时，
-由内存中的模拟账号推送，其用户会不断关注和取消关注。
+WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前置的代理提供。加上 --sandbox 时，
+由内存模拟公众号推送，其用户会不断关注和取消关注。
 
 --db 为 SQLite 文件，或 URL、DSN。含密码时请写入 WECHATUSER_DB，以免出现在进程列表中（--sandbox 不读取该变量）：
 
@@ -79,8 +79,8 @@ WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前面的�
   wechatuser mirror --db postgres://crm@localhost/crm --listen :8080
   wechatuser --sandbox mirror --listen 127.0.0.1:0    # try it without WeChat`,
 			`  wechatuser mirror --db followers.db
-  wechatuser mirror --reconcile                       # 只对照 openid：谁是新增，谁已取消关注
-  wechatuser mirror --profiles 168h                   # 同时重新读取一周以前的用户信息
+  wechatuser mirror --reconcile                       # 只核对 openid：谁是新增，谁已取消关注
+  wechatuser mirror --profiles 168h                   # 同时重新读取一周之前读取的用户信息
   wechatuser mirror --db postgres://crm@localhost/crm --listen :8080
   wechatuser --sandbox mirror --listen 127.0.0.1:0    # 不访问微信，先试用`),
 		Args: cobra.NoArgs,
@@ -101,7 +101,7 @@ WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前面的�
 		"只读取 openid，每 1 万个用户一次调用"))
 	flags.DurationVar(&cfg.profiles, "profiles", -1, a.tr(
 		"also read profiles again that are older than this `age`, such as 168h",
-		"同时重新读取早于此`时长`的用户信息，例如 168h"))
+		"同时重新读取超过此`时长`的用户信息，例如 168h"))
 	flags.Lookup("profiles").DefValue = "0s" // which is not shown: they are not read again
 	flags.BoolVar(&cfg.noProfiles, "no-profiles", false, a.tr("keep openids and times only", "只保存 openid 和时间"))
 	flags.BoolVar(&cfg.keepDepartures, "keep-departures", false, a.tr(
@@ -112,9 +112,9 @@ WECHAT_PUSH_PREVIOUS_AES_KEY 或 push_previous_aes_key 中。HTTPS 由前面的�
 	flags.IntVar(&cfg.concurrency, "concurrency", 4, a.tr("`number` of calls at a time", "并发调用`数`"))
 	flags.StringVar(&cfg.listen, "listen", "", a.tr("receive pushes on this `address`, such as :8080",
 		"在此`地址`接收事件推送，例如 :8080"))
-	flags.StringVar(&cfg.path, "path", "/wechat", a.tr("`path` of the URL of pushes", "推送 URL 的`路径`"))
+	flags.StringVar(&cfg.path, "path", "/wechat", a.tr("`path` of the URL of pushes", "接收推送的 URL `路径`"))
 	flags.DurationVar(&cfg.every, "every", 24*time.Hour, a.tr("`time` between two comparisons with the list of followers",
-		"与用户列表对照的`间隔`"))
+		"与用户列表核对的`间隔`"))
 	flags.BoolVar(&cfg.plain, "plain", false, a.tr("accept pushes that are not encrypted, which can be forged",
 		"接受未加密的推送（明文模式）；此类推送可被伪造"))
 	return cmd
@@ -133,7 +133,7 @@ func (a *app) checkMirror(cmd *cobra.Command, cfg *mirrorConfig) error {
 		return usageError(a.tr("--profiles must not be negative", "--profiles 不能为负数"))
 	case cfg.reconcile && listens:
 		return usageError(a.tr("--reconcile and --listen do not go together: with --listen, it happens every day",
-			"--reconcile 不能与 --listen 一起使用：--listen 每天会自动对照"))
+			"--reconcile 不能与 --listen 一起使用：--listen 每天会自动核对"))
 	case cfg.profiles >= 0 && (cfg.reconcile || cfg.noProfiles):
 		return usageError(a.tr("--profiles goes with neither --reconcile nor --no-profiles",
 			"--profiles 不能与 --reconcile 或 --no-profiles 一起使用"))

@@ -72,11 +72,11 @@ func (a *app) newPushService(cfg mirrorConfig) (*pushService, error) {
 	switch {
 	case s.token == "":
 		return nil, usageError(fmt.Sprintf(a.tr("set %s to the Token of pushes in the account's console",
-			"请将 %s 设置为公众号后台中事件推送的 Token"), token))
+			"请将 %s 设置为微信开发者平台中事件推送的 Token"), token))
 	case s.key == "" && !cfg.plain:
 		return nil, usageError(fmt.Sprintf(a.tr(
 			"set %s to the EncodingAESKey in the account's console, or use --plain for pushes that are not encrypted",
-			"请将 %s 设置为公众号后台中的 EncodingAESKey；如推送未加密（明文模式），请使用 --plain"), key))
+			"请将 %s 设置为微信开发者平台中的 EncodingAESKey；如推送未加密（明文模式），请使用 --plain"), key))
 	}
 	return s, nil
 }

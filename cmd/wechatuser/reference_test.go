@@ -34,9 +34,15 @@ func TestReference(t *testing.T) {
 
 // reference describes all commands.
 func reference(a *app) string {
+	usages := func(flags interface{ FlagUsages() string }) string {
+		if text := flags.FlagUsages(); text == "" || !a.chinese {
+			return text
+		}
+		return chineseFlags(flags) + "\n"
+	}
 	var b bytes.Buffer
 	root := a.rootCommand()
-	fmt.Fprintf(&b, "\n## %s\n\n```\n%s```\n", a.tr("Global options", "全局选项"), root.PersistentFlags().FlagUsages())
+	fmt.Fprintf(&b, "\n## %s\n\n```\n%s```\n", a.tr("Global options", "全局选项"), usages(root.PersistentFlags()))
 	var describe func(*cobra.Command)
 	describe = func(cmd *cobra.Command) {
 		for _, sub := range cmd.Commands() {
@@ -60,8 +66,8 @@ func reference(a *app) string {
 			if help := flags.Lookup("help"); help != nil {
 				help.Hidden = true // each command has it
 			}
-			if usages := flags.FlagUsages(); usages != "" {
-				fmt.Fprintf(&b, "\n```\n%s```\n", usages)
+			if text := usages(flags); text != "" {
+				fmt.Fprintf(&b, "\n```\n%s```\n", text)
 			}
 			describe(sub)
 		}

@@ -27,11 +27,11 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 			`管理微信公众号的用户：用户信息、标签、黑名单。
 
 账号由环境变量 WECHAT_APPID 和 WECHAT_SECRET 设置，也可写在配置文件中（见 wechatuser config）。
-加上 --sandbox，任何命令都在内存中的模拟账号上运行，不访问微信。`),
+加上 --sandbox，任何命令都在内存模拟公众号上运行，不访问微信。`),
 		Example: a.tr(`  wechatuser --sandbox fans --limit 3        # the first followers of an account in memory
   wechatuser doctor                          # why do calls fail from this machine
   wechatuser tags add vip -f openids.txt     # tag them`,
-			`  wechatuser --sandbox fans --limit 3        # 内存中模拟账号的前几个用户
+			`  wechatuser --sandbox fans --limit 3        # 内存模拟公众号的前几个用户
   wechatuser doctor                          # 诊断本机调用失败的原因
   wechatuser tags add vip -f openids.txt     # 为文件中的用户打标签`),
 		Version: "v" + wechatuser.Version, // they are released together
@@ -45,13 +45,13 @@ With --sandbox, every command runs on an account in memory, without WeChat.`,
 	flags.StringVar(&set.account, "account", "", a.tr("`name` of an account in the config file", "配置文件中的账号`名称`"))
 	flags.StringVar(&set.config, "config", "", a.tr("config `file`", "配置`文件`"))
 	flags.StringVar(&set.appID, "appid", "", a.tr("app `ID`; the secret is never an argument", "公众号的 `AppID`；AppSecret 不能作为参数"))
-	flags.StringVar(&set.baseURL, "base-url", "", a.tr("base `URL` of the API", "接口的`地址`"))
+	flags.StringVar(&set.baseURL, "base-url", "", a.tr("base `URL` of the API", "接口的基础`地址`"))
 	flags.BoolVar(&set.plainHTTP, "plain-http", false, a.tr("accept a base URL of plain http: tokens travel in clear text",
 		"允许 http 地址：access_token 将明文传输"))
-	flags.BoolVar(&set.sandbox, "sandbox", false, a.tr("use an account in memory, without WeChat", "使用内存中的模拟账号，不访问微信"))
-	flags.IntVar(&set.fans, "sandbox-fans", 1000, a.tr("`number` of followers of the sandbox", "模拟账号的用户`数`"))
+	flags.BoolVar(&set.sandbox, "sandbox", false, a.tr("use an account in memory, without WeChat", "使用内存模拟公众号，不访问微信"))
+	flags.IntVar(&set.fans, "sandbox-fans", 1000, a.tr("`number` of followers of the sandbox", "模拟公众号的用户`数`"))
 	flags.StringVar(&set.state, "sandbox-state", "", a.tr("`file` that keeps the sandbox from one command to the next",
-		"保存模拟账号状态的`文件`，供下一条命令继续使用"))
+		"保存模拟公众号状态的`文件`，供下一条命令继续使用"))
 	flags.BoolVar(&a.json, "json", false, a.tr("print results as JSON", "以 JSON 输出结果"))
 	flags.BoolVarP(&a.yes, "yes", "y", false, a.tr("do not ask before a change", "修改前不再确认"))
 	flags.BoolVar(&a.anyway, "over-quota", false, a.tr("go ahead with more calls than today's quota holds",

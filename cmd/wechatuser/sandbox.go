@@ -58,22 +58,22 @@ func (a *app) sandboxCommand() *cobra.Command {
 	config := sandbox.Flags(flags, a.chinese)
 	cmd := &cobra.Command{
 		Use:   "sandbox",
-		Short: a.tr("Serve an account in memory on a port, with a web page", "在端口上运行内存中的模拟公众号，并提供网页"),
+		Short: a.tr("Serve an account in memory on a port, with a web page", "在端口上运行内存模拟公众号，并提供网页"),
 		Long: a.tr(`Serve an account in memory on a port, for programs in any language: to try out calls by hand, and to run
 tests.
 
 It has the platform's limits, errcodes and token rules. In the SDK, replace https://api.weixin.qq.com with the base URL,
 which is the first line of the output. Its web page shows followers, tags, tokens, quotas and the last calls, and causes
 faults, revokes tokens and advances the clock.`,
-			`在端口上运行内存中的模拟公众号，供任何语言的程序使用：可手动试用，也可用于测试。
+			`在端口上运行内存模拟公众号，供任何语言的程序使用：可手动试用，也可用于测试。
 
-它遵循平台的限制、错误码和 access_token 规则。使用 SDK 时，将 https://api.weixin.qq.com 替换为输出第一行的地址。
+它遵循平台的限制、错误码和 access_token 规则。使用 SDK 时，将 https://api.weixin.qq.com 替换为输出的第一行中的地址。
 网页显示用户、标签、access_token、额度和最近的接口调用，并可模拟故障、使 access_token 失效、拨快时钟。`),
 		Example: a.tr(`  wechatuser sandbox                                # with 1,000 followers, on port 8080
   wechatuser sandbox --state account.json --log     # keep the account, and log calls
   wechatuser sandbox --quirks wild --quotas documented`,
-			`  wechatuser sandbox                                # 1000 个用户，端口 8080
-  wechatuser sandbox --state account.json --log     # 保存账号，并记录调用
+			`  wechatuser sandbox                                # 1,000 个用户，端口 8080
+  wechatuser sandbox --state account.json --log     # 保存账号，并记录每次调用
   wechatuser sandbox --quirks wild --quotas documented`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

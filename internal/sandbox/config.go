@@ -35,14 +35,14 @@ func Flags(flags *flag.FlagSet, inChinese bool) *Config {
 	tr := c.lang.tr
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080",
 		tr("`address` to listen on; port 0 picks a free port", "监听`地址`；端口为 0 时自动选择空闲端口"))
-	flags.StringVar(&c.appID, "appid", "wx0000000000000000", tr("app `ID` of the account", "账号的 公众号的 `AppID`"))
+	flags.StringVar(&c.appID, "appid", "wx0000000000000000", tr("app `ID` of the account", "账号的 `AppID`"))
 	flags.StringVar(&c.secret, "secret", strings.Repeat("0", 32), tr("app `secret` of the account", "账号的 `AppSecret`"))
 	flags.IntVar(&c.fans, "fans", 1000,
 		tr("`number` of followers, ignored if the state file exists", "用户`数`；状态文件已存在时忽略"))
 	flags.StringVar(&c.state, "state", "", tr(
 		"`file` with the account: loaded at the start if it exists, saved at the end",
 		"保存账号的`文件`：存在则启动时加载，停止时保存"))
-	flags.DurationVar(&c.latency, "latency", 0, tr("maximum latency of a call, such as 30ms", "接口调用的最大延迟，例如 30ms"))
+	flags.DurationVar(&c.latency, "latency", 0, tr("maximum latency of a call, such as 30ms", "接口调用的最大`延迟`，例如 30ms"))
 	flags.Uint64Var(&c.seed, "seed", 0, tr(
 		"`seed` of the random numbers, for what happens with a probability", "随机数`种子`，用于按概率发生的事件"))
 	flags.IntVar(&c.pageSize, "pagesize", 0, tr(
