@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -31,11 +32,19 @@ func (d *demoRun) startRole(ctx context.Context, role string, flags ...string) e
 // wait waits until all processes have exited, after their context was canceled.
 func (d *demoRun) wait() (err error) {
 	for _, cmd := range d.running {
-		if exit := cmd.Wait(); exit != nil && cmd != d.killed && !errors.Is(exit, context.Canceled) {
-			err = errors.Join(err, fmt.Errorf("%s: %w", cmd.Args[1], exit))
+		exit := cmd.Wait()
+		if exit == nil || cmd == d.killed || errors.Is(exit, context.Canceled) || isTerminated(cmd.ProcessState) {
+			continue
 		}
+		err = errors.Join(err, fmt.Errorf("%s: %w", cmd.Args[1], exit))
 	}
 	return err
+}
+
+// isTerminated reports whether SIGTERM ended a process: it was so young that it did not catch the signal yet.
+func isTerminated(state *os.ProcessState) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // watch prints the progress until a condition is true.
