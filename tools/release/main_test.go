@@ -22,21 +22,21 @@ const repository = "../.."
 
 var today = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// The printed commands leave tags from which users can install.
-func TestRelease(t *testing.T) {
-	testRelease(t, smallRepository(t))
-}
-
-// The same with a copy of this repository, which takes minutes.
-func TestReleaseOfACopy(t *testing.T) {
+// full ends a test that takes more than half a minute, unless all tests run at their full size.
+func full(t *testing.T) bool {
+	t.Helper()
 	if !testutil.Full() {
 		t.Log("not without WECHATUSER_FULL=1")
-		return
 	}
-	testRelease(t, copyRepository(t))
+	return testutil.Full()
 }
 
-func testRelease(t *testing.T, dir string) {
+// The printed commands leave tags from which users can install. It releases a copy of this repository.
+func TestRelease(t *testing.T) {
+	if !full(t) {
+		return
+	}
+	dir := copyRepository(t)
 	addToChangelog(t, dir, "0.0.10")
 	commit(t, dir, "the changelog")
 
@@ -107,6 +107,9 @@ func main() { fmt.Println(wechatuser.Version) }
 
 // An incompatible change needs a minor version before v1.0.0. A refused release changes nothing.
 func TestReleaseWithAnIncompatibleChange(t *testing.T) {
+	if !full(t) {
+		return
+	}
 	dir := smallRepository(t)
 	options := filepath.Join(dir, "redisstore", "api.go")
 	write(t, options, "package redisstore\n\n// Old is removed.\nfunc Old() {}\n")
