@@ -145,13 +145,14 @@ func syntax(err error) error {
 	return err
 }
 
-// offset returns the offset of an error: the end of the last token, or the start of the next one if that is invalid.
+// offset returns the offset of an error: the end of the last token, or the start of the next one if that is invalid. Go
+// 1.27 leaves the comma before it in the buffer.
 func (l *loader) offset(err error) int64 {
 	offset := l.dec.InputOffset()
 	var unreadable *json.SyntaxError
 	if errors.As(err, &unreadable) || errors.Is(err, io.ErrUnexpectedEOF) {
 		rest, _ := io.ReadAll(l.dec.Buffered())
-		offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n")))
+		offset += int64(len(rest) - len(bytes.TrimLeft(rest, ", \t\r\n")))
 	}
 	return offset
 }
