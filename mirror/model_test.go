@@ -353,7 +353,7 @@ func hasKey(m map[string]int64, key string) bool { _, ok := m[key]; return ok }
 func TestModel(t *testing.T) {
 	t.Parallel()
 	happened := map[string]int{}
-	for seed := range uint64(seeds(5000)) {
+	for seed := range uint64(seeds(2000)) {
 		store := new(mirror.MemoryStore)
 		w := newWorld(seed, store)
 		if diff := w.run(t, store.Followers); !assert.Empty(t, diff, "seed %d", seed) {
@@ -374,7 +374,7 @@ func TestModel(t *testing.T) {
 func TestModelSQLite(t *testing.T) {
 	t.Parallel()
 	d := databases[0]
-	for seed := range uint64(seeds(200)) {
+	for seed := range uint64(seeds(60)) {
 		db := openDB(t, "sqlite", sqliteDSN(filepath.Join(t.TempDir(), fmt.Sprint(seed))))
 		w := newWorld(seed, newSQLStore(t, db, d.dialect))
 		diff := w.run(t, func() []wechatuser.UserInfo { return followersIn(t, db, d) })

@@ -310,6 +310,10 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
+// leftOut reports whether the race detector, which makes these tests ten times slower, sees no fault i. It sees every
+// fourth one: what they have in common is where data races would be.
+func leftOut(i int) bool { return testutil.RaceEnabled && i%4 != 0 }
+
 func TestNoSecretLeaks(t *testing.T) {
 	var calls []testutil.APICall // the first one takes every fault, the others a share
 	for _, name := range []string{
@@ -321,6 +325,9 @@ func TestNoSecretLeaks(t *testing.T) {
 	calls = append(calls, doCalls...)
 	all := faults(t)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
+		if leftOut(i) {
+			continue
+		}
 		transport := all[name]
 		for j, call := range calls {
 			if !testutil.Full() && j >= 1 && i%len(calls) != j && !strings.HasPrefix(name, "new token") {
@@ -429,6 +436,9 @@ func TestNoSecretOfASourceLeaks(t *testing.T) {
 	}
 	all := faults(t)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
+		if leftOut(i) {
+			continue
+		}
 		transport := all[name]
 		for j, call := range calls {
 			if !testutil.Full() && i%len(calls) != j || strings.HasPrefix(name, "new token") && !call.IsTokenCall() {
@@ -489,7 +499,7 @@ func TestNoCloudTokenLeaks(t *testing.T) {
 func TestNoSecretOfAPlatformLeaks(t *testing.T) {
 	all := faults(t)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
-		if !testutil.Full() && i%2 != 0 {
+		if !testutil.Full() && i%2 != 0 || leftOut(i/2) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
