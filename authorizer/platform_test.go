@@ -18,6 +18,7 @@ import (
 
 	"github.com/wechatuser/wechatuser"
 	"github.com/wechatuser/wechatuser/authorizer"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -40,31 +41,13 @@ type world struct {
 	accounts []*wechatusertest.Server
 	codes    []string
 	store    *faultyStore
-	log      *logBuffer
-}
-
-// logBuffer is a log that several processes write.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      *seq.Buffer
 }
 
 // newWorld returns a platform that is as strict as it can be: each use of a refresh token replaces it, and old access
 // tokens end at once.
 func newWorld(t *testing.T, accounts int, opts ...wechatusertest.Option) *world {
-	w := &world{t: t, store: &faultyStore{Store: authorizer.NewMemoryStore()}, log: new(logBuffer)}
+	w := &world{t: t, store: &faultyStore{Store: authorizer.NewMemoryStore()}, log: new(seq.Buffer)}
 	t.Cleanup(func() {
 		assertClean(t, w.log.String())
 		assertClean(t, strings.Join(w.store.keys(), " "))

@@ -24,6 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatuserpush"
 )
 
@@ -156,28 +157,10 @@ func eventOf(from, name string, created int64, more ...string) string {
 		original, from, created, name, strings.Join(more, ""))
 }
 
-// logBuffer is a log that may be written to at any time.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // receiver is a handler with what it has done.
 type receiver struct {
 	http.Handler
-	log logBuffer
+	log seq.Buffer
 
 	mu     sync.Mutex
 	events []wechatuserpush.Event

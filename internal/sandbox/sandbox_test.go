@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wechatuser/wechatuser"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"github.com/wechatuser/wechatuser/wechatusertest"
 )
 
@@ -51,28 +52,10 @@ func runArgs(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return Run(ctx, config, stdout, stderr)
 }
 
-// output is a buffer that is safe for concurrent use.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // running is a sandbox that is serving.
 type running struct {
 	base   string
-	stderr *output
+	stderr *seq.Buffer
 	stop   func() (stdout string, err error) // like SIGTERM
 }
 
@@ -81,7 +64,7 @@ func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
-	stderr := &output{}
+	stderr := &seq.Buffer{}
 	var err error
 	go func() {
 		args = append([]string{"-addr", "127.0.0.1:0", "-appid", testAppID, "-secret", testSecret}, args...)

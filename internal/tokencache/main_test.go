@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/wechatuser/wechatuser/internal/testutil/seq"
 	"go.uber.org/goleak"
 )
 
@@ -111,34 +112,16 @@ func fails(on *bool, err error) func(context.Context, Kind) (*Token, error) {
 	}
 }
 
-// logBuffer holds the log lines of a cache.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // testCache is a cache whose log can be read.
 type testCache struct {
 	*Cache
-	logged *logBuffer
+	logged *seq.Buffer
 }
 
 // newCache returns a cache for tokens of p. At the end of the test it checks that the log has no token in it.
 func newCache(t testing.TB, p *platform, options ...func(*Config)) testCache {
 	t.Helper()
-	logged := &logBuffer{}
+	logged := &seq.Buffer{}
 	cfg := Config{
 		Key:     testKey,
 		Fetch:   p.fetch,
